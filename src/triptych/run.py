@@ -1,0 +1,307 @@
+"""The run directory: everything one training leaves behind, and the only code that writes there.
+
+    runs/0007-dcgan-mnist/
+      run.json        all options, the plan made from them, data, versions: written once
+      log.jsonl       one line a logged step; cut back to the state's step on resume
+      metrics.jsonl   one line an evaluation
+      samples/        picture grids by step, fixed seeds
+      states/         step-00000000/ ...: safetensors and JSON, each file with its SHA-256
+      averages/       snapshots of the averaged weights at log-spaced steps
+      lock            held while somebody writes
+
+A state is written under a temporary name, synced and renamed: it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tensors = Mapping[str, "Tensor"]
+
+
+class RunError(ValueError):
+    """A run directory that cannot be used as asked; the message says why and what to do."""
+
+
+class Run:
+    """One run directory, opened for reading; writing needs `writing()`. See `create` and `open_run`."""
+
+    def __init__(self, path: Path, card: dict[str, Any]) -> None:
+        self.path, self.card = path, card
+
+    # --- log and metrics -------------------------------------------------------------------
+
+    def log(self) -> list[dict[str, Any]]:
+        """The logged steps in order; a half-written last line (a kill) is left out."""
+        return read_jsonl(self.path / "log.jsonl")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The evaluations made so far, oldest first."""
+        return read_jsonl(self.path / "metrics.jsonl")
+
+    def append_log(self, record: Mapping[str, Any]) -> None:
+        """Add one line to log.jsonl."""
+        self._append("log.jsonl", record)
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Add one line to metrics.jsonl."""
+        self._append("metrics.jsonl", record)
+
+    def cut_log(self, step: int) -> None:
+        """Forget logged steps after `step`: a resumed run writes them again."""
+        kept = [line for line in self.log() if line["step"] <= step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_atomically(self.path / "log.jsonl", text)
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with self._explained(f"{name} line"), (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    # --- states ----------------------------------------------------------------------------
+
+    def states(self) -> list[int]:
+        """The steps of the states that were written whole, in order."""
+        names = (folder.name for folder in (self.path / "states").glob("step-*"))
+        return sorted(int(m[1]) for name in names if (m := re.fullmatch(r"step-(\d+)", name)))
+
+    def state_path(self, step: int) -> Path:
+        """Where the state of a step lives."""
+        return self.path / "states" / f"step-{step:08d}"
+
+    def save_state(
+        self, step: int, files: Mapping[str, Tensors], meta: Mapping[str, Any], keep: int = 2
+    ) -> None:
+        """Write a state: `files` maps a name to its tensors, `meta` is JSON. Then drop older ones.
+
+        Step 0 and the `keep` newest states stay. Raises RunError when it cannot be written, with
+        everything that was there before untouched.
+        """
+        home, final = self.path / "states", self.state_path(step)
+        partial = home / f".partial-{step:08d}-{os.getpid()}"
+        with self._explained("state"):
+            home.mkdir(exist_ok=True)
+            try:
+                write_sealed(partial, files, meta)
+                if final.exists():
+                    shutil.rmtree(final)
+                partial.rename(final)
+                sync_directory(home)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        for old in self.states()[:-keep]:
+            if old != 0:
+                shutil.rmtree(self.state_path(old), ignore_errors=True)
+
+    def state_meta(self, step: int | None = None) -> dict[str, Any]:
+        """What was noted beside a state's tensors (newest by default)."""
+        steps = self.states()
+        if not steps:
+            raise RunError(f"{self.path} has no saved state yet: it was stopped before its first save.")
+        try:
+            meta = json.loads(
+                (self.state_path(steps[-1] if step is None else step) / "meta.json").read_text()
+            )
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.path}: the state of step {step or steps[-1]} is damaged ({error})."
+            ) from error
+        return dict(meta)
+
+    def load_state(
+        self, step: int | None = None, only: tuple[str, ...] | None = None
+    ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any], list[str]]:
+        """Read and check a state: its tensors by file name, its meta, and what was passed over.
+
+        Without `step` the newest whole state is taken; damaged newer ones are passed over and named
+        in the third value. Raises RunError when none is left.
+        """
+        wanted = [step] if step is not None else self.states()[::-1]
+        complaints: list[str] = []
+        for candidate in wanted:
+            try:
+                tensors, meta = read_sealed(self.state_path(candidate), only)
+                return tensors, meta, complaints
+            except (OSError, ValueError) as error:
+                complaints.append(f"the state of step {candidate} is damaged: {error}")
+        why = "; ".join(complaints) or "it was stopped before its first save"
+        raise RunError(f"{self.path} has no state that can be opened: {why}. Train it again.")
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+            good = f"the state of step {self.states()[-1]} is whole" if self.states() else "no state yet"
+            raise RunError(
+                f"could not write a {what} to {self.path}: {reason}. Nothing was lost: {good}. "
+                f"Mend it, then: triptych resume {self.path}"
+            ) from error
+
+    # --- one writer at a time ---------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the run's lock. Raises RunError when another process holds it."""
+        with locked(self.path / "lock", wait=False) as held:
+            if not held:
+                raise RunError(
+                    f"{self.path} is being written by another process. Wait for it, or stop it first."
+                )
+            yield
+
+
+def create(home: Path, name: str, card: Mapping[str, Any]) -> Run:
+    """Make the next numbered run directory under `home` and write its run.json."""
+    safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "run"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with locked(home / ".lock", wait=True):  # two processes at once get two numbers
+            numbers = [int(m[1]) for p in home.iterdir() if (m := re.match(r"(\d+)-", p.name))]
+            path = home / f"{max(numbers, default=0) + 1:04d}-{safe}"
+            path.mkdir()
+        (path / "samples").mkdir()
+        write_atomically(path / "run.json", json.dumps(dict(card), indent=2) + "\n")
+    except OSError as error:
+        raise RunError(
+            f"cannot make a run under {home}: {error.strerror or error}. Choose another --runs."
+        ) from error
+    return Run(path, dict(card))
+
+
+def open_run(path: Path | str) -> Run:
+    """Open a run directory. Raises RunError when it is none, or its run.json is missing or broken."""
+    path = Path(path)
+    if not path.is_dir():
+        near = sorted(p.name for p in path.parent.glob(f"*{path.name}*")) if path.parent.is_dir() else []
+        hint = f" Did you mean {path.parent / near[0]}?" if near else ""
+        raise RunError(f"there is no run at {path}.{hint}")
+    try:
+        card = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is not a run: it has no run.json.") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}/run.json cannot be read ({error}): the run's options are lost.") from error
+    missing = {"family", "config", "data", "spec", "options", "plan"} - set(card)
+    if missing:
+        raise RunError(f"{path}/run.json lacks {', '.join(sorted(missing))}: not written by triptych train?")
+    return Run(path, card)
+
+
+# --- files ---------------------------------------------------------------------------------
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The lines of a JSONL file; none if it is missing; a half-written last line is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    records = []
+    for number, line in enumerate(lines):
+        try:
+            if line:
+                records.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines) - 2:
+                raise RunError(f"{path} line {number + 1} is damaged: {error}") from error
+    return records
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a text file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_sealed(folder: Path, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
+    """Write tensors and meta into a new folder, with a manifest of SHA-256 sums, all synced."""
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    for name, tensors in files.items():
+        whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        save_file(whole, folder / f"{name}.safetensors")
+    (folder / "meta.json").write_text(json.dumps(dict(meta), indent=2) + "\n", encoding="utf-8")
+    sums = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+    (folder / "manifest.json").write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+    for file in folder.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def read_sealed(
+    folder: Path, only: tuple[str, ...] | None
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Read what `write_sealed` wrote, checking every sum. Raises ValueError on the first that differs."""
+    from safetensors.torch import load_file
+
+    sums = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    tensors = {}
+    for name, expected in sums.items():
+        stem, suffix = Path(name).stem, Path(name).suffix
+        if suffix == ".safetensors" and only is not None and stem not in only:
+            continue
+        if not (folder / name).is_file():
+            raise ValueError(f"{name} is missing")
+        if sha256(folder / name) != expected:
+            raise ValueError(f"{name} does not match its checksum")
+        if suffix == ".safetensors":
+            tensors[stem] = load_file(folder / name)
+    return tensors, json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename in `path` survive a power cut, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, wait: bool) -> Iterator[bool]:
+    """Hold an advisory lock on a file; yields whether it is held. It is freed even by SIGKILL."""
+    with path.open("ab") as file:
+        yield _lock(file, wait)
+
+
+def _lock(file: BinaryIO, wait: bool) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: an exclusive open has to do
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
