@@ -66,8 +66,9 @@ class Batch:
 class Turn:
     """What a loss may know beside weights and batch. Made anew for each (micro-)batch of a step."""
 
-    def __init__(self, run_seed: int, step: int, movers: frozenset[str], batch: Batch) -> None:
+    def __init__(self, run_seed: int, step: int, done: float, movers: frozenset[str], batch: Batch) -> None:
         self.step, self.movers = step, movers
+        self.done = done  # share of the planned run, 0..1: what warm-ups and coolings go by
         self._seed, self._batch, self._streams = run_seed, batch, 0
         self._kept: dict[str, Any] = {}
 

@@ -1,0 +1,109 @@
+"""DCGAN: a generator and a discriminator made of convolutions play a game of two.
+
+Goodfellow et al. 2014 for the game, Radford, Metz and Chintala 2015 for the networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from triptych.core.family import Batch, Condition, Family, Frame, ImageSpec, Player, Settings, Turn
+from triptych.nets import dcgan as nets
+
+
+class DcganConfig(Settings):
+    """What is fixed when training starts."""
+
+    latent: int = Field(100, ge=1)
+    """Numbers in one latent vector."""
+    width: int = Field(64, ge=1)
+    """Channels of the layer nearest the picture; each layer further in has twice as many."""
+    loss: Literal["non-saturating", "min-max"] = "non-saturating"
+    """What the generator minimises: -log D(G(z)), or log(1 - D(G(z))), which vanishes when D is sure."""
+    rate: float = Field(2e-4, gt=0)
+    """Learning rate of both players."""
+    beta1: float = Field(0.5, ge=0, lt=1)
+    """Adam's first-moment decay; 0.9 is known to make the game swing."""
+
+
+class DcganControls(Settings):
+    """What may be chosen when sampling."""
+
+    truncation: float = Field(1.0, ge=0)
+    """Scale of the latent vector: below 1 the pictures are more typical and less varied."""
+
+
+class Dcgan(Family[DcganConfig, DcganControls]):
+    """min over G, max over D of E[log D(x)] + E[log(1 - D(G(z)))] (Goodfellow et al. 2014, eq. 1)."""
+
+    Config, Controls = DcganConfig, DcganControls
+    title = "DCGAN"
+    shown = ("generator",)
+    curves: ClassVar[dict[str, str]] = {
+        "discriminator/loss": "The discriminator's cross-entropy: about 1.39 (2 ln 2) when it only guesses, "
+        "near 0 when it wins every time and the generator learns little.",
+        "generator/loss": "High when the discriminator sees through the fakes. It rises and falls with the "
+        "opponent, so by itself it does not say whether the pictures get better.",
+        "discriminator/real": "D(x), its belief that real pictures are real: healthy between 0.5 and 0.9.",
+        "discriminator/fake": "D(G(z)), its belief that fakes are real: healthy well above 0; a flat line at "
+        "0 means that the generator has lost.",
+    }
+
+    def __init__(
+        self, config: DcganConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
+    ) -> None:
+        super().__init__(config, spec, parts)
+        self.noise_shape = (config.latent,)
+        self.generator = nets.generator(config.latent, spec, config.width)
+        self.discriminator = nets.discriminator(spec, config.width)
+        self.apply(nets.init_normal)
+
+    def players(self) -> list[Player]:
+        """The discriminator moves first, then the generator against the discriminator just updated."""
+        betas = (self.config.beta1, 0.999)
+        judge = torch.optim.Adam(self.discriminator.parameters(), self.config.rate, betas, fused=True)
+        forger = torch.optim.Adam(self.generator.parameters(), self.config.rate, betas, fused=True)
+        return [
+            Player("discriminator", judge, self.discriminator_loss),
+            Player("generator", forger, self.generator_loss),
+        ]
+
+    def fakes(self, turn: Turn) -> Tensor:
+        """(B, C, H, W): this turn's fakes, made once and shown to both players."""
+
+        def make() -> Tensor:
+            with torch.set_grad_enabled("generator" in turn.movers):
+                return self.paint(turn.randn(*self.noise_shape))
+
+        return turn.once("fakes", make)
+
+    def paint(self, noise: Tensor) -> Tensor:
+        """noise: (B, latent). Returns (B, C, H, W) in [-1, 1]."""
+        return self.generator(noise[:, :, None, None]).float()
+
+    def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+        """-log D(x) - log(1 - D(G(z))), real and fake pictures in two calls as batch norm asks."""
+        real = self.discriminator(batch.images).float()  # (B, 1, 1, 1) logits
+        fake = self.discriminator(self.fakes(turn).detach()).float()
+        loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log sigmoid(r), -log(1 - sigmoid(f))
+        return loss, {"real": real.detach().sigmoid().mean(), "fake": fake.detach().sigmoid().mean()}
+
+    def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+        """-log D(G(z)) (the paper's section 3, against vanishing gradients), or log(1 - D(G(z)))."""
+        fake = self.discriminator(self.fakes(turn)).float()  # (B, 1, 1, 1) logits
+        if self.config.loss == "min-max":
+            return -F.softplus(fake).mean(), {}
+        return F.softplus(-fake).mean(), {}
+
+    def generate(
+        self, noise: Tensor, condition: Condition, controls: DcganControls, seeds: Sequence[int]
+    ) -> Iterator[Frame]:
+        """One frame: the generator is asked once."""
+        latent = noise * controls.truncation
+        yield Frame(1, 1, latent, lambda: self.paint(latent))

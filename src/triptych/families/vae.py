@@ -1,0 +1,115 @@
+"""The variational autoencoder: pictures to latent distributions and back.
+
+Kingma and Welling 2013, with the decoder's noise level learnt (Rybkin, Daniilidis and Levine 2021).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from triptych.core.family import Batch, Condition, Family, Frame, ImageSpec, Player, Settings, Turn
+from triptych.nets import autoencoder as nets
+
+
+class VaeConfig(Settings):
+    """What is fixed when training starts."""
+
+    latent: int = Field(16, ge=1)
+    """Numbers in one latent vector; 2 gives a latent space that can be drawn as a map."""
+    width: int = Field(64, ge=1)
+    """Channels of the layers nearest the picture."""
+    beta: float = Field(1.0, ge=0)
+    """Weight of the KL term: 1 is the ELBO; more gives a tidier latent space and blurrier pictures."""
+    warmup: float = Field(0.1, ge=0, le=1)
+    """Share of the run over which beta rises from 0, so that the latent space is used before it is priced."""
+    rate: float = Field(2e-3, gt=0)
+    """Peak learning rate."""
+
+
+class VaeControls(Settings):
+    """What may be chosen when sampling."""
+
+    truncation: float = Field(1.0, ge=0)
+    """Scale of the latent vector: below 1 the pictures are more typical and less varied."""
+
+
+class Vae(Family[VaeConfig, VaeControls]):
+    """Maximises E_q[log p(x|z)] - beta KL(q(z|x) || N(0, I)) (Kingma and Welling 2013, eq. 3)."""
+
+    Config, Controls = VaeConfig, VaeControls
+    title = "VAE"
+    shown = ("decoder", "encoder", "log_scale")
+    curves: ClassVar[dict[str, str]] = {
+        "autoencoder/loss": "The negative ELBO in nats a picture (its density may exceed 1, so it may fall "
+        "below 0): lower is better, and it should fall smoothly.",
+        "autoencoder/reconstruction": "Nats to describe a picture given its latent vector: falls as "
+        "reconstructions sharpen.",
+        "autoencoder/kl": "Nats the latent vector carries about the picture: near 0 means that the latent "
+        "space is not used (posterior collapse).",
+        "autoencoder/scale": "The decoder's own noise, in units of [-1, 1]: what it cannot explain.",
+    }
+
+    def __init__(
+        self, config: VaeConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
+    ) -> None:
+        super().__init__(config, spec, parts)
+        self.noise_shape = (config.latent,)
+        self.encoder = nets.encoder(spec, 2 * config.latent, config.width)
+        self.decoder = nets.decoder(spec, config.latent, config.width)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(0.5)))  # of the decoder's Gaussian
+
+    def players(self) -> list[Player]:
+        """One player: encoder and decoder pull together."""
+        adam = torch.optim.Adam(self.parameters(), self.config.rate, fused=True)
+        return [Player("autoencoder", adam, self.loss, clip=self.clip_norm, rate=self.cooling)]
+
+    clip_norm = 1e4  # the loss is summed over pixels: only the first few steps come near it
+
+    @staticmethod
+    def cooling(done: float) -> float:
+        """The learning-rate factor: a short rise, then half a cosine down to 0."""
+        return min(1.0, (done + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """q(z|x): mean and log of the standard deviation, (B, latent) each. images: (B, C, H, W)."""
+        mean, log_std = self.encoder(images).float().chunk(2, dim=1)
+        return mean, log_std.clamp(-7, 2)
+
+    def loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+        """Negative ELBO in nats a picture: reconstruction plus beta times KL, summed over pixels."""
+        mean, log_std = self.posterior(batch.images)
+        latent = mean + log_std.exp() * turn.randn(*self.noise_shape)  # the reparameterisation trick
+        reconstruction = self.gaussian_nats(batch.images, self.decoder(latent).float()).mean()
+        kl = kl_to_standard_normal(mean, log_std).mean()
+        beta = self.config.beta * (min(1.0, turn.done / self.config.warmup) if self.config.warmup else 1.0)
+        seen = {"reconstruction": reconstruction, "kl": kl, "scale": self.log_scale.exp()}
+        return reconstruction + beta * kl, {name: value.detach() for name, value in seen.items()}
+
+    def gaussian_nats(self, images: Tensor, means: Tensor) -> Tensor:
+        """-log N(x; mean, scale^2) summed over a picture's pixels: (B,)."""
+        error = (images - means) * (-self.log_scale).exp()
+        return (0.5 * error.square() + self.log_scale + 0.5 * math.log(math.tau)).flatten(1).sum(1)
+
+    def generate(
+        self, noise: Tensor, condition: Condition, controls: VaeControls, seeds: Sequence[int]
+    ) -> Iterator[Frame]:
+        """One frame: the decoder's mean picture."""
+        latent = noise * controls.truncation
+        yield Frame(1, 1, latent, lambda: self.decoder(latent).float())
+
+    def invert(
+        self, images: Tensor, condition: Condition, controls: VaeControls, seeds: Sequence[int]
+    ) -> Tensor:
+        """The mean of q(z|x): (B, latent)."""
+        return self.posterior(images)[0]
+
+
+def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
+    """KL(N(mean, std^2) || N(0, I)) in nats, (B,) (Kingma and Welling 2013, appendix B)."""
+    return 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(1)

@@ -1,0 +1,240 @@
+"""From a name or a path to something that draws."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from triptych import families
+from triptych.core import images as pictures
+from triptych.core import seeds as streams
+from triptych.core.device import choose
+from triptych.core.family import Condition, Family, Frame, ImageSpec, Settings, family_in
+from triptych.run import Run, RunError, open_run
+
+SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
+
+AnyFamily = Family[Any, Any]
+
+
+def family_names() -> list[str]:
+    """The families that come with Triptych: the file names in `families/`."""
+    return sorted(module.name for module in pkgutil.iter_modules(families.__path__))
+
+
+def load_family(name: str) -> type[AnyFamily]:
+    """The family of a name, or the one in a file of the user's own (a name that ends in .py).
+
+    Raises ValueError for an unknown name, with the nearest known one.
+    """
+    if name.endswith(".py"):
+        return _family_in_file(Path(name))
+    known = family_names()
+    if name not in known:
+        near = difflib.get_close_matches(name.replace("-", "_").lower(), known, 1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown family {name!r}.{hint} There are: {', '.join(known)}")
+    return family_in(importlib.import_module(f"triptych.families.{name}"))
+
+
+def _family_in_file(path: Path) -> type[AnyFamily]:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path} to read a family from")
+    spec = importlib.util.spec_from_file_location(f"own_family_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return family_in(module)
+
+
+def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) -> Any:
+    """Check values against a Config or Controls. Raises ValueError with one line a wrong field."""
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        known = list(kind.model_fields)
+        lines = []
+        for problem in error.errors():
+            field = str(problem["loc"][0]) if problem["loc"] else ""
+            near = difflib.get_close_matches(field, known, 1)
+            if problem["type"] == "extra_forbidden":
+                hint = f"did you mean {near[0]}? " if near else ""
+                lines.append(f"{what} has no {field!r}: {hint}there are {', '.join(known) or 'none'}")
+            else:
+                lines.append(f"{what}, {field}: {problem['msg'].lower()}, got {problem['input']!r}")
+        raise ValueError("; ".join(lines)) from error
+
+
+class Model:
+    """A trained family with averaged weights, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
+
+    def __init__(
+        self, family: AnyFamily, run: Run | None = None, class_counts: Sequence[int] | None = None
+    ) -> None:
+        self.family = family.eval().requires_grad_(False)
+        self.run, self.spec = run, family.spec
+        counts = torch.tensor(class_counts or [1] * max(self.spec.classes, 1), dtype=torch.float64)
+        self._class_law = torch.cumsum(counts / counts.sum(), dim=0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.family.parameters()).device
+
+    def labels_for(self, seeds: Iterable[int]) -> Tensor | None:
+        """The labels drawn when none are asked for: (N,) int64 by the training data's class law.
+
+        A function of each seed; None for an unconditional model.
+        """
+        if not self.family.conditional:
+            return None
+        draws = [torch.rand(1, generator=streams.generator(int(s), "label")).double() for s in seeds]
+        return torch.searchsorted(self._class_law, torch.cat(draws)).clamp(max=self.spec.classes - 1)
+
+    def sample(
+        self,
+        seeds: Iterable[int],
+        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        prompts: Sequence[str] | None = None,
+        **controls: Any,
+    ) -> np.ndarray:
+        """Draw one picture a seed. labels: one for all, one a seed, or None (drawn by the class law).
+
+        Returns (N, H, W, C) uint8. Raises ValueError for unfit seeds, labels or controls.
+        """
+        chosen = self._seeds(seeds)
+        noise = streams.noise(chosen, self.family.noise_shape)  # (N, *noise shape)
+        return self.generate(noise, labels, chosen, prompts, **controls)
+
+    def generate(
+        self,
+        noise: Tensor,
+        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        seeds: Sequence[int] | None = None,
+        prompts: Sequence[str] | None = None,
+        **controls: Any,
+    ) -> np.ndarray:
+        """Draw one picture from each given noise, (N, *noise_shape); else like `sample`."""
+        chosen = list(seeds) if seeds is not None else list(range(len(noise)))
+        condition, settings = self._asked(chosen, labels, prompts), self._controls(controls)
+        finished = []
+        with torch.inference_mode():
+            for rows, kept in _batches(len(chosen)):
+                *_, last = self._generate(noise, condition, settings, chosen, rows)
+                finished.append(pictures.to_uint8(last.image()[:kept]))
+        return np.concatenate(finished)
+
+    def frames(
+        self,
+        seeds: Iterable[int],
+        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        prompts: Sequence[str] | None = None,
+        **controls: Any,
+    ) -> Iterator[Frame]:
+        """Watch one batch of pictures come into being."""
+        chosen = self._seeds(seeds)
+        condition, settings = self._asked(chosen, labels, prompts), self._controls(controls)
+        noise = streams.noise(chosen, self.family.noise_shape)
+        with torch.inference_mode():
+            yield from self._generate(noise, condition, settings, chosen, range(len(chosen)))
+
+    def invert(
+        self, pixels: np.ndarray, labels: Sequence[int] | Tensor | np.ndarray | None = None, **controls: Any
+    ) -> Tensor:
+        """The noise whose picture is near each of `pixels`, (N, H, W, C) uint8: (N, *noise_shape)."""
+        expected = (self.spec.size, self.spec.size, self.spec.channels)
+        if pixels.ndim != 4 or pixels.shape[1:] != expected or len(pixels) == 0:
+            raise ValueError(f"this model inverts pictures (N, {expected}), got {pixels.shape}")
+        chosen = list(range(len(pixels)))
+        condition, settings = self._asked(chosen, labels, None), self._controls(controls)
+        found = []
+        for start in range(0, len(pixels), SAMPLING_BATCH):
+            rows = chosen[start : start + SAMPLING_BATCH]
+            images = pictures.to_float(pixels[rows]).to(self.device)
+            with torch.no_grad():
+                noise = self.family.invert(images, condition.cut(rows).to(self.device), settings, rows)
+            found.append(noise.cpu())
+        return torch.cat(found)
+
+    def _generate(
+        self, noise: Tensor, condition: Condition, settings: Any, seeds: list[int], rows: Sequence[int]
+    ) -> Iterator[Frame]:
+        batch = noise[list(rows)].to(self.device)  # (B, *noise shape)
+        asked = condition.cut(rows).to(self.device)
+        return self.family.generate(batch, asked, settings, [seeds[row] for row in rows])
+
+    def _seeds(self, seeds: Iterable[int]) -> list[int]:
+        chosen = [int(seed) for seed in seeds]
+        if not chosen:
+            raise ValueError("at least one seed is needed")
+        if min(chosen) < 0 or max(chosen) >= 2**63:
+            raise ValueError(f"seeds must lie in 0..2^63-1, got {min(chosen)}..{max(chosen)}")
+        return chosen
+
+    def _controls(self, values: Mapping[str, Any]) -> Any:
+        return read_settings(self.family.Controls, values, f"{self.family.title}'s controls")
+
+    def _asked(self, seeds: Sequence[int], labels: Any, prompts: Sequence[str] | None) -> Condition:
+        if prompts is not None:
+            raise ValueError(f"{self.family.title} does not read prompts")
+        if labels is None:
+            return Condition(labels=self.labels_for(seeds))
+        if not self.family.conditional:
+            why = "was trained without labels" if self.spec.classes == 0 else "does not read labels"
+            raise ValueError(f"{self.family.title} {why}: leave them out")
+        asked = torch.as_tensor(np.asarray(labels), dtype=torch.int64).reshape(-1)
+        if len(asked) not in (1, len(seeds)):
+            raise ValueError(f"give one label, or one a seed: {len(asked)} labels for {len(seeds)} seeds")
+        if asked.min() < 0 or asked.max() >= self.spec.classes:
+            raise ValueError(f"labels must lie in 0..{self.spec.classes - 1}, got {asked.tolist()[:8]}")
+        return Condition(labels=asked.expand(len(seeds)) if len(asked) == 1 else asked)
+
+
+def _batches(count: int) -> Iterator[tuple[list[int], int]]:
+    """Row numbers of each batch and how many of them count: the last of several is filled up."""
+    for start in range(0, count, SAMPLING_BATCH):
+        rows = list(range(start, min(start + SAMPLING_BATCH, count)))
+        kept = len(rows)
+        if start:
+            rows += [rows[-1]] * (SAMPLING_BATCH - kept)
+        yield rows, kept
+
+
+def build(card: Mapping[str, Any], family: str | None = None) -> AnyFamily:
+    """An untrained family as a run's card describes it. family: overrides the card's name."""
+    name = family or card["family"]
+    if name.endswith(".py") and family is None:
+        raise RunError(f"this run's family lives in {name}: name the file yourself with --family {name}")
+    kind = load_family(name)
+    config = read_settings(kind.Config, card["config"], f"{kind.title}'s config")
+    return kind(config, ImageSpec(**card["spec"]))
+
+
+def load(
+    path: Path | str, *, device: str = "auto", weights: str = "averaged", family: str | None = None
+) -> Model:
+    """Open a run's newest whole state for drawing.
+
+    weights: "averaged" (shown by default) or "raw". Raises RunError when there is nothing to open.
+    """
+    if weights not in ("averaged", "raw"):
+        raise ValueError(f"weights must be 'averaged' or 'raw', got {weights!r}")
+    run = open_run(path)
+    built = build(run.card, family)
+    wanted = ("weights", "average") if weights == "averaged" else ("weights",)
+    tensors, _, _ = run.load_state(only=wanted)
+    try:
+        built.load_state_dict({**tensors["weights"], **tensors.get("average", {})})
+    except (RuntimeError, KeyError) as error:
+        raise RunError(f"{path}: the saved weights do not fit the run's options: {error}") from error
+    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"))

@@ -1,0 +1,65 @@
+"""The networks of DCGAN (Radford, Metz and Chintala 2015): strided convolutions and batch norm only."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from triptych.core.family import ImageSpec
+
+
+def doublings(size: int) -> int:
+    """How often 4 pixels are doubled to reach `size`. Raises ValueError unless size = 4 * 2^k, k >= 1."""
+    k = (size // 4).bit_length() - 1
+    if size < 8 or 4 * 2**k != size:
+        near = [4 * 2 ** max(k, 1), 4 * 2 ** (max(k, 1) + 1)]
+        raise ValueError(
+            f"this network needs a size of 4 * 2^k pixels, got {size}; "
+            f"near ones: --size {near[0]} or {near[1]}"
+        )
+    return k
+
+
+def generator(latent: int, spec: ImageSpec, width: int = 64) -> nn.Sequential:
+    """(B, latent, 1, 1) noise -> (B, C, size, size) in [-1, 1].
+
+    A 4x4 stamp, then doublings by fractionally strided convolutions; batch norm and ReLU after each
+    but the last, which ends in tanh. At 32 px: 4 * width, 2 * width, width channels, then the picture.
+    """
+    k = doublings(spec.size)
+    channels = [width * 2 ** (k - 1 - level) for level in range(k)]  # 32 px: 256, 128, 64
+    layers: list[nn.Module] = []
+    for level, (wide, narrow) in enumerate(zip([latent, *channels], channels, strict=False)):
+        stride, padding = (1, 0) if level == 0 else (2, 1)
+        layers += [
+            nn.ConvTranspose2d(wide, narrow, 4, stride, padding, bias=False),
+            nn.BatchNorm2d(narrow),
+            nn.ReLU(inplace=True),
+        ]
+    layers += [nn.ConvTranspose2d(channels[-1], spec.channels, 4, 2, 1, bias=False), nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+def discriminator(spec: ImageSpec, width: int = 64) -> nn.Sequential:
+    """(B, C, size, size) -> (B, 1, 1, 1) logits: the generator mirrored, LeakyReLU 0.2.
+
+    No batch norm in the first layer, as the paper asks. The sigmoid is left to the loss, where it
+    can be taken together with the logarithm without overflow.
+    """
+    k = doublings(spec.size)
+    channels = [width * 2**level for level in range(k)]  # 32 px: 64, 128, 256
+    layers: list[nn.Module] = []
+    for level, (narrow, wide) in enumerate(zip([spec.channels, *channels], channels, strict=False)):
+        layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False)]
+        layers += [nn.BatchNorm2d(wide)] if level > 0 else []
+        layers += [nn.LeakyReLU(0.2, inplace=True)]
+    layers += [nn.Conv2d(channels[-1], 1, 4, 1, 0, bias=False)]
+    return nn.Sequential(*layers)
+
+
+def init_normal(module: nn.Module) -> None:
+    """The paper's start: weights N(0, 0.02), batch-norm gains N(1, 0.02), offsets 0 (section 4)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
