@@ -1,0 +1,208 @@
+"""From pictures to features: what an extractor is, and the two that need no download."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from triptych.core import images, seeds
+
+BATCH = 256  # fixed, the last one padded: a picture's features depend on no other picture
+LARGEST_PX = 64  # larger pictures are averaged down to this before the network
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """Pictures to features, with a name and a hash that say exactly which features."""
+
+    @property
+    def name(self) -> str:
+        """In a score's name: "digits-cnn"."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the weights, in hex."""
+
+    @property
+    def width(self) -> int:
+        """D, how many features a picture has."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart; 0: none."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the source's test pictures it classifies rightly; None without classes."""
+
+    @property
+    def resize(self) -> str:
+        """How pictures are brought to its size."""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Features (N, D) float32 of pixels (N, H, W, C) uint8."""
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """Class probabilities (N, classes) float64 of (N, H, W, C) uint8. ValueError without classes."""
+
+
+class FeatureNetwork(nn.Module):
+    """A network with a feature layer. `widen`: grey pictures are repeated to `channels` channels."""
+
+    def __init__(self, channels: int, width: int, classes: int, widen: bool = False) -> None:
+        super().__init__()
+        self.channels, self.width, self.classes, self.widen = channels, width, classes, widen
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """(B, C, H, W) float32 in [-1, 1] -> (B, width)."""
+        raise NotImplementedError
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(B, width) -> (B, classes)."""
+        raise NotImplementedError
+
+
+class DomainCNN(FeatureNetwork):
+    """A small classifier of one source's own classes; its features are the averages of its last layer.
+
+    Sized for minutes on two cores: half a million weights at most, the first layers at half the
+    resolution from 32 px on.
+    """
+
+    def __init__(self, channels: int, size_px: int, classes: int, width: int) -> None:
+        super().__init__(channels, width, classes)
+        layers = [_block(channels, 32, stride=2 if size_px > 20 else 1)]
+        if size_px > 40:
+            layers.append(_block(32, 32, stride=2))
+        layers += [_block(32, 64, stride=2), _block(64, 64, stride=1), _block(64, width, stride=2)]
+        self.trunk = nn.Sequential(*layers)
+        self.head = nn.Linear(width, classes)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """(B, C, H, W) float32 in [-1, 1] -> (B, width), each >= 0."""
+        return self.trunk(pictures).mean((2, 3))  # (B, width, h, w) -> (B, width)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(B, width) -> (B, classes)."""
+        return self.head(features)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, classes) logits."""
+        return self.logits(self.features(pictures))
+
+
+def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
+
+
+class RandomConv(FeatureNetwork):
+    """Three convolutions with fixed random weights: features for sources without labels.
+
+    Random filters see edges, textures and colours (means of the second layer) and roughly where they
+    are (the third layer on a 2 x 2 grid), but know no objects. One network for all sources, so its
+    scores compare across sources of one size; grey pictures are repeated to three channels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(3, 64, 0, widen=True)
+        self.first = _random(nn.Conv2d(3, 32, 5, 2, 2), 0)
+        self.second = _random(nn.Conv2d(32, 32, 3, 2, 1), 1)
+        self.third = _random(nn.Conv2d(32, 8, 3, 1, 1), 2)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) float32 in [-1, 1] -> (B, 64), each >= 0."""
+        middle = functional.relu(self.second(functional.relu(self.first(pictures))))  # (B, 32, H/4, W/4)
+        last = functional.relu(self.third(middle))  # (B, 8, H/4, W/4)
+        where = functional.adaptive_avg_pool2d(last, 2).flatten(1)  # (B, 8, 2, 2) -> (B, 32)
+        return torch.cat([middle.mean((2, 3)), where], dim=1)  # (B, 64)
+
+
+def _random(layer: nn.Conv2d, number: int) -> nn.Conv2d:
+    source = seeds.generator("random-conv", number)
+    fan_in = layer.weight[0].numel()  # 2 / fan-in keeps the scale through ReLU (He et al. 2015)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=source) * (2 / fan_in) ** 0.5)
+        if layer.bias is not None:
+            layer.bias.copy_(torch.randn(layer.bias.shape, generator=source) * 0.1)
+    return layer
+
+
+class NetworkExtractor:
+    """A FeatureNetwork as an Extractor: float32 on the CPU, no autocast, fixed batch."""
+
+    def __init__(
+        self, network: FeatureNetwork, name: str, size_px: int, accuracy: float | None = None
+    ) -> None:
+        self.network, self.name, self.accuracy = network.eval().requires_grad_(False), name, accuracy
+        self.size_px, self.width, self.classes = size_px, network.width, network.classes
+        self.hash = weights_hash(network)
+        self.resize = f"area {LARGEST_PX}" if size_px > LARGEST_PX else "none"
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Features (N, D) float32 of pixels (N, H, W, C) uint8 of the size the extractor was made for."""
+        return self._run(pixels, self.width, self.network.features)
+
+    def logits(self, pixels: np.ndarray) -> np.ndarray:
+        """Logits (N, classes) float32 of pixels (N, H, W, C) uint8. ValueError without classes."""
+        if not self.classes:
+            raise ValueError(f"{self.name} knows no classes: class scores need a source with labels")
+        return self._run(pixels, self.classes, lambda x: self.network.logits(self.network.features(x)))
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """Class probabilities (N, classes) float64, summing to 1. ValueError without classes."""
+        logits = self.logits(pixels).astype(np.float64)
+        shares = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(shares / shares.sum(1, keepdims=True))
+
+    def _run(self, pixels: np.ndarray, width: int, compute: _Compute) -> np.ndarray:
+        wanted = (1, 3) if self.network.widen else (self.network.channels,)
+        size = (self.size_px, self.size_px)
+        if pixels.ndim != 4 or pixels.shape[1:3] != size or pixels.shape[3] not in wanted:
+            raise ValueError(
+                f"{self.name} expects (N, {size[0]}, {size[1]}, {' or '.join(map(str, wanted))}) pictures, "
+                f"got {pixels.shape}"
+            )
+        out = np.empty((len(pixels), width), np.float32)
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+            for start in range(0, len(pixels), BATCH):
+                batch = prepared(pixels[start : start + BATCH], self.network)
+                full = torch.zeros(BATCH, *batch.shape[1:])
+                full[: len(batch)] = batch
+                out[start : start + len(batch)] = compute(full)[: len(batch)].numpy()
+        return out
+
+
+class _Compute(Protocol):
+    def __call__(self, pictures: Tensor, /) -> Tensor: ...
+
+
+def prepared(pixels: np.ndarray, network: FeatureNetwork) -> Tensor:
+    """Stored pixels, (B, H, W, C) uint8, as `network` sees them: (B, network.channels, h, w) in [-1, 1]."""
+    pictures = images.to_float(pixels)
+    if network.widen and pictures.shape[1] == 1:
+        pictures = pictures.expand(-1, network.channels, -1, -1)
+    if pictures.shape[-1] > LARGEST_PX:
+        pictures = functional.interpolate(pictures, (LARGEST_PX, LARGEST_PX), mode="area")
+    return pictures
+
+
+def random_conv(size_px: int) -> NetworkExtractor:
+    """The extractor for sources without labels."""
+    with torch.random.fork_rng(devices=[]):  # layers draw weights when made, before they get theirs
+        return NetworkExtractor(RandomConv(), "random-conv", size_px)
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256, in hex, of every tensor of a network with its name, type and shape."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,94 @@
+"""The Frechet distance between two sets of features, both taken as Gaussians."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate
+
+import numpy as np
+
+from triptych.metrics.pair import checked_pair
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and scatter of a set of features: enough for the Frechet distance, and addable.
+
+    The scatter is summed about the set's own mean: a raw second moment less the outer product of
+    the mean loses its digits where the mean is large beside the spread.
+    """
+
+    count: int
+    mean: np.ndarray  # (D,)
+    scatter: np.ndarray  # (D, D): sum of (x - mean)(x - mean)^T
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> Moments:
+        """Moments of features, (N, D) float64, N >= 1."""
+        mean = features.mean(0)
+        centred = features - mean
+        return cls(len(features), mean, centred.T @ centred)
+
+    def __add__(self, other: Moments) -> Moments:
+        """Moments of both sets together (Chan, Golub & LeVeque 1983, eq. 2.1)."""
+        count = self.count + other.count
+        gap = other.mean - self.mean
+        scatter = self.scatter + other.scatter + np.outer(gap, gap) * (self.count * other.count / count)
+        return Moments(count, self.mean + gap * (other.count / count), scatter)
+
+    def covariance(self) -> np.ndarray:
+        """(D, D), divided by N - 1."""
+        return self.scatter / (self.count - 1)
+
+
+def fid(real: np.ndarray, fake: np.ndarray) -> float:
+    """Frechet distance of two sets of features (Heusel et al. 2017, eq. 6). Lower is better.
+
+    |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^1/2), covariances over N - 1. It is biased upwards
+    at small N: two sets from one distribution score about d(d+1)/(2N) + 2d/N, not 0.
+
+    real: (N, D), fake: (M, D), at least 2 pictures each. Returns a float >= 0, in squared units of
+    the features. Raises ValueError on NaN, unlike widths and too few pictures.
+    """
+    real, fake = checked_pair(real, fake, 2, "FID")
+    return distance(Moments.of(real), Moments.of(fake))
+
+
+def distance(real: Moments, fake: Moments) -> float:
+    """The Frechet distance from moments.
+
+    tr((S1 S2)^1/2) is the sum of the square roots of the eigenvalues of R S2 R with R = S1^1/2: both
+    steps are symmetric eigenproblems, so nothing turns complex and a singular covariance is no case
+    of its own.
+    """
+    s1, s2 = real.covariance(), fake.covariance()
+    values, vectors = np.linalg.eigh(s1)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T  # (D, D)
+    product = root @ s2 @ root
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh((product + product.T) / 2), 0.0)).sum()
+    gap = real.mean - fake.mean
+    return max(float(gap @ gap + np.trace(s1) + np.trace(s2) - 2 * cross), 0.0)
+
+
+def fid_without_each(real: Sequence[np.ndarray], fake: Sequence[np.ndarray]) -> tuple[float, list[float]]:
+    """FID of all groups together, and with the g-th real and g-th fake group left out, for each g.
+
+    real, fake: G groups each, (n_g, D) float64. Moments are merged, features are read only once.
+    """
+    reals, fakes = [Moments.of(x) for x in real], [Moments.of(x) for x in fake]
+    whole = distance(reduce(Moments.__add__, reals), reduce(Moments.__add__, fakes))
+    return whole, [distance(r, f) for r, f in zip(without_each(reals), without_each(fakes), strict=True)]
+
+
+def without_each(parts: Sequence[Moments]) -> list[Moments]:
+    """The sum of all parts but the g-th, for each g, by additions alone: a difference loses digits."""
+    if len(parts) < 2:
+        raise ValueError(f"leaving one out needs at least 2 groups, got {len(parts)}")
+    before = list(accumulate(parts))  # before[g]: 0..g
+    after = list(accumulate(parts[::-1]))[::-1]  # after[g]: g..G-1
+    inner = [before[g - 1] + after[g + 1] for g in range(1, len(parts) - 1)]
+    return [after[1], *inner, before[-2]]
