@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,10 +50,10 @@ class Card(BaseModel):
     # --- description: shown, never compared ---
     family: str = ""
     run: str = ""
-    controls: dict[str, int | float | str | bool | None] = {}
+    controls: dict[str, Any] = {}
     """Sampling options that were set."""
     weights: str = ""
-    """"averaged" or "raw"."""
+    """Which were shown: averaged or raw."""
     step: int | None = None
     """After how many training steps."""
     seeds: str = ""

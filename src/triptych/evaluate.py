@@ -1,0 +1,332 @@
+"""One judge for all: draw samples from a model and score them against the source's test pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from triptych import __version__
+from triptych.judge import judge_for
+from triptych.metrics import density_coverage, fid, kid, precision_recall
+from triptych.metrics.card import Card, Score
+from triptych.metrics.features import Extractor
+from triptych.metrics.intervals import METRICS, Estimate, estimates
+from triptych.metrics.kernel import COEF, DEGREE
+from triptych.metrics.neighbours import DENSITY_K, PRECISION_K
+from triptych.model import SAMPLING_BATCH, Model, load
+
+if TYPE_CHECKING:
+    from triptych.data import Dataset
+
+FIRST_SEED = 1_000_000  # far from the seeds whose pictures are shown during training
+MOST_REAL = 10_000  # test pictures; of a larger test split a seeded choice
+SURE = 0.9
+PARAMETERS: dict[str, dict[str, int | float | str]] = {
+    "FID": {"ddof": 1},
+    "KID": {"degree": DEGREE, "coef": COEF, "gamma": "1/d", "estimator": "unbiased, full sets"},
+    "precision": {"k": PRECISION_K},
+    "recall": {"k": PRECISION_K},
+    "density": {"k": DENSITY_K},
+    "coverage": {"k": DENSITY_K},
+}
+Progress = Callable[[str, int, int], None]  # (what: "judge" or "samples", done, in all)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ClassView(_Record):
+    """What the judge takes the samples for. Shares are of all samples, in the order of the classes."""
+
+    names: tuple[str, ...]
+    sure: float
+    """Share of samples that the judge gives one class a probability above 0.9."""
+    sure_real: float
+    """The same of the test pictures."""
+    shares: tuple[float, ...]
+    """Share of samples in each class, by the judge's first choice."""
+    shares_real: tuple[float, ...]
+    """The same of the test pictures."""
+
+
+class Sampling(_Record):
+    """How the samples were drawn, and how long that took."""
+
+    n: int
+    first_seed: int
+    batch: int
+    seconds: float
+    seconds_per_sample: float
+    device: str
+
+
+class JudgeFacts(_Record):
+    """Who judged."""
+
+    name: str
+    hash: str
+    width: int
+    accuracy: float | None
+
+
+class Evaluation(_Record):
+    """One evaluation of a model: what `metrics.jsonl` holds a line of."""
+
+    scores: tuple[Score, ...]
+    classes: ClassView | None
+    sampling: Sampling
+    judge: JudgeFacts
+    step: int | None
+    made: str
+    """When, in UTC."""
+
+
+def evaluate(
+    model: Model | Path | str,
+    samples: int = 2000,
+    features: str | Extractor = "auto",
+    **options: Any,
+) -> list[Score]:
+    """Score a model; like `evaluation`, which see for the options, but returns the scores alone."""
+    return list(evaluation(model, samples, features, **options).scores)
+
+
+def evaluation(
+    model: Model | Path | str,
+    samples: int = 2000,
+    features: str | Extractor = "auto",
+    *,
+    data: Dataset | None = None,
+    controls: Mapping[str, Any] | None = None,
+    first_seed: int = FIRST_SEED,
+    most_real: int = MOST_REAL,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Draw samples and score them against the test split of the data the model was trained on.
+
+    model: a Model, or the path of a run. samples: how many to draw, at least 20. features: "auto"
+    (the source's own classifier, or the random network where there are no labels), "domain-cnn",
+    "random-conv" or an Extractor. data: the source, where the run cannot find it by itself.
+    controls: sampling options, else the family's defaults. most_real: of a larger test split a
+    seeded choice of so many. Writes one line to the run's metrics.jsonl. Raises ValueError if the
+    data are not those of the run, for too few samples, unknown features or controls.
+    """
+    model = model if isinstance(model, Model) else load(model)
+    if samples < 20:
+        raise ValueError(f"a score with an interval needs at least 20 samples, got {samples}")
+    dataset = _data_of(model, data)
+    judge = _judge(dataset, features, progress)
+    real = chosen(dataset.test.pixels, most_real)
+    fake, sampling = _sample(model, samples, first_seed, controls or {}, progress)
+    about = _about(model, first_seed, samples, controls or {})
+    scores = score_pixels(
+        real,
+        fake,
+        judge,
+        train=chosen(dataset.train.pixels, samples),
+        data=dataset.fingerprint,
+        split="test",
+        about=about,
+    )
+    made = Evaluation(
+        scores=tuple(scores),
+        classes=class_view(real, fake, judge, dataset.class_names) if judge.classes else None,
+        sampling=sampling,
+        judge=JudgeFacts(name=judge.name, hash=judge.hash, width=judge.width, accuracy=judge.accuracy),
+        step=about["step"],
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if model.run is not None:
+        model.run.append_metrics(made.model_dump(mode="json"))
+    return made
+
+
+def score_pixels(
+    real: np.ndarray,
+    fake: np.ndarray,
+    extractor: Extractor,
+    *,
+    train: np.ndarray | None = None,
+    data: str | None = None,
+    split: str = "given",
+    about: Mapping[str, Any] | None = None,
+) -> list[Score]:
+    """FID, KID, precision, recall, density and coverage of two sets of pictures, with intervals.
+
+    real: (N, H, W, C), fake: (M, H, W, C) uint8, at least 20 each. train: other real pictures for the
+    floor, as many as there are fakes where possible; without them no floor. data: fingerprint of the
+    real pictures (made from them, whatever their order, if not given). about: descriptive fields of
+    the card. Raises ValueError on pictures of another size than the extractor's and on too few.
+    """
+    real_features, fake_features = extractor(real), extractor(fake)
+    found = estimates(real_features, fake_features)
+    floors = _floors(real_features, extractor(train)) if train is not None else {}
+    fingerprint = data if data is not None else pictures_fingerprint(real)
+    scores = []
+    for metric in METRICS:
+        card = Card(
+            metric=metric,
+            parameters=PARAMETERS[metric],
+            data=fingerprint,
+            split=split,
+            n_real=len(real),
+            n_fake=len(fake),
+            extractor=extractor.name,
+            extractor_hash=extractor.hash,
+            resize=extractor.resize,
+            **(about or {}),
+        )
+        notes = _notes(metric, card, extractor, fake_features, None if train is None else len(train))
+        scores.append(_score(found[metric], card, floors.get(metric), train, notes))
+    return scores
+
+
+def class_view(
+    real: np.ndarray, fake: np.ndarray, judge: Extractor, names: tuple[str, ...] | list[str] | None
+) -> ClassView:
+    """How sure the judge is of the samples, and which classes it sees. real, fake: (N, H, W, C) uint8."""
+
+    def facts(pixels: np.ndarray) -> tuple[float, tuple[float, ...]]:
+        p = judge.probabilities(pixels)  # (N, classes)
+        counts = np.bincount(p.argmax(1), minlength=judge.classes)
+        return float((p.max(1) > SURE).mean()), tuple((counts / len(p)).tolist())
+
+    (sure, shares), (sure_real, shares_real) = facts(fake), facts(real)
+    labels = tuple(names) if names else tuple(str(i) for i in range(judge.classes))
+    return ClassView(names=labels, sure=sure, sure_real=sure_real, shares=shares, shares_real=shares_real)
+
+
+def chosen(pixels: np.ndarray, count: int) -> np.ndarray:
+    """`count` pictures by a fixed seed, in their order in the source; all of them if there are fewer."""
+    if len(pixels) <= count:
+        return np.asarray(pixels)
+    rows = np.random.default_rng(0).choice(len(pixels), count, replace=False)
+    return np.asarray(pixels[np.sort(rows)])
+
+
+def pictures_fingerprint(pixels: np.ndarray) -> str:
+    """A name for a set of pictures, (N, H, W, C) uint8, that does not depend on their order."""
+    each = sorted(hashlib.sha256(picture.tobytes()).digest() for picture in np.ascontiguousarray(pixels))
+    return hashlib.sha256(f"{pixels.shape[1:]}".encode() + b"".join(each)).hexdigest()
+
+
+def _score(
+    found: Estimate, card: Card, floor: float | None, train: np.ndarray | None, notes: tuple[str, ...]
+) -> Score:
+    better: Literal["lower", "higher"] = "lower" if card.metric in ("FID", "KID") else "higher"
+    return Score(
+        name=f"{card.metric}[{card.extractor}]",
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        method=found.method,
+        floor=floor,
+        floor_n=None if train is None else len(train),
+        better=better,
+        notes=notes,
+        card=card,
+    )
+
+
+def _floors(real: np.ndarray, train: np.ndarray) -> dict[str, float]:
+    """Each score of training features in place of the samples'."""
+    precision, recall = precision_recall(real, train)
+    density, coverage = density_coverage(real, train)
+    values = (fid(real, train), kid(real, train), precision, recall, density, coverage)
+    return dict(zip(METRICS, values, strict=True))
+
+
+def _notes(
+    metric: str, card: Card, extractor: Extractor, fake: np.ndarray, floor_n: int | None
+) -> tuple[str, ...]:
+    notes = []
+    fewest = min(card.n_real, card.n_fake)
+    if metric == "FID" and fewest <= extractor.width:
+        notes.append(
+            f"{fewest} pictures for {extractor.width} features: mostly bias, look at the floor and at KID"
+        )
+    if floor_n is not None and floor_n < card.n_fake:
+        notes.append(f"the floor is of {floor_n} training pictures, all there are")
+    if extractor.accuracy is not None and extractor.accuracy < SURE:
+        notes.append(f"the judge is right about {extractor.accuracy:.0%} of the test pictures")
+    if bool((fake == fake[0]).all()):
+        notes.append("all samples have the same features")
+    return tuple(notes)
+
+
+def _judge(dataset: Dataset, features: str | Extractor, progress: Progress | None) -> Extractor:
+    if not isinstance(features, str):
+        return features
+    told = None if progress is None else (lambda done, total: progress("judge", done, total))
+    return judge_for(dataset, features, told)
+
+
+def _data_of(model: Model, given: Dataset | None) -> Dataset:
+    """The source to measure against: the one given or the run's own, if it is what the run saw."""
+    if model.run is None:
+        if given is None:
+            raise ValueError("this model belongs to no run: say what to measure it against with data=...")
+        return given
+    named = model.run.card["data"]
+    dataset = given
+    if dataset is None:
+        from triptych import data
+
+        dataset = data.load(named["source"], size=named["size"], colour=named.get("colour", "auto"))
+    if dataset.fingerprint != named["fingerprint"]:
+        raise ValueError(
+            f"{dataset.name} is not what {model.run.path} was trained on (fingerprint "
+            f"{dataset.fingerprint[:12]}, was {named['fingerprint'][:12]}): bring the old pictures back, "
+            "or train again"
+        )
+    return dataset
+
+
+def _sample(
+    model: Model, count: int, first_seed: int, controls: Mapping[str, Any], progress: Progress | None
+) -> tuple[np.ndarray, Sampling]:
+    """Always whole batches, the last one cut: a sample's bits then depend on its seed alone."""
+    parts = []
+    began = time.perf_counter()
+    for start in range(0, count, SAMPLING_BATCH):
+        first = first_seed + start
+        parts.append(model.sample(range(first, first + SAMPLING_BATCH), **controls))
+        if progress is not None:
+            progress("samples", min(start + SAMPLING_BATCH, count), count)
+    seconds = time.perf_counter() - began
+    drawn = len(parts) * SAMPLING_BATCH
+    facts = Sampling(
+        n=count,
+        first_seed=first_seed,
+        batch=SAMPLING_BATCH,
+        seconds=seconds,
+        seconds_per_sample=seconds / drawn,
+        device=str(model.device),
+    )
+    return np.concatenate(parts)[:count], facts
+
+
+def _about(model: Model, first_seed: int, count: int, controls: Mapping[str, Any]) -> dict[str, Any]:
+    """The descriptive fields of the card."""
+    settings = model.family.Controls(**controls)
+    steps = model.run.states() if model.run is not None else []
+    by_law = "drawn by the training data's class law" if model.family.conditional else "none"
+    return {
+        "family": model.family.title,
+        "run": model.run.path.name if model.run is not None else "",
+        "controls": settings.model_dump(mode="json"),
+        "weights": getattr(model, "weights", "averaged"),
+        "step": steps[-1] if steps else None,
+        "seeds": f"{first_seed}-{first_seed + count - 1}",
+        "labels": by_law,
+        "versions": {"triptych": __version__, "torch": torch.__version__, "numpy": np.__version__},
+    }

@@ -1,0 +1,210 @@
+"""Who judges pictures of a source: a small classifier of its own classes, trained once and kept.
+
+For a source without labels the judge is a fixed random network (`metrics.features.RandomConv`).
+Its loop is its own: the one loop of `train.py` is for families.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from triptych.core import seeds
+from triptych.metrics.features import DomainCNN, NetworkExtractor, prepared, random_conv, weights_hash
+from triptych.run import read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from triptych.data import Dataset
+
+VERSION = 1  # of the classifier's network and training: raised when either changes
+FEATURES = ("auto", "domain-cnn", "random-conv")
+BATCH = 128
+PICTURES_SEEN = 120_000  # of a pass over few pictures there are many, of MNIST two
+PASSES = (2, 12)
+TOP_RATE, DECAY = 8e-3, 0.05
+NARROW_BELOW = 10_000  # training pictures: with fewer, 64 features, so that n stays well above d
+
+Progress = Callable[[int, int], None]  # (steps done, steps in all)
+log = logging.getLogger(__name__)
+
+
+def judge_for(dataset: Dataset, features: str = "auto", progress: Progress | None = None) -> NetworkExtractor:
+    """The extractor for a source: its own classifier where it has labels, else the random network.
+
+    The classifier is trained on the source's train labels the first time (seconds for `digits`, a
+    minute or two for 60,000 pictures) and read from the cache afterwards; its accuracy on the test
+    split is stated with it. Training depends on nothing but the data, the code's version, the torch
+    build and the number of threads.
+
+    features: "auto", "domain-cnn" or "random-conv". Raises ValueError for another name, and for
+    "domain-cnn" where the source has no labels or fewer than two classes.
+    """
+    if features not in FEATURES:
+        raise ValueError(f"unknown features {features!r}: there are {', '.join(FEATURES)}")
+    spec = dataset.spec
+    labelled = dataset.train.labels is not None and dataset.test.labels is not None and spec.classes > 1
+    if features == "random-conv" or (features == "auto" and not labelled):
+        return random_conv(spec.size)
+    if not labelled:
+        raise ValueError(f"{dataset.name} has no labels to train a classifier on: use --features random-conv")
+    home = cache_home() / "judges" / _folder_name(dataset)
+    try:
+        return _read(home, dataset)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        log.warning("the kept judge at %s cannot be used (%s): training it again", home, error)
+    network = fit(dataset, progress)
+    judge = NetworkExtractor(network, f"{dataset.name}-cnn", spec.size)
+    judge.accuracy = accuracy_of(judge, dataset)
+    _keep(home, judge, dataset)
+    return judge
+
+
+def cache_home() -> Path:
+    """Where judges are kept: $TRIPTYCH_CACHE, else $XDG_CACHE_HOME/triptych, else ~/.cache/triptych."""
+    if own := os.environ.get("TRIPTYCH_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triptych"
+
+
+def accuracy_of(judge: NetworkExtractor, dataset: Dataset) -> float:
+    """Share of the test split that the judge classifies rightly."""
+    found = judge.logits(np.asarray(dataset.test.pixels)).argmax(1)
+    return float((found == np.asarray(dataset.test.labels)).mean())
+
+
+def fit(dataset: Dataset, progress: Progress | None = None) -> DomainCNN:
+    """Train the classifier: AdamW, one cycle of the learning rate, pictures shifted by up to size / 16.
+
+    A few pictures of nothing are among them (`_with_junk`).
+    """
+    pixels, labels = dataset.train.pixels, torch.as_tensor(np.asarray(dataset.train.labels))
+    network = _untrained(dataset)
+    passes = int(np.clip(ceil(PICTURES_SEEN / len(pixels)), *PASSES))
+    size = min(BATCH, len(pixels))
+    per_pass = len(pixels) // size
+    total = passes * per_pass
+    optimizer = torch.optim.AdamW(network.parameters(), lr=TOP_RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, TOP_RATE, total + 1, pct_start=0.25)
+    source = seeds.generator(dataset.fingerprint, "judge", VERSION)
+    network.train()
+    for step in range(total):
+        if step % per_pass == 0:
+            order = torch.randperm(len(pixels), generator=source)
+        rows = order[step % per_pass * size :][:size].sort().values  # sorted: kind to a memory map
+        batch = _shifted(prepared(np.asarray(pixels[rows.numpy()]), network), source)
+        known = functional.one_hot(labels[rows].long(), network.classes).float()  # (B, classes)
+        shown, targets = _with_junk(batch, known, source)
+        loss = functional.cross_entropy(network(shown), targets)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(step + 1, total)
+    return network.eval()
+
+
+def _untrained(dataset: Dataset) -> DomainCNN:
+    spec = dataset.spec
+    width = 64 if len(dataset.train.pixels) < NARROW_BELOW else 128
+    with torch.random.fork_rng(devices=[]):  # a judge leaves no trace in torch's global stream
+        torch.manual_seed(seeds.mix(dataset.fingerprint, "judge weights", VERSION))
+        return DomainCNN(spec.channels, spec.size, spec.classes, width)
+
+
+def _shifted(pictures: Tensor, source: torch.Generator) -> Tensor:
+    """Each picture moved by up to size / 16 pixels, its edge repeated. (B, C, H, W) -> the same shape."""
+    count, _, size, _ = pictures.shape
+    reach = size // 16
+    padded = functional.pad(pictures, (reach,) * 4, mode="replicate")
+    offsets = torch.randint(0, 2 * reach + 1, (2, count, 1), generator=source)
+    rows, columns = torch.arange(size) + offsets  # each (B, size)
+    index = torch.arange(count)[:, None, None]
+    moved = padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
+    return moved.permute(0, 3, 1, 2)  # (B, C, H, W)
+
+
+def _with_junk(pictures: Tensor, targets: Tensor, source: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The batch, and for every 16 pictures a blend of two, a jumble of one's blocks, a jumble of its
+    pixels and plain noise, with the target half and half or "no idea".
+
+    A classifier that has seen only its own classes is sure of noise too, and would call a model's
+    rubbish a fine digit (Hendrycks et al. 2019 train on outliers for the same reason).
+    """
+    count = -(-len(pictures) // 16)
+    pick = torch.randint(0, len(pictures), (4, count), generator=source)
+    one, other, third, fourth = (pictures[rows] for rows in pick)
+    noise = torch.rand(one.shape, generator=source) * 2 - 1
+    junk = [(one + other) / 2, _jumbled(third, 4, source), _jumbled(fourth, fourth.shape[-1], source), noise]
+    halves = (targets[pick[0]] + targets[pick[1]]) / 2
+    unknown = torch.full((3 * count, targets.shape[1]), 1 / targets.shape[1])
+    return torch.cat([pictures, *junk]), torch.cat([targets, halves, unknown])
+
+
+def _jumbled(pictures: Tensor, across: int, source: torch.Generator) -> Tensor:
+    """Pictures cut into about across x across blocks, put together in another order. (B, C, H, W)."""
+    size = pictures.shape[-1]
+    block = max(size // across, 1)
+    kept = size // block * block  # what whole blocks cover; the rest stays in place
+    tiles = functional.unfold(pictures[:, :, :kept, :kept], block, stride=block)  # (B, C block^2, blocks)
+    order = torch.randperm(tiles.shape[2], generator=source)
+    jumbled = functional.fold(tiles[:, :, order], kept, block, stride=block)  # (B, C, kept, kept)
+    whole = pictures.clone()
+    whole[:, :, :kept, :kept] = jumbled
+    return whole
+
+
+# --- the cache: one sealed folder a judge, safetensors and JSON ---
+
+
+def _folder_name(dataset: Dataset) -> str:
+    spec = dataset.spec
+    readable = re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")[:40] or "source"
+    key = seeds.mix(dataset.fingerprint, spec.size, spec.channels, spec.classes)
+    return f"{readable}-{key:016x}-v{VERSION}"
+
+
+def _read(home: Path, dataset: Dataset) -> NetworkExtractor:
+    """The judge kept in `home`. Raises OSError or ValueError where there is none, or a damaged one."""
+    tensors, meta = read_sealed(home, None)
+    network = _untrained(dataset)
+    network.load_state_dict(tensors["weights"])
+    if weights_hash(network) != meta["hash"] or meta["fingerprint"] != dataset.fingerprint:
+        raise ValueError("its weights or its data are not those it names")
+    return NetworkExtractor(network, f"{dataset.name}-cnn", dataset.spec.size, float(meta["accuracy"]))
+
+
+def _keep(home: Path, judge: NetworkExtractor, dataset: Dataset) -> None:
+    """Write a judge whole or not at all; where that cannot be done it is trained again next time."""
+    meta: dict[str, Any] = {
+        "name": judge.name,
+        "hash": judge.hash,
+        "fingerprint": dataset.fingerprint,
+        "accuracy": judge.accuracy,
+        "version": VERSION,
+        "torch": torch.__version__,
+    }
+    partial = home.with_name(f".partial-{home.name}-{os.getpid()}")
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        write_sealed(partial, {"weights": judge.network.state_dict()}, meta)
+        shutil.rmtree(home, ignore_errors=True)  # a damaged one; another process's equal one
+        partial.rename(home)
+    except OSError as error:
+        log.warning("the judge could not be kept at %s (%s)", home, error)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

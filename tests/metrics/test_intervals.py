@@ -1,0 +1,108 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from triptych.metrics import fid, intervals, kid
+from triptych.metrics.intervals import deal, estimates, jackknife_interval, share_interval, standard_error
+
+Draw = Callable[[np.random.Generator], np.ndarray]
+
+
+def coverage_of(names: tuple[str, ...], real: Draw, fake: Draw, repeats: int) -> dict[str, float]:
+    """Share of intervals that hold the mean of all values, the expectation at this n."""
+    rng = np.random.default_rng(0)
+    made = [estimates(real(rng), fake(rng)) for _ in range(repeats)]
+    shares = {}
+    for name in names:
+        target = np.mean([e[name].value for e in made])
+        shares[name] = float(np.mean([e[name].low <= target <= e[name].high for e in made]))
+    return shares
+
+
+def only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FID and KID alone: their simulation needs no neighbours."""
+    monkeypatch.setattr(intervals, "neighbour_scores_without_each", lambda *_: {})
+
+
+def test_fid_and_kid_intervals_cover(monkeypatch: pytest.MonkeyPatch):
+    only(monkeypatch)
+    shares = coverage_of(
+        ("FID", "KID"),
+        lambda rng: rng.standard_normal((200, 8)),
+        lambda rng: rng.standard_normal((300, 8)) * 1.2 + 0.3,
+        repeats=200,
+    )
+    assert all(0.90 <= share <= 0.99 for share in shares.values()), shares
+
+
+def test_share_intervals_cover():
+    """Neighbour scores: the jackknife errs upwards, so at least the stated level is asked."""
+    names = ("precision", "recall", "density", "coverage")
+    shares = coverage_of(
+        names,
+        lambda rng: rng.standard_normal((80, 4)),
+        lambda rng: rng.standard_normal((80, 4)) * 1.3 + 0.4,
+        repeats=40,
+    )
+    assert all(share >= 0.9 for share in shares.values()), shares
+
+
+def test_an_interval_of_a_mean_is_the_textbook_interval():
+    """For a plain mean and groups of one the jackknife is the t interval itself."""
+    x = np.random.default_rng(1).standard_normal(20)
+    without = [np.delete(x, i).mean() for i in range(20)]
+    assert standard_error(without) == pytest.approx(x.std(ddof=1) / np.sqrt(20))
+    made = jackknife_interval(x.mean(), without)
+    assert made.high - made.value == pytest.approx(2.093024 * x.std(ddof=1) / np.sqrt(20), rel=1e-6)
+    assert made.method == "delete-a-group jackknife (20 groups, t)"
+
+
+def test_share_intervals_stay_within_0_and_1_and_keep_a_width():
+    sure = share_interval(1.0, [1.0] * 20, pictures=500)
+    assert sure.high == 1.0 and 0.98 < sure.low < 1.0
+    never = share_interval(0.0, [0.0] * 20, pictures=500)
+    assert never.low == 0.0 and 0.0 < never.high < 0.02
+    near = share_interval(0.99, [0.97, 1.0] * 10, pictures=500)
+    assert 0.0 <= near.low < 0.99 < near.high <= 1.0
+
+
+def test_values_are_those_of_the_pure_functions():
+    rng = np.random.default_rng(2)
+    real, fake = rng.standard_normal((150, 5)), rng.standard_normal((90, 5)) + 0.2
+    made = estimates(real, fake)
+    assert tuple(made) == intervals.METRICS
+    assert made["FID"].value == pytest.approx(fid(real, fake), abs=1e-10)
+    assert made["KID"].value == pytest.approx(kid(real, fake), abs=1e-12)
+    assert all(e.low <= e.value <= e.high for e in made.values())
+
+
+def test_groups_are_shuffled_and_depend_on_the_place_alone():
+    """Pictures in order of their labels: no group may be one class."""
+    labels = np.repeat(np.arange(10), 40)[:, None]
+    groups = deal(labels, 20, seed=0)
+    assert [len(g) for g in groups] == [20] * 20
+    assert min(len(np.unique(g)) for g in groups) >= 5
+    again = deal(labels * 2, 20, seed=0)
+    assert all((a * 2 == b).all() for a, b in zip(groups, again, strict=True))
+
+
+def test_copies_do_not_widen_or_break_an_interval():
+    """The reason for no bootstrap: a set with every picture twice still gives sane intervals."""
+    rng = np.random.default_rng(3)
+    real, fake = rng.standard_normal((100, 3)), rng.standard_normal((100, 3)) * 1.5
+    once, twice = estimates(real, fake), estimates(np.repeat(real, 2, 0), np.repeat(fake, 2, 0))
+    for name in ("FID", "KID"):
+        widths = [e[name].high - e[name].low for e in (once, twice)]
+        assert widths[1] < 1.5 * widths[0]
+    same = estimates(np.ones((30, 3)), np.ones((40, 3)))
+    assert same["FID"].value == same["FID"].low == same["FID"].high == 0
+    assert same["precision"].value == 1.0
+
+
+def test_few_pictures():
+    rng = np.random.default_rng(4)
+    made = estimates(rng.standard_normal((20, 4)), rng.standard_normal((20, 4)))
+    assert "4 groups" in made["FID"].method
+    with pytest.raises(ValueError, match="needs at least 20 fake pictures, got 19"):
+        estimates(rng.standard_normal((20, 4)), rng.standard_normal((19, 4)))

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from triptych.metrics import kernel, kid
+from triptych.metrics.kernel import kid_without_each
+
+
+def golden() -> tuple[np.ndarray, np.ndarray]:
+    """METRICS.md, 5c."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((500, 16)), rng.standard_normal((500, 16)) * 1.2 + 0.1
+
+
+def test_the_golden_vector():
+    assert kid(*golden()) == pytest.approx(0.0822770459, abs=1e-9)
+
+
+def test_binkowski_2018_eq_4_by_hand():
+    real, fake = np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 1], [2, 0], [0, 0]])
+
+    def k(x: np.ndarray, y: np.ndarray) -> float:
+        return float((x @ y / 2 + 1) ** 3)
+
+    within_real = 2 * k(real[0], real[1]) / 2
+    within_fake = 2 * (k(fake[0], fake[1]) + k(fake[0], fake[2]) + k(fake[1], fake[2])) / 6
+    between = sum(k(x, y) for x in real for y in fake) / 6
+    assert kid(real, fake) == pytest.approx(within_real + within_fake - 2 * between, abs=1e-12)
+
+
+def test_unbiased_on_one_distribution():
+    """Mean 0 within four standard errors at an n so small that the biased estimator is far off."""
+    rng = np.random.default_rng(1)
+    draws = [kid(rng.standard_normal((12, 4)), rng.standard_normal((9, 4))) for _ in range(1500)]
+    assert abs(np.mean(draws)) < 4 * np.std(draws) / np.sqrt(len(draws))
+    assert min(draws) < 0
+
+
+def test_its_expectation_does_not_depend_on_n():
+    rng = np.random.default_rng(2)
+
+    def mean(n: int, draws: int) -> tuple[float, float]:
+        values = [kid(rng.standard_normal((n, 4)), rng.standard_normal((n, 4)) + 0.7) for _ in range(draws)]
+        return float(np.mean(values)), float(np.std(values) / np.sqrt(draws))
+
+    (few, error_few), (many, error_many) = mean(8, 2000), mean(200, 60)
+    assert abs(few - many) < 4 * np.hypot(error_few, error_many)
+
+
+def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
+    whole = kid(*golden())
+    monkeypatch.setattr(kernel, "TILE", 37)
+    assert kid(*golden()) == pytest.approx(whole, abs=1e-12)
+
+
+def test_leaving_groups_out_is_leaving_pictures_out():
+    real, fake = golden()
+    reals, fakes = np.array_split(real, 7), np.array_split(fake[:333], 7)
+    whole, without = kid_without_each(reals, fakes)
+    assert whole == pytest.approx(kid(real, fake[:333]), abs=1e-12)
+    for g, value in enumerate(without):
+        kept = [np.concatenate(x[:g] + x[g + 1 :]) for x in (reals, fakes)]
+        assert value == pytest.approx(kid(*kept), abs=1e-12)
+
+
+def test_constant_features_do_not_crash():
+    assert kid(np.ones((9, 4)), np.ones((8, 4))) == pytest.approx(0, abs=1e-12)
+
+
+def test_too_few_pictures_get_a_sentence():
+    with pytest.raises(ValueError, match="KID needs at least 2 real pictures, got 1"):
+        kid(np.ones((1, 4)), np.ones((5, 4)))

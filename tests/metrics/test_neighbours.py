@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+from torch import Tensor
+
+from triptych.metrics import density_coverage, neighbours, precision_recall
+from triptych.metrics.neighbours import neighbour_scores_without_each
+
+
+def golden() -> tuple[np.ndarray, np.ndarray]:
+    """METRICS.md, 5c."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((500, 16)), rng.standard_normal((500, 16)) * 1.2 + 0.1
+
+
+@pytest.mark.parametrize(
+    ("k", "both"), [(3, (0.506, 0.934, 0.430, 0.652)), (5, (0.622, 0.972, 0.4312, 0.808))]
+)
+def test_the_golden_vectors(k: int, both: tuple[float, ...]):
+    found = precision_recall(*golden(), k=k) + density_coverage(*golden(), k=k)
+    assert found == pytest.approx(both, abs=1e-9)
+
+
+def test_kynkaanniemi_2019_eq_1_by_hand():
+    """Real 0, 1, 3 on a line, k = 1: radii 1, 1, 2, so the manifold is [-1, 2] and [1, 5]."""
+    real = np.array([[0.0], [1], [3]])
+    fake = np.array([[-1.0], [5], [5.5], [9]])  # the first two lie on the rim: <= counts them
+    precision, recall = precision_recall(real, fake, k=1)
+    assert precision == 2 / 4
+    # fake radii: -1 -> 6, 5 -> 0.5, 5.5 -> 0.5, 9 -> 3.5: the ball of -1, [-7, 5], holds every real
+    assert recall == 1.0
+    assert precision_recall(real, np.array([[20.0], [21], [22]]), k=1) == (0.0, 0.0)
+
+
+def test_naeem_2020_eq_5_and_6_by_hand():
+    """Real 0, 1, 3 and k = 1: radii 1, 1, 2; strict, so a fake on the rim is outside."""
+    real = np.array([[0.0], [1], [3]])
+    fake = np.array([[-1.0], [0.5], [1.5], [9]])
+    # 0.5 lies in the balls of 0 and 1; 1.5 in those of 1 and 3; -1 only on a rim
+    assert density_coverage(real, fake, k=1) == (4 / (1 * 4), 1.0)
+    assert density_coverage(real, np.array([[-1.0], [-1]]), k=1) == (0.0, 0.0)
+
+
+def test_identical_sets():
+    real, _ = golden()
+    assert precision_recall(real, real) == (1.0, 1.0)
+    assert density_coverage(real, real)[1] == 1.0
+
+
+def test_naeem_2020_expected_coverage_on_one_distribution():
+    """1 - prod_{i=1..k} (N - i) / (2N - i), whatever the distribution."""
+    n, rng = 60, np.random.default_rng(1)
+    for k in (3, 5):
+        expected = 1 - np.prod([(n - i) / (2 * n - i) for i in range(1, k + 1)])
+        draws = [
+            density_coverage(rng.standard_normal((n, 6)), rng.standard_normal((n, 6)), k) for _ in range(100)
+        ]
+        density, coverage = np.mean(draws, axis=0)
+        assert coverage == pytest.approx(expected, abs=0.015)
+        assert density == pytest.approx(1, abs=0.05)
+
+
+def test_collapse_is_precise_and_noise_has_recall():
+    rng = np.random.default_rng(42)
+    wide, narrow = rng.standard_normal((200, 16)) * 3, rng.standard_normal((200, 16)) * 0.1
+    precision, recall = precision_recall(wide, narrow)
+    assert precision > 0.8 and recall < 0.3
+    precision, recall = precision_recall(narrow, wide)
+    assert precision < 0.3 and recall > 0.8
+    one_point = np.repeat(wide[:1], 200, axis=0)
+    assert precision_recall(wide, one_point) == (1.0, 1 / 200)
+    assert density_coverage(wide, one_point)[1] < 0.2
+
+
+def test_copies_lie_at_exactly_zero():
+    """Near-copies far from the origin: |a|^2 + |b|^2 - 2 a.b would lose them in its rounding."""
+    rng = np.random.default_rng(2)
+    real = np.repeat(rng.standard_normal((30, 8)) + 1e4, 4, axis=0)  # 3 copies each: radius 0 at k = 3
+    assert precision_recall(real, real, k=3) == (1.0, 1.0)
+    assert precision_recall(real, real + 1e-9, k=3)[0] == 0.0
+    assert density_coverage(real, real, k=3) == (0.0, 0.0)  # strict: nothing is nearer than 0
+
+
+def test_constant_features_do_not_crash():
+    same = np.ones((20, 4))
+    assert precision_recall(same, same) == (1.0, 1.0)
+    assert density_coverage(same, same) == (0.0, 0.0)
+    assert precision_recall(same, same + 1) == (0.0, 0.0)
+
+
+def test_tiles_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch):
+    real, fake = (x[:160] for x in golden())
+    fake[::3] = real[: len(fake[::3])]  # ties everywhere
+    groups = np.array_split(real, 4), np.array_split(fake[:130], 4)
+    whole = neighbour_scores_without_each(*groups)
+    monkeypatch.setattr(neighbours, "TILE", 29)
+    assert neighbour_scores_without_each(*groups) == whole
+
+
+def test_leaving_groups_out_is_leaving_pictures_out():
+    rng = np.random.default_rng(3)
+    real = np.concatenate([rng.standard_normal((90, 3)), np.repeat(rng.standard_normal((10, 3)), 3, axis=0)])
+    fake = np.concatenate([real[:40], rng.standard_normal((70, 3)) * 1.3])
+    reals, fakes = np.array_split(real, 6), np.array_split(fake, 6)
+    found = neighbour_scores_without_each(reals, fakes)
+    names = ("precision", "recall", "density", "coverage")
+    for g in range(-1, 6):
+        kept = [np.concatenate([part for i, part in enumerate(x) if i != g]) for x in (reals, fakes)]
+        expected = precision_recall(*kept) + density_coverage(*kept)
+        values = [found[name][0] if g < 0 else found[name][1][g] for name in names]
+        assert values == pytest.approx(expected, abs=1e-12), g
+
+
+def test_memory_stays_within_tiles(monkeypatch: pytest.MonkeyPatch):
+    sizes, distances = [], neighbours._distances
+
+    def counted(a: Tensor, b: Tensor) -> Tensor:
+        sizes.append(len(a) * len(b))
+        return distances(a, b)
+
+    monkeypatch.setattr(neighbours, "_distances", counted)
+    monkeypatch.setattr(neighbours, "TILE", 100)
+    real, fake = np.random.default_rng(4).standard_normal((2, 1050, 2))
+    precision_recall(real, fake)
+    assert max(sizes) == 100 * 100
+    # the symmetric half of each set and all cross distances, each once
+    assert sum(sizes) < 1.2 * (1050**2 / 2 * 2 + 1050**2)
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "k", "words"),
+    [
+        (np.ones((3, 2)), np.ones((9, 2)), 3, "at least 4 real pictures, got 3"),
+        (np.ones((9, 2)), np.ones((3, 2)), 3, "at least 4 fake pictures, got 3"),
+        (np.ones((9, 2)), np.ones((9, 2)), 0, "k must be at least 1"),
+    ],
+)
+def test_bad_input_gets_a_sentence(real: np.ndarray, fake: np.ndarray, k: int, words: str):
+    with pytest.raises(ValueError, match=words):
+        precision_recall(real, fake, k)
+
+
+def test_too_few_left_without_a_group_gets_a_sentence():
+    with pytest.raises(ValueError, match="4 real pictures are left without one group, 6 are needed"):
+        neighbour_scores_without_each([np.ones((4, 2))] * 2, [np.ones((9, 2))] * 2)
