@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from triptych.driver import train
     from triptych.evaluate import evaluate
     from triptych.model import Model, load
     from triptych.run import Run
-    from triptych.train import train
 
 __all__ = ["Model", "Run", "__version__", "evaluate", "load", "train"]
 
-_HOMES = {"train": "train", "load": "model", "Model": "model", "evaluate": "evaluate", "Run": "run"}
+_HOMES = {"train": "driver", "load": "model", "Model": "model", "evaluate": "evaluate", "Run": "run"}
 
 
 class _Package(ModuleType):

@@ -19,6 +19,7 @@ from triptych import families
 from triptych.core import images as pictures
 from triptych.core import seeds as streams
 from triptych.core.device import choose
+from triptych.core.errors import UsageError
 from triptych.core.family import Condition, Family, Frame, ImageSpec, Settings, family_in
 from triptych.run import Run, RunError, open_run
 
@@ -35,7 +36,7 @@ def family_names() -> list[str]:
 def load_family(name: str) -> type[AnyFamily]:
     """The family of a name, or the one in a file of the user's own (a name that ends in .py).
 
-    Raises ValueError for an unknown name, with the nearest known one.
+    Raises UsageError for an unknown name, with the nearest known one.
     """
     if name.endswith(".py"):
         return _family_in_file(Path(name))
@@ -43,13 +44,13 @@ def load_family(name: str) -> type[AnyFamily]:
     if name not in known:
         near = difflib.get_close_matches(name.replace("-", "_").lower(), known, 1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"unknown family {name!r}.{hint} There are: {', '.join(known)}")
+        raise UsageError(f"unknown family {name!r}.{hint} There are: {', '.join(known)}")
     return family_in(importlib.import_module(f"triptych.families.{name}"))
 
 
 def _family_in_file(path: Path) -> type[AnyFamily]:
     if not path.is_file():
-        raise ValueError(f"there is no file {path} to read a family from")
+        raise UsageError(f"there is no file {path} to read a family from")
     spec = importlib.util.spec_from_file_location(f"own_family_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -58,7 +59,7 @@ def _family_in_file(path: Path) -> type[AnyFamily]:
 
 
 def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) -> Any:
-    """Check values against a Config or Controls. Raises ValueError with one line a wrong field."""
+    """Check values against a Config or Controls. Raises UsageError that names each wrong field."""
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
@@ -72,7 +73,7 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) ->
                 lines.append(f"{what} has no {field!r}: {hint}there are {', '.join(known) or 'none'}")
             else:
                 lines.append(f"{what}, {field}: {problem['msg'].lower()}, got {problem['input']!r}")
-        raise ValueError("; ".join(lines)) from error
+        raise UsageError("; ".join(lines)) from error
 
 
 class Model:

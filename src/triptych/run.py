@@ -65,6 +65,12 @@ class Run:
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_atomically(self.path / "log.jsonl", text)
 
+    def update_card(self, **changes: Any) -> None:
+        """Replace entries of run.json: a new total of steps, for one."""
+        self.card = {**self.card, **changes}
+        with self._explained("run.json"):
+            write_atomically(self.path / "run.json", json.dumps(self.card, indent=2) + "\n")
+
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         with self._explained(f"{name} line"), (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")

@@ -52,6 +52,11 @@ class Batch:
     rows: Tensor  # (B,) int64: row numbers within the global batch of this step
     global_size: int  # pictures in the global batch
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its pictures and labels on `device`; row numbers stay on the CPU."""
+        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        return replace(self, images=self.images.to(device, non_blocking=True), labels=labels)
+
     def cut(self, start: int, stop: int) -> Batch:
         """The pictures start..stop-1 of this batch: a micro-batch."""
         return replace(
@@ -69,7 +74,8 @@ class Turn:
     def __init__(self, run_seed: int, step: int, done: float, movers: frozenset[str], batch: Batch) -> None:
         self.step, self.movers = step, movers
         self.done = done  # share of the planned run, 0..1: what warm-ups and coolings go by
-        self._seed, self._batch, self._streams = run_seed, batch, 0
+        self.batch = batch
+        self._seed, self._streams = run_seed, 0
         self._kept: dict[str, Any] = {}
 
     def randn(self, *shape: int) -> Tensor:
@@ -89,8 +95,8 @@ class Turn:
     def _cut(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         stream, self._streams = self._streams, self._streams + 1
         source = streams.generator(self._seed, self.step, stream)
-        drawn = draw(self._batch.global_size, *shape, generator=source)  # (global batch, *shape)
-        return drawn[self._batch.rows].to(self._batch.images.device)  # (B, *shape)
+        drawn = draw(self.batch.global_size, *shape, generator=source)  # (global batch, *shape)
+        return drawn[self.batch.rows].to(self.batch.images.device)  # (B, *shape)
 
 
 def constant(done: float) -> float:

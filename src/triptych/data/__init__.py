@@ -1,0 +1,6 @@
+"""Floor 1: where pictures come from, how they are prepared once, and batches of them."""
+
+from triptych.data.dataset import Broken, DataError, Dataset, Split, batches
+from triptych.data.sources import load
+
+__all__ = ["Broken", "DataError", "Dataset", "Split", "batches", "load"]

@@ -1,0 +1,314 @@
+"""Drives a training: plans it, logs, draws, saves, watches the clock and the keyboard, resumes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.core import device as devices
+from triptych.core import images as pictures
+from triptych.data import Dataset, batches
+from triptych.data import load as load_data
+from triptych.model import Model, build, load_family, read_settings
+from triptych.plan import Options, Plan, make_plan, versions
+from triptych.run import Run, RunError, create, open_run
+from triptych.train import Step, Training, TrainingError, fresh_copy, timer
+
+LOG_LINES = 400  # about so many in a run
+GRID_PICTURES = 36
+GRIDS = 6  # drawn at the end, half-way, a quarter of the way, ...
+SAVE_SECONDS = 60.0
+
+
+class Interrupted(KeyboardInterrupt):
+    """Stopped by the user with the state saved; the message says how to go on."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told after every step."""
+
+    run: Run
+    step: int
+    steps: int
+    images_per_second: float
+    losses: Callable[[], dict[str, float]]  # read only when asked: reading waits for the device
+
+
+Watcher = Callable[[Progress], None]
+
+
+def train(
+    family: str,
+    data: Any = "digits",
+    *,
+    runs: Path | str = "runs",
+    name: str | None = None,
+    watch: Watcher | None = None,
+    command: str = "",
+    **settings: Any,
+) -> Run:
+    """Train a family from scratch and return its run.
+
+    family: a name, or a path to a .py file that holds one. data: as `triptych.data.load` takes it.
+    settings: fields of `Options` (steps=200, seed=0, ...) and of the family's Config. Raises ValueError
+    for unfit settings or data, TrainingError when a loss or weight is not finite, Interrupted (a
+    KeyboardInterrupt) when stopped.
+    """
+    kind = load_family(family)
+    shared = {key: settings.pop(key) for key in list(settings) if key in Options.model_fields}
+    config = read_settings(kind.Config, settings, f"{kind.title}'s config")
+    source = data if isinstance(data, str) else "given from Python"
+    options = read_settings(Options, {**shared, "data": source}, "the training options")
+    dataset = load_data(data, size=options.size, colour=options.colour)
+    card: dict[str, Any] = {
+        "triptych": versions()["triptych"],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "family": family,
+        "title": kind.title,
+        "config": config.model_dump(mode="json"),
+        "data": data_card(dataset, options),
+        "spec": asdict(dataset.spec),
+        "options": options.model_dump(mode="json"),
+        "versions": versions(),
+    }
+    model = build(card, family)  # before anything costs time: a size that does not fit is found here
+    plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))
+    card["plan"] = plan.model_dump(mode="json")
+    card["cost"] = {**parameters(model), "flops_per_step": flops}
+    torch.manual_seed(options.seed)
+    training = Training(fresh_copy(model), dataset.train, options, plan)
+    training.family.fit(batches(dataset.train, options.batch, options.seed))
+    run = create(Path(runs), name or f"{Path(family).stem}-{dataset.name}", card)
+    with run.writing():
+        drive(training, run, Clock(), watch)
+    return run
+
+
+def resume(
+    path: Path | str,
+    steps: int | None = None,
+    *,
+    watch: Watcher | None = None,
+    family: str | None = None,
+    data: Any = None,
+) -> Run:
+    """Go on with a run from its newest whole state, to the same bits as if it had never stopped.
+
+    steps: a new total (learning-rate schedules then run over it). data: needed when the pictures were
+    given from Python. Raises RunError when it is finished, damaged, or its data have changed.
+    """
+    run = open_run(path)
+    options, plan = Options.model_validate(run.card["options"]), Plan.model_validate(run.card["plan"])
+    with run.writing():
+        tensors, meta, complaints = run.load_state()
+        if steps is not None and steps != plan.steps:
+            plan = plan.model_copy(update={"steps": steps, "limit_seconds": None, "budget": f"{steps} steps"})
+        if meta["step"] >= plan.steps:
+            raise RunError(
+                f"{path} is finished: {meta['step']} of {plan.steps} steps. "
+                "To train it longer, give a larger total with --steps"
+            )
+        dataset = same_data(run, data)
+        torch.set_num_threads(plan.threads)
+        training = Training(build(run.card, family), dataset.train, options, plan)
+        training.restore(meta["step"], tensors)
+        run.cut_log(meta["step"])
+        resumed = {"step": meta["step"], "passed_over": complaints, "versions": versions()}
+        run.update_card(plan=plan.model_dump(mode="json"), resumed=[*run.card.get("resumed", []), resumed])
+        drive(training, run, Clock(meta), watch)
+    return run
+
+
+def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> None:
+    """Train to the plan's end, to the clock's, or until asked to stop; the state is saved in any case."""
+    plan, shown = training.plan, Model(fresh_copy(training.family).to(training.device), run)
+    log_every = max(1, plan.steps // LOG_LINES)
+    grids = {max(1, plan.steps >> k) for k in range(GRIDS)}
+    try:
+        with stop_signals() as stop_asked:
+            if training.step == 0:
+                save(training, run, clock)
+            clock.go_on()
+            for step in training.steps():
+                clock.lap(training, step)
+                late = plan.limit_seconds is not None and clock.seconds > plan.limit_seconds
+                ends = step.step >= plan.steps or late
+                stops = stop_asked()
+                if step.step % log_every == 0 or ends:
+                    run.append_log(clock.line(step.step))
+                if step.step in grids or ends:
+                    draw(training, run, shown)
+                if ends or stops or clock.save_due(step.step, training.options.save_every):
+                    save(training, run, clock)
+                if watch is not None:
+                    watch(clock.progress(run, step, plan))
+                clock.go_on()
+                if ends or stops:
+                    break
+    except TrainingError as error:
+        raise TrainingError(explain_failure(error, run)) from error
+    if stops and not ends:
+        raise Interrupted(
+            f"stopped at step {training.step} of {plan.steps}, state saved. "
+            f"Go on with: triptych resume {run.path}"
+        )
+
+
+def save(training: Training, run: Run, clock: Clock) -> None:
+    """Write the whole state, and what the clock and the log need to go on."""
+    meta = {
+        "step": training.step,
+        "images": training.step * training.options.batch,
+        "peak_memory_bytes": devices.peak_memory_bytes(training.device),
+        **clock.meta(),
+    }
+    run.save_state(training.step, training.files(), meta)
+    clock.saved_at = time.perf_counter()
+
+
+def draw(training: Training, run: Run, shown: Model) -> None:
+    """Write a grid of pictures at fixed seeds, from the averaged weights."""
+    shown.family.load_state_dict({**training.family.state_dict(), **training.average.tensors})
+    seeds = range(GRID_PICTURES)
+    labels = [seed % shown.spec.classes for seed in seeds] if shown.family.conditional else None
+    sheet = pictures.grid(shown.sample(seeds, labels), scale=max(1, 64 // shown.spec.size))
+    pictures.write_png(run.path / "samples" / f"step-{training.step:08d}.png", sheet)
+
+
+def explain_failure(error: TrainingError, run: Run) -> str:
+    """What a run that became not finite leaves, and what may help."""
+    kept = run.states()
+    state = f"The last good state, of step {kept[-1]}, is kept" if kept else "No state was saved yet"
+    return f"{error}. {state} in {run.path}. A smaller --rate often helps, or --precision fp32."
+
+
+class Clock:
+    """Training time, drawing and saving left out; and the running means of what the log shows next."""
+
+    def __init__(self, meta: Mapping[str, Any] | None = None) -> None:
+        meta = meta or {"seconds": 0.0, "sums": {}, "counts": {}, "logged": [0, 0.0]}
+        self.seconds: float = meta["seconds"]
+        self.sums: dict[str, Any] = dict(meta["sums"])  # numbers, or scalars still on the device
+        self.counts: dict[str, int] = dict(meta["counts"])
+        self.logged: list[Any] = list(meta["logged"])  # step and seconds of the last line
+        self.batch, self.saved_at, self.started = 0, time.perf_counter(), time.perf_counter()
+        self.pace = 0.0
+
+    def go_on(self) -> None:
+        """Start counting again."""
+        self.started = time.perf_counter()
+
+    def lap(self, training: Training, step: Step) -> None:
+        """Count the time of one step and take in what it showed."""
+        spent = time.perf_counter() - self.started
+        self.seconds, self.batch = self.seconds + spent, training.options.batch
+        self.pace = spent if self.pace == 0 else 0.9 * self.pace + 0.1 * spent
+        for name, value in step.values.items():
+            # float32 sums on the device: a resumed run adds the same numbers in the same order
+            self.sums[name] = value.float() + self.sums.get(name, 0.0)
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def line(self, step: int) -> dict[str, Any]:
+        """The log's next line: means since the line before."""
+        means = {name: number(self.sums[name]) / self.counts[name] for name in sorted(self.sums)}
+        seconds = self.seconds - self.logged[1]
+        images = (step - self.logged[0]) * self.batch
+        self.sums, self.counts, self.logged = {}, {}, [step, self.seconds]
+        pace = {"seconds": round(self.seconds, 3), "images_per_second": round(images / max(seconds, 1e-9), 1)}
+        return {"step": step, "images": step * self.batch, **pace, **means}
+
+    def meta(self) -> dict[str, Any]:
+        """What `Clock` needs to go on from a saved state."""
+        sums = {name: number(value) for name, value in self.sums.items()}
+        return {"seconds": self.seconds, "sums": sums, "counts": self.counts, "logged": self.logged}
+
+    def save_due(self, step: int, every: int | None) -> bool:
+        """Whether it is time for a state: by steps if asked, else by the clock."""
+        return step % every == 0 if every else time.perf_counter() - self.saved_at > SAVE_SECONDS
+
+    def progress(self, run: Run, step: Step, plan: Plan) -> Progress:
+        """What a watcher is told."""
+
+        def losses() -> dict[str, float]:
+            return {name: number(value) for name, value in step.values.items() if name.endswith("/loss")}
+
+        return Progress(run, step.step, plan.steps, self.batch / max(self.pace, 1e-9), losses)
+
+
+def number(value: Tensor | float) -> float:
+    """A scalar as a Python number."""
+    return float(value)
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a wish that the loop grants after its step.
+
+    A second Ctrl-C stops at once. Outside the main thread signals are left alone.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def data_card(dataset: Dataset, options: Options) -> dict[str, Any]:
+    """What run.json says of the data."""
+    return {
+        "source": dataset.source,
+        "name": dataset.name,
+        "size": options.size,
+        "colour": options.colour,
+        "fingerprint": dataset.fingerprint,
+        "class_names": list(dataset.class_names),
+        "class_counts": [int(count) for count in dataset.class_counts],
+        "train": len(dataset.train),
+        "test": len(dataset.test),
+        "split_rule": dataset.split_rule,
+        "credit": dataset.credit,
+        "skipped": len(dataset.skipped),
+    }
+
+
+def same_data(run: Run, data: Any = None) -> Dataset:
+    """The data a run was trained on, opened again. Raises RunError when they have changed."""
+    asked = run.card["data"]
+    dataset = load_data(asked["source"] if data is None else data, size=asked["size"], colour=asked["colour"])
+    if dataset.fingerprint != asked["fingerprint"]:
+        raise RunError(
+            f"{asked['source']} is not what {run.path} was trained on (fingerprint "
+            f"{dataset.fingerprint[:12]}, was {asked['fingerprint'][:12]}): bring the old pictures back, "
+            "or train a new run"
+        )
+    return dataset
+
+
+def parameters(model: torch.nn.Module) -> dict[str, int]:
+    """Parameters in all, and of the part that draws."""
+    counts = {name: p.numel() for name, p in model.named_parameters()}
+    shown = [n for name, n in counts.items() if name.split(".")[0] in getattr(model, "shown", ())]
+    return {"parameters": sum(counts.values()), "shown_parameters": sum(shown)}
