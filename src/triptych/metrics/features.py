@@ -70,16 +70,16 @@ class FeatureNetwork(nn.Module):
 class DomainCNN(FeatureNetwork):
     """A small classifier of one source's own classes; its features are the averages of its last layer.
 
-    Sized for minutes on two cores: half a million weights at most, the first layers at half the
-    resolution from 32 px on.
+    Sized for a minute on one core: under 100,000 weights, the first layer at half the resolution
+    from 21 px on, at a quarter from 41 px on.
     """
 
     def __init__(self, channels: int, size_px: int, classes: int, width: int) -> None:
         super().__init__(channels, width, classes)
-        layers = [_block(channels, 32, stride=2 if size_px > 20 else 1)]
+        layers = [_block(channels, 24, stride=2 if size_px > 20 else 1)]
         if size_px > 40:
-            layers.append(_block(32, 32, stride=2))
-        layers += [_block(32, 64, stride=2), _block(64, 64, stride=1), _block(64, width, stride=2)]
+            layers.append(_block(24, 24, stride=2))
+        layers += [_block(24, 48, stride=2), _block(48, 48, stride=1), _block(48, width, stride=2)]
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(width, classes)
 
