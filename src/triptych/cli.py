@@ -259,7 +259,8 @@ def sample(words: list[str]) -> dict[str, Any]:
     labels = [cycle[k % len(cycle)] for k in range(len(seeds))] if cycle else None
     drawn = model.sample(seeds, labels, **given(flags, controls))
     shown = labels if labels is not None else model.labels_for(seeds)
-    write_pictures(flags.out, drawn, seeds, shown, model.run)
+    names = model.class_names
+    write_pictures(flags.out, drawn, seeds, None if shown is None else [names[int(k)] for k in shown])
     print(flags.out)
     return {"out": str(flags.out), "pictures": len(drawn)}
 
@@ -317,7 +318,7 @@ def positional(kind: Any) -> Any:
     """A flag without its name."""
     import tyro
 
-    return tyro.conf.Positional[kind]
+    return Annotated[kind, tyro.conf.Positional]
 
 
 def finished(run: Any) -> dict[str, Any]:

@@ -92,6 +92,12 @@ class Model:
         """Where the weights are."""
         return next(self.family.parameters()).device
 
+    @property
+    def class_names(self) -> list[str]:
+        """What the classes are called: from the training data, else their numbers."""
+        named = self.run.card["data"].get("class_names") if self.run else None
+        return list(named or map(str, range(self.spec.classes)))
+
     def labels_for(self, seeds: Iterable[int]) -> Tensor | None:
         """The labels drawn when none are asked for: (N,) int64 by the training data's class law.
 

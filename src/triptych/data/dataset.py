@@ -75,8 +75,8 @@ def fingerprint(*splits: Split) -> str:
     for split in splits:
         digest.update(repr(split.pixels.shape).encode())
         for start in range(0, len(split), 4096):  # memory-mapped: never all at once
-            digest.update(np.ascontiguousarray(split.pixels[start : start + 4096]))
-        digest.update(b"" if split.labels is None else np.ascontiguousarray(split.labels))
+            digest.update(split.pixels[start : start + 4096].tobytes())
+        digest.update(b"" if split.labels is None else split.labels.tobytes())
         digest.update("\0".join(split.captions or ()).encode())
     return digest.hexdigest()
 

@@ -58,7 +58,7 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
         folder = Path(path if kind == "folder" else source).expanduser()
         items = list_folder(folder)
         files_ = [item.content for item in items if isinstance(item.content, Path)]
-        files_ += [p for p in folder.glob("metadata.*")]
+        files_ += list(folder.glob("metadata.*"))
         return _cached(
             f"folder:{folder}",
             files_,
@@ -99,21 +99,23 @@ def _shapes(source: str, size: int, colour: Colour) -> Dataset:
         pixels = _colour(shapes.paint(factors, size), "rgb" if colour == "auto" else colour)
         splits.append(Split(pixels, factors["kind"], shapes.captions(factors), factors))
     rule = "drawn from two seeds: 20,000 for training, 4,000 for testing"
-    return Dataset("shapes", source, *splits, shapes.KINDS, rule, "drawn by Triptych")
+    train, test = splits
+    return Dataset("shapes", source, train, test, shapes.KINDS, rule, "drawn by Triptych")
 
 
 def _named(source: str, size: int, colour: Colour) -> Dataset:
-    known, splits, box = named.SETS[source], [], None
+    known = named.SETS[source]
+    splits: list[Split] = []
+    box: tuple[int, int, int, int] | None = None
     for split, files in named.locate(source).items():
         pixels, labels = named.read(files, split)
         if known.idx and size >= 28:  # grey on black: padding is exact where resizing blurs
-            target = 32 if size <= 32 else size
-            pixels, box = padded(pixels, size if size <= 32 else 32)
-            pixels, box = resized(pixels, target), box if target == size <= 32 else None
-        else:
-            pixels = resized(pixels, size)
+            pixels, box = padded(pixels, min(size, 32))
+        if size != pixels.shape[1]:
+            pixels, box = resized(pixels, size), None
         splits.append(Split(_colour(pixels, colour), labels))
-    return Dataset(source, source, *splits, known.classes, "as published", known.credit, content_box=box)
+    train, test = splits
+    return Dataset(source, source, train, test, known.classes, "as published", known.credit, content_box=box)
 
 
 def _emoji_path() -> Path:
@@ -136,7 +138,8 @@ def _table(source: str, path: Path, size: int, colour: Colour) -> Dataset:
     paths = [p for found in files.values() for p in found]
 
     def make(*_: Any) -> Dataset:
-        items, classes = [], ()
+        items: list[Item] = []
+        classes: tuple[str, ...] = ()
         for split, found in files.items():
             for file in found:
                 table = read_parquet(file)
@@ -223,9 +226,10 @@ def _dataset(
     """Cut one array into the two splits. test: (N,) bool."""
     splits = []
     for chosen in (~test, test):
-        words = [captions[i] for i in np.flatnonzero(chosen)] if captions is not None else None
+        words = [captions[int(i)] for i in np.flatnonzero(chosen)] if captions is not None else None
         splits.append(Split(pixels[chosen], None if labels is None else labels[chosen], words))
-    made = Dataset(safe_name(name), source, *splits, classes, split_rule, credit)
+    train, tested = splits
+    made = Dataset(safe_name(name), source, train, tested, classes, split_rule, credit)
     return replace(made, fingerprint=fingerprint(made.train, made.test))
 
 
@@ -312,6 +316,14 @@ def _open(home: Path) -> Dataset:
         )
     box = about["content_box"]
     return Dataset(
-        about["name"], "", *splits, tuple(about["class_names"]), about["split_rule"], about["credit"],
-        tuple(Broken(*pair) for pair in about["skipped"]), tuple(box) if box else None, about["fingerprint"],
-    )  # fmt: skip
+        name=about["name"],
+        source="",
+        train=splits[0],
+        test=splits[1],
+        class_names=tuple(about["class_names"]),
+        split_rule=about["split_rule"],
+        credit=about["credit"],
+        skipped=tuple(Broken(*pair) for pair in about["skipped"]),
+        content_box=tuple(box) if box else None,
+        fingerprint=about["fingerprint"],
+    )
