@@ -330,3 +330,20 @@ def _about(model: Model, first_seed: int, count: int, controls: Mapping[str, Any
         "labels": by_law,
         "versions": {"triptych": __version__, "torch": torch.__version__, "numpy": np.__version__},
     }
+
+
+def score_sources(real: str, fake: str, features: str = "auto", size: int | None = None) -> list[Score]:
+    """Score one source of pictures against another, all of both: `evaluate --real DIR --fake DIR`.
+
+    size: side in pixels of both; None takes the real source's. A classifier is trained where the real
+    source has labels, else the fixed random network judges. Raises DataError or UsageError for sources
+    that cannot be used.
+    """
+    from triptych.data import load as load_data
+
+    truth = load_data(real, size=size)
+    colour: Literal["grey", "rgb"] = "grey" if truth.spec.channels == 1 else "rgb"
+    made = load_data(fake, size=truth.spec.size, colour=colour)
+    judge = judge_for(truth, features)
+    whole = [np.concatenate([source.train.pixels, source.test.pixels]) for source in (truth, made)]
+    return score_pixels(whole[0], whole[1], judge, split="all", about={"run": fake})

@@ -1,0 +1,106 @@
+"""The main job: a GAN, a VAE and a diffusion model, equal budgets, one judge, one report.
+
+Every training is a process of its own, started with the very command that the report prints, so that
+memory is measured for each alone and the report can be reproduced by typing it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from triptych.core.errors import UsageError
+
+FAMILIES = ("dcgan", "vae", "diffusion")
+SAMPLES = 1000
+ABOUT = "Train a GAN, a VAE and a diffusion model on the same pictures for the same time; write one report."
+
+
+@dataclass(kw_only=True)
+class DemoFlags:
+    """What `triptych demo` can be asked for."""
+
+    data: str = "digits"
+    """Where the pictures come from: digits (needs no download), mnist, folder:PATH, ..."""
+    minutes: float = 1.0
+    """Training time of each family."""
+    seed: int = 0
+    """Start of every random stream."""
+    samples: int = SAMPLES
+    """Pictures drawn from each family for its scores."""
+    runs: Path = Path("runs")
+    """Directory the runs are made in."""
+    out: Path = Path("report.html")
+    """The report."""
+    open: bool = False
+    """Show the report in the browser when it is done."""
+
+
+def demo(flags: DemoFlags, say: Callable[[str], None]) -> dict[str, Any]:
+    """Train, evaluate and report. Returns the runs' paths and the report's.
+
+    Raises UsageError for budgets or sample counts that cannot be, RuntimeError-free: a training that
+    fails ends the demo with its own exit code.
+    """
+    if flags.minutes <= 0:
+        raise UsageError(f"--minutes must be more than 0, got {flags.minutes:g}")
+    if flags.samples < 20:
+        raise UsageError(f"--samples must be at least 20, got {flags.samples}")
+    began = time.monotonic()
+    say(
+        f"{len(FAMILIES)} families, {flags.minutes:g} minute(s) of training each on {flags.data}, "
+        "then scores and a report"
+    )
+    runs: list[Path] = []
+    for family in FAMILIES:
+        words = ["train", family, "--data", flags.data, "--minutes", f"{flags.minutes:g}"]
+        words += ["--seed", str(flags.seed), "--runs", str(flags.runs)]
+        say(f"$ {shlex.join(['triptych', *words])}")
+        code, run = _run(words)
+        if code:
+            return {"exit": code, "runs": [str(path) for path in runs]}
+        runs.append(run)
+    from triptych.evaluate import evaluation
+    from triptych.report import write_report
+    from triptych.scoreboard import print_classes, print_scores
+
+    commands = [f"triptych demo --data {shlex.quote(flags.data)} --minutes {flags.minutes:g}"]
+    for run in runs:
+        say(f"$ triptych evaluate {run} --samples {flags.samples}")
+        made = evaluation(run, flags.samples)
+        print_scores(made.scores, run.name)
+        print_classes(made)
+    out = write_report(runs, flags.out, commands=commands)
+    say(f"done in {(time.monotonic() - began) / 60:.1f} minutes. Open {out} in a browser")
+    print(out)
+    if flags.open:
+        webbrowser.open(out.resolve().as_uri())
+    return {"runs": [str(path) for path in runs], "report": str(out)}
+
+
+def _run(words: list[str]) -> tuple[int, Path]:
+    """Run a verb that makes a run in a process of its own: its exit code and the run's path.
+
+    On Ctrl-C the terminal tells the training too; it is waited for while it saves.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "triptych", *words, "--json"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        lines = process.stdout.read().strip().splitlines()
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
+    if code:
+        return code, Path()
+    return 0, Path(json.loads(lines[-1])["run"])

@@ -1,0 +1,46 @@
+"""Scores as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from triptych.evaluate import Evaluation
+    from triptych.metrics.card import Score
+
+
+def print_scores(scores: Sequence[Score], title: str) -> None:
+    """Print scores with their intervals, floors and notes to standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in ("score", "value", "95 % interval", "floor", "better"):
+        table.add_column(column, justify="left" if column in ("score", "better") else "right")
+    notes: list[str] = []
+    for score in scores:
+        notes += [note for note in score.notes if note not in notes]
+        floor = "-" if score.floor is None else f"{score.floor:.4g}"
+        interval = f"{score.low:.4g} to {score.high:.4g}"
+        table.add_row(score.name, f"{score.value:.4g}", interval, floor, score.better)
+    console = Console()
+    console.print(table)
+    if scores:
+        card = scores[0].card
+        console.print(
+            f"{card.n_fake} samples against {card.n_real} real pictures; intervals by {scores[0].method}; "
+            "the floor is what real training pictures score"
+        )
+    for note in notes:
+        console.print(f"note: {note}")
+
+
+def print_classes(made: Evaluation) -> None:
+    """Print what the judge takes the samples for."""
+    if made.classes is None:
+        return
+    view = made.classes
+    shares = ", ".join(f"{n} {share:.1%}" for n, share in zip(view.names, view.shares, strict=True))
+    print(f"{view.sure:.1%} of the samples are one class for sure (real pictures: {view.sure_real:.1%})")
+    print(f"classes: {shares}")
