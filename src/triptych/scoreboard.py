@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 def print_scores(scores: Sequence[Score], title: str) -> None:
     """Print scores with their intervals, floors and notes to standard output."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for column in ("score", "value", "95 % interval", "floor", "better"):
         table.add_column(column, justify="left" if column in ("score", "better") else "right")
     notes: list[str] = []
@@ -23,7 +24,7 @@ def print_scores(scores: Sequence[Score], title: str) -> None:
         notes += [note for note in score.notes if note not in notes]
         floor = "-" if score.floor is None else f"{score.floor:.4g}"
         interval = f"{score.low:.4g} to {score.high:.4g}"
-        table.add_row(score.name, f"{score.value:.4g}", interval, floor, score.better)
+        table.add_row(escape(score.name), f"{score.value:.4g}", interval, floor, score.better)
     console = Console()
     console.print(table)
     if scores:
@@ -33,7 +34,7 @@ def print_scores(scores: Sequence[Score], title: str) -> None:
             "the floor is what real training pictures score"
         )
     for note in notes:
-        console.print(f"note: {note}")
+        console.print(escape(f"note: {note}"))
 
 
 def print_classes(made: Evaluation) -> None:

@@ -1,0 +1,36 @@
+# make demo    the main job: three families, one report (needs nothing but Python 3.11 or newer)
+# make test    the whole test suite        make check   formatting, lint and types
+# make bench   against peers               make clean   what these made
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean
+.DELETE_ON_ERROR:
+
+# Installed again only when pyproject.toml has changed. One stamp for each set of extras.
+.venv/stamp-run: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/stamp-%: pyproject.toml .venv/stamp-run
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	touch $@
+
+demo: .venv/stamp-run
+	$(BIN)/triptych demo
+
+test: .venv/stamp-test
+	$(BIN)/python -m pytest
+
+check: .venv/stamp-check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/stamp-bench
+	$(BIN)/python benchmarks/mnist_minutes.py
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis src/*.egg-info report.html
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
