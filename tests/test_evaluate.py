@@ -12,6 +12,7 @@ from torch import Tensor
 from triptych import run as runs
 from triptych.core.family import Condition, Drawable, Frame, ImageSpec, Settings
 from triptych.core.images import to_float
+from triptych.data import load
 from triptych.data.dataset import Dataset, Split
 from triptych.evaluate import (
     Evaluation,
@@ -150,20 +151,13 @@ def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path):
     assert [s.value for s in again] == [s.value for s in made.scores]
 
 
-def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    data = source()
-    asked: list[Any] = []
-
-    def load(source: str, *, size: int | None = None, colour: str = "auto") -> Dataset:
-        asked.append((source, size, colour))
-        return data
-
-    monkeypatch.setattr("triptych.data.load", load, raising=False)
-    run = a_run(tmp_path, data)
+def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path):
+    data = load("digits")
+    run = a_run(tmp_path, data, source="digits", size=None)
     run.save_state(7, {"weights": build(run.card).state_dict()}, {"step": 7})
     scores = evaluate(run.path, 30, "random-conv")
-    assert asked == [("discs", 16, "auto")]
     assert scores[0].card.step == 7 and scores[0].card.weights == "averaged"
+    assert scores[0].card.data == data.fingerprint and scores[0].card.n_real == len(data.test)
     assert len(runs.open_run(run.path).metrics()) == 1
 
 

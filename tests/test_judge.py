@@ -108,6 +108,14 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(
     assert "could not be kept" in caplog.text
 
 
+def test_read_only_memory_maps_are_read_without_a_warning(cache: Path, hasty: None):
+    source = digits(300)
+    for split in (source.train, source.test):
+        for array in (split.pixels, split.labels):
+            array.flags.writeable = False
+    assert judge_for(source).accuracy is not None
+
+
 def test_where_judges_are_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("TRIPTYCH_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")

@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict
 
 from triptych import __version__
 from triptych.judge import judge_for
-from triptych.metrics import density_coverage, fid, kid, precision_recall
+from triptych.metrics import fid, kid
 from triptych.metrics.card import Card, Score
 from triptych.metrics.features import Extractor
 from triptych.metrics.intervals import METRICS, Estimate, estimates
 from triptych.metrics.kernel import COEF, DEGREE
-from triptych.metrics.neighbours import DENSITY_K, PRECISION_K
+from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores
 from triptych.model import SAMPLING_BATCH, Model, load
 
 if TYPE_CHECKING:
@@ -239,10 +239,7 @@ def _score(
 
 def _floors(real: np.ndarray, train: np.ndarray) -> dict[str, float]:
     """Each score of training features in place of the samples'."""
-    precision, recall = precision_recall(real, train)
-    density, coverage = density_coverage(real, train)
-    values = (fid(real, train), kid(real, train), precision, recall, density, coverage)
-    return dict(zip(METRICS, values, strict=True))
+    return {"FID": fid(real, train), "KID": kid(real, train), **neighbour_scores(real, train)}
 
 
 def _notes(

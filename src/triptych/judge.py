@@ -106,7 +106,7 @@ def fit(dataset: Dataset, progress: Progress | None = None) -> DomainCNN:
 
     A few pictures of nothing are among them (`_with_junk`).
     """
-    pixels, labels = dataset.train.pixels, torch.as_tensor(np.asarray(dataset.train.labels))
+    pixels, labels = dataset.train.pixels, torch.from_numpy(np.array(dataset.train.labels, dtype=np.int64))
     network = _untrained(dataset)
     passes = int(np.clip(ceil(PICTURES_SEEN / len(pixels)), *PASSES))
     size = min(BATCH, len(pixels))
@@ -121,7 +121,7 @@ def fit(dataset: Dataset, progress: Progress | None = None) -> DomainCNN:
             order = torch.randperm(len(pixels), generator=source)
         rows = order[step % per_pass * size :][:size].sort().values  # sorted: kind to a memory map
         batch = _shifted(prepared(np.asarray(pixels[rows.numpy()]), network), source)
-        known = functional.one_hot(labels[rows].long(), network.classes).float()  # (B, classes)
+        known = functional.one_hot(labels[rows], network.classes).float()  # (B, classes)
         shown, targets = _with_junk(batch, known, source)
         loss = functional.cross_entropy(network(shown), targets)
         optimizer.zero_grad(set_to_none=True)

@@ -5,7 +5,6 @@ import torch
 from triptych.metrics import fid
 from triptych.metrics.features import DomainCNN, Extractor, NetworkExtractor, random_conv, weights_hash
 
-
 FIRST_SUM = -13.001713  # of the random network's weights: another value is another extractor
 
 

@@ -3,7 +3,7 @@ import pytest
 from torch import Tensor
 
 from triptych.metrics import density_coverage, neighbours, precision_recall
-from triptych.metrics.neighbours import neighbour_scores_without_each
+from triptych.metrics.neighbours import neighbour_scores, neighbour_scores_without_each
 
 
 def golden() -> tuple[np.ndarray, np.ndarray]:
@@ -18,6 +18,7 @@ def golden() -> tuple[np.ndarray, np.ndarray]:
 def test_the_golden_vectors(k: int, both: tuple[float, ...]):
     found = precision_recall(*golden(), k=k) + density_coverage(*golden(), k=k)
     assert found == pytest.approx(both, abs=1e-9)
+    assert tuple(neighbour_scores(*golden(), precision_k=k, density_k=k).values()) == found
 
 
 def test_kynkaanniemi_2019_eq_1_by_hand():

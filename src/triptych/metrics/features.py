@@ -185,7 +185,7 @@ class _Compute(Protocol):
 
 def prepared(pixels: np.ndarray, network: FeatureNetwork) -> Tensor:
     """Stored pixels, (B, H, W, C) uint8, as `network` sees them: (B, network.channels, h, w) in [-1, 1]."""
-    pictures = images.to_float(pixels)
+    pictures = images.to_float(np.array(pixels))  # a copy: torch warns of read-only memory maps
     if network.widen and pictures.shape[1] == 1:
         pictures = pictures.expand(-1, network.channels, -1, -1)
     if pictures.shape[-1] > LARGEST_PX:

@@ -54,6 +54,14 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = DENSITY_K) -> 
     return scores["density"][0], scores["coverage"][0]
 
 
+def neighbour_scores(
+    real: np.ndarray, fake: np.ndarray, precision_k: int = PRECISION_K, density_k: int = DENSITY_K
+) -> dict[str, float]:
+    """Precision, recall, density and coverage by name, in one walk: half the time of one after another."""
+    groups = _single_groups(real, fake, max(precision_k, density_k), "a neighbour score")
+    return {name: values[0] for name, values in _walk(*groups, precision_k, density_k).items()}
+
+
 def neighbour_scores_without_each(
     real: Sequence[np.ndarray],
     fake: Sequence[np.ndarray],
