@@ -21,6 +21,7 @@ from triptych.metrics.features import Extractor
 from triptych.metrics.intervals import METRICS, Estimate, estimates
 from triptych.metrics.kernel import COEF, DEGREE
 from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores
+from triptych.metrics.threads import one_thread
 from triptych.model import SAMPLING_BATCH, Model, load
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ def _score(
     )
 
 
+@one_thread()
 def _floors(real: np.ndarray, train: np.ndarray) -> dict[str, float]:
     """Each score of training features in place of the samples'."""
     return {"FID": fid(real, train), "KID": kid(real, train), **neighbour_scores(real, train)}

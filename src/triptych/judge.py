@@ -10,8 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from torch.nn import functional
 
 from triptych.core import seeds
 from triptych.metrics.features import DomainCNN, NetworkExtractor, prepared, random_conv, weights_hash
+from triptych.metrics.threads import one_thread
 from triptych.run import read_sealed, write_sealed
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def judge_for(dataset: Dataset, features: str = "auto", progress: Progress | Non
         pass
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         log.warning("the kept judge at %s cannot be used (%s): training it again", home, error)
-    with one_thread():
+    with one_thread():  # the weights then do not depend on how many threads the machine has
         network = fit(dataset, progress)
     judge = NetworkExtractor(network, f"{dataset.name}-cnn", spec.size)
     judge.accuracy = accuracy_of(judge, dataset)
@@ -78,21 +78,6 @@ def cache_home() -> Path:
     if own := os.environ.get("TRIPTYCH_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triptych"
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: the weights then do not depend on how many the machine has.
-
-    It also costs little: these steps are so short that a second thread saves a third of the time on
-    an idle machine and makes them ten times slower on a busy one, by waiting at every layer.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def accuracy_of(judge: NetworkExtractor, dataset: Dataset) -> float:

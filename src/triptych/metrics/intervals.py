@@ -18,6 +18,7 @@ from triptych.metrics.frechet import fid_without_each
 from triptych.metrics.kernel import kid_without_each
 from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores_without_each
 from triptych.metrics.pair import checked_pair
+from triptych.metrics.threads import one_thread
 
 VERSION = 1
 LEVEL = 0.95
@@ -38,6 +39,7 @@ class Estimate:
     without: tuple[float, ...] = field(repr=False)
 
 
+@one_thread()
 def estimates(
     real: np.ndarray,
     fake: np.ndarray,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from triptych.metrics.pair import checked_pair
+from triptych.metrics.threads import one_thread
 
 VERSION = 1
 PRECISION_K, DENSITY_K = 3, 5
@@ -204,6 +205,7 @@ def _left_out_means(whole: Tensor, without: Tensor, points: _Points) -> list[flo
     return means
 
 
+@one_thread()
 def _walk(
     real: _Points, fake: _Points, precision_k: int | None, density_k: int | None
 ) -> dict[str, list[float]]:
