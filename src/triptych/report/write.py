@@ -1,0 +1,261 @@
+"""Runs -> one self-contained HTML file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from triptych.data import DataError, Dataset
+from triptych.data import load as load_data
+from triptych.figures import charts
+from triptych.figures.svg import short
+from triptych.model import load, load_family
+from triptych.report.facts import Facts, differences, findings, gather
+from triptych.report.pictures import Album, album, sheet, uri
+from triptych.run import Run, RunError, open_run
+
+SCORES = ("FID", "KID", "precision", "recall", "density", "coverage")
+
+
+def write_report(
+    runs: Sequence[Run | Path | str],
+    out: Path,
+    *,
+    title: str | None = None,
+    commands: Sequence[str] = (),
+) -> Path:
+    """Write one HTML file about one run or several, side by side, and return its path.
+
+    commands: what reproduces them; left out: the commands the runs were made with. What a run lacks
+    (scores, log, a state) is named as missing in the report. Raises RunError for what is no run.
+    """
+    if not runs:
+        raise RunError("a report needs at least one run")
+    opened = [run if isinstance(run, Run) else open_run(run) for run in runs]
+    facts = gather(opened)
+    page = _template().render(
+        title=title or f"{', '.join(f.label for f in facts)} on {facts[0].run.card['data']['name']}",
+        css=(resources.files("triptych.report") / "style.css").read_text(encoding="utf-8"),
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        facts=facts,
+        warnings=differences(facts) if len(facts) > 1 else [],
+        findings=findings(facts),
+        trilemma=_trilemma(facts),
+        table=_table(facts),
+        options=_options(facts),
+        environment=_environment(facts),
+        commands=list(commands) or [f.run.card["command"] for f in facts if f.run.card.get("command")],
+        cards=_cards(facts),
+        **_chapters(facts),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    return out
+
+
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("triptych", "report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["short"] = lambda value: "not measured" if value is None else short(float(value))
+    return environment.get_template("template.html")
+
+
+def _trilemma(facts: Sequence[Facts]) -> str:
+    def measured(f: Facts, metric: str) -> charts.Measured:
+        score = f.score(metric)
+        if score is None:
+            return charts.Measured(f.label, f.colour, None)
+        return charts.Measured(f.label, f.colour, score["value"], score["low"], score["high"])
+
+    def real(metric: str) -> tuple[str, float] | None:
+        floors = [s["floor"] for f in facts if (s := f.score(metric)) and s["floor"] is not None]
+        return ("real pictures", floors[0]) if floors else None
+
+    names = {m: next((s["name"] for f in facts if (s := f.score(m))), m) for m in ("FID", "recall")}
+    speeds = [
+        charts.Measured(f.label, f.colour, 1 / f.seconds_per_sample if f.seconds_per_sample else None)
+        for f in facts
+    ]
+    return charts.trilemma(
+        [
+            charts.Panel(
+                "Quality", names["FID"], "left", [measured(f, "FID") for f in facts], reference=real("FID")
+            ),
+            charts.Panel(
+                "Diversity", names["recall"], "right", [measured(f, "recall") for f in facts],
+                reference=real("recall"),
+            ),
+            charts.Panel("Speed", "pictures a second", "right", speeds, log=True),
+        ]
+    )  # fmt: skip
+
+
+def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
+    """Rows of the table: a name and one cell a run."""
+
+    def cells(pick: Any) -> list[str]:
+        found = []
+        for f in facts:
+            try:
+                value = pick(f)
+            except (KeyError, TypeError, ZeroDivisionError):
+                value = None
+            found.append("not measured" if value is None else str(value))
+        return found
+
+    rows = [
+        ("Parameters", cells(lambda f: f"{f.run.card['cost']['parameters']:,}")),
+        ("of these, drawing", cells(lambda f: f"{f.run.card['cost']['shown_parameters']:,}")),
+        ("FLOPs a training step", cells(lambda f: f"{f.run.card['cost']['flops_per_step'] / 1e9:,.2f} G")),
+        ("Training steps", cells(lambda f: f"{f.state['step']:,}")),
+        ("Pictures seen", cells(lambda f: f"{f.state['images']:,}")),
+        ("Training time", cells(lambda f: f"{f.seconds:,.1f} s")),
+        ("Pictures a second, training", cells(lambda f: f"{f.state['images'] / f.seconds:,.0f}")),
+        ("Peak memory of the process", cells(lambda f: f"{f.state['peak_memory_bytes'] / 2**20:,.0f} MiB")),
+        ("Time a drawn picture", cells(lambda f: f"{1000 * f.seconds_per_sample:,.2f} ms")),
+    ]
+    for metric in SCORES:
+        known = [s for f in facts if (s := f.score(metric))]
+        arrow = "" if not known else (" \u2193" if known[0]["better"] == "lower" else " \u2191")
+        name = known[0]["name"] if known else metric
+        rows.append((name + arrow, [_score_cell(f.score(metric)) for f in facts]))
+    rows.append(("Sure of its class", cells(lambda f: f"{f.evaluation['classes']['sure']:.1%}")))
+    rows.append(("Rarest class", cells(lambda f: f"{min(f.evaluation['classes']['shares']):.1%}")))
+    return rows
+
+
+def _score_cell(score: dict[str, Any] | None) -> str:
+    if score is None:
+        return "not measured"
+    floor = "" if score["floor"] is None else f", floor {short(score['floor'])}"
+    return f"{short(score['value'])} [{short(score['low'])}, {short(score['high'])}]{floor}"
+
+
+def _curves(f: Facts) -> list[tuple[str, str, str]]:
+    """(name, SVG, how to read it) of each logged curve."""
+    try:
+        explained = load_family(f.run.card["family"]).curves
+    except ValueError:  # a family of the user's own, in a file that is not opened for reading
+        explained = {}
+    steps = [line["step"] for line in f.log]
+    names = dict.fromkeys([*explained, *(k for line in f.log for k in line if k.endswith("/loss"))])
+    drawn = []
+    for name in names:
+        pairs = [(s, line[name]) for s, line in zip(steps, f.log, strict=True) if name in line]
+        if pairs:
+            xs, ys = zip(*pairs, strict=True)
+            drawn.append((name, charts.curve(name, [(f.label, f.colour, xs, ys)]), explained.get(name, "")))
+    return drawn
+
+
+def _classes(f: Facts) -> str | None:
+    view = (f.evaluation or {}).get("classes")
+    if not view:
+        return None
+    return charts.bars(
+        f"{f.label}: share of samples in each class",
+        view["names"],
+        view["shares"],
+        view["shares_real"],
+        f.colour,
+    )
+
+
+def _options(facts: Sequence[Facts]) -> list[tuple[str, list[str], bool]]:
+    """(option, one value a run, whether they differ) of all options, plans and configs."""
+    merged = [{**f.run.card["options"], **f.run.card["plan"], **f.run.card["config"]} for f in facts]
+    rows = []
+    for name in dict.fromkeys(key for values in merged for key in values):
+        cells = [json.dumps(values[name]) if name in values else "\u2013" for values in merged]
+        rows.append((name, cells, len(set(cells)) > 1))
+    return rows
+
+
+def _environment(facts: Sequence[Facts]) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for f in facts:
+        for name, value in f.run.card.get("versions", {}).items():
+            known[name] = value if known.get(name, value) == value else f"{known[name]}; {value}"
+    return known
+
+
+def _cards(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
+    """How the scores were measured: protocol in words, one entry a run."""
+    entries = []
+    for f in facts:
+        if f.evaluation is None or not f.evaluation["scores"]:
+            entries.append((f.label, ["no evaluation yet: triptych evaluate " + str(f.run.path)]))
+            continue
+        first, judge = f.evaluation["scores"][0], f.evaluation["judge"]
+        card = first["card"]
+        accuracy = (
+            "" if judge["accuracy"] is None else f", right about {judge['accuracy']:.1%} of the test pictures"
+        )
+        lines = [
+            f"{card['n_fake']:,} samples (seeds {card['seeds']}, {card['weights']} weights) against "
+            f"{card['n_real']:,} {card['split']} pictures, data {card['data'][:12]}",
+            f"judge {judge['name']} ({judge['hash'][:12]}, {judge['width']} features{accuracy})",
+            f"intervals: 95 %, {first['method']}; floor: real training pictures in the samples' place",
+            f"controls {json.dumps(card['controls'])}",
+            f"quantisation {card['quantisation']}, resize {card['resize']}",
+        ]
+        notes = dict.fromkeys(note for s in f.evaluation["scores"] for note in s["notes"])
+        entries.append((f.label, [*lines, *(f"note: {note}" for note in notes)]))
+    return entries
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Everything drawn of one run."""
+
+    facts: Facts
+    album: Album | None
+    gap: str  # why there is no album
+    progress: list[tuple[int, str]]
+    curves: list[tuple[str, str, str]]
+    classes: str | None
+
+
+def _chapters(facts: Sequence[Facts]) -> dict[str, Any]:
+    """Real pictures and each run's chapter; what cannot be drawn says why."""
+    chapters: list[Chapter] = []
+    real: str | None = None
+    for f in facts:
+        drawn, gap = None, ""
+        try:
+            test = _data(f.run).test
+            shown = np.asarray(test.pixels[:32])
+            real = real or sheet(shown, 8)
+            drawn = album(load(f.run.path), shown, test.labels)
+        except (RunError, DataError, ValueError) as error:
+            gap = str(error)
+        chapters.append(Chapter(f, drawn, gap, _progress(f.run), _curves(f), _classes(f)))
+    return {"chapters": chapters, "real": real}
+
+
+def _data(run: Run) -> Dataset:
+    asked = run.card["data"]
+    return load_data(asked["source"], size=asked["size"], colour=asked["colour"])
+
+
+def _progress(run: Run) -> list[tuple[int, str]]:
+    """(step, a corner of the grid drawn then) for up to six moments."""
+    shown = []
+    for file in sorted((run.path / "samples").glob("step-*.png"))[-6:]:
+        with Image.open(file) as grid:
+            third = grid.crop((0, 0, grid.width // 2, grid.height // 2))
+            array = np.asarray(third.convert("RGB" if third.mode != "L" else "L"))
+        shown.append((int(file.stem.split("-")[1]), uri(array if array.ndim == 3 else array[..., None])))
+    return shown
