@@ -343,7 +343,7 @@ def data(words: list[str]) -> dict[str, Any]:
 
     found = inspect(flags.source)
     print("\n".join(found.rows()))
-    return {}
+    return {**found.content(), "exit": 1 if found.plan[0].startswith("refused") else 0}
 
 
 def said_slowly() -> Callable[[str, int, int], None]:

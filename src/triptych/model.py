@@ -80,10 +80,15 @@ class Model:
     """A trained family with averaged weights, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
 
     def __init__(
-        self, family: AnyFamily, run: Run | None = None, class_counts: Sequence[int] | None = None
+        self,
+        family: AnyFamily,
+        run: Run | None = None,
+        class_counts: Sequence[int] | None = None,
+        weights: str = "averaged",
     ) -> None:
         self.family = family.eval().requires_grad_(False)
         self.run, self.spec = run, family.spec
+        self.weights = weights  # which are drawn with: "averaged" or "raw"
         counts = torch.tensor(class_counts or [1] * max(self.spec.classes, 1), dtype=torch.float64)
         self._class_law = torch.cumsum(counts / counts.sum(), dim=0)
 
@@ -244,4 +249,4 @@ def load(
         built.load_state_dict({**tensors["weights"], **tensors.get("average", {})})
     except (RuntimeError, KeyError) as error:
         raise RunError(f"{path}: the saved weights do not fit the run's options: {error}") from error
-    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"))
+    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), weights)
