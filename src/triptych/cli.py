@@ -317,9 +317,12 @@ def report(words: list[str]) -> dict[str, Any]:
         "report",
         "Write one self-contained HTML file about one run or several, side by side.",
     )
+    from triptych.core.errors import UsageError
     from triptych.report import write_report
     from triptych.run import open_run
 
+    if not flags.run_dirs:
+        raise UsageError("name at least one run: triptych report RUN... [--out report.html]")
     runs = [open_run(path) for path in flags.run_dirs]
     out = write_report(runs, flags.out, commands=[run.card["command"] for run in runs])
     print(out)

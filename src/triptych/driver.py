@@ -28,6 +28,7 @@ LOG_LINES = 400  # about so many in a run
 GRID_PICTURES = 36
 GRIDS = 6  # drawn at the end, half-way, a quarter of the way, ...
 SAVE_SECONDS = 60.0
+REMEDY = "A smaller --rate often helps, or --precision fp32."
 
 
 class Interrupted(KeyboardInterrupt):
@@ -84,7 +85,10 @@ def train(
         "versions": versions(),
     }
     model = build(card, family)  # before anything costs time: a size that does not fit is found here
-    plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))
+    try:
+        plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))
+    except TrainingError as error:
+        raise TrainingError(f"in the timed start {error}; no run was made. {REMEDY}") from error
     card["plan"] = plan.model_dump(mode="json")
     card["cost"] = {**parameters(model), "flops_per_step": flops}
     torch.manual_seed(options.seed)
@@ -191,7 +195,7 @@ def explain_failure(error: TrainingError, run: Run) -> str:
     """What a run that became not finite leaves, and what may help."""
     kept = run.states()
     state = f"The last good state, of step {kept[-1]}, is kept" if kept else "No state was saved yet"
-    return f"{error}. {state} in {run.path}. A smaller --rate often helps, or --precision fp32."
+    return f"{error}. {state} in {run.path}. {REMEDY}"
 
 
 class Clock:

@@ -140,7 +140,7 @@ def make_plan(
     if minutes is None and not (options.steps or options.images or options.epochs):
         minutes = DEFAULT_MINUTES
     candidates = arithmetics(options, device)
-    patience = 1.5 if minutes is None else min(5.0, max(1.0, 60 * minutes * 0.02))
+    patience = min(5.0, max(1.0, 60 * minutes * 0.02)) if minutes else (1.5 if len(candidates) > 1 else 0.0)
     timings = {choice: time_steps(choice, patience) for choice in candidates}
     best = min(timings, key=lambda choice: timings[choice].seconds_per_step)
     steps, words = _steps(options, minutes, pictures, timings[best].seconds_per_step)

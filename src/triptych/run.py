@@ -255,6 +255,7 @@ def read_sealed(
     folder: Path, only: tuple[str, ...] | None
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Read what `write_sealed` wrote, checking every sum. Raises ValueError on the first that differs."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     sums = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -268,7 +269,10 @@ def read_sealed(
         if sha256(folder / name) != expected:
             raise ValueError(f"{name} does not match its checksum")
         if suffix == ".safetensors":
-            tensors[stem] = load_file(folder / name)
+            try:
+                tensors[stem] = load_file(folder / name)
+            except SafetensorError as error:
+                raise ValueError(f"{name} is not a safetensors file ({error})") from error
     return tensors, json.loads((folder / "meta.json").read_text(encoding="utf-8"))
 
 

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from triptych import cli
+
+TINY = ["--steps", "2", "--batch", "8", "--threads", "1", "--precision", "fp32"]
+
+
+def test_help_does_not_load_torch() -> None:
+    words = "import sys; from triptych.cli import main; main(['--help']); assert 'torch' not in sys.modules"
+    told = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True).stdout
+    assert "triptych demo" in told
+
+
+def test_the_verbs() -> None:
+    assert list(cli.VERBS) == ["demo", "train", "resume", "sample", "evaluate", "report", "data"]
+
+
+def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--json", *TINY]) == 0
+    path, line = capsys.readouterr().out.strip().splitlines()[-2:]
+    run = json.loads(line)["run"]
+    assert path == run and Path(run).is_dir()
+    out = tmp_path / "x.npy"
+    assert cli.main(["sample", run, "--seeds", "0-2,7", "--out", str(out), "--truncation", "0.5"]) == 0
+    assert np.load(out).shape == (4, 16, 16, 1)
+    assert cli.main(["sample", run, "--seeds", "3", "--out", str(tmp_path / "folder")]) == 0
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["000003.png"]
+    assert cli.main(["evaluate", run, "--samples", "30"]) == 0
+    assert "FID[digits-cnn]" in capsys.readouterr().out
+    assert cli.main(["report", run, "--out", str(tmp_path / "r.html")]) == 0
+    assert "FID[digits-cnn]" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["trian"], "Did you mean train"),
+        (["train"], "the family must come first"),
+        (["train", "dcgna"], "Did you mean dcgan"),
+        (["train", "dcgan", "--data", "fashion"], "Did you mean fashion-mnist"),
+        (["train", "dcgan", "--minutes", "-1"], "greater than 0"),
+        (["train", "dcgan", "--steps", "5", "--epochs", "2"], "one budget"),
+        (["train", "dcgan", "--latent", "0"], "latent"),
+        (["train", "dcgan", "--batch", "10", "--micro-batch", "3"], "must divide"),
+        (["demo", "--minutes", "0"], "more than 0"),
+        (["evaluate"], "--real and --fake"),
+        (["report"], "at least one run"),
+        (["data"], "data inspect SOURCE"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_2(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_misspelt_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "dcgan", "--lattent", "3"])
+    assert stop.value.code == 2
+    told = capsys.readouterr()
+    assert "--latent" in told.err + told.out
+
+
+def test_a_missing_run_is_2() -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["resume"])
+    assert stop.value.code == 2
+
+
+def test_failures_are_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sample", str(tmp_path / "none")]) == 1
+    assert "there is no run" in capsys.readouterr().err
+    assert cli.main(["train", "vae", "--data", f"folder:{tmp_path}", *TINY]) == 1
+    assert "holds no pictures" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_number_lists() -> None:
+    assert cli.numbers("0-3,8") == [0, 1, 2, 3, 8]
+    for wrong in ("a", "3-1", ""):
+        with pytest.raises(ValueError, match=r"numbers|no number"):
+            cli.numbers(wrong)
+
+
+def test_data_inspect(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "inspect", "digits", "--json"]) == 0
+    told = capsys.readouterr().out.strip().splitlines()
+    assert json.loads(told[-1])["pictures"] == 1797

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from triptych import run as runs
+from triptych.run import Run, RunError
+
+CARD = {key: {} for key in ("family", "config", "data", "spec", "options", "plan")}
+FILES = {"weights": {"a": torch.arange(6.0).reshape(2, 3)}}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return runs.create(tmp_path / "runs", "Some Name!", CARD)
+
+
+def test_runs_are_numbered_and_named(run: Run) -> None:
+    assert run.path.name == "0001-some-name"
+    assert runs.create(run.path.parent, "b", CARD).path.name == "0002-b"
+    assert runs.open_run(run.path).card == CARD
+
+
+def test_a_state_comes_back_as_it_was(run: Run) -> None:
+    turned = {"weights": {"a": torch.arange(6.0).reshape(2, 3).t()}}  # not contiguous
+    run.save_state(5, turned, {"step": 5})
+    tensors, meta, complaints = run.load_state()
+    assert torch.equal(tensors["weights"]["a"], turned["weights"]["a"]) and meta["step"] == 5
+    assert not complaints
+
+
+def test_old_states_go_but_never_the_first_or_the_newest(run: Run) -> None:
+    for step in (0, 10, 20, 30):
+        run.save_state(step, FILES, {"step": step})
+    assert run.states() == [0, 20, 30]
+
+
+@pytest.mark.parametrize("spoil", ["flip", "cut", "remove", "manifest"])
+def test_a_damaged_state_is_passed_over_and_named(run: Run, spoil: str) -> None:
+    run.save_state(10, FILES, {"step": 10})
+    run.save_state(20, FILES, {"step": 20})
+    file = run.state_path(20) / ("manifest.json" if spoil == "manifest" else "weights.safetensors")
+    data = bytearray(file.read_bytes())
+    if spoil == "remove":
+        file.unlink()
+    elif spoil == "flip":
+        data[-1] ^= 1
+        file.write_bytes(data)
+    else:
+        file.write_bytes(data[: len(data) // 2])
+    _, meta, complaints = run.load_state()
+    assert meta["step"] == 10
+    assert len(complaints) == 1 and "step 20 is damaged" in complaints[0]
+
+
+def test_no_state_is_said_plainly(run: Run) -> None:
+    with pytest.raises(RunError, match="no state that can be opened"):
+        run.load_state()
+
+
+def test_a_half_written_last_line_is_left_out(run: Run) -> None:
+    run.append_log({"step": 1})
+    run.append_log({"step": 2})
+    with (run.path / "log.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+    assert [line["step"] for line in run.log()] == [1, 2]
+    run.cut_log(1)
+    run.append_log({"step": 2, "again": True})
+    assert run.log() == [{"step": 1}, {"step": 2, "again": True}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "no run.json"), ("{", "cannot be read"), ('{"family": 1}', "lacks config")],
+)
+def test_what_is_no_run_is_said(run: Run, text: str | None, message: str) -> None:
+    (run.path / "run.json").unlink()
+    if text is not None:
+        (run.path / "run.json").write_text(text)
+    with pytest.raises(RunError, match=message):
+        runs.open_run(run.path)
+
+
+def test_a_misspelt_path_names_the_nearest(run: Run) -> None:
+    with pytest.raises(RunError, match=r"Did you mean .*0001-some-name"):
+        runs.open_run(run.path.parent / "0001")
+
+
+def test_two_writers_are_one_too_many(run: Run) -> None:
+    with run.writing(), pytest.raises(RunError, match="another process"), runs.open_run(run.path).writing():
+        pass
+    with run.writing():
+        pass
+
+
+def test_a_full_disk_loses_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.save_state(10, FILES, {"step": 10})
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(RunError, match=r"disk is full.*step 10 is whole.*triptych resume"):
+        run.save_state(20, FILES, {"step": 20})
+    assert run.states() == [10]
+    assert [p.name for p in (run.path / "states").iterdir()] == ["step-00000010"]
+    assert run.load_state()[1]["step"] == 10
+
+
+def test_a_pickle_in_a_state_is_never_opened(run: Run) -> None:
+    import pickle
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return (exec, ("raise SystemExit('the pickle ran')",))
+
+    run.save_state(10, FILES, {"step": 10})
+    file = run.state_path(10) / "weights.safetensors"
+    file.write_bytes(pickle.dumps(Trap()))
+    sums = {name: runs.sha256(run.state_path(10) / name) for name in ("weights.safetensors", "meta.json")}
+    (run.state_path(10) / "manifest.json").write_text(json.dumps(sums))
+    with pytest.raises(RunError, match="damaged"):
+        run.load_state()
