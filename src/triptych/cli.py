@@ -109,6 +109,8 @@ def flags_of(*models: type[BaseModel], **own: tuple[Any, Any, str]) -> type:
     """A dataclass of flags: `own` ones (type, default or `...`, help), then each model's fields."""
     import tyro
 
+    from triptych.core.errors import UsageError
+
     def field(kind: Any, default: Any, text: str) -> tuple[Any, Any]:
         given = dataclasses.field() if default is ... else dataclasses.field(default=default)
         return Annotated[kind, tyro.conf.arg(help=text)], given
@@ -119,6 +121,9 @@ def flags_of(*models: type[BaseModel], **own: tuple[Any, Any, str]) -> type:
             if name not in own:
                 kind, text = model.__annotations__.get(name), info.description or ""
                 fields.append((name, *field(info.rebuild_annotation() if kind else Any, info.default, text)))
+    names = [name for name, *_ in fields]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"two settings are called {min(twice)!r}: the family must give its own another name")
     return dataclasses.make_dataclass("Flags", fields, kw_only=True)
 
 

@@ -85,6 +85,7 @@ def train(
         "versions": versions(),
     }
     model = build(card, family)  # before anything costs time: a size that does not fit is found here
+    card["conditional"] = model.conditional
     try:
         plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))
     except TrainingError as error:

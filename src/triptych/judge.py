@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from triptych.core import seeds
+from triptych.core.cache import cache_home
 from triptych.metrics.features import DomainCNN, NetworkExtractor, prepared, random_conv, weights_hash
 from triptych.metrics.threads import one_thread
 from triptych.run import read_sealed, write_sealed
@@ -71,13 +72,6 @@ def judge_for(dataset: Dataset, features: str = "auto", progress: Progress | Non
     judge.accuracy = accuracy_of(judge, dataset)
     _keep(home, judge, dataset)
     return judge
-
-
-def cache_home() -> Path:
-    """Where judges are kept: $TRIPTYCH_CACHE, else $XDG_CACHE_HOME/triptych, else ~/.cache/triptych."""
-    if own := os.environ.get("TRIPTYCH_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triptych"
 
 
 def accuracy_of(judge: NetworkExtractor, dataset: Dataset) -> float:

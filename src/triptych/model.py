@@ -25,6 +25,16 @@ from triptych.run import Run, RunError, open_run
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
 
+DRAWING_WORDS = {
+    "noise",
+    "seeds",
+    "labels",
+    "prompts",
+    "pixels",
+    "out",
+    "family",
+}  # what drawing is told itself
+
 AnyFamily = Family[Any, Any]
 
 
@@ -39,13 +49,20 @@ def load_family(name: str) -> type[AnyFamily]:
     Raises UsageError for an unknown name, with the nearest known one.
     """
     if name.endswith(".py"):
-        return _family_in_file(Path(name))
+        return checked(_family_in_file(Path(name)))
     known = family_names()
     if name not in known:
         near = difflib.get_close_matches(name.replace("-", "_").lower(), known, 1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise UsageError(f"unknown family {name!r}.{hint} There are: {', '.join(known)}")
     return family_in(importlib.import_module(f"triptych.families.{name}"))
+
+
+def checked(kind: type[AnyFamily]) -> type[AnyFamily]:
+    """A family of the user's own, if its controls can be told. Raises UsageError where a name is taken."""
+    if taken := sorted(DRAWING_WORDS & set(kind.Controls.model_fields)):
+        raise UsageError(f"{kind.Controls.__name__} may not have a field {taken[0]!r}: the name is taken")
+    return kind
 
 
 def _family_in_file(path: Path) -> type[AnyFamily]:

@@ -76,6 +76,10 @@ class Arithmetic(NamedTuple):
     precision: Precision
     channels_last: bool
 
+    def words(self) -> str:
+        """As run.json says it."""
+        return self.precision + (", channels last" if self.channels_last else "")
+
 
 class Timing(NamedTuple):
     """What a few steps showed."""
@@ -116,14 +120,13 @@ class Plan(Settings):
 
 
 def arithmetics(options: Options, device: torch.device) -> list[Arithmetic]:
-    """The candidates worth timing; one where there is no choice."""
+    """The candidates worth timing; only one when a precision is asked for, which then fixes the bits."""
     last = devices.prefers_channels_last(device)
     if options.precision != "auto":
         return [Arithmetic(options.precision, last)]
-    candidates = [Arithmetic("fp32", last)]
-    if devices.bf16_is_native(device):
-        candidates.append(Arithmetic("bf16", last))
-    return candidates
+    precisions: list[Precision] = ["fp32", "bf16"] if devices.bf16_is_native(device) else ["fp32"]
+    candidates = [Arithmetic(precision, last) for precision in precisions]
+    return candidates if last else [*candidates, Arithmetic(precisions[-1], True)]
 
 
 def make_plan(
@@ -152,7 +155,7 @@ def make_plan(
         precision=best.precision,
         channels_last=best.channels_last,
         threads=torch.get_num_threads(),
-        timed={choice.precision: timing.seconds_per_step for choice, timing in timings.items()},
+        timed={choice.words(): timing.seconds_per_step for choice, timing in timings.items()},
     )
     return plan, timings[best].flops_per_step
 

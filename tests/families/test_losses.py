@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,12 +75,64 @@ def test_fakes_are_made_once_and_without_a_graph_when_the_generator_waits(batch:
     assert not family.fakes(turn(batch, "discriminator")).requires_grad
 
 
+def test_labels_reach_both_players_of_a_conditional_dcgan(batch: Any) -> None:
+    family = Dcgan(DcganConfig(conditional=True), SPEC)
+    noise = torch.randn(2, 100)
+    ones, twos = torch.ones(2, dtype=torch.int64), torch.full((2,), 2)
+    assert family.conditional and not torch.equal(family.paint(noise, ones), family.paint(noise, twos))
+    shifted = replace(batch, labels=(batch.labels + 1) % 10)
+    first, second = (
+        family.logits(b.images, turn(b, "discriminator", "generator")).detach() for b in (batch, shifted)
+    )
+    assert not torch.equal(first, second)
+    with pytest.raises(ValueError, match="needs labels"):
+        Dcgan(DcganConfig(conditional=True), ImageSpec(channels=1, size=32))
+
+
+def test_instance_noise_is_what_the_discriminator_sees_and_no_picture_is_changed(batch: Any) -> None:
+    torch.manual_seed(0)
+    family = Dcgan(DcganConfig(instance_noise=0.5), SPEC)
+    seen: list[torch.Tensor] = []
+    family.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    before = batch.images.clone()
+    family.discriminator_loss(batch, turn(batch, "discriminator"))
+    assert torch.equal(batch.images, before)
+    assert (seen[0] - batch.images).std().item() == pytest.approx(0.5, rel=0.05)
+
+
+def test_without_instance_noise_the_discriminator_hardly_sees_contrast(batch: Any) -> None:
+    """Why the option is there: batch norm and layers without bias divide contrast out again."""
+    family = Dcgan(DcganConfig(), SPEC)
+    now = turn(batch, "discriminator")
+    whole, pale = (family.logits(scale * batch.images, now).detach() for scale in (1.0, 0.7))
+    assert torch.allclose(whole, pale, atol=0.05 * whole.std().item())
+
+
 def test_kl_is_torchs() -> None:
     mean, log_std = torch.randn(6, 4), torch.randn(6, 4)
     q = torch.distributions.Normal(mean, log_std.exp())
     p = torch.distributions.Normal(torch.zeros(4), torch.ones(4))
     wanted = torch.distributions.kl_divergence(q, p).sum(1)
     assert torch.allclose(kl_to_standard_normal(mean, log_std), wanted, atol=1e-5)
+
+
+def test_kl_under_a_flow_is_the_closed_form_where_the_flow_is_the_identity() -> None:
+    family = Vae(VaeConfig(latent=3, prior="flow"), SPEC)
+    assert [p.abs().sum().item() == 0 for p in family.flow.parameters()].count(True) > 0  # starts at zero
+    mean, log_std = torch.tensor([[0.5, -1.0, 0.2]]), torch.tensor([[-0.3, 0.1, -1.0]])
+    draws = 200_000
+    noise = torch.randn(draws, 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        latent = mean + log_std.exp() * noise
+        drawn = family.kl(mean.expand(draws, -1), log_std.expand(draws, -1), latent).mean().item()
+    assert drawn == pytest.approx(kl_to_standard_normal(mean, log_std).item(), abs=0.02)
+
+
+def test_a_normal_prior_has_no_flow_and_the_closed_form() -> None:
+    family = Vae(VaeConfig(latent=3, prior="normal"), SPEC)
+    mean, log_std = torch.randn(4, 3), torch.randn(4, 3)
+    assert not list(family.flow.parameters())
+    assert torch.equal(family.kl(mean, log_std, torch.randn(4, 3)), kl_to_standard_normal(mean, log_std))
 
 
 def test_vae_reconstruction_is_a_gaussians(batch: Any) -> None:

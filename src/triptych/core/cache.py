@@ -7,10 +7,7 @@ from pathlib import Path
 
 
 def cache_home() -> Path:
-    """$TRIPTYCH_CACHE, else $XDG_CACHE_HOME/triptych, else ~/.cache/triptych; made when missing."""
+    """$TRIPTYCH_CACHE, else $XDG_CACHE_HOME/triptych, else ~/.cache/triptych; it may not exist yet."""
     if own := os.environ.get("TRIPTYCH_CACHE"):
-        home = Path(own)
-    else:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triptych"
-    home.mkdir(parents=True, exist_ok=True)
-    return home
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triptych"

@@ -6,6 +6,7 @@ Goodfellow et al. 2014 for the game, Radford, Metz and Chintala 2015 for the net
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -26,6 +27,15 @@ class DcganConfig(Settings):
     """Channels of the layer nearest the picture; each layer further in has twice as many."""
     loss: Literal["non-saturating", "min-max"] = "non-saturating"
     """What the generator minimises: -log D(G(z)), or log(1 - D(G(z))), which vanishes when D is sure."""
+    instance_noise: float = Field(0.0, ge=0)
+    """Standard deviation of noise added to all the discriminator sees (Soenderby et al. 2017).
+
+    0 is the study guide's game. There contrast is never learnt: the networks have no bias and batch norm
+    sees real and fake pictures apart, so a discriminator cannot tell a picture from a paler one. A little
+    noise of fixed strength is a yardstick it can.
+    """
+    conditional: bool = False
+    """Tell both players the label (Mirza and Osindero 2014), so that a class can be asked for."""
     rate: float = Field(2e-4, gt=0)
     """Learning rate of both players."""
     beta1: float = Field(0.5, ge=0, lt=1)
@@ -59,9 +69,13 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         self, config: DcganConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
     ) -> None:
         super().__init__(config, spec, parts)
+        if config.conditional and not spec.classes:
+            raise ValueError("a conditional DCGAN needs labels, and these pictures have none")
         self.noise_shape = (config.latent,)
-        self.generator = nets.generator(config.latent, spec, config.width)
-        self.discriminator = nets.discriminator(spec, config.width)
+        self.conditional = config.conditional
+        told = spec.classes if config.conditional else 0  # numbers that say the label, one-hot
+        self.generator = nets.generator(config.latent + told, spec, config.width)
+        self.discriminator = nets.discriminator(replace(spec, channels=spec.channels + told), config.width)
         self.apply(nets.init_normal)
 
     def players(self) -> list[Player]:
@@ -79,24 +93,38 @@ class Dcgan(Family[DcganConfig, DcganControls]):
 
         def make() -> Tensor:
             with torch.set_grad_enabled("generator" in turn.movers):
-                return self.paint(turn.randn(*self.noise_shape))
+                return self.paint(turn.randn(*self.noise_shape), turn.batch.labels)
 
         return turn.once("fakes", make)
 
-    def paint(self, noise: Tensor) -> Tensor:
-        """noise: (B, latent). Returns (B, C, H, W) in [-1, 1]."""
-        return self.generator(noise[:, :, None, None]).float()
+    def paint(self, noise: Tensor, labels: Tensor | None) -> Tensor:
+        """noise: (B, latent), labels: (B,) int64. Returns (B, C, H, W) in [-1, 1]."""
+        return self.generator(self.with_labels(noise[:, :, None, None], labels)).float()
+
+    def logits(self, images: Tensor, turn: Turn) -> Tensor:
+        """The discriminator's verdict on pictures under instance noise: (B, 1, 1, 1), above 0 means real."""
+        if self.config.instance_noise > 0:
+            images = images + self.config.instance_noise * turn.randn(*images.shape[1:])
+        return self.discriminator(self.with_labels(images, turn.batch.labels)).float()
+
+    def with_labels(self, planes: Tensor, labels: Tensor | None) -> Tensor:
+        """(B, channels, H, W), followed by one constant plane a class when the family is conditional."""
+        if not self.conditional:
+            return planes
+        assert labels is not None
+        told = F.one_hot(labels, self.spec.classes).to(planes.dtype)[:, :, None, None]  # (B, classes, 1, 1)
+        return torch.cat([planes, told.expand(-1, -1, *planes.shape[2:])], dim=1)
 
     def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """-log D(x) - log(1 - D(G(z))), real and fake pictures in two calls as batch norm asks."""
-        real = self.discriminator(batch.images).float()  # (B, 1, 1, 1) logits
-        fake = self.discriminator(self.fakes(turn).detach()).float()
+        real = self.logits(batch.images, turn)
+        fake = self.logits(self.fakes(turn).detach(), turn)
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log sigmoid(r), -log(1 - sigmoid(f))
         return loss, {"real": real.detach().sigmoid().mean(), "fake": fake.detach().sigmoid().mean()}
 
     def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """-log D(G(z)) (the paper's section 3, against vanishing gradients), or log(1 - D(G(z)))."""
-        fake = self.discriminator(self.fakes(turn)).float()  # (B, 1, 1, 1) logits
+        fake = self.logits(self.fakes(turn), turn)
         if self.config.loss == "min-max":
             return -F.softplus(fake).mean(), {}
         return F.softplus(-fake).mean(), {}
@@ -106,4 +134,4 @@ class Dcgan(Family[DcganConfig, DcganControls]):
     ) -> Iterator[Frame]:
         """One frame: the generator is asked once."""
         latent = noise * controls.truncation
-        yield Frame(1, 1, latent, lambda: self.paint(latent))
+        yield Frame(1, 1, latent, lambda: self.paint(latent, condition.labels))

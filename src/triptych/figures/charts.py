@@ -38,7 +38,7 @@ def trilemma(panels: Sequence[Panel]) -> str:
     Three aligned dot plots rather than a triangle: positions on a common scale are read exactly, and
     an interval can be shown. A grey line marks what real pictures score.
     """
-    width, row_px, head_px, foot_px = 720.0, 26.0, 40.0, 30.0
+    width, row_px, head_px, foot_px = 720.0, 26.0, 50.0, 30.0
     parts: list[str] = []
     top = 0.0
     for panel in panels:
@@ -61,8 +61,8 @@ def _panel(panel: Panel, top: float, width: float, row_px: float, head_px: float
     arrow = "better \u2192" if panel.better == "right" else "\u2190 better"
     end = top + head_px + row_px * len(panel.rows)
     parts = [
-        svg.text(0, top + 20, panel.title, "head"),
-        svg.text(width, top + 20, f"{panel.unit}   {arrow}", "tick", "end"),
+        svg.text(0, top + 18, panel.title, "head"),
+        svg.text(width, top + 18, f"{panel.unit}   {arrow}", "tick", "end"),
     ]
     for tick in axis.ticks():
         x = axis.at(tick)
@@ -73,7 +73,7 @@ def _panel(panel: Panel, top: float, width: float, row_px: float, head_px: float
     if panel.reference:
         x = axis.at(panel.reference[1])
         parts.append(svg.line(x, top + head_px - 8, x, end, "reference"))
-        parts.append(svg.text(x, top + head_px - 11, panel.reference[0], "tick", "middle"))
+        parts.append(svg.text(x, top + head_px - 12, panel.reference[0], "tick", "middle"))
     for k, row in enumerate(panel.rows):
         y = top + head_px + row_px * (k + 0.5)
         parts.append(svg.text(0, y + 4, row.label, "label"))
@@ -103,7 +103,8 @@ def curve(
         parts += [svg.line(left, up.at(tick), width - 8, up.at(tick), "gridline")]
         parts += [svg.text(left - 5, up.at(tick) + 4, svg.short(tick), "tick", "end")]
     for tick in across.ticks(4):
-        parts.append(svg.text(across.at(tick), height - 8, svg.short(tick), "tick", "middle"))
+        if across.at(tick) < width - 70:  # the rest belongs to the axis's name
+            parts.append(svg.text(across.at(tick), height - 8, svg.short(tick), "tick", "middle"))
     parts.append(svg.text(width - 8, height - 8, x_title, "tick", "end"))
     for _, colour, x_values, y_values in series:
         for run in _unbroken(x_values, y_values):

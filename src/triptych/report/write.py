@@ -115,7 +115,9 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
             found.append("not measured" if value is None else str(value))
         return found
 
+    told = {True: "yes", False: "no"}
     rows = [
+        ("Told the class", cells(lambda f: told[f.run.card["conditional"]])),
         ("Parameters", cells(lambda f: f"{f.run.card['cost']['parameters']:,}")),
         ("of these, drawing", cells(lambda f: f"{f.run.card['cost']['shown_parameters']:,}")),
         ("FLOPs a training step", cells(lambda f: f"{f.run.card['cost']['flops_per_step'] / 1e9:,.2f} G")),
