@@ -27,16 +27,16 @@ from torch import nn
 import triptych
 from triptych.core import device, images
 from triptych.data import Dataset, load
-from triptych.demo import RECIPES, TOLD
 from triptych.evaluate import class_view, score_pixels
 from triptych.judge import judge_for
+from triptych.recipes import RECIPES, recipe
 
 Sampler = Callable[[int], np.ndarray]  # how many -> (N, H, W, C) uint8
 Trained = tuple[Sampler, dict[str, Any]]  # and what is known of the training
 
 OURS = {
     "Triptych DCGAN, textbook defaults": ["dcgan"],
-    **{f"Triptych {name}, the demo's recipe": [name, *RECIPES[name], *TOLD[name]] for name in RECIPES},
+    **{f"Triptych {name}, the demo's recipe": [name, *recipe(name, labelled=True)] for name in RECIPES},
 }
 
 

@@ -73,6 +73,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return triptych.train("vae", data="digits", runs=tmp_path_factory.mktemp("runs"), **OPTIONS)
 
 
+def test_averages_are_set_aside_on_the_way(undisturbed: Run, tmp_path: Path) -> None:
+    assert undisturbed.averages() == [1, 3, 6, 12, 24]
+    last = triptych.load(undisturbed.path).sample(range(4))
+    assert np.array_equal(triptych.load(undisturbed.path, step=24).sample(range(4)), last)
+    early = triptych.load(undisturbed.path, step=3)
+    assert early.step == 3 and not np.array_equal(early.sample(range(4)), last)
+    with pytest.raises(RunError, match=r"no usable snapshot of step 5 .*Snapshots: 1, 3, 6, 12, 24"):
+        triptych.load(undisturbed.path, step=5)
+    with pytest.raises(ValueError, match="only the averaged weights"):
+        triptych.load(undisturbed.path, step=3, weights="raw")
+
+
 def begin(runs: Path, *extra: str) -> subprocess.Popen[str]:
     words = [
         sys.executable,

@@ -45,7 +45,7 @@ def test_a_precision_asked_for_leaves_no_choice() -> None:
 
 @pytest.mark.parametrize(
     ("budget", "steps"),
-    [({"steps": 7}, 7), ({"images": 640}, 10), ({"epochs": 2}, 20), ({"images": 1}, 1)],
+    [({"steps": 7}, 7), ({"images": 640}, 10), ({"epochs": 2}, 20), ({"images": 1}, 1), ({"flops": 70}, 10)],
 )
 def test_budgets_become_steps(budget: dict[str, float], steps: int) -> None:
     options = Options(device="cpu", batch=64, **budget)  # type: ignore[arg-type]

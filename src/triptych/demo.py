@@ -1,15 +1,8 @@
-"""The main job: a GAN, a VAE and a diffusion model, equal budgets, one judge, one report.
-
-Every training is a process of its own, started with the very command that the report prints, so that
-memory is measured for each alone and the report can be reproduced by typing it.
-"""
+"""The main job: a GAN, a VAE and a diffusion model, equal budgets, one judge, one report."""
 
 from __future__ import annotations
 
-import json
 import shlex
-import subprocess
-import sys
 import time
 import webbrowser
 from collections.abc import Callable
@@ -19,13 +12,8 @@ from typing import Any
 
 from triptych.core.errors import UsageError
 from triptych.data import load as load_data
+from triptych.recipes import RECIPES, recipe, run_apart
 
-RECIPES = {  # for minutes rather than hours: many small steps; DCGAN's own defaults are the textbook's
-    "dcgan": ["--batch", "64", "--rate", "1e-3", "--instance-noise", "0.3"],
-    "vae": [],
-    "diffusion": ["--batch", "64"],
-}
-TOLD = {"dcgan": ["--conditional"], "vae": [], "diffusion": []}  # added where pictures have labels
 SAMPLES = 1000
 ABOUT = "Train a GAN, a VAE and a diffusion model on the same pictures for the same time; write one report."
 
@@ -72,13 +60,13 @@ def demo(flags: DemoFlags, say: Callable[[str], None]) -> dict[str, Any]:
         "",
         "# that is",
     ]
-    for family, recipe in RECIPES.items():
+    for family in RECIPES:
         words = ["train", family, "--data", flags.data, "--minutes", f"{flags.minutes:g}"]
-        words += [*recipe, *(TOLD[family] if labelled else [])]
+        words += recipe(family, labelled)
         words += ["--seed", str(flags.seed), "--runs", str(flags.runs)]
         commands.append(shlex.join(["triptych", *words]))
         say(f"$ {commands[-1]}")
-        code, run = _run(words)
+        code, run = run_apart(words)
         if code:
             return {"exit": code, "runs": [str(path) for path in runs]}
         runs.append(run)
@@ -99,23 +87,3 @@ def demo(flags: DemoFlags, say: Callable[[str], None]) -> dict[str, Any]:
     if flags.open:
         webbrowser.open(out.resolve().as_uri())
     return {"runs": [str(path) for path in runs], "report": str(out)}
-
-
-def _run(words: list[str]) -> tuple[int, Path]:
-    """Run a verb that makes a run in a process of its own: its exit code and the run's path.
-
-    On Ctrl-C the terminal tells the training too; it is waited for while it saves.
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "triptych", *words, "--json"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        lines = process.stdout.read().strip().splitlines()
-        code = process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
-    if code:
-        return code, Path()
-    return 0, Path(json.loads(lines[-1])["run"])

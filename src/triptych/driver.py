@@ -26,7 +26,7 @@ from triptych.train import Step, Training, TrainingError, fresh_copy, timer
 
 LOG_LINES = 400  # about so many in a run
 GRID_PICTURES = 36
-GRIDS = 6  # drawn at the end, half-way, a quarter of the way, ...
+LOOKS = 6  # grids are drawn and averages kept at the end, half-way, a quarter of the way, ...
 SAVE_SECONDS = 60.0
 REMEDY = "A smaller --rate often helps, or --precision fp32."
 
@@ -140,7 +140,7 @@ def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> 
     """Train to the plan's end, to the clock's, or until asked to stop; the state is saved in any case."""
     plan, shown = training.plan, Model(fresh_copy(training.family).to(training.device), run)
     log_every = max(1, plan.steps // LOG_LINES)
-    grids = {max(1, plan.steps >> k) for k in range(GRIDS)}
+    looks = looks_of(plan.steps)
     try:
         with stop_signals() as stop_asked:
             if training.step == 0:
@@ -153,8 +153,9 @@ def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> 
                 stops = stop_asked()
                 if step.step % log_every == 0 or ends:
                     run.append_log(clock.line(step.step))
-                if step.step in grids or ends:
+                if step.step in looks or ends:
                     draw(training, run, shown)
+                    run.save_average(step.step, training.average.tensors, {"seconds": clock.seconds})
                 if ends or stops or clock.save_due(step.step, training.options.save_every):
                     save(training, run, clock)
                 if watch is not None:
@@ -181,6 +182,11 @@ def save(training: Training, run: Run, clock: Clock) -> None:
     }
     run.save_state(training.step, training.files(), meta)
     clock.saved_at = time.perf_counter()
+
+
+def looks_of(steps: int) -> set[int]:
+    """The steps of a run at which one looks back later: its end, half-way, a quarter of the way, ..."""
+    return {max(1, steps >> k) for k in range(LOOKS)}
 
 
 def draw(training: Training, run: Run, shown: Model) -> None:

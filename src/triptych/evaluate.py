@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +19,7 @@ from triptych.judge import judge_for
 from triptych.metrics import fid, kid
 from triptych.metrics.card import Card, Score
 from triptych.metrics.features import Extractor
-from triptych.metrics.intervals import METRICS, Estimate, estimates
+from triptych.metrics.intervals import LEAST, METRICS, Estimate, estimates
 from triptych.metrics.kernel import COEF, DEGREE
 from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores
 from triptych.metrics.threads import one_thread
@@ -38,6 +39,7 @@ PARAMETERS: dict[str, dict[str, int | float | str]] = {
     "density": {"k": DENSITY_K},
     "coverage": {"k": DENSITY_K},
 }
+SplitName = Literal["test", "selection", "report"]
 Progress = Callable[[str, int, int], None]  # (what: "judge" or "samples", done, in all)
 
 
@@ -122,33 +124,70 @@ def evaluation(
     data are not those of the run, for too few samples, unknown features or controls.
     """
     model = model if isinstance(model, Model) else load(model)
-    if samples < 20:
-        raise ValueError(f"a score with an interval needs at least 20 samples, got {samples}")
-    dataset = _data_of(model, data)
-    judge = _judge(dataset, features, progress)
-    real = chosen(dataset.test.pixels, most_real)
-    fake, sampling = _sample(model, samples, first_seed, controls or {}, progress)
-    about = _about(model, first_seed, samples, controls or {})
+    enough(samples)
+    dataset = data_of(model, data)
+    judge = features if not isinstance(features, str) else trained_judge(dataset, features, progress)
+    drawn = draw(model, samples, first_seed, controls or {}, progress)
+    return judged(model, dataset, judge, drawn, "test", most_real)
+
+
+def enough(samples: int) -> None:
+    """Raises ValueError for fewer samples than an interval needs."""
+    if samples < LEAST:
+        raise ValueError(f"a score with an interval needs at least {LEAST} samples, got {samples}")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples of a model and how they came to be."""
+
+    pixels: np.ndarray  # (N, H, W, C) uint8
+    sampling: Sampling
+    about: dict[str, Any]  # the descriptive fields of their scores' cards
+
+
+def judged(
+    model: Model,
+    dataset: Dataset,
+    judge: Extractor,
+    drawn: Drawn,
+    split: SplitName = "test",
+    most_real: int = MOST_REAL,
+) -> Evaluation:
+    """Score drawn samples against a split's real pictures, and write one line to the run's metrics.jsonl.
+
+    split: "test", or its fixed halves "selection" (choose by it) and "report" (then quote this one).
+    """
+    real = chosen(held_out(dataset, split), most_real)
     scores = score_pixels(
         real,
-        fake,
+        drawn.pixels,
         judge,
-        train=chosen(dataset.train.pixels, samples),
+        train=chosen(dataset.train.pixels, len(drawn.pixels)),
         data=dataset.fingerprint,
-        split="test",
-        about=about,
+        split=split if split == "test" else f"{split} half of test",
+        about=drawn.about,
     )
     made = Evaluation(
         scores=tuple(scores),
-        classes=class_view(real, fake, judge, dataset.class_names) if judge.classes else None,
-        sampling=sampling,
+        classes=class_view(real, drawn.pixels, judge, dataset.class_names) if judge.classes else None,
+        sampling=drawn.sampling,
         judge=JudgeFacts(name=judge.name, hash=judge.hash, width=judge.width, accuracy=judge.accuracy),
-        step=about["step"],
+        step=drawn.about["step"],
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     if model.run is not None:
         model.run.append_metrics(made.model_dump(mode="json"))
     return made
+
+
+def held_out(dataset: Dataset, split: SplitName) -> np.ndarray:
+    """The test pictures, or one of two fixed halves that share none: (N, H, W, C) uint8."""
+    if split == "test":
+        return dataset.test.pixels
+    order = np.random.default_rng(0).permutation(len(dataset.test))
+    half = order[: len(order) // 2] if split == "selection" else order[len(order) // 2 :]
+    return np.asarray(dataset.test.pixels[np.sort(half)])
 
 
 def score_pixels(
@@ -262,14 +301,13 @@ def _notes(
     return tuple(notes)
 
 
-def _judge(dataset: Dataset, features: str | Extractor, progress: Progress | None) -> Extractor:
-    if not isinstance(features, str):
-        return features
+def trained_judge(dataset: Dataset, features: str = "auto", progress: Progress | None = None) -> Extractor:
+    """The judge of a source, with its training's progress told as "judge"."""
     told = None if progress is None else (lambda done, total: progress("judge", done, total))
     return judge_for(dataset, features, told)
 
 
-def _data_of(model: Model, given: Dataset | None) -> Dataset:
+def data_of(model: Model, given: Dataset | None = None) -> Dataset:
     """The source to measure against: the one given or the run's own, if it is what the run saw."""
     if model.run is None:
         if given is None:
@@ -290,11 +328,19 @@ def _data_of(model: Model, given: Dataset | None) -> Dataset:
     return dataset
 
 
-def _sample(
-    model: Model, count: int, first_seed: int, controls: Mapping[str, Any], progress: Progress | None
-) -> tuple[np.ndarray, Sampling]:
-    """Always whole batches, the last one cut: a sample's bits then depend on its seed alone."""
-    parts = []
+def draw(
+    model: Model,
+    count: int,
+    first_seed: int = FIRST_SEED,
+    controls: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Drawn:
+    """Draw `count` samples, at least 20, from consecutive seeds.
+
+    Always whole batches, the last one cut: a sample's bits then depend on its seed alone.
+    """
+    enough(count)
+    controls, parts = controls or {}, []
     began = time.perf_counter()
     for start in range(0, count, SAMPLING_BATCH):
         first = first_seed + start
@@ -311,20 +357,19 @@ def _sample(
         seconds_per_sample=seconds / drawn,
         device=str(model.device),
     )
-    return np.concatenate(parts)[:count], facts
+    return Drawn(np.concatenate(parts)[:count], facts, _about(model, first_seed, count, controls))
 
 
 def _about(model: Model, first_seed: int, count: int, controls: Mapping[str, Any]) -> dict[str, Any]:
     """The descriptive fields of the card."""
     settings = model.family.Controls(**controls)
-    steps = model.run.states() if model.run is not None else []
     by_law = "drawn by the training data's class law" if model.family.conditional else "none"
     return {
         "family": model.family.title,
         "run": model.run.path.name if model.run is not None else "",
         "controls": settings.model_dump(mode="json"),
         "weights": getattr(model, "weights", "averaged"),
-        "step": steps[-1] if steps else None,
+        "step": getattr(model, "step", None),
         "seeds": f"{first_seed}-{first_seed + count - 1}",
         "labels": by_law,
         "versions": {"triptych": __version__, "torch": torch.__version__, "numpy": np.__version__},

@@ -102,9 +102,10 @@ class Model:
         run: Run | None = None,
         class_counts: Sequence[int] | None = None,
         weights: str = "averaged",
+        step: int | None = None,
     ) -> None:
         self.family = family.eval().requires_grad_(False)
-        self.run, self.spec = run, family.spec
+        self.run, self.spec, self.step = run, family.spec, step  # step: after how many the weights are
         self.weights = weights  # which are drawn with: "averaged" or "raw"
         counts = torch.tensor(class_counts or [1] * max(self.spec.classes, 1), dtype=torch.float64)
         self._class_law = torch.cumsum(counts / counts.sum(), dim=0)
@@ -250,20 +251,33 @@ def build(card: Mapping[str, Any], family: str | None = None) -> AnyFamily:
 
 
 def load(
-    path: Path | str, *, device: str = "auto", weights: str = "averaged", family: str | None = None
+    path: Path | str,
+    *,
+    device: str = "auto",
+    weights: str = "averaged",
+    family: str | None = None,
+    step: int | None = None,
 ) -> Model:
-    """Open a run's newest whole state for drawing.
+    """Open a run for drawing: its newest whole state, or the averaged weights set aside at a step.
 
-    weights: "averaged" (shown by default) or "raw". Raises RunError when there is nothing to open.
+    weights: "averaged" (shown by default) or "raw". step: one of `run.averages()`; averaged weights only.
+    Raises RunError when there is nothing to open.
     """
     if weights not in ("averaged", "raw"):
         raise ValueError(f"weights must be 'averaged' or 'raw', got {weights!r}")
+    if step is not None and weights == "raw":
+        raise ValueError("of earlier steps only the averaged weights are kept: leave out weights='raw'")
     run = open_run(path)
     built = build(run.card, family)
-    wanted = ("weights", "average") if weights == "averaged" else ("weights",)
-    tensors, _, _ = run.load_state(only=wanted)
     try:
-        built.load_state_dict({**tensors["weights"], **tensors.get("average", {})})
+        if step is not None:
+            average, _ = run.load_average(step)
+            built.load_state_dict({**built.state_dict(), **average})  # the rest draws nothing
+        else:
+            wanted = ("weights", "average") if weights == "averaged" else ("weights",)
+            tensors, meta, _ = run.load_state(only=wanted)
+            built.load_state_dict({**tensors["weights"], **tensors.get("average", {})})
+            step = meta.get("step")
     except (RuntimeError, KeyError) as error:
         raise RunError(f"{path}: the saved weights do not fit the run's options: {error}") from error
-    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), weights)
+    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), weights, step)

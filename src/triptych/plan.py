@@ -20,6 +20,8 @@ DEFAULT_MINUTES = 5.0
 AIM = 0.97  # share of the minutes that is planned: what is left is for a machine that slows down
 OVERTIME = 1.05  # the clock ends a run at this share of its minutes
 
+BUDGETS = ("minutes", "steps", "images", "epochs", "flops")
+
 Precision = Literal["fp32", "bf16"]
 
 
@@ -48,6 +50,8 @@ class Options(Settings):
     """Budget in pictures seen."""
     epochs: float | None = Field(None, gt=0)
     """Budget in passes over the training pictures."""
+    flops: float | None = Field(None, gt=0)
+    """Budget in floating-point operations, as PyTorch counts those of one step: 1e13, for one."""
     average: float = Field(0.1, gt=0, lt=0.28)
     """Width of the averaged weights' memory, as a share of the run so far."""
     device: str = "auto"
@@ -62,7 +66,7 @@ class Options(Settings):
     @model_validator(mode="after")
     def one_budget(self) -> Options:
         """At most one budget; none means minutes."""
-        given = [name for name in ("minutes", "steps", "images", "epochs") if getattr(self, name) is not None]
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"give one budget, not {' and '.join('--' + name for name in given)}")
         if self.micro_batch is not None and self.batch % self.micro_batch:
@@ -140,13 +144,13 @@ def make_plan(
     device = devices.choose(options.device)
     torch.set_num_threads(options.threads or torch.get_num_threads())
     minutes = options.minutes
-    if minutes is None and not (options.steps or options.images or options.epochs):
+    if all(getattr(options, budget) is None for budget in BUDGETS):
         minutes = DEFAULT_MINUTES
     candidates = arithmetics(options, device)
     patience = min(5.0, max(1.0, 60 * minutes * 0.02)) if minutes else (1.5 if len(candidates) > 1 else 0.0)
     timings = {choice: time_steps(choice, patience) for choice in candidates}
     best = min(timings, key=lambda choice: timings[choice].seconds_per_step)
-    steps, words = _steps(options, minutes, pictures, timings[best].seconds_per_step)
+    steps, words = _steps(options, minutes, pictures, timings[best])
     plan = Plan(
         steps=steps,
         budget=words,
@@ -160,13 +164,16 @@ def make_plan(
     return plan, timings[best].flops_per_step
 
 
-def _steps(options: Options, minutes: float | None, pictures: int, pace: float) -> tuple[int, str]:
+def _steps(options: Options, minutes: float | None, pictures: int, timing: Timing) -> tuple[int, str]:
     if minutes is not None:
-        return max(1, int(minutes * 60 * AIM / pace)), f"{minutes:g} minute{'s' * (minutes != 1)}"
+        steps = int(minutes * 60 * AIM / timing.seconds_per_step)
+        return max(1, steps), f"{minutes:g} minute{'s' * (minutes != 1)}"
     if options.steps:
         return options.steps, f"{options.steps} steps"
     if options.images:
         return max(1, round(options.images / options.batch)), f"{options.images} images"
+    if options.flops:
+        return max(1, round(options.flops / timing.flops_per_step)), f"{options.flops:.3g} FLOPs"
     assert options.epochs
     return max(1, round(options.epochs * pictures / options.batch)), f"{options.epochs:g} epochs"
 

@@ -6,7 +6,7 @@
       metrics.jsonl   one line an evaluation
       samples/        picture grids by step, fixed seeds
       states/         step-00000000/ ...: safetensors and JSON, each file with its SHA-256
-      averages/       snapshots of the averaged weights at log-spaced steps
+      averages/       the averaged weights at a few log-spaced steps
       lock            held while somebody writes
 
 A state is written under a temporary name, synced and renamed: it is there whole or not at all.
@@ -79,8 +79,7 @@ class Run:
 
     def states(self) -> list[int]:
         """The steps of the states that were written whole, in order."""
-        names = (folder.name for folder in (self.path / "states").glob("step-*"))
-        return sorted(int(m[1]) for name in names if (m := re.fullmatch(r"step-(\d+)", name)))
+        return steps_in(self.path / "states")
 
     def state_path(self, step: int) -> Path:
         """Where the state of a step lives."""
@@ -94,18 +93,8 @@ class Run:
         Step 0 and the `keep` newest states stay. Raises RunError when it cannot be written, with
         everything that was there before untouched.
         """
-        home, final = self.path / "states", self.state_path(step)
-        partial = home / f".partial-{step:08d}-{os.getpid()}"
         with self._explained("state"):
-            home.mkdir(exist_ok=True)
-            try:
-                write_sealed(partial, files, meta)
-                if final.exists():
-                    shutil.rmtree(final)
-                partial.rename(final)
-                sync_directory(home)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+            put_sealed(self.state_path(step), files, meta)
         for old in self.states()[:-keep]:
             if old != 0:
                 shutil.rmtree(self.state_path(old), ignore_errors=True)
@@ -144,6 +133,28 @@ class Run:
         why = "; ".join(complaints) or "it was stopped before its first save"
         raise RunError(f"{self.path} has no state that can be opened: {why}. Train it again.")
 
+    # --- averages --------------------------------------------------------------------------
+
+    def averages(self) -> list[int]:
+        """The steps at which the averaged weights were set aside, in order."""
+        return steps_in(self.path / "averages")
+
+    def save_average(self, step: int, tensors: Tensors, meta: Mapping[str, Any]) -> None:
+        """Set the averaged weights of a step aside, for looking back at the run's course."""
+        with self._explained("snapshot"):
+            put_sealed(self.path / "averages" / f"step-{step:08d}", {"average": tensors}, meta)
+
+    def load_average(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The averaged weights of a step and their meta. Raises RunError, naming the steps there are."""
+        try:
+            tensors, meta = read_sealed(self.path / "averages" / f"step-{step:08d}", None)
+        except (OSError, ValueError) as error:
+            there = ", ".join(map(str, self.averages())) or "none"
+            raise RunError(
+                f"{self.path} has no usable snapshot of step {step} ({error}). Snapshots: {there}"
+            ) from error
+        return tensors["average"], meta
+
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         try:
@@ -171,13 +182,8 @@ class Run:
 
 def create(home: Path, name: str, card: Mapping[str, Any]) -> Run:
     """Make the next numbered run directory under `home` and write its run.json."""
-    safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "run"
+    path = numbered(home, name)
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with locked(home / ".lock", wait=True):  # two processes at once get two numbers
-            numbers = [int(m[1]) for p in home.iterdir() if (m := re.match(r"(\d+)-", p.name))]
-            path = home / f"{max(numbers, default=0) + 1:04d}-{safe}"
-            path.mkdir()
         (path / "samples").mkdir()
         write_atomically(path / "run.json", json.dumps(dict(card), indent=2) + "\n")
     except OSError as error:
@@ -185,6 +191,22 @@ def create(home: Path, name: str, card: Mapping[str, Any]) -> Run:
             f"cannot make a run under {home}: {error.strerror or error}. Choose another --runs."
         ) from error
     return Run(path, dict(card))
+
+
+def numbered(home: Path, name: str) -> Path:
+    """Make the next numbered directory under `home`: home/0007-name. Raises RunError when it cannot."""
+    safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "run"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with locked(home / ".lock", wait=True):  # two processes at once get two numbers
+            numbers = [int(m[1]) for p in home.iterdir() if (m := re.match(r"(\d+)-", p.name))]
+            path = home / f"{max(numbers, default=0) + 1:04d}-{safe}"
+            path.mkdir()
+    except OSError as error:
+        raise RunError(
+            f"cannot make a run under {home}: {error.strerror or error}. Choose another --runs."
+        ) from error
+    return path
 
 
 def open_run(path: Path | str) -> Run:
@@ -249,6 +271,27 @@ def write_sealed(folder: Path, files: Mapping[str, Tensors], meta: Mapping[str, 
     for file in folder.iterdir():
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
+
+
+def put_sealed(final: Path, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
+    """`write_sealed` under a temporary name, then rename: `final` is there whole or not at all."""
+    home = final.parent
+    partial = home / f".partial-{final.name}-{os.getpid()}"
+    home.mkdir(exist_ok=True)
+    try:
+        write_sealed(partial, files, meta)
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+        sync_directory(home)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def steps_in(home: Path) -> list[int]:
+    """N of every folder step-N in `home`, in order."""
+    names = (folder.name for folder in home.glob("step-*"))
+    return sorted(int(m[1]) for name in names if (m := re.fullmatch(r"step-(\d+)", name)))
 
 
 def read_sealed(

@@ -1,0 +1,268 @@
+"""A contest under one protocol: the same data in the same order, equal budgets, several seeds, one judge.
+
+A duel is a directory: `duel.json` says what was agreed, `runs/` holds one run a contestant and seed, and
+whatever is there already is not done again, so that an interrupted duel goes on where it stopped. Every
+run is looked at several times on its course. Looks are scored against one half of the test pictures
+(to choose by) and against the other (to report): a score that was chosen for being good flatters itself.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from triptych import __version__
+from triptych.core.errors import UsageError
+from triptych.data import Dataset
+from triptych.data import load as load_data
+from triptych.evaluate import Evaluation, SplitName, draw, enough, judged, trained_judge
+from triptych.model import load, load_family
+from triptych.recipes import recipe, run_apart
+from triptych.run import Run, RunError, numbered, open_run, write_atomically
+
+SPLITS: tuple[SplitName, ...] = ("selection", "report")
+BUDGETS = ("minutes", "images", "flops")
+FAIR = 0.02  # budgets may differ by this share; where they do not, the report says so
+
+Say = Callable[[str], None]
+
+
+class Contestant(BaseModel):
+    """A family with its flags, as it takes part in every round."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    family: str
+    flags: tuple[str, ...]
+
+
+class Rules(BaseModel):
+    """What was agreed before the first step: the content of duel.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    triptych: str
+    created: str
+    data: str
+    size: int | None
+    budget: str  # one of BUDGETS
+    amount: float  # of the budget, for each training
+    contestants: tuple[Contestant, ...]
+    seeds: tuple[int, ...]
+    samples: int  # drawn at each look
+    features: str = "auto"
+
+
+@dataclass(frozen=True)
+class Duel:
+    """A duel's directory and its rules."""
+
+    path: Path
+    rules: Rules
+
+    def rounds(self) -> Iterator[tuple[Contestant, int]]:
+        """(contestant, seed) in the order of training: seed by seed, the first to begin changing each time.
+
+        A machine that grows slower then slows all of them alike.
+        """
+        players = self.rules.contestants
+        for turn, seed in enumerate(self.rules.seeds):
+            for place in range(len(players)):
+                yield players[(place + turn) % len(players)], seed
+
+    def run_of(self, contestant: Contestant, seed: int) -> Run | None:
+        """The run of a contestant and a seed, finished or not; None before it has begun."""
+        found = sorted((self.path / "runs").glob(f"[0-9]*[0-9]-{_run_name(contestant, seed)}"))
+        return open_run(found[-1]) if found else None  # one killed before its first save is begun anew
+
+    def runs(self, contestant: Contestant) -> list[Run]:
+        """A contestant's runs that were trained to their end, in the order of the seeds."""
+        known = [self.run_of(contestant, seed) for seed in self.rules.seeds]
+        return [run for run in known if run is not None and finished(run)]
+
+
+def begin(
+    families: Sequence[str],
+    data: str,
+    *,
+    budget: str = "minutes",
+    amount: float = 5.0,
+    seeds: Sequence[int] = (0,),
+    samples: int = 1000,
+    size: int | None = None,
+    features: str = "auto",
+    home: Path = Path("runs"),
+    name: str | None = None,
+) -> Duel:
+    """Agree on the rules and make the duel's directory; nothing is trained yet.
+
+    families: names, each alone (it then gets its recipe for minutes, see `triptych.recipes`) or with the
+    flags it is to have: "dcgan --rate 2e-4". budget: "minutes", "images" or "flops", the same amount for
+    each training. Raises UsageError for what cannot be.
+    """
+    if len(families) < 2:
+        raise UsageError(f"a duel needs at least two contestants, got {len(families)}")
+    if budget not in BUDGETS or not amount > 0:
+        raise UsageError(f"a duel needs a budget above 0 of {', '.join(BUDGETS)}, got {amount:g} {budget}")
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise UsageError(f"a duel needs one seed or several different ones, got {list(seeds)}")
+    enough(samples)
+    dataset = load_data(data, size=size)
+    rules = Rules(
+        triptych=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data=data,
+        size=size,
+        budget=budget,
+        amount=amount,
+        contestants=tuple(_contestants(families, dataset.spec.classes > 0)),
+        seeds=tuple(seeds),
+        samples=samples,
+        features=features,
+    )
+    path = numbered(home, name or f"duel-{dataset.name}")
+    (path / "runs").mkdir()
+    write_atomically(path / "duel.json", rules.model_dump_json(indent=2) + "\n")
+    return Duel(path, rules)
+
+
+def open_duel(path: Path | str) -> Duel:
+    """Open a duel's directory. Raises RunError when it is none or its rules cannot be read."""
+    path = Path(path)
+    try:
+        return Duel(path, Rules.model_validate_json((path / "duel.json").read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is not a duel: it has no duel.json") from error
+    except (OSError, ValidationError) as error:
+        raise RunError(f"{path}/duel.json cannot be read: {error}. Begin the duel anew") from error
+
+
+def is_duel(path: Path | str) -> bool:
+    """Whether a directory holds a duel."""
+    return (Path(path) / "duel.json").is_file()
+
+
+def fight(duel: Duel, say: Say) -> int:
+    """Do what is not done yet: train every round, then look at every run. Returns an exit code.
+
+    A training that fails or is interrupted ends the duel with its code; the same call goes on later.
+    """
+    rules = duel.rules
+    for contestant, seed in duel.rounds():
+        run = duel.run_of(contestant, seed)
+        if run is not None and finished(run):
+            continue
+        begun = run is not None and bool(run.states())
+        words = _go_on(contestant, run) if run and begun else _begin(duel, contestant, seed)
+        say(f"$ {shlex.join(['triptych', *words])}")
+        code, _ = run_apart(words)
+        if code:
+            say(f"the duel stopped; go on with: triptych resume {duel.path}")
+            return code
+    dataset = load_data(rules.data, size=rules.size)
+    for contestant, seed in duel.rounds():
+        run = duel.run_of(contestant, seed)
+        assert run is not None
+        look_back(run, contestant, dataset, rules, say)
+    return 0
+
+
+def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, say: Say) -> None:
+    """Draw from each of a run's snapshots and score them on both halves, where that was not done before.
+
+    Scores are then in the run's metrics.jsonl, one line a look and half, the earliest look first.
+    """
+    judge = trained_judge(dataset, rules.features)
+    own = contestant.family if contestant.family.endswith(".py") else None
+    done = {(look.step, look.scores[0].card.split, look.sampling.n) for look in looks(run)}
+    for step in run.averages():
+        missing = [s for s in SPLITS if (step, f"{s} half of test", rules.samples) not in done]
+        if missing:
+            say(f"{run.path.name}: looking at step {step}")
+            model = load(run.path, step=step, family=own)
+            drawn = draw(model, rules.samples)
+            for split in missing:
+                judged(model, dataset, judge, drawn, split)
+
+
+def looks(run: Run) -> list[Evaluation]:
+    """A run's evaluations as records, oldest first."""
+    return [Evaluation.model_validate(line) for line in run.metrics()]
+
+
+def finished(run: Run) -> bool:
+    """Whether a run was trained to the end of its plan, or of its time."""
+    plan, states = run.card["plan"], run.states()
+    if not states:
+        return False
+    meta = run.state_meta()
+    limit = plan["limit_seconds"]
+    return meta["step"] >= plan["steps"] or (limit is not None and meta["seconds"] >= limit)
+
+
+def unfair(duel: Duel) -> list[str]:
+    """Sentences on trainings whose spent budget is more than 2 % from the median of all; none: fair."""
+    spent = []
+    for contestant in duel.rules.contestants:
+        for run in duel.runs(contestant):
+            meta = run.state_meta()
+            flops = meta["step"] * run.card["cost"]["flops_per_step"]
+            used = {"minutes": meta["seconds"] / 60, "images": meta["images"], "flops": flops}
+            spent.append((run.path.name, float(used[duel.rules.budget])))
+    if not spent:
+        return []
+    middle = sorted(amount for _, amount in spent)[len(spent) // 2]
+    return [
+        f"{name} spent {amount:.4g} {duel.rules.budget}, the others about {middle:.4g}"
+        for name, amount in spent
+        if abs(amount / middle - 1) > FAIR
+    ]
+
+
+def _contestants(families: Sequence[str], labelled: bool) -> Iterator[Contestant]:
+    """Each word string as a contestant with a label of its own. Raises UsageError for unknown families."""
+    seen: list[str] = []
+    for text in families:
+        try:
+            family, *flags = shlex.split(text)
+        except ValueError as error:
+            raise UsageError(f"{text!r} is not a family and its flags: {error}") from error
+        title = load_family(family).title
+        label = title if not flags else f"{title} {' '.join(flags)}"
+        if label in seen:
+            raise UsageError(f"{text!r} takes part twice: give one of them other flags, or more --repeats")
+        seen.append(label)
+        yield Contestant(label=label, family=family, flags=tuple(flags or recipe(family, labelled)))
+
+
+def _run_name(contestant: Contestant, seed: int) -> str:
+    slug = re.sub(r"[^a-z0-9._]+", "-", contestant.label.lower()).strip("-.")
+    return f"{slug}-seed{seed}"
+
+
+def _go_on(contestant: Contestant, run: Run) -> list[str]:
+    own = ["--family", contestant.family] if contestant.family.endswith(".py") else []
+    return ["resume", str(run.path), *own]
+
+
+def _begin(duel: Duel, contestant: Contestant, seed: int) -> list[str]:
+    rules = duel.rules
+    amount = int(rules.amount) if rules.budget == "images" else f"{rules.amount:g}"
+    words = ["train", contestant.family, "--data", rules.data, f"--{rules.budget}", str(amount)]
+    words += [] if rules.size is None else ["--size", str(rules.size)]
+    words += [*contestant.flags, "--seed", str(seed), "--runs", str(duel.path / "runs")]
+    return [*words, "--name", _run_name(contestant, seed)]
+
+
+def as_dict(duel: Duel) -> dict[str, Any]:
+    """What `--json` prints."""
+    runs = {c.label: [str(run.path) for run in duel.runs(c)] for c in duel.rules.contestants}
+    return {"duel": str(duel.path), "runs": runs, "unfair": unfair(duel)}
