@@ -155,6 +155,14 @@ class Run:
             ) from error
         return tensors["average"], meta
 
+    def average_meta(self, step: int) -> dict[str, Any]:
+        """What was noted beside the averaged weights of a step: the seconds of training until then."""
+        try:
+            text = (self.path / "averages" / f"step-{step:08d}" / "meta.json").read_text(encoding="utf-8")
+            return dict(json.loads(text))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path} has no usable snapshot of step {step} ({error})") from error
+
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         try:

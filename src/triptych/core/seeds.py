@@ -36,6 +36,21 @@ def noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     )
 
 
+def arc(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
+    """Noise on the great arc between two noises: spherical interpolation (Shoemake 1985).
+
+    On the straight line the middle would be shorter than any noise the model was trained on.
+    start, end: of one shape. shares: (K,) in [0, 1]. Returns (K, *shape). Noises on one line through the
+    origin are joined by that line.
+    """
+    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(-1, 1)
+    angle = torch.arccos(cosine)
+    along = shares.to(start.dtype).view(-1, *([1] * start.dim()))  # (K, 1, ...)
+    if float(torch.sin(angle)) < 1e-4:
+        return (1 - along) * start + along * end
+    return (torch.sin((1 - along) * angle) * start + torch.sin(along * angle) * end) / torch.sin(angle)
+
+
 class SamplerNoise:
     """The noise a stochastic sampler adds on its way: a second stream of each picture's seed."""
 

@@ -89,6 +89,17 @@ def circle(x: float, y: float, radius: float, colour: str) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" style="fill:{colour}"/>'
 
 
+def ring(x: float, y: float, radius: float, colour: str) -> str:
+    """An empty circle around a dot."""
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="none" style="stroke:{colour}"/>'
+
+
+def area(points: Sequence[tuple[float, float]], colour: str) -> str:
+    """A pale surface: the band of an interval."""
+    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polygon points="{corners}" style="fill:{colour}" opacity="0.16"/>'
+
+
 def path(points: Sequence[tuple[float, float]], colour: str, width: float = 1.6) -> str:
     """A line through points."""
     steps = " ".join(f"{'M' if k == 0 else 'L'}{x:.1f} {y:.1f}" for k, (x, y) in enumerate(points))

@@ -85,11 +85,6 @@ def _film(model: Model) -> tuple[str | None, list[str]]:
 def _between(model: Model) -> np.ndarray:
     """Pictures on the arc between the noises of two seeds: (STRIP, H, W, C)."""
     start, end = streams.noise([1, 2], model.family.noise_shape)
-    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(-1, 1)
-    angle = torch.arccos(cosine)
-    steps = []
-    for share in torch.linspace(0, 1, STRIP):
-        first, second = torch.sin((1 - share) * angle), torch.sin(share * angle)
-        steps.append((first * start + second * end) / torch.sin(angle))
+    steps = streams.arc(start, end, torch.linspace(0, 1, STRIP))
     labels = [1] if model.family.conditional else None
-    return model.generate(torch.stack(steps), labels, seeds=[1] * STRIP)
+    return model.generate(steps, labels, seeds=[1] * STRIP)

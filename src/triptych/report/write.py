@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -31,11 +31,13 @@ def write_report(
     *,
     title: str | None = None,
     commands: Sequence[str] = (),
+    contest: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one HTML file about one run or several, side by side, and return its path.
 
     commands: what reproduces them; left out: the commands the runs were made with. What a run lacks
-    (scores, log, a state) is named as missing in the report. Raises RunError for what is no run.
+    (scores, log, a state) is named as missing in the report. contest: a duel's standings, shown first
+    (`report.duel`). Raises RunError for what is no run.
     """
     if not runs:
         raise RunError("a report needs at least one run")
@@ -47,7 +49,8 @@ def write_report(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=facts,
         warnings=differences(facts) if len(facts) > 1 else [],
-        findings=findings(facts),
+        findings=findings(facts) if contest is None else [],
+        contest=contest,
         trilemma=_trilemma(facts),
         table=_table(facts),
         options=_options(facts),
