@@ -139,6 +139,7 @@ def test_the_residual_noise_tells_the_error(t: int) -> None:
     error = STD**2 * sigma**2 / (alpha**2 * STD**2 + sigma**2)
     known, open_ = found[..., :28].mean().item(), found[..., 36:].mean().item()
     assert known < 0.15 * (sigma / alpha) ** 2
+    assert found[..., :28][:, :, [0, -1]].mean().item() < 0.3 * (sigma / alpha) ** 2  # so at the rim
     assert open_ == pytest.approx(error, rel=0.1)
     assert bool((found >= 0).all()) and bool((found <= 1).all())
 

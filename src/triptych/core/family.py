@@ -232,12 +232,11 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
         seeds: Sequence[int],
         counted: Box | None = None,
     ) -> Tensor:
-        """An upper bound on -log2 P(picture) per counted dimension; see `core.bits` for what P is.
+        """An upper bound on -log2 P(picture) per counted dimension, (B,) float64 on the CPU; see `core.bits`.
 
-        pixels: (B, H, W, C) uint8, on the device of the weights. bound: one of `bounds`. draws: samples
-        a picture is bounded with. seeds: one a picture; with the weights, the picture and `draws` they
-        decide its bound, the batch does not. counted: top, left, bottom, right of the pixels that
-        count, None for all. Returns (B,) float64 on the CPU. Raises ValueError if the family is implicit.
+        pixels: (B, H, W, C) uint8, on the weights' device. bound: one of `bounds`. draws: samples a picture.
+        seeds: one a picture: it decides the picture's draws, the batch does not. counted: the box of
+        pixels that count, None for all. Raises ValueError if the family is implicit.
         """
         raise ValueError(f"{self.title} is implicit: it can draw but not say how likely a picture is")
 
