@@ -196,6 +196,40 @@ def test_shown_is_all_that_draws(name: str) -> None:
     assert np.array_equal(before, Model(family).sample(range(2)))
 
 
+def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) -> None:
+    family = run_for(20, training(name)).family
+    model, shown = Model(family), pictures(GREY, 5)
+    labels = shown.labels if family.conditional else None
+    if not family.bounds:
+        with pytest.raises(ValueError, match="is implicit: it can draw but not say how likely a picture is"):
+            model.bits_per_dim(shown.pixels, labels)
+        return
+    for bound in family.bounds:
+        whole = model.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5))
+        assert whole.shape == (5,) and np.isfinite(whole).all()
+        assert (whole > 5).all()  # even noise has 8 bits and nothing can be learnt about it
+        assert np.array_equal(whole, model.bits_per_dim(shown.pixels, labels, bound, 3, range(5)))
+        single = [
+            model.bits_per_dim(shown.pixels[i, None], None if labels is None else labels[i], bound, 3, [i])
+            for i in range(5)
+        ]
+        np.testing.assert_allclose(np.concatenate(single), whole, rtol=1e-3)
+        assert not np.allclose(whole, model.bits_per_dim(shown.pixels, labels, bound, 3, range(5, 10)), 1e-6)
+        box = (2, 2, 14, 14)
+        inner = model.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5), counted=box)
+        assert np.isfinite(inner).all() and not np.allclose(inner, whole, rtol=1e-6)
+
+
+def test_more_draws_do_not_change_what_a_bound_expects(name: str) -> None:
+    model = Model(run_for(5, training(name)).family)
+    shown = pictures(GREY, 2)
+    for bound in set(model.family.bounds) - {"iwae"}:  # which is another bound for each number of draws
+        pixels = shown.pixels[[0] * 60]
+        few, many = (model.bits_per_dim(pixels, None, bound, draws) for draws in (2, 8))
+        error = np.sqrt((few.var(ddof=1) + many.var(ddof=1)) / 60)
+        assert abs(few.mean() - many.mean()) < 4 * error
+
+
 # --- the contract's own parts ---------------------------------------------------------------
 
 

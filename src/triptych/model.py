@@ -182,9 +182,7 @@ class Model:
         self, pixels: np.ndarray, labels: Sequence[int] | Tensor | np.ndarray | None = None, **controls: Any
     ) -> Tensor:
         """The noise whose picture is near each of `pixels`, (N, H, W, C) uint8: (N, *noise_shape)."""
-        expected = (self.spec.size, self.spec.size, self.spec.channels)
-        if pixels.ndim != 4 or pixels.shape[1:] != expected or len(pixels) == 0:
-            raise ValueError(f"this model inverts pictures (N, {expected}), got {pixels.shape}")
+        self._fit(pixels, "inverts")
         chosen = list(range(len(pixels)))
         condition, settings = self._asked(chosen, labels, None), self._controls(controls)
         found = []
@@ -195,6 +193,58 @@ class Model:
                 noise = self.family.invert(images, condition.cut(rows).to(self.device), settings, rows)
             found.append(noise.cpu())
         return torch.cat(found)
+
+    def bits_per_dim(
+        self,
+        pixels: np.ndarray,
+        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        bound: str | None = None,
+        draws: int = 16,
+        seeds: Iterable[int] | None = None,
+        counted: tuple[int, int, int, int] | None = None,
+    ) -> np.ndarray:
+        """How many bits per dimension the model needs at most for each picture: lower is more likely.
+
+        pixels: (N, H, W, C) uint8. labels: of the pictures, for a model that reads them; None: it is not
+        told. bound: one of the family's, None its first. draws: samples (ELBO, IWAE) or times (VLB) a
+        picture. seeds: one a picture, None for 0, 1, ... counted: the box (top, left, bottom, right) of
+        pixels that count: those of a padded picture that were not added, `Dataset.content_box`. Returns
+        (N,) float64. Raises ValueError for an implicit family and for unfit arguments.
+        """
+        self._fit(pixels, "is asked about")
+        chosen = self._seeds(range(len(pixels)) if seeds is None else seeds)
+        if len(chosen) != len(pixels):
+            raise ValueError(f"give one seed a picture: {len(chosen)} seeds for {len(pixels)} pictures")
+        if draws < 1:
+            raise ValueError(f"a bound needs at least 1 draw, got {draws}")
+        name, condition = self._bound(bound), Condition()
+        if labels is not None:
+            condition = self._asked(chosen, labels, None)
+        found = []
+        with torch.inference_mode():
+            for rows, kept in _batches(len(chosen)):
+                batch, asked = torch.from_numpy(pixels[rows]).to(self.device), condition.cut(rows)
+                told = [chosen[row] for row in rows]
+                nats = self.family.bits_per_dim(batch, asked.to(self.device), name, draws, told, counted)
+                found.append(nats[:kept].cpu().numpy())
+        return np.concatenate(found)
+
+    def _bound(self, asked: str | None) -> str:
+        there_are = getattr(self.family, "bounds", ())
+        if not there_are:
+            raise ValueError(
+                f"{self.family.title} is implicit: it can draw but not say how likely a picture is"
+            )
+        if asked is not None and asked not in there_are:
+            raise ValueError(f"{self.family.title} has no bound {asked!r}: there are {', '.join(there_are)}")
+        return asked or there_are[0]
+
+    def _fit(self, pixels: np.ndarray, what: str) -> None:
+        expected = (self.spec.size, self.spec.size, self.spec.channels)
+        if pixels.ndim != 4 or pixels.shape[1:] != expected or len(pixels) == 0 or pixels.dtype != np.uint8:
+            raise ValueError(
+                f"this model {what} pictures (N, {expected}) uint8, got {pixels.shape} {pixels.dtype}"
+            )
 
     def _generate(
         self, noise: Tensor, condition: Condition, settings: Any, seeds: list[int], rows: Sequence[int]

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from triptych.core import seeds as streams
+from triptych.core.bits import Box
 
 T = TypeVar("T")
 
@@ -206,6 +207,7 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     shown: ClassVar[tuple[str, ...]]  # module prefixes that generate() uses: averaged and exported
     title: ClassVar[str]  # as a reader would say it: "DCGAN"
     curves: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
+    bounds: tuple[str, ...] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit
 
     def __init__(
         self, config: ConfigT, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
@@ -220,6 +222,23 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     @abstractmethod
     def players(self) -> list[Player]:
         """Who learns, in the order of their turns within a step."""
+
+    def bits_per_dim(
+        self,
+        pixels: Tensor,
+        condition: Condition,
+        bound: str,
+        draws: int,
+        seeds: Sequence[int],
+        counted: Box | None = None,
+    ) -> Tensor:
+        """An upper bound on -log2 P(picture) per counted dimension, (B,) float64 on the CPU; see `core.bits`.
+
+        pixels: (B, H, W, C) uint8, on the weights' device. bound: one of `bounds`. draws: samples a picture.
+        seeds: one a picture: it decides the picture's draws, the batch does not. counted: the box of
+        pixels that count, None for all. Raises ValueError if the family is implicit.
+        """
+        raise ValueError(f"{self.title} is implicit: it can draw but not say how likely a picture is")
 
 
 def family_in(module: Any) -> type[Family[Any, Any]]:

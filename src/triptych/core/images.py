@@ -11,17 +11,33 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 HALF_RANGE = 127.5  # 0 -> -1, 127.5 -> 0, 255 -> 1
+LEVEL_STEP = 1 / HALF_RANGE  # from one grey level to the next, on the scale of [-1, 1]
 
 
-def to_float(pixels: np.ndarray) -> Tensor:
+def to_float(pixels: np.ndarray | Tensor) -> Tensor:
     """Turn stored pixels into what networks see.
 
-    pixels: (B, H, W, C) uint8. Returns (B, C, H, W) float32 in [-1, 1].
+    pixels: (B, H, W, C) uint8. Returns (B, C, H, W) float32 in [-1, 1], on a tensor's own device.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim != 4:
-        raise ValueError(f"expected (B, H, W, C) uint8 pixels, got {pixels.shape} {pixels.dtype}")
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)  # (B, C, H, W)
+    images = _checked(pixels).permute(0, 3, 1, 2)  # (B, C, H, W)
     return images.float().div_(HALF_RANGE).sub_(1.0).contiguous()
+
+
+def level_edges(pixels: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+    """The ends of the bin that rounds to each pixel's grey level, on the scale of [-1, 1].
+
+    pixels: (B, H, W, C) uint8. Returns lower and upper, (B, C, H, W) float64 on the CPU: half a level
+    below and above, but -infinity below level 0 and infinity above level 255, as `to_uint8` rounds.
+    """
+    levels = _checked(pixels).cpu().permute(0, 3, 1, 2).double()  # (B, C, H, W)
+    lower, upper = ((levels + side) / HALF_RANGE - 1.0 for side in (-0.5, 0.5))
+    return lower.masked_fill_(levels == 0, -torch.inf), upper.masked_fill_(levels == 255, torch.inf)
+
+
+def _checked(pixels: np.ndarray | Tensor) -> Tensor:
+    if pixels.dtype not in (np.uint8, torch.uint8) or pixels.ndim != 4:
+        raise ValueError(f"expected (B, H, W, C) uint8 pixels, got {tuple(pixels.shape)} {pixels.dtype}")
+    return pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.ascontiguousarray(pixels))
 
 
 def to_uint8(images: Tensor) -> np.ndarray:

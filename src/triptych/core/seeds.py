@@ -52,10 +52,13 @@ def arc(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
 
 
 class SamplerNoise:
-    """The noise a stochastic sampler adds on its way: a second stream of each picture's seed."""
+    """The noise a stochastic sampler adds on its way: a second stream of each picture's seed.
 
-    def __init__(self, seeds: Sequence[int]) -> None:
-        self._generators = [generator(int(seed), "sampler") for seed in seeds]
+    stream: another name gives another, independent stream: a likelihood's draws are not a sampler's.
+    """
+
+    def __init__(self, seeds: Sequence[int], stream: str = "sampler") -> None:
+        self._generators = [generator(int(seed), stream) for seed in seeds]
 
     def randn_like(self, batch: Tensor) -> Tensor:
         """The next standard normal draw for every picture. batch: (B, *shape); returns the same shape."""

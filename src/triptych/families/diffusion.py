@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from triptych.core import bits
 from triptych.core.family import Batch, Condition, Family, Frame, ImageSpec, Player, Settings, Turn
 from triptych.core.seeds import SamplerNoise
 from triptych.nets.unet import UNet
@@ -27,6 +28,7 @@ from triptych.noise.denoisers import (
     parts_of,
     target_of,
 )
+from triptych.noise.likelihood import variational_bound
 from triptych.noise.schedules import ScheduleName, make_schedule
 from triptych.noise.solvers import SOLVERS, SolverName, encode, spaced
 
@@ -77,6 +79,7 @@ class Diffusion(Family[DiffusionConfig, DiffusionControls]):
         "denoiser/early": "The same for the noisiest third of the path, where outlines are decided.",
         "denoiser/late": "The same for the cleanest third, where details are decided.",
     }
+    bounds = ("vlb",)
 
     def __init__(
         self, config: DiffusionConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
@@ -161,3 +164,22 @@ class Diffusion(Family[DiffusionConfig, DiffusionControls]):
         plain = controls.model_copy(update={"guidance": 1.0, "clip": False})
         denoise = self.denoiser(self.labels_or_none(condition, images), plain)
         return encode(denoise, self.schedule, images, times)
+
+    def bits_per_dim(
+        self,
+        pixels: Tensor,
+        condition: Condition,
+        bound: str,
+        draws: int,
+        seeds: Sequence[int],
+        counted: bits.Box | None = None,
+    ) -> Tensor:
+        """The variational bound of the chain through all T times, of which `draws` are visited.
+
+        Unguided. Predicted pictures are clipped to [-1, 1]: the chain's means may be any function of x_t,
+        and towards a picture that lies in [-1, 1] clipping never errs. See `noise.likelihood`; pixels that
+        do not count make this bound a little looser, not tighter.
+        """
+        denoise = self.denoiser(self.labels_or_none(condition, pixels), self.Controls(guidance=1, clip=True))
+        nats = sum(variational_bound(denoise, self.schedule, pixels, draws, seeds, counted))
+        return bits.per_dimension(torch.as_tensor(nats), pixels.shape[1:], counted)
