@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from triptych import cli
+from triptych.cli.flags import numbers
 
 TINY = ["--steps", "2", "--batch", "8", "--threads", "1", "--precision", "fp32"]
 
@@ -20,7 +21,8 @@ def test_help_does_not_load_torch() -> None:
 
 
 def test_the_verbs() -> None:
-    assert list(cli.VERBS) == ["demo", "train", "resume", "sample", "evaluate", "report", "data"]
+    assert cli.ORDER == ("demo", "train", "resume", "duel", "sample", "evaluate", "report", "data")
+    assert set(cli.VERBS) == set(cli.ORDER)
 
 
 def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,10 +88,10 @@ def test_failures_are_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_number_lists() -> None:
-    assert cli.numbers("0-3,8") == [0, 1, 2, 3, 8]
+    assert numbers("0-3,8") == [0, 1, 2, 3, 8]
     for wrong in ("a", "3-1", ""):
         with pytest.raises(ValueError, match=r"numbers|no number"):
-            cli.numbers(wrong)
+            numbers(wrong)
 
 
 def test_data_inspect(capsys: pytest.CaptureFixture[str]) -> None:

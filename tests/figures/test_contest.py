@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_labels_that_would_overlap_are_moved_apart() -> None:
     places = sorted(
         float(t.attrib["y"]) for t in drawn.findall(f"{SVG}text") if t.text in ("one", "two", "three")
     )
-    assert min(b - a for a, b in zip(places, places[1:], strict=False)) >= 13.9
+    assert min(b - a for a, b in pairwise(places)) >= 13.9
 
 
 def test_one_look_alone_can_be_drawn() -> None:

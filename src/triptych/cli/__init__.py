@@ -1,0 +1,84 @@
+"""The command line. Sees everything, is seen by nothing.
+
+Torch is imported by the verbs that need it, so that `triptych --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from triptych import __version__
+from triptych.cli import judging, looking, making
+from triptych.cli.verbs import VERBS
+
+__all__ = ["judging", "looking", "main", "making"]
+
+ORDER = ("demo", "train", "resume", "duel", "sample", "evaluate", "report", "data")  # as --help names them
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        print(f"triptych {__version__}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return complain(f"unknown verb {name!r}.{hint} There are: {', '.join(ORDER)}", 2)
+    try:
+        return run_verb(name, rest)
+    except KeyboardInterrupt as stop:
+        return complain(str(stop) or "stopped; nothing had been saved yet", 130)
+    except BrokenPipeError:  # the reader of our output has gone: | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run_verb(name: str, rest: list[str]) -> int:
+    """Run a known verb and turn its errors into one sentence and an exit code."""
+    from triptych.core.errors import UsageError
+
+    as_json = "--json" in rest
+    try:
+        result = VERBS[name][0]([word for word in rest if word != "--json"])
+    except UsageError as error:
+        return complain(str(error), 2)
+    except (ValueError, OSError) as error:
+        if os.environ.get("TRIPTYCH_DEBUG"):
+            raise
+        return complain(str(error), 1)
+    if as_json:
+        print(json.dumps(result))
+    return int(result.get("exit", 0))
+
+
+def complain(message: str, code: int) -> int:
+    """Say what is wrong on standard error."""
+    print(f"triptych: {message}", file=sys.stderr)
+    return code
+
+
+def overview() -> str:
+    """What `triptych --help` prints."""
+    lines = [f"  {name:<10} {VERBS[name][1]}" for name in ORDER]
+    return "\n".join(
+        [
+            "triptych: GANs, VAEs and diffusion models under one protocol",
+            "",
+            "usage: triptych VERB ...       (triptych VERB --help says more)",
+            "",
+            *lines,
+            "",
+            "start with:  triptych demo",
+            "exit codes:  0 done, 1 failed, 2 wrong usage, 130 interrupted with the state saved",
+        ]
+    )

@@ -1,0 +1,79 @@
+"""From typed settings to flags, and from words to settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+def flags_of(*models: type[BaseModel], **own: tuple[Any, Any, str]) -> type:
+    """A dataclass of flags: `own` ones (type, default or `...`, help), then each model's fields."""
+    import tyro
+
+    from triptych.core.errors import UsageError
+
+    def field(kind: Any, default: Any, text: str) -> tuple[Any, Any]:
+        given = dataclasses.field() if default is ... else dataclasses.field(default=default)
+        return Annotated[kind, tyro.conf.arg(help=text)], given
+
+    fields = [(name, *field(*parts)) for name, parts in own.items()]
+    for model in models:
+        for name, info in model.model_fields.items():
+            if name not in own:
+                kind, text = model.__annotations__.get(name), info.description or ""
+                fields.append((name, *field(info.rebuild_annotation() if kind else Any, info.default, text)))
+    names = [name for name, *_ in fields]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"two settings are called {min(twice)!r}: the family must give its own another name")
+    return dataclasses.make_dataclass("Flags", fields, kw_only=True)
+
+
+def parse(words: list[str], flags: type, prog: str, about: str) -> Any:
+    """Read words into flags; wrong ones end the program with a message and exit code 2."""
+    import tyro
+
+    return tyro.cli(
+        flags, args=words, prog=f"triptych {prog}", description=about, config=(tyro.conf.AvoidSubcommands,)
+    )
+
+
+def first_word(words: list[str], what: str, usage: str) -> str | None:
+    """The positional word that decides which flags there are; None when help is asked for without it."""
+    from triptych.core.errors import UsageError
+
+    if words and not words[0].startswith("-"):
+        return words[0]
+    if "-h" in words or "--help" in words:
+        return None
+    raise UsageError(f"{what} must come first: {usage}")
+
+
+def numbers(text: str) -> list[int]:
+    """'0-3,8' -> [0, 1, 2, 3, 8]."""
+    from triptych.core.errors import UsageError
+
+    chosen: list[int] = []
+    for part in text.split(","):
+        low, _, high = part.strip().partition("-")
+        try:
+            chosen += range(int(low), int(high or low) + 1)
+        except ValueError as error:
+            raise UsageError(f"expected numbers like 0-63 or 1,5,9, got {text!r}") from error
+    if not chosen:
+        raise UsageError(f"{text!r} names no number: ranges run upwards, as in 0-63")
+    return chosen
+
+
+def given(flags: Any, model: type[BaseModel]) -> dict[str, Any]:
+    """The values of the flags that are a model's fields."""
+    return {name: getattr(flags, name) for name in model.model_fields if hasattr(flags, name)}
+
+
+def positional(kind: Any) -> Any:
+    """A flag without its name."""
+    import tyro
+
+    return Annotated[kind, tyro.conf.Positional]

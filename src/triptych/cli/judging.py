@@ -1,0 +1,65 @@
+"""The verbs that score and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from triptych.cli.flags import flags_of, parse, positional
+from triptych.cli.verbs import say, verb
+
+
+@verb("evaluate", "score a run (or a folder of pictures against another)")
+def evaluate(words: list[str]) -> dict[str, Any]:
+    """Score pictures."""
+    flags = parse(
+        words,
+        flags_of(
+            model=(positional(Path | None), None, "The run's directory."),
+            samples=(int, 2000, "Pictures to draw."),
+            features=(str, "auto", "Who judges: auto, domain-cnn or random-conv."),
+            real=(str | None, None, "Instead of a run: a source of real pictures, ..."),
+            fake=(str | None, None, "... and one of made pictures to score against them."),
+            size=(int | None, None, "Side in pixels at which --real and --fake are compared."),
+            family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+        ),
+        "evaluate",
+        "Score a run against its own test pictures, or one folder of pictures against another.",
+    )
+    from triptych import scoreboard
+    from triptych.core.errors import UsageError
+
+    if flags.model is not None and (flags.real or flags.fake):
+        raise UsageError("give a run, or --real and --fake, not both")
+    if flags.model is None:
+        if not (flags.real and flags.fake):
+            raise UsageError("give a run's directory, or both --real and --fake")
+        from triptych.evaluate import score_sources
+
+        scores = score_sources(flags.real, flags.fake, flags.features, flags.size)
+        scoreboard.print_scores(scores, f"{flags.fake} against {flags.real}")
+        return {"scores": [score.model_dump(mode="json") for score in scores]}
+    from triptych.evaluate import evaluation
+    from triptych.model import load
+
+    model = load(flags.model, family=flags.family)
+    made = evaluation(model, flags.samples, flags.features, progress=said_slowly())
+    scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}")
+    scoreboard.print_classes(made)
+    return made.model_dump(mode="json")
+
+
+def said_slowly() -> Callable[[str, int, int], None]:
+    """A progress callback that says something every ten seconds."""
+    import time
+
+    last = time.monotonic()
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 10:
+            last = time.monotonic()
+            say(f"{what}: {done} of {total}")
+
+    return tell

@@ -1,0 +1,90 @@
+"""The verbs that look: at pictures, runs and data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from triptych.cli.flags import first_word, flags_of, given, numbers, parse, positional
+from triptych.cli.verbs import verb
+
+
+@verb("sample", "draw pictures from a run: a grid, an array or a folder")
+def sample(words: list[str]) -> dict[str, Any]:
+    """Draw pictures."""
+    path = first_word(words, "the run", "triptych sample RUN [--seeds 0-63] [--out grid.png]")
+    if path is None:
+        print("usage: triptych sample RUN [--seeds 0-63] [--labels 0-9] [--out grid.png] [controls]")
+        print("triptych sample RUN --help lists the controls of a run's family")
+        return {}
+    from triptych.gallery import write_pictures
+    from triptych.model import load
+
+    own_family = words[words.index("--family") + 1] if "--family" in words[:-1] else None
+    model = load(path, family=own_family)
+    controls = model.family.Controls
+    flags = parse(
+        words[1:],
+        flags_of(
+            controls,
+            seeds=(str, "0-63", "One picture each: 0-63 or 1,5,9."),
+            labels=(str | None, None, "Classes by number: 3, or 0-9 in turn over the seeds."),
+            out=(Path, Path("grid.png"), "A labelled grid (.png), an array (.npy), or a folder of PNGs."),
+            family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+        ),
+        f"sample {path}",
+        f"Draw pictures with {model.family.title}.",
+    )
+    seeds = numbers(flags.seeds)
+    cycle = numbers(flags.labels) if flags.labels is not None else None
+    labels = [cycle[k % len(cycle)] for k in range(len(seeds))] if cycle else None
+    drawn = model.sample(seeds, labels, **given(flags, controls))
+    shown = labels if labels is not None else model.labels_for(seeds)
+    names = model.class_names
+    write_pictures(flags.out, drawn, seeds, None if shown is None else [names[int(k)] for k in shown])
+    print(flags.out)
+    return {"out": str(flags.out), "pictures": len(drawn)}
+
+
+@verb("report", "write one HTML file about one run or several")
+def report(words: list[str]) -> dict[str, Any]:
+    """Write a report."""
+    flags = parse(
+        words,
+        flags_of(
+            run_dirs=(positional(tuple[Path, ...]), ..., "The runs' directories."),
+            out=(Path, Path("report.html"), "The file to write."),
+        ),
+        "report",
+        "Write one self-contained HTML file about one run or several, side by side.",
+    )
+    from triptych.core.errors import UsageError
+    from triptych.report import write_report
+    from triptych.run import open_run
+
+    if not flags.run_dirs:
+        raise UsageError("name at least one run: triptych report RUN... [--out report.html]")
+    runs = [open_run(path) for path in flags.run_dirs]
+    out = write_report(runs, flags.out, commands=[run.card["command"] for run in runs])
+    print(out)
+    return {"out": str(out)}
+
+
+@verb("data", "data inspect SOURCE: what is in it, what is broken, what will be done")
+def data(words: list[str]) -> dict[str, Any]:
+    """Look at a source."""
+    from triptych.core.errors import UsageError
+
+    if not words or words[0] != "inspect":
+        raise UsageError("expected: triptych data inspect SOURCE")
+    flags = parse(
+        words[1:],
+        flags_of(source=(positional(str), ..., "digits, mnist, folder:PATH, ...")),
+        "data inspect",
+        "Say what a source holds, what is broken in it and what will be done with it.",
+    )
+    from triptych.data import inspect
+
+    found = inspect(flags.source)
+    print("\n".join(found.rows()))
+    return {**found.content(), "exit": 1 if found.plan[0].startswith("refused") else 0}

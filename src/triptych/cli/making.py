@@ -1,0 +1,143 @@
+"""The verbs that train."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from triptych.cli.flags import first_word, flags_of, given, parse, positional
+from triptych.cli.verbs import say, verb
+
+
+@verb("demo", "train a GAN, a VAE and a diffusion model side by side and write one report")
+def demo(words: list[str]) -> dict[str, Any]:
+    """The main job."""
+    from triptych import demo as job
+
+    flags = parse(words, job.DemoFlags, "demo", job.ABOUT)
+    return job.demo(flags, say)
+
+
+@verb("train", "train one family: triptych train dcgan --data mnist --minutes 5")
+def train(words: list[str]) -> dict[str, Any]:
+    """Train a family from scratch."""
+    usage = "triptych train FAMILY --data SOURCE [--minutes M]"
+    name = first_word(words, "the family", usage)
+    from triptych.driver import train as begin
+    from triptych.model import family_names, load_family
+    from triptych.plan import Options
+    from triptych.progress import progress_bar
+
+    if name is None:
+        print(f"usage: {usage}\nfamilies: {', '.join(family_names())}, or a path to a .py file of your own")
+        print("triptych train FAMILY --help lists the flags of one")
+        return {}
+    kind = load_family(name)
+    own = {
+        "runs": (Path, Path("runs"), "Directory the new run is made in."),
+        "name": (str | None, None, "Name of the run after its number; left out: family and data."),
+    }
+    flags = parse(
+        words[1:], flags_of(Options, kind.Config, **own), f"train {name}", kind.__doc__ or kind.title
+    )
+    settings = {**given(flags, Options), **given(flags, kind.Config)}
+    source = settings.pop("data")
+    with progress_bar(kind.title) as watch:
+        run = begin(
+            name, source, runs=flags.runs, name=flags.name, watch=watch,
+            command=shlex.join(["triptych", "train", *words]), **settings,
+        )  # fmt: skip
+    return finished(run)
+
+
+@verb("resume", "go on with a stopped run, to the same bits")
+def resume(words: list[str]) -> dict[str, Any]:
+    """Go on with a run."""
+    flags = parse(
+        words,
+        flags_of(
+            run=(positional(Path), ..., "The run's directory, or a duel's."),
+            steps=(int | None, None, "A new total number of steps."),
+            family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+        ),
+        "resume",
+        "Go on with a stopped run, to the same bits as if it had never stopped.",
+    )
+    from triptych.duel import is_duel, open_duel
+
+    if is_duel(flags.run):
+        return fought(open_duel(flags.run), None)
+    from triptych.driver import resume as go_on
+    from triptych.progress import progress_bar
+
+    with progress_bar(flags.run.name) as watch:
+        run = go_on(flags.run, flags.steps, watch=watch, family=flags.family)
+    return finished(run)
+
+
+@verb("duel", "families against each other: equal budgets, several seeds, one judge, one report")
+def duel(words: list[str]) -> dict[str, Any]:
+    """A contest under one protocol."""
+    from triptych import duel as contest
+    from triptych.core.errors import UsageError
+
+    flags = parse(
+        words,
+        flags_of(
+            families=(
+                positional(tuple[str, ...]),
+                ...,
+                'Each alone, or with its flags: "dcgan --rate 2e-4".',
+            ),
+            data=(str, "digits", "Where the pictures come from: digits, mnist, folder:PATH, ..."),
+            size=(int | None, None, "Side of the pictures in pixels; left out: what suits the source."),
+            minutes=(float | None, None, "Budget of each training in minutes (5 if none is given), ..."),
+            images=(int | None, None, "... or in pictures seen, ..."),
+            flops=(float | None, None, "... or in floating-point operations."),
+            repeats=(
+                int,
+                1,
+                "Trainings of each family, from seeds of their own; from 3 on families are judged.",
+            ),
+            seed=(int, 0, "The first of these seeds."),
+            samples=(int, 1000, "Pictures drawn at each look."),
+            features=(str, "auto", "Who judges; see triptych evaluate."),
+            runs=(Path, Path("runs"), "Directory the duel is made in."),
+            name=(str | None, None, "Name of the duel after its number."),
+            out=(Path | None, None, "The report; left out: report.html in the duel's directory."),
+        ),
+        "duel",
+        "Train families on the same pictures with equal budgets and judge them alike.",
+    )
+    budgets = {kind: getattr(flags, kind) for kind in contest.BUDGETS if getattr(flags, kind) is not None}
+    if len(budgets) > 1:
+        raise UsageError(f"give one budget, not {' and '.join('--' + kind for kind in budgets)}")
+    if flags.repeats < 1:
+        raise UsageError(f"--repeats must be at least 1, got {flags.repeats}")
+    budget, amount = next(iter(budgets.items()), ("minutes", 5.0))
+    made = contest.begin(
+        flags.families, flags.data, budget=budget, amount=amount, size=flags.size,
+        seeds=range(flags.seed, flags.seed + flags.repeats), samples=flags.samples,
+        features=flags.features, home=flags.runs, name=flags.name,
+    )  # fmt: skip
+    return fought(made, flags.out)
+
+
+def fought(made: Any, out: Path | None) -> dict[str, Any]:
+    """Do what a duel has not done yet, and write its report."""
+    from triptych import duel as contest
+    from triptych.report import write_duel
+
+    if code := contest.fight(made, say):
+        return {"exit": code, **contest.as_dict(made)}
+    report = write_duel(made, out or made.path / "report.html")
+    say(f"open {report} in a browser")
+    print(made.path)
+    return {**contest.as_dict(made), "report": str(report)}
+
+
+def finished(run: Any) -> dict[str, Any]:
+    """The last line of every verb that makes a run: its path."""
+    print(run.path)
+    return {"run": str(run.path)}
