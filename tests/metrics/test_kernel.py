@@ -111,3 +111,16 @@ def test_the_spread_over_overlapping_blocks_is_no_standard_error():
 def test_bad_blocks_get_a_sentence(options: dict[str, int], words: str):
     with pytest.raises(ValueError, match=words):
         kid_blocks(*golden(), **options)
+
+
+def test_products_in_float32_are_close_and_the_rest_is_float64():
+    """Features about 1 and all positive, as Inception's are: k is about 8, KID a ten-thousandth of it."""
+    rng = np.random.default_rng(4)
+    real, fake = (1 + 0.3 * rng.standard_normal((700, 50)) * s for s in (1, 1.05))
+    whole, mean = kid(real, fake), kid_blocks(real, fake, 300, 5)[0]
+    fast, fast_mean = kid(real, fake, "float32"), kid_blocks(real, fake, 300, 5, products="float32")[0]
+    assert fast == pytest.approx(whole, abs=2e-8)
+    assert fast_mean == pytest.approx(mean, abs=2e-8)
+    assert fast != whole
+    with pytest.raises(ValueError, match="'float64' or 'float32', got 'half'"):
+        kid(real, fake, "half")
