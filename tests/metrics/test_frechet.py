@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from triptych.metrics import fid
-from triptych.metrics.frechet import Moments, distance, fid_without_each, without_each
+from triptych.metrics.frechet import Moments, distance, fid_without_each, moments_without_each, without_each
 
 
 def golden() -> tuple[np.ndarray, np.ndarray]:
@@ -86,6 +86,21 @@ def test_leaving_groups_out_is_leaving_pictures_out():
         kept = [np.concatenate(x[:g] + x[g + 1 :]) for x in (reals, fakes)]
         assert value == pytest.approx(fid(*kept), abs=1e-10)
     assert distance(Moments.of(real), Moments.of(fake)) == pytest.approx(whole, abs=1e-10)
+
+
+def test_moments_by_group_number_and_a_group_that_is_not_there():
+    rng = np.random.default_rng(6)
+    x, groups = rng.standard_normal((40, 3)), rng.integers(0, 4, 40)
+    whole, without = moments_without_each(x, groups, 6)
+    np.testing.assert_allclose(whole.covariance(), np.cov(x.T), rtol=1e-12)
+    for g in range(6):
+        np.testing.assert_allclose(without[g].covariance(), np.cov(x[groups != g].T), rtol=1e-12)
+        np.testing.assert_allclose(without[g].mean, x[groups != g].mean(0), rtol=1e-12)
+    assert without[5] is whole
+    with pytest.raises(ValueError, match="of 3 pictures in 2 groups fewer than 2 are left"):
+        moments_without_each(x[:3], np.array([0, 0, 1]), 2)
+    with pytest.raises(ValueError, match="of 3 pictures in 1 groups"):
+        moments_without_each(x[:3], np.zeros(3, int), 2)
 
 
 @pytest.mark.parametrize(

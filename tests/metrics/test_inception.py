@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from triptych.metrics import inception_score
+from triptych.metrics.inception import inception_score_without_each
+from triptych.metrics.intervals import leave_each_out
 
 
 def test_uniform_predictions_score_1():
@@ -42,3 +44,42 @@ def test_splits_are_blocks_in_order():
 def test_bad_probabilities_get_a_sentence(p: np.ndarray, words: str):
     with pytest.raises(ValueError, match=words):
         inception_score(p)
+
+
+def predictions(seed: int, n: int = 210, classes: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet(np.full(classes, 0.4), n)
+
+
+def test_the_shuffled_form_is_the_score_of_the_shuffled_pictures():
+    """Sorted by class, consecutive splits see one class each; shuffled ones see all."""
+    p = np.eye(2)[np.repeat([0, 1], 50)]
+    assert inception_score(p, shuffle=2020) == pytest.approx(2, rel=0.1)
+    p = predictions(0)
+    order = np.random.RandomState(2020).permutation(len(p))
+    assert inception_score(p, shuffle=2020) == inception_score(p[order])
+    assert inception_score(p, splits=1, shuffle=1) == pytest.approx(inception_score(p, splits=1), abs=1e-12)
+
+
+def test_leaving_groups_out_is_leaving_pictures_out():
+    groups = np.array_split(predictions(1), 6)
+    whole, without = inception_score_without_each(groups, splits=1)
+    same, anew = leave_each_out(lambda p: inception_score(p, splits=1), groups)
+    assert whole == pytest.approx(same, abs=1e-12)
+    assert without == pytest.approx(anew, abs=1e-12)
+
+
+def test_each_split_takes_its_part_of_every_group():
+    """Three splits of groups of 30 are tens of each: left-out groups shorten all splits alike."""
+    groups = np.array_split(predictions(2), 7)
+    whole, without = inception_score_without_each(groups, splits=3)
+    tens = [np.concatenate([x[s * 10 : s * 10 + 10] for x in groups]) for s in range(3)]
+    assert whole == pytest.approx(inception_score(np.concatenate(tens), splits=3), abs=1e-12)
+    left = [np.concatenate([x[s * 10 : s * 10 + 10] for x in groups[1:]]) for s in range(3)]
+    assert without[0] == pytest.approx(inception_score(np.concatenate(left), splits=3), abs=1e-12)
+
+
+def test_groups_smaller_than_the_splits_get_a_sentence():
+    with pytest.raises(ValueError, match="10 splits need at least as many pictures, got 5"):
+        inception_score_without_each([predictions(3, 20), predictions(3, 5)])
+    with pytest.raises(ValueError, match="at least 2 groups, got 1"):
+        inception_score_without_each([predictions(3)])

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from triptych.metrics import fid, intervals, kid
-from triptych.metrics.intervals import deal, estimates, jackknife_interval, share_interval, standard_error
+from triptych.metrics.frechet import fid_without_each
+from triptych.metrics.intervals import (
+    deal,
+    estimates,
+    jackknife_interval,
+    leave_each_out,
+    share_interval,
+    standard_error,
+)
 
 Draw = Callable[[np.random.Generator], np.ndarray]
 
@@ -106,3 +114,20 @@ def test_few_pictures():
     assert "4 groups" in made["FID"].method
     with pytest.raises(ValueError, match="needs at least 20 fake pictures, got 19"):
         estimates(rng.standard_normal((20, 4)), rng.standard_normal((19, 4)))
+
+
+def test_leaving_out_by_computing_anew_is_what_the_fast_ways_give():
+    rng = np.random.default_rng(5)
+    groups = [np.array_split(rng.standard_normal((60, 3)), 5) for _ in range(2)]
+    whole, without = leave_each_out(fid, *groups)
+    fast, fast_without = fid_without_each(*groups)
+    assert whole == pytest.approx(fast, abs=1e-10)
+    assert without == pytest.approx(fast_without, abs=1e-10)
+    assert leave_each_out(lambda x: float(x.sum()), [np.ones(2), np.ones(3)]) == (5, [3, 2])
+
+
+def test_unequal_or_single_groups_get_a_sentence():
+    with pytest.raises(ValueError, match=r"equally many groups .* got \[2, 3\]"):
+        leave_each_out(fid, [np.ones((2, 2))] * 2, [np.ones((2, 2))] * 3)
+    with pytest.raises(ValueError, match=r"at least 2, got \[1\]"):
+        leave_each_out(fid, [np.ones((2, 2))], [np.ones((2, 2))])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from triptych.metrics import kernel, kid
+from triptych.metrics import kernel, kid, kid_blocks
 from triptych.metrics.kernel import kid_without_each
 
 
@@ -69,3 +69,58 @@ def test_constant_features_do_not_crash():
 def test_too_few_pictures_get_a_sentence():
     with pytest.raises(ValueError, match="KID needs at least 2 real pictures, got 1"):
         kid(np.ones((1, 4)), np.ones((5, 4)))
+
+
+def test_one_block_of_all_pictures_is_the_full_set_value():
+    real, fake = golden()
+    mean, values = kid_blocks(real, fake, size=500, blocks=2)
+    assert mean == pytest.approx(0.0822770459, abs=1e-9)
+    assert values == pytest.approx([mean, mean], abs=1e-12)
+
+
+def test_the_mean_of_blocks_agrees_with_the_full_set_value_and_is_seeded():
+    real, fake = golden()
+    mean, values = kid_blocks(real, fake, size=60, blocks=200)
+    assert values.shape == (200,)
+    assert mean == values.mean()
+    assert abs(mean - kid(real, fake)) < 4 * values.std() / np.sqrt(200)
+    assert (kid_blocks(real, fake, size=60, blocks=3)[1] == values[:3]).all()
+    assert (kid_blocks(real, fake, size=60, blocks=3, seed=1)[1] != values[:3]).all()
+
+
+def test_the_spread_over_overlapping_blocks_is_no_standard_error():
+    """Over sqrt(blocks) it promises far too much: 400 blocks of the same 40 pictures."""
+    rng, seeming, means = np.random.default_rng(3), [], []
+    for _ in range(25):
+        mean, values = kid_blocks(
+            rng.standard_normal((40, 4)), rng.standard_normal((40, 4)) + 0.7, size=20, blocks=400
+        )
+        means.append(mean)
+        seeming.append(values.std() / 20)
+    assert np.std(means) > 5 * np.mean(seeming)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": 600}, "KID in blocks of 600 needs at least 600 real pictures, got 500"),
+        ({"size": 1}, "size >= 2 and blocks >= 1, got 1 and 100"),
+        ({"blocks": 0}, "got 1000 and 0"),
+    ],
+)
+def test_bad_blocks_get_a_sentence(options: dict[str, int], words: str):
+    with pytest.raises(ValueError, match=words):
+        kid_blocks(*golden(), **options)
+
+
+def test_products_in_float32_are_close_and_the_rest_is_float64():
+    """Features about 1 and all positive, as Inception's are: k is about 8, KID a ten-thousandth of it."""
+    rng = np.random.default_rng(4)
+    real, fake = (1 + 0.3 * rng.standard_normal((700, 50)) * s for s in (1, 1.05))
+    whole, mean = kid(real, fake), kid_blocks(real, fake, 300, 5)[0]
+    fast, fast_mean = kid(real, fake, "float32"), kid_blocks(real, fake, 300, 5, products="float32")[0]
+    assert fast == pytest.approx(whole, abs=2e-8)
+    assert fast_mean == pytest.approx(mean, abs=2e-8)
+    assert fast != whole
+    with pytest.raises(ValueError, match="'float64' or 'float32', got 'half'"):
+        kid(real, fake, "half")

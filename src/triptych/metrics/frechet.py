@@ -92,3 +92,24 @@ def without_each(parts: Sequence[Moments]) -> list[Moments]:
     after = list(accumulate(parts[::-1]))[::-1]  # after[g]: g..G-1
     inner = [before[g - 1] + after[g + 1] for g in range(1, len(parts) - 1)]
     return [after[1], *inner, before[-2]]
+
+
+def moments_without_each(
+    features: np.ndarray, groups: np.ndarray, count: int
+) -> tuple[Moments, list[Moments]]:
+    """Moments of all features, and without those of group g, for each g in 0..count - 1.
+
+    features: (N, D) float64; groups: (N,) int, the group of each. A group that has no picture here
+    leaves nothing out. Raises ValueError where fewer than 2 pictures are left: they have no covariance.
+    """
+    present = np.unique(groups).tolist()
+    parts = [Moments.of(features[groups == g]) for g in present]
+    whole = reduce(Moments.__add__, parts)
+    left = dict(zip(present, without_each(parts), strict=True)) if len(parts) > 1 else {}
+    made = [left.get(g, whole) for g in range(count)]
+    if len(parts) < 2 <= count or min(m.count for m in [whole, *made]) < 2:
+        raise ValueError(
+            f"of {len(features)} pictures in {len(parts)} groups fewer than 2 are left without one group: "
+            "give more pictures or fewer groups"
+        )
+    return whole, made

@@ -7,7 +7,7 @@ that has nothing to do with sampling. Leaving pictures out makes no copies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -91,6 +91,23 @@ def deal(features: np.ndarray, groups: int, seed: int) -> list[np.ndarray]:
     order = np.random.default_rng(seed).permutation(len(features))
     bounds = [g * len(features) // groups for g in range(groups + 1)]
     return [features[order[a:b]] for a, b in pairwise(bounds)]
+
+
+def leave_each_out(metric: Callable[..., float], *sets: Sequence[np.ndarray]) -> tuple[float, list[float]]:
+    """Any metric of one or more sets, whole and with the g-th group of every set left out, by computing anew.
+
+    metric: called with as many arrays as there are sets. sets: G >= 2 groups each. Sets whose rows
+    belong together (features and labels, starts and ends of paths) must be dealt with one seed.
+    Returns (value, [value without group g]).
+    """
+    counts = sorted({len(groups) for groups in sets})
+    if len(counts) != 1 or counts[0] < 2:
+        raise ValueError(f"leaving one out needs equally many groups in each set, at least 2, got {counts}")
+    without = [
+        metric(*(np.concatenate([*groups[:g], *groups[g + 1 :]]) for groups in sets))
+        for g in range(counts[0])
+    ]
+    return metric(*map(np.concatenate, sets)), without
 
 
 def standard_error(without: Sequence[float]) -> float:

@@ -1,0 +1,81 @@
+"""The Vendi score: how many unlike pictures a set holds, without a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from triptych.metrics.pair import checked_features
+
+VERSION = 1
+TILE = 8192  # rows normalised at a time
+
+
+def vendi_score(features: np.ndarray) -> float:
+    """exp of the entropy of the eigenvalues of S/N, S_ij the cosine of x_i and x_j (Friedman & Dieng 2022).
+
+    The effective number of unlike pictures: 1 if all features are parallel, k for k equally large
+    clusters at right angles to each other; at most min(N, D). It says nothing of quality: compare it
+    with the same of as many real pictures. S/N and the D x D matrix X^T X / N of normalised features
+    share their eigenvalues other than 0, so the smaller one is solved.
+
+    features: (N, D), none all zero. Returns a float in [1, min(N, D)]. Raises ValueError on NaN and
+    on features of length 0, which have no direction.
+    """
+    x = _checked(features)
+    if len(x) < x.shape[1]:
+        unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+        return _effective_number(unit @ unit.T / len(x))
+    return _effective_number(_gram(x) / len(x))
+
+
+def vendi_without_each(groups: Sequence[np.ndarray]) -> tuple[float, list[float]]:
+    """Vendi score of all groups together, and with the g-th left out, for each g.
+
+    groups: G >= 2, (n_g, D) each. Features are read twice and no Gram matrix is kept for a group:
+    20 groups of 2,048 features would fill 640 MB. Returns (value, [value without group g]).
+    """
+    if len(groups) < 2:
+        raise ValueError(f"leaving one out needs at least 2 groups, got {len(groups)}")
+    parts = [_checked(x) for x in groups]
+    count = sum(map(len, parts))
+    if count - max(map(len, parts)) < parts[0].shape[1]:  # the N x N matrix is the smaller one
+        left = [np.concatenate([*parts[:g], *parts[g + 1 :]]) for g in range(len(parts))]
+        return vendi_score(np.concatenate(parts)), [vendi_score(x) for x in left]
+    total = np.sum([_gram(x) for x in parts], axis=0)
+    without = [_effective_number((total - _gram(x)) / (count - len(x))) for x in parts]
+    return _effective_number(total / count), without
+
+
+def _checked(features: np.ndarray) -> np.ndarray:
+    x = checked_features(features, "Vendi")
+    if len(x) < 1:
+        raise ValueError("the Vendi score needs at least 1 picture, got 0")
+    empty = ~x.any(1)
+    if empty.any():
+        raise ValueError(
+            f"{int(empty.sum())} of {len(x)} pictures have features that are all 0, the first is number "
+            f"{int(empty.argmax())}: they have no direction to compare, use other features"
+        )
+    return x
+
+
+def _gram(x: np.ndarray) -> np.ndarray:
+    """(D, D): sum over the rows of x, (N, D), of the outer product of the normalised row with itself."""
+    total = np.zeros((x.shape[1], x.shape[1]))
+    for rows in _tiles(len(x)):
+        unit = x[rows] / np.linalg.norm(x[rows], axis=1, keepdims=True)
+        total += unit.T @ unit
+    return total
+
+
+def _effective_number(matrix: np.ndarray) -> float:
+    """exp of the entropy of the eigenvalues of a symmetric matrix of trace 1."""
+    values = np.linalg.eigvalsh(matrix)
+    values = values[values > 0]  # 0 log 0 = 0; rounding makes some of them negative
+    return float(np.exp(-(values * np.log(values)).sum()))
+
+
+def _tiles(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + TILE, count)) for start in range(0, count, TILE))
