@@ -18,10 +18,11 @@ def mirrored(rng: np.random.Generator, width: int) -> np.ndarray:
     return np.stack([x, -x], axis=1).reshape(-1, width)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("width", [32, 500])
 @pytest.mark.parametrize("made", [far_apart, near_each_other, mirrored])
-def test_no_distance_leaves_its_bounds(made, width: int):
-    points = Points([made(np.random.default_rng(width), width)])
+def test_no_distance_leaves_its_bounds(made, width: int, dtype: type):
+    points = Points([made(np.random.default_rng(width), width).astype(dtype)])
     (tile,) = points.tiles()
     rungs = ladder(points)
     assert [type(rung) for rung in rungs] == [Products, Products, Exact]
@@ -47,7 +48,7 @@ def test_single_pairs_have_the_bits_of_a_block(monkeypatch: pytest.MonkeyPatch):
         whole = exact_distances(np.concatenate(groups), b.features[0])
         i, j = (x.ravel() for x in np.indices(whole.shape))
         order = rng.permutation(len(i))
-        monkeypatch.setattr("triptych.metrics.distances.PAIRS", 5 * width)
+        monkeypatch.setattr("triptych.metrics.distances.CHUNK", 5 * width)
         assert (exact_pairs(a, i[order], b, j[order]) == whole.ravel()[order]).all()
         assert (exact_distances(b.features[0], np.concatenate(groups)) == whole.T).all()
 

@@ -131,9 +131,7 @@ def authenticity(train: np.ndarray, fake: np.ndarray) -> Share:
     points = Points([sets["training"]])
     numbers, distances = _nearest(points, sets["fake"], 1)
     asked, which = np.unique(numbers[:, 0], return_inverse=True)
-    near, apart = _nearest(points, sets["training"][asked], 2)
-    # a picture with copies of lower number may not find itself: its neighbour then is a copy
-    own = np.where(near[:, 0] == asked, apart[:, 1], apart[:, 0])
+    own = _nearest(points, sets["training"][asked], 2)[1][:, 1]  # [:, 0] is the picture itself
     authentic = own[which] < distances[:, 0]
     return Share.of(int(authentic.sum()), len(authentic))
 

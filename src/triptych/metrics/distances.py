@@ -20,7 +20,7 @@ import torch
 
 TILE = 1024  # pictures on either side of a block of distances
 WIDE = 32  # features narrower than this are summed exactly at once
-PAIRS = 2**20  # features gathered in one go for single pairs: 8 MB on either side
+CHUNK = 2**16  # features converted in one go: 0.5 MB, which stays in the processor's cache
 UNIT64 = 2.0**-53
 TINY = 1e-30  # squared, in units of the frame: more than all underflow in float32 together
 
@@ -87,7 +87,7 @@ def exact_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def exact_pairs(a: Points, i: np.ndarray, b: Points, j: np.ndarray) -> np.ndarray:
     """(P,) exact distances of pictures i of a to pictures j of b: the bits of `exact_distances`."""
-    found, step = np.empty(len(i)), max(PAIRS // a.width, 1)
+    found, step = np.empty(len(i)), max(CHUNK // a.width, 1)
     for start in range(0, len(i), step):
         some = slice(start, start + step)
         found[some] = _summed(a.take(i[some])[:, None], b.take(j[some])[:, None])[:, 0, 0]  # (P, 1, 1)
@@ -114,6 +114,7 @@ class Exact:
     error = 0.0  # of a value, in units of the sum of both squared norms
     most = 0.0  # the largest squared norm
     dtype: type[np.floating] = np.float64
+    worth = 1 / 4  # a whole block is cheaper than so large a share of it pair by pair
 
     def side(self, points: Points, tile: Tile) -> Side:
         """The features as they came."""
@@ -138,28 +139,37 @@ class Products(Exact):
     With u the unit roundoff, features x centred and rounded once, and products p of D terms summed
     in any order (Higham 2002, section 3.1): |d^2 - (|x|^2 + |y|^2 - 2 p)| is at most
     e (|x|^2 + |y|^2), e = m u / (1 - m u), where m is D and some more for the other roundings:
-    4.2 for those of x and y, 2.1 for norms taken before them, 6.1 for the three terms and their
-    sums; the sums of the norms themselves add D roundings of float64. A value is the lower end of
-    that range; the upper is 2 e (|x|^2 + |y|^2) above it.
+    4.2 for those of x and y, 64 for norms summed in parts of 64 terms, 6.1 for the three terms and
+    their sums; the sums of the parts add D roundings of float64. A value is the lower end of that
+    range; the upper is 2 e (|x|^2 + |y|^2) above it.
     """
+
+    worth = 1 / 64
 
     def __init__(self, frame: Frame, dtype: type[np.floating]) -> None:
         self._frame, self.dtype, self.most = frame, dtype, frame.most
         unit = float(np.finfo(dtype).eps) / 2
-        terms = (len(frame.centre) + 32) * unit + len(frame.centre) * UNIT64
+        terms = (len(frame.centre) + 96) * unit + len(frame.centre) * UNIT64
         self.error = terms / (1 - terms)
         # an exact distance is itself rounded: D sums of squares of differences, and a root
         self._exact_error = 4 * (len(frame.centre) + 16) * UNIT64
 
     def side(self, points: Points, tile: Tile) -> Side:
         """Centred and scaled."""
-        features, norms = np.empty((len(tile), points.width), self.dtype), np.empty(len(tile))
-        step = max(PAIRS // 4 // points.width, 1)
-        came = points.of(tile)
-        for start in range(0, len(tile), step):
-            rows = slice(start, start + step)
-            centred = (came[rows].astype(np.float64) - self._frame.centre) * self._frame.scale
-            features[rows], norms[rows] = centred, np.einsum("ij,ij->i", centred, centred)
+        features, came, frame = np.empty((len(tile), points.width), self.dtype), points.of(tile), self._frame
+        single = frame.single and self.dtype is np.float32 and came.dtype == np.float32
+        step = max(CHUNK // points.width, 1)
+        for rows in (slice(start, start + step) for start in range(0, len(tile), step)):
+            if single:
+                centred = came[rows] - frame.centre.astype(np.float32)
+            else:
+                centred = came[rows].astype(np.float64) - frame.centre
+            centred *= frame.scale
+            features[rows] = centred
+        norms = np.zeros(len(tile))
+        for start in range(0, points.width, 64):
+            part = features[:, start : start + 64]
+            norms += np.einsum("ij,ij->i", part, part)
         return Side(tile, features, norms)
 
     def values(self, a: Side, b: Side) -> np.ndarray:
@@ -188,6 +198,7 @@ class Frame:
     centre: np.ndarray  # (D,) float64
     scale: float
     most: float  # the largest squared norm, in these units
+    single: bool  # whether a float32 may be centred and scaled as a float32, and rounds but once
 
     @classmethod
     def of(cls, *sets: Points) -> Frame | None:
@@ -196,11 +207,15 @@ class Frame:
             count = sum(map(len, sets))
             tiles = [points.of(tile) for points in sets for tile in points.tiles()]
             centre = sum(tile.sum(0, dtype=np.float64) for tile in tiles) / count
+            single = all(tile.dtype == np.float32 for tile in tiles)
+            if single:
+                centre = centre.astype(np.float32).astype(np.float64)
             largest, norm = np.max([_extent(tile, centre) for tile in tiles], axis=0)
         if not 1e-100 < largest < 1e100:
             return None
         scale = 2.0 ** -int(np.frexp(largest)[1])
-        return cls(centre, scale, float(norm) * scale**2 * (1 + 1e-6))
+        most = float(norm) * scale**2 * (1 + 1e-4)  # norms are rounded once more in float32
+        return cls(centre, scale, most, single and 1e-30 < scale < 1e30)
 
 
 def _extent(tile: np.ndarray, centre: np.ndarray) -> tuple[float, float]:
@@ -250,8 +265,8 @@ class Block:
         found, values = np.full(len(i), np.nan), self.values[i, j]
         for level, rung in enumerate(self._rungs):
             open_ = np.flatnonzero(np.isnan(found))
-            if level and len(open_) * 16 < self.values.size:
-                break  # so few that a block of finer products is dearer than the exact sums
+            if level and len(open_) < rung.worth * self.values.size:
+                break
             if level:
                 sides = (rung.side(self._a, self.rows.tile), rung.side(self._b, self.columns.tile))
                 values = rung.values(*sides)[i[open_], j[open_]]

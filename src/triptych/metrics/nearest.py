@@ -87,25 +87,31 @@ class _Search:
             values[mine, place[mine]] = np.inf  # not its own neighbour, a copy of it is
             self._keep(tile, other, values)
             if self._both_ways and other.first < tile.first:
-                self._keep(other, tile, values.T)
+                self._keep(other, tile, values, axis=0)
 
-    def _keep(self, rows: Tile, of: Tile, values: np.ndarray) -> None:
-        """Let the points of one tile into the lists of the queries of another, by (rows, of) values."""
+    def _keep(self, rows: Tile, of: Tile, values: np.ndarray, axis: int = 1) -> None:
+        """Let the points of one tile, `of`, into the lists of the queries of another, `rows`.
+
+        values: with axis 1 (rows, of), with axis 0 (of, rows).
+        """
         lists, numbers = self._values[rows.rows, of.group], self._numbers[rows.rows, of.group]  # views
         length = lists.shape[1]
         limit = np.minimum(lists[:, -1], self._ceiling[rows.rows])  # another thread can only lower it
-        flat = np.flatnonzero(values < limit[:, None])
-        if len(flat) > CROWD * len(rows) and len(of) > length:
-            limit = np.partition(values, length - 1, axis=1)[:, length - 1]
-            flat = np.flatnonzero(values <= limit[:, None])
-        if not len(flat):
+        below = values < np.expand_dims(limit, axis)
+        if np.count_nonzero(below) > CROWD * len(rows) and len(of) > length:
+            limit = np.partition(values, length - 1, axis).take([length - 1], axis)
+            below = values <= limit
+        i, j = np.divmod(np.flatnonzero(below), values.shape[1])
+        if axis == 0:
+            order = np.argsort(j, kind="stable")
+            i, j = j[order], i[order]
+        if not len(i):
             return
-        i, j = np.divmod(flat, len(of))
         count = np.bincount(i, minlength=len(rows))
         touched, row = np.flatnonzero(count), (np.cumsum(count > 0) - 1)[i]
         place = np.arange(len(i)) - (np.cumsum(count) - count)[i]
         new = np.full((len(touched), count.max()), np.inf, lists.dtype)
-        new[row, place] = values[i, j]
+        new[row, place] = values[i, j] if axis else values[j, i]
         named = np.full(new.shape, -1, np.int32)
         named[row, place] = of.first + j
         with self._lock:
