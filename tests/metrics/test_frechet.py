@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,22 @@ def test_singular_and_constant_features_do_not_crash():
     assert np.isfinite(fid(few, rng.standard_normal((6, 40))))
     assert fid(np.ones((9, 4)), np.ones((8, 4))) == 0
     assert fid(np.ones((9, 4)), np.full((8, 4), 3.0)) == pytest.approx(16)
+
+
+def test_covariances_of_any_rank_against_the_square_root():
+    """Where one is singular, both, or neither, and in either order."""
+    rng = np.random.default_rng(6)
+    mixing = rng.standard_normal((30, 30))
+    sets = [rng.standard_normal((n, 30)) @ mixing * np.linspace(1, 1e-3, 30) for n in (20, 29, 200, 300)]
+    sets.append(sets[3] * (np.arange(30) < 12))  # some features are constant
+    for a, b in product(sets, sets):
+        s1, s2 = np.cov(a.T), np.cov(b.T)
+        values, vectors = np.linalg.eigh(s1)
+        root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+        cross = np.sqrt(np.linalg.eigvalsh(root @ s2 @ root).clip(0)).sum()
+        gap = a.mean(0) - b.mean(0)
+        expected = gap @ gap + np.trace(s1) + np.trace(s2) - 2 * cross
+        assert fid(a, b) == pytest.approx(expected, abs=1e-6 * np.trace(s1))
 
 
 def test_the_bias_at_small_n_is_as_documented():

@@ -1,9 +1,27 @@
+import tracemalloc
+
 import numpy as np
 import pytest
-from torch import Tensor
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from triptych.metrics import density_coverage, neighbours, precision_recall
+from triptych.metrics import density_coverage, distances, precision_recall
+from triptych.metrics.distances import exact_distances
 from triptych.metrics.neighbours import neighbour_scores, neighbour_scores_without_each
+
+KINDS = (
+    "plain",
+    "far",
+    "tiny",
+    "grid",
+    "copies",
+    "collapsed",
+    "nearly collapsed",
+    "clusters",
+    "wild",
+    "spanning",
+)
+DTYPES = ("float64", "float32", "float16", "int16")
 
 
 def golden() -> tuple[np.ndarray, np.ndarray]:
@@ -88,13 +106,83 @@ def test_constant_features_do_not_crash():
     assert precision_recall(same, same + 1) == (0.0, 0.0)
 
 
-def test_tiles_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch):
-    real, fake = (x[:160] for x in golden())
-    fake[::3] = real[: len(fake[::3])]  # ties everywhere
-    groups = np.array_split(real, 4), np.array_split(fake[:130], 4)
-    whole = neighbour_scores_without_each(*groups)
-    monkeypatch.setattr(neighbours, "TILE", 29)
-    assert neighbour_scores_without_each(*groups) == whole
+def drawn(kind: str, seed: int, n: int, m: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets whose distances are hard to bound in one way or another."""
+    rng = np.random.default_rng(seed)
+    real, fake = rng.standard_normal((n, width)), rng.standard_normal((m, width)) * 1.1
+    if kind == "far":
+        return real + 1e5, fake + 1e5
+    if kind == "tiny":
+        return real * 1e-5 + 1, fake * 1e-5 + 1
+    if kind == "grid":  # ties everywhere
+        return np.round(real[:, :3]) @ np.eye(3, width), np.round(fake[:, :3]) @ np.eye(3, width)
+    if kind == "copies":
+        return np.repeat(real[: -(-n // 7)], 7, axis=0)[:n], np.concatenate([real, fake])[n // 2 :][:m]
+    if kind == "collapsed":
+        return real, np.repeat(fake[:3], -(-m // 3), axis=0)[:m]
+    if kind == "nearly collapsed":
+        return real * 3, fake * 1e-5 + 2
+    if kind == "clusters":
+        return real + 1e5 * (-1.0) ** np.arange(n)[:, None], fake + 1e5 * (-1.0) ** np.arange(m)[:, None]
+    if kind == "spanning":  # float32 products underflow
+        real, fake = (x * 10.0 ** -rng.uniform(0, 25, (len(x), 1)) for x in (real, fake))
+        mirrored = (np.stack([x, -x], axis=1) for x in (real, fake))  # so that the centre is exactly 0
+        real, fake = (x.reshape(-1, width)[: len(x) // 2 * 2] for x in mirrored)
+        return real, fake
+    if kind == "wild":
+        return real * np.exp(3 * rng.standard_normal((n, 1))), fake
+    return real, fake
+
+
+def by_whole_matrices(real: np.ndarray, fake: np.ndarray, k: int, density_k: int) -> list[float]:
+    """The definitions, on full matrices of exact distances."""
+    radii = [np.sort(exact_distances(x, x), axis=1) for x in (real, fake)]  # [:, 0] is the picture itself
+    cross = exact_distances(real, fake)  # (real, fake)
+    in_real = cross <= radii[0][:, [k]]
+    in_fake = cross <= radii[1][:, k]
+    strictly = cross < radii[0][:, [density_k]]
+    shares = [x.sum() / len(x) for x in (in_real.any(0), in_fake.any(1))]
+    return [*shares, strictly.sum() / len(fake) / density_k, strictly.any(1).sum() / len(real)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 2**32),
+    n=st.integers(8, 90), m=st.integers(8, 90), width=st.sampled_from([3, 31, 32, 129]),
+    k=st.integers(1, 4), density_k=st.integers(1, 5), tile=st.sampled_from([7, 29, 1024]),
+)  # fmt: skip
+def test_bounds_decide_as_exact_distances_do(
+    kind: str, dtype: str, seed: int, n: int, m: int, width: int, k: int, density_k: int, tile: int
+):
+    real, fake = (x.clip(-3e4, 3e4).astype(dtype) for x in drawn(kind, seed, n, m, width))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distances, "TILE", tile)
+        found = neighbour_scores(real, fake, k, density_k)
+    assert list(found.values()) == by_whole_matrices(real, fake, k, density_k)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32), n=st.integers(16, 60), m=st.integers(16, 60),
+    width=st.sampled_from([3, 64]), groups=st.integers(2, 5), tile=st.sampled_from([5, 1024]),
+)  # fmt: skip
+def test_bounds_decide_as_exact_distances_do_without_each_group(
+    kind: str, seed: int, n: int, m: int, width: int, groups: int, tile: int
+):
+    reals, fakes = (np.array_split(x, groups) for x in drawn(kind, seed, n, m, width))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distances, "TILE", tile)
+        found = neighbour_scores_without_each(reals, fakes)
+    for g in range(-1, groups):
+        kept = [np.concatenate([part for i, part in enumerate(x) if i != g]) for x in (reals, fakes)]
+        values = [whole if g < 0 else without[g] for whole, without in found.values()]
+        assert values == by_whole_matrices(*kept, 3, 5), g
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_squares_that_leave_float64_are_left_to_the_exact_distance(size: float):
+    real, fake = (x[:40].repeat(3, axis=1) * size for x in golden())
+    assert list(neighbour_scores(real, fake).values()) == by_whole_matrices(real, fake, 3, 5)
 
 
 def test_leaving_groups_out_is_leaving_pictures_out():
@@ -112,19 +200,31 @@ def test_leaving_groups_out_is_leaving_pictures_out():
 
 
 def test_memory_stays_within_tiles(monkeypatch: pytest.MonkeyPatch):
-    sizes, distances = [], neighbours._distances
+    sizes: dict[str, list[int]] = {"Products": [], "Exact": []}
+    for rung in (distances.Products, distances.Exact):
 
-    def counted(a: Tensor, b: Tensor) -> Tensor:
-        sizes.append(len(a) * len(b))
-        return distances(a, b)
+        def counted(self, a, b, rung=rung, values=rung.values):
+            made = values(self, a, b)
+            sizes[rung.__name__].append(made.size)
+            return made
 
-    monkeypatch.setattr(neighbours, "_distances", counted)
-    monkeypatch.setattr(neighbours, "TILE", 100)
-    real, fake = np.random.default_rng(4).standard_normal((2, 1050, 2))
+        monkeypatch.setattr(rung, "values", counted)
+    monkeypatch.setattr(distances, "TILE", 100)
+    for name, width in (("Exact", 2), ("Products", 64)):
+        precision_recall(*np.random.default_rng(4).standard_normal((2, 1050, width)))
+        assert max(sizes[name]) == 100 * 100
+        # the symmetric half of each set and all cross distances, each once
+        assert sum(sizes[name]) < 1.2 * (1050**2 / 2 * 2 + 1050**2)
+
+
+def test_features_are_not_converted_as_a_whole():
+    real, fake = np.random.default_rng(5).standard_normal((2, 3000, 256)).astype(np.float32)
+    real.flags.writeable = False  # a memory map is
+    tracemalloc.start()
     precision_recall(real, fake)
-    assert max(sizes) == 100 * 100
-    # the symmetric half of each set and all cross distances, each once
-    assert sum(sizes) < 1.2 * (1050**2 / 2 * 2 + 1050**2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * distances.TILE**2 * 8
 
 
 @pytest.mark.parametrize(

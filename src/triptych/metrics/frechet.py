@@ -61,17 +61,24 @@ def fid(real: np.ndarray, fake: np.ndarray) -> float:
 def distance(real: Moments, fake: Moments) -> float:
     """The Frechet distance from moments.
 
-    tr((S1 S2)^1/2) is the sum of the square roots of the eigenvalues of R S2 R with R = S1^1/2: both
-    steps are symmetric eigenproblems, so nothing turns complex and a singular covariance is no case
-    of its own.
+    tr((S1 S2)^1/2) is the sum of the square roots of the eigenvalues of F^T S2 F for any F with
+    F F^T = S1, since S1 S2 has the same: a symmetric eigenproblem, so nothing turns complex and no
+    root of a matrix is needed.
     """
     s1, s2 = real.covariance(), fake.covariance()
-    values, vectors = np.linalg.eigh(s1)
-    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T  # (D, D)
-    product = root @ s2 @ root
-    cross = np.sqrt(np.maximum(np.linalg.eigvalsh((product + product.T) / 2), 0.0)).sum()
+    factor = _factor(s1)
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(factor.T @ s2 @ factor), 0.0)).sum()
     gap = real.mean - fake.mean
     return max(float(gap @ gap + np.trace(s1) + np.trace(s2) - 2 * cross), 0.0)
+
+
+def _factor(covariance: np.ndarray) -> np.ndarray:
+    """F with F F^T = covariance, (D, D)."""
+    try:
+        return np.linalg.cholesky(covariance)  # a twentieth of the time of what serves all
+    except np.linalg.LinAlgError:  # singular: fewer pictures than features, or constant ones
+        values, vectors = np.linalg.eigh(covariance)
+        return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
 def fid_without_each(real: Sequence[np.ndarray], fake: Sequence[np.ndarray]) -> tuple[float, list[float]]:

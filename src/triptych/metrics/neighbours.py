@@ -3,27 +3,24 @@
 One walk over the distances serves all four, and their values with any one group left out as well.
 A picture's radius, the distance to its k-th neighbour, can only grow when a group leaves, so a pair
 inside the full radius stays inside; only pairs between the full and the largest radius are looked at
-group by group.
-
-Distances are summed in float64 from the differences themselves, never from |a|^2 + |b|^2 - 2 a.b:
-copies are then at exactly 0, ties stay ties, and no result depends on the size of a tile.
+group by group. Few pairs are near enough to matter: their distances are exact, the others' bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from triptych.metrics.pair import checked_pair
-from triptych.metrics.threads import one_thread
+from triptych.metrics.distances import Block, Points, Tile, ladder
+from triptych.metrics.nearest import kth_without_each, nearest_by_group
+from triptych.metrics.pair import checked_alike
+from triptych.metrics.threads import side_by_side
 
 VERSION = 1
 PRECISION_K, DENSITY_K = 3, 5
-TILE = 2048  # a tile of distances holds at most TILE x TILE float64: 32 MB
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = PRECISION_K) -> tuple[float, float]:
@@ -79,172 +76,125 @@ def neighbour_scores_without_each(
         left = sum(map(len, groups)) - max(map(len, groups))
         if left <= largest:
             raise ValueError(f"{left} {name} pictures are left without one group, {largest + 1} are needed")
-    walked = _walk(_Points(real), _Points(fake), precision_k, density_k)
+    walked = _walk(Points(real), Points(fake), precision_k, density_k)
     return {name: (values[0], values[1:]) for name, values in walked.items()}
 
 
-def _single_groups(real: np.ndarray, fake: np.ndarray, k: int, metric: str) -> tuple[_Points, _Points]:
+def _single_groups(real: np.ndarray, fake: np.ndarray, k: int, metric: str) -> tuple[Points, Points]:
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    real, fake = checked_pair(real, fake, k + 1, metric)
-    return _Points([real]), _Points([fake])
-
-
-class _Points:
-    """Features in one row of groups, cut into tiles that never cross from one group to the next."""
-
-    def __init__(self, groups: Sequence[np.ndarray]) -> None:
-        self.groups = len(groups)
-        self.sizes = torch.tensor([len(g) for g in groups])
-        self.features = torch.from_numpy(np.concatenate(groups))  # (N, D) float64
-        self.group = torch.repeat_interleave(torch.arange(self.groups), self.sizes)  # (N,)
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def tiles(self) -> Iterator[tuple[slice, int]]:
-        """(rows, group) of each tile, in order."""
-        first = 0
-        for g, size in enumerate(self.sizes.tolist()):
-            for start in range(first, first + size, TILE):
-                yield slice(start, min(start + TILE, first + size)), g
-            first += size
+    sets = checked_alike({"real": real, "fake": fake}, k + 1, metric)
+    return Points([sets["real"]]), Points([sets["fake"]])
 
 
 @dataclass(frozen=True)
 class _Radii:
     """Distance of each point to its k-th neighbour: with all groups, and without each one."""
 
-    full: Tensor  # (N,)
-    without: Tensor  # (N, G): >= full; below every distance where the point itself is left out
-    largest: Tensor  # (N,)
+    full: np.ndarray  # (N,)
+    without: np.ndarray  # (N, G): >= full; below every distance where the point itself is left out
+    largest: np.ndarray  # (N,)
+
+    @classmethod
+    def of(cls, nearest: np.ndarray, k: int, group: np.ndarray) -> _Radii:
+        """From (N, G, >= k) group-wise nearest distances."""
+        nearest = nearest[:, :, :k]
+        full = np.partition(nearest.reshape(len(nearest), -1), k - 1, axis=1)[:, k - 1]
+        without = kth_without_each(nearest, k)
+        largest = without.max(1)
+        if nearest.shape[1] > 1:  # with one group nothing is ever left out
+            without[np.arange(len(group)), group] = -1.0
+        return cls(full, without, largest)
 
 
-def _distances(a: Tensor, b: Tensor) -> Tensor:
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+class _Tally:
+    """For each picture: with how many of the other set it shares a ball, in all and without each group."""
 
+    def __init__(self, pictures: Points, groups: int) -> None:
+        self._pictures = pictures
+        self._own = np.zeros((len(pictures), groups), np.int64)  # by the other's group, full radius
+        self._extra = np.zeros((len(pictures), groups), np.int64)  # inside only since group g left
 
-def _nearest_by_group(points: _Points, k: int) -> Tensor:
-    """(N, G, k): the k smallest distances from each point to others in each group, ascending, inf-padded."""
-    best = torch.full((len(points), points.groups, k), torch.inf, dtype=torch.float64)
+    def add(self, numbers: np.ndarray, group: int, gainers: np.ndarray, gained: np.ndarray) -> None:
+        """numbers: one for each pair inside. gainers, gained (P,), (P, G): pairs inside without some group.
 
-    def keep(rows: slice, group: int, distances: Tensor) -> None:
-        both = torch.cat([best[rows, group], distances], dim=1)
-        best[rows, group] = both.topk(k, dim=1, largest=False).values
-
-    for rows, g in points.tiles():
-        for columns, h in points.tiles():
-            if columns.start > rows.start:
-                continue  # distances are symmetric to the bit: half the tiles serve both
-            d = _distances(points.features[rows], points.features[columns])  # (rows, columns)
-            if rows == columns:
-                keep(rows, g, d.fill_diagonal_(torch.inf))  # not its own neighbour, a copy of it is
-            else:
-                keep(rows, h, d)
-                keep(columns, g, d.T)
-    return best
-
-
-def _radii(nearest: Tensor, k: int, group: Tensor) -> _Radii:
-    """Radii from (N, G, >= k) group-wise nearest distances."""
-    nearest = nearest[:, :, :k]
-    full = nearest.flatten(1).kthvalue(k, dim=1).values
-    if nearest.shape[1] == 1:  # one group: nothing is ever left out
-        return _Radii(full, full[:, None], full)
-    columns = []
-    for g in range(nearest.shape[1]):
-        others = torch.cat([nearest[:, :g], nearest[:, g + 1 :]], dim=1)  # (N, G - 1, k)
-        columns.append(others.flatten(1).kthvalue(k, dim=1).values)
-    without = torch.stack(columns, dim=1)  # (N, G)
-    largest = without.amax(1)
-    without[torch.arange(len(group)), group] = -1.0
-    return _Radii(full, without, largest)
-
-
-class _Memberships:
-    """For each query: in how many neighbourhoods of the centres it lies, in all and without each group."""
-
-    def __init__(self, queries: _Points, radii: _Radii, strict: bool) -> None:
-        self._queries, self._radii = queries, radii
-        self._inside = torch.lt if strict else torch.le
-        shape = (len(queries), radii.without.shape[1])
-        self._own = torch.zeros(shape, dtype=torch.int64)  # by the centre's group, full radius
-        self._extra = torch.zeros(shape, dtype=torch.int64)  # inside only since group g left
-
-    def add(self, queries: slice, centres: slice, group: int, distances: Tensor) -> None:
-        """distances: (queries, centres); group: of the centres."""
-        full, largest = self._radii.full[centres], self._radii.largest[centres]
-        inside = self._inside(distances, full)
-        self._own[queries, group] += inside.sum(1)
-        rows, columns = (self._inside(distances, largest) & ~inside).nonzero(as_tuple=True)
-        if len(rows):
-            near = distances[rows, columns][:, None]  # (pairs, 1)
-            gained = self._inside(near, self._radii.without[centres][columns])  # (pairs, G)
-            self._extra[queries].index_add_(0, rows, gained.long())
-
-    def counts(self) -> tuple[Tensor, Tensor]:
-        """(M,) over all groups, and (M, G): without group g."""
-        whole = self._own.sum(1)
-        return whole, whole[:, None] - self._own + self._extra
+        group: of the other picture; a pair is never inside without it.
+        """
+        self._own[:, group] += np.bincount(numbers, minlength=len(self._own))
+        gained[:, group] = False
+        np.add.at(self._extra, gainers, gained)
 
     def means(self, of: str) -> list[float]:
-        """[whole, without group 0, ...] over the queries: the "share" inside any, or the mean "number"."""
-        whole, without = self.counts()
+        """[whole, without group 0, ...] over the pictures: the "share" with any, or the mean "number"."""
+        whole = self._own.sum(1)
+        without = whole[:, None] - self._own + self._extra
         if of == "share":
-            whole, without = (whole > 0).long(), (without > 0).long()
-        return _left_out_means(whole, without, self._queries)
+            whole, without = whole > 0, without > 0
+        pictures = self._pictures
+        means = [int(whole.sum()) / len(pictures)]
+        if pictures.groups > 1:
+            outside = pictures.group[:, None] != np.arange(pictures.groups)  # (N, G)
+            means += ((without * outside).sum(0) / (len(pictures) - pictures.sizes)).tolist()
+        return means
 
 
-def _left_out_means(whole: Tensor, without: Tensor, points: _Points) -> list[float]:
-    """[mean of `whole` (N,), then for each g the mean of column g of `without` (N, G) outside group g]."""
-    means = [int(whole.sum()) / len(points)]
-    if points.groups > 1:
-        outside = points.group[:, None] != torch.arange(points.groups)  # (N, G)
-        sums = (without * outside).sum(0)
-        means += (sums.double() / (len(points) - points.sizes)).tolist()
-    return means
+class _Balls:
+    """Balls about the pictures of one set, and who of the other set lies in them."""
+
+    def __init__(self, radii: _Radii, about: str, strict: bool, real: Points, fake: Points) -> None:
+        """about: "real" or "fake". strict: the rim does not count."""
+        self._radii, self._about_real = radii, about == "real"
+        self._inside = np.less if strict else np.less_equal
+        groups = radii.without.shape[1]
+        self.reals, self.fakes = _Tally(real, groups), _Tally(fake, groups)
+        self._lock = Lock()
+
+    def look(self, block: Block, real: Tile, fake: Tile) -> None:
+        """Count the pairs of a block, rows real and columns fake."""
+        radii, centres = self._radii, real if self._about_real else fake
+        near = block.near_rows if self._about_real else block.near_columns
+        i, j = near(radii.largest[centres.rows])
+        centre = centres.first + (i if self._about_real else j)
+        full = radii.full[centre]
+        distances = block.decide(i, j, full, radii.largest[centre])
+        inside = self._inside(distances, full)
+        gainers = np.flatnonzero(~inside & self._inside(distances, radii.largest[centre]))
+        gained = self._inside(distances[gainers, None], radii.without[centre[gainers]])  # (P, G)
+        i, j = i + real.first, j + fake.first
+        with self._lock:
+            self.reals.add(i[inside], fake.group, i[gainers], gained.copy())
+            self.fakes.add(j[inside], real.group, j[gainers], gained)
 
 
-@one_thread()
 def _walk(
-    real: _Points, fake: _Points, precision_k: int | None, density_k: int | None
+    real: Points, fake: Points, precision_k: int | None, density_k: int | None
 ) -> dict[str, list[float]]:
     """The asked scores, each [whole, without group 0, ...], in one walk over the cross distances."""
-    nearest = _nearest_by_group(real, max(precision_k or 0, density_k or 0))
-    fake_to_real, real_to_fake, density = None, None, None
+    nearest, _ = nearest_by_group(real, real, max(precision_k or 0, density_k or 0))
+    balls: dict[str, _Balls] = {}
     if precision_k:
-        fake_to_real = _Memberships(fake, _radii(nearest, precision_k, real.group), strict=False)
-        fake_radii = _radii(_nearest_by_group(fake, precision_k), precision_k, fake.group)
-        real_to_fake = _Memberships(real, fake_radii, strict=False)
+        radii = _Radii.of(nearest, precision_k, real.group)
+        balls["precision"] = _Balls(radii, "real", False, real, fake)
+        radii = _Radii.of(nearest_by_group(fake, fake, precision_k)[0], precision_k, fake.group)
+        balls["recall"] = _Balls(radii, "fake", False, real, fake)
     if density_k:
-        real_radii = _radii(nearest, density_k, real.group)
-        density = _Memberships(fake, real_radii, strict=True)
-    closest = torch.full((len(real), fake.groups), torch.inf, dtype=torch.float64)
-    for rows, g in real.tiles():
-        for columns, h in fake.tiles():
-            d = _distances(real.features[rows], fake.features[columns])  # (real rows, fake columns)
-            turned = d.T.contiguous()
-            if fake_to_real and real_to_fake:
-                fake_to_real.add(columns, rows, g, turned)
-                real_to_fake.add(rows, columns, h, d)
-            if density:
-                density.add(columns, rows, g, turned)
-                closest[rows, h] = torch.minimum(closest[rows, h], d.amin(1))
+        radii = _Radii.of(nearest, density_k, real.group)
+        balls["density"] = _Balls(radii, "real", True, real, fake)
+    rungs = ladder(real, fake)
+
+    def strip(tile: Tile) -> None:
+        rows = rungs[0].side(real, tile)
+        for other in fake.tiles():
+            block = Block(rungs, real, rows, fake, other)
+            for some in balls.values():
+                some.look(block, tile, other)
+
+    side_by_side(strip, real.tiles(), len(real) * len(fake) * real.width)
     scores: dict[str, list[float]] = {}
-    if fake_to_real and real_to_fake:
-        scores |= {"precision": fake_to_real.means("share"), "recall": real_to_fake.means("share")}
-    if density and density_k:
-        scores["density"] = [count / density_k for count in density.means("number")]
-        scores["coverage"] = _coverage(real, real_radii, closest)
+    if precision_k:
+        scores["precision"] = balls["precision"].fakes.means("share")
+        scores["recall"] = balls["recall"].reals.means("share")
+    if density_k:
+        scores["density"] = [count / density_k for count in balls["density"].fakes.means("number")]
+        scores["coverage"] = balls["density"].reals.means("share")
     return scores
-
-
-def _coverage(real: _Points, radii: _Radii, closest: Tensor) -> list[float]:
-    """closest: (N, G), distance of each real picture to the nearest fake of each group."""
-    whole = closest.amin(1) < radii.full
-    if closest.shape[1] == 1:
-        return _left_out_means(whole.long(), whole[:, None], real)
-    two = closest.topk(2, dim=1, largest=False)  # the nearest group, and the next where that one is left out
-    groups = torch.arange(closest.shape[1])
-    left = torch.where(two.indices[:, :1] == groups, two.values[:, 1:], two.values[:, :1])  # (N, G)
-    return _left_out_means(whole.long(), (left < radii.without).long(), real)
