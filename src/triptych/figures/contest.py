@@ -81,15 +81,12 @@ def trade_off(
     log_x: bool,
     log_y: bool,
 ) -> str:
-    """Families between two goods, intervals as crosses; those on the Pareto front are joined and ringed."""
+    """Families between two goods, intervals as crosses; those on the Pareto front are ringed."""
     width = 420.0
     across = svg.around([v for p in places for v in p.across], log_x, LEFT, width - 20)
     up = svg.around([v for p in places for v in p.up], log_y, HEIGHT - BOTTOM, TOP)
     parts = _frame(across, up, title, x_name, width, y_name)
-    best = sorted((p for p in places if p.label in front), key=lambda p: p.across[0])
-    if len(best) > 1:
-        line = [(across.at(p.across[0]), up.at(p.up[0])) for p in best]
-        parts.append(svg.path(line, "var(--soft)", 1.2))
+    written: list[tuple[float, float]] = []
     for place in places:
         (x, x_low, x_high), (y, y_low, y_high) = place.across, place.up
         colour = f"stroke:{place.colour}"
@@ -101,10 +98,11 @@ def trade_off(
         if place.label in front:
             parts.append(svg.ring(across.at(x), up.at(y), 9, place.colour))
         left = across.at(x) > width - 110
-        parts.append(
-            svg.text(across.at(x) + (-13 if left else 13), up.at(y) - 8, place.label[:18], "label",
-                     "end" if left else "start")
-        )  # fmt: skip
+        at = (across.at(x) + (-13 if left else 13), up.at(y) - 8)
+        while any(abs(at[0] - other[0]) < 90 and abs(at[1] - other[1]) < 14 for other in written):
+            at = (at[0], at[1] + 15)
+        written.append(at)
+        parts.append(svg.text(*at, place.label[:18], "label", "end" if left else "start"))
     told = "; ".join(f"{p.label}: {svg.short(p.across[0])}, {svg.short(p.up[0])}" for p in places)
     return svg.picture(width, HEIGHT, f"{title}. {told}. On the front: {', '.join(front)}", parts)
 

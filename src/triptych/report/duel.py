@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from triptych.duel import Duel, unfair
 from triptych.figures import contest as charts
@@ -19,6 +19,30 @@ CURVES = (("FID", True), ("recall", False), ("precision", False))  # metric, log
 UNITS = {"minutes": "minutes of training", "images": "pictures seen", "flops": "FLOPs of training"}
 
 
+Cell = tuple[str, str]  # what counts, and what stands small below it
+Rows = list[tuple[str, list[Cell]]]  # a name and one cell a contestant
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What contest.html shows."""
+
+    budget: str
+    seeds: int
+    samples: int
+    level: str  # what the intervals speak of
+    warnings: Sequence[str]
+    verdicts: Sequence[str]
+    heads: Sequence[tuple[str, str]]  # label and colour of each contestant
+    scores: Rows
+    choices: Rows
+    costs: Rows
+    curves: Sequence[str]  # SVG
+    trades: Sequence[str]  # SVG
+    front: Sequence[str]
+    traits: Rows = field(default_factory=list)
+
+
 def write_duel(duel: Duel, out: Path) -> Path:
     """Write a duel's report, with scores.csv and scores.tex beside it; returns the report's path.
 
@@ -30,22 +54,23 @@ def write_duel(duel: Duel, out: Path) -> Path:
         raise RunError(f"{duel.path} has no finished run yet: triptych resume {duel.path}")
     rules = duel.rules
     names = " against ".join(s.label for s in found)
-    contest = {
-        "budget": f"{rules.amount:g} {rules.budget}",
-        "seeds": len(rules.seeds),
-        "samples": rules.samples,
-        "warnings": [*unfair(duel), *_absent(duel, found)],
-        "curves": _curves(duel, found),
-        "trades": _trades(found),
-        "front": ranks.front(found),
-        "heads": [(s.label, s.colour) for s in found],
-        "scores": _scores(found),
-        "choices": _choices(found),
-        "costs": _costs(found),
-        "level": _level(found),
-    }
+    contest = Contest(
+        budget=f"{rules.amount:g} {rules.budget}",
+        seeds=len(rules.seeds),
+        samples=rules.samples,
+        level=_level(found),
+        warnings=[*unfair(duel), *_absent(duel, found)],
+        verdicts=[],
+        heads=[(s.label, s.colour) for s in found],
+        scores=_scores(found),
+        choices=_choices(found),
+        costs=_costs(found),
+        curves=_curves(duel, found),
+        trades=_trades(found),
+        front=ranks.front(found),
+    )
     title = f"{names} on {found[0].runs[0].card['data']['name']}"
-    write_tables(rows_of(found), duel.path / "scores", f"{title}, {contest['budget']} each")
+    write_tables(rows_of(found), duel.path / "scores", f"{title}, {contest.budget} each")
     return write_report(
         [s.runs[0] for s in found], out, title=title, commands=_commands(duel), contest=contest
     )
@@ -97,7 +122,7 @@ def _trades(found: Sequence[Standing]) -> list[str]:
     ]  # fmt: skip
 
 
-def _scores(found: Sequence[Standing]) -> list[tuple[str, list[str]]]:
+def _scores(found: Sequence[Standing]) -> Rows:
     rows = []
     for metric in found[0].final:
         known = [s.final[metric] for s in found if metric in s.final]
@@ -107,25 +132,25 @@ def _scores(found: Sequence[Standing]) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def _cell(summary: Summary | None) -> str:
+def _cell(summary: Summary | None) -> Cell:
     if summary is None:
-        return "not measured"
-    floor = "" if summary.floor is None else f", floor {short(summary.floor)}"
-    return f"{short(summary.value)} [{short(summary.low)}, {short(summary.high)}]{floor}"
+        return "not measured", ""
+    floor = "" if summary.floor is None else f" floor {short(summary.floor)}"
+    return short(summary.value), f"[{short(summary.low)}, {short(summary.high)}]{floor}"
 
 
-def _choices(found: Sequence[Standing]) -> list[tuple[str, list[str]]]:
-    chosen = [", ".join(f"{step:,}" for step in s.chosen.values()) for s in found]
-    flattered = ["not measured" if s.flattered is None else short(s.flattered) for s in found]
+def _choices(found: Sequence[Standing]) -> Rows:
+    chosen = [(", ".join(f"{step:,}" for step in s.chosen.values()), "") for s in found]
+    flattered = [("not measured" if s.flattered is None else short(s.flattered), "") for s in found]
     return [
-        ("Look with the best FID on the selection half (step, run by run)", chosen),
-        ("By how much that choice flattered itself (FID over the floor, report less selection)", flattered),
+        ("Step with the best FID on the selection half", chosen),
+        ("FID there less FID here, by which the choice flattered itself", flattered),
     ]
 
 
-def _costs(found: Sequence[Standing]) -> list[tuple[str, list[str]]]:
-    def row(name: str, text: Any) -> tuple[str, list[str]]:
-        return name, [text(s) for s in found]
+def _costs(found: Sequence[Standing]) -> Rows:
+    def row(name: str, text: Callable[[Standing], str]) -> tuple[str, list[Cell]]:
+        return name, [(text(s), "") for s in found]
 
     return [
         row("Parameters", lambda s: f"{s.costs['parameters']:,.0f}"),

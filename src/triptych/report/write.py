@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -31,7 +31,7 @@ def write_report(
     *,
     title: str | None = None,
     commands: Sequence[str] = (),
-    contest: Mapping[str, Any] | None = None,
+    contest: Any = None,
 ) -> Path:
     """Write one HTML file about one run or several, side by side, and return its path.
 
