@@ -116,16 +116,17 @@ def evaluation(
 
     model: a Model, or the path of a run. samples: how many to draw, at least 20. features: "auto"
     (the source's own classifier, or the random network where there are no labels), "domain-cnn",
-    "random-conv" or an Extractor. data: the source, where the run cannot find it by itself.
-    controls: sampling options, else the family's defaults. most_real: of a larger test split a
-    seeded choice of so many. Writes one line to the run's metrics.jsonl. Raises ValueError if the
-    data are not those of the run, for too few samples, unknown features or controls.
+    "random-conv", a published network such as "inception" (see `judge_for`) or an Extractor. data: the
+    source, where the run cannot find it by itself. controls: sampling options, else the family's
+    defaults. most_real: of a larger test split a seeded choice of so many. Writes one line to the
+    run's metrics.jsonl. Raises ValueError if the data are not those of the run, for too few samples,
+    unknown features or controls.
     """
     model = model if isinstance(model, Model) else load(model)
     if samples < 20:
         raise ValueError(f"a score with an interval needs at least 20 samples, got {samples}")
     dataset = _data_of(model, data)
-    judge = _judge(dataset, features, progress)
+    judge = _judge(dataset, features, progress, model.device)
     real = chosen(dataset.test.pixels, most_real)
     fake, sampling = _sample(model, samples, first_seed, controls or {}, progress)
     about = _about(model, first_seed, samples, controls or {})
@@ -138,9 +139,10 @@ def evaluation(
         split="test",
         about=about,
     )
+    own_classes = judge.classes > 0 and judge.classes == dataset.spec.classes  # and not ImageNet's
     made = Evaluation(
         scores=tuple(scores),
-        classes=class_view(real, fake, judge, dataset.class_names) if judge.classes else None,
+        classes=class_view(real, fake, judge, dataset.class_names) if own_classes else None,
         sampling=sampling,
         judge=JudgeFacts(name=judge.name, hash=judge.hash, width=judge.width, accuracy=judge.accuracy),
         step=about["step"],
@@ -262,11 +264,13 @@ def _notes(
     return tuple(notes)
 
 
-def _judge(dataset: Dataset, features: str | Extractor, progress: Progress | None) -> Extractor:
+def _judge(
+    dataset: Dataset, features: str | Extractor, progress: Progress | None, device: torch.device
+) -> Extractor:
     if not isinstance(features, str):
         return features
     told = None if progress is None else (lambda done, total: progress("judge", done, total))
-    return judge_for(dataset, features, told)
+    return judge_for(dataset, features, told, device)
 
 
 def _data_of(model: Model, given: Dataset | None) -> Dataset:
