@@ -12,6 +12,7 @@ import io
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -117,8 +118,8 @@ def _keep(tensors: Mapping[str, Tensor], about: dict[str, str]) -> None:
         partial.replace(home / KEPT)
     except OSError as error:
         log.warning("the converted Inception weights could not be kept at %s (%s)", home / KEPT, error)
-    finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _download() -> tuple[bytes, Path]:
@@ -136,7 +137,8 @@ def _download() -> tuple[bytes, Path]:
             f"one of these files there, or name it: inception:PATH. {WITHOUT}"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _counted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

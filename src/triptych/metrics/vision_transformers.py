@@ -6,9 +6,13 @@ Weights are read from safetensors only, and no code that comes with them is run.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from triptych.metrics.features import FeatureNetwork
@@ -106,23 +110,38 @@ def _opened(kind: Kind, path: Path | None) -> Any:
         if (folder := place / kind.hub.split("/")[1]).is_dir():
             return _from_folder(loader, kind, folder)
     try:
-        return _read(loader, kind.hub, local=True)
-    except OSError:
-        log.warning("%s is not in the cache: asking the hub for it", kind.hub)
-    try:
+        with suppress(OSError):
+            return _read(loader, kind.hub, local=True)
+        log.warning("%s is not in the hub's cache: asking the hub for it", kind.hub)
+        _look_at(kind.hub)
         return _read(loader, kind.hub, local=False)
     except WeightsError:
         raise
     except Exception as error:  # the hub's client has errors of its own, which change with its version
         raise WeightsError(
-            f"{kind.name} features need the weights {kind.hub}, which are not here and could not be "
-            f"downloaded ({str(error).splitlines()[0]}). Looked for a folder {kind.hub.split('/')[1]} in "
+            f"{kind.name} features need the weights {kind.hub}, which are not to be had "
+            f"({_first_line(error)}). Looked for a folder {kind.hub.split('/')[1]} in "
             f"{looked_in()}, in the hub's cache and at the hub. Name a folder with {kind.name}:PATH. "
             f"{WITHOUT}"
         ) from error
 
 
+def _look_at(hub: str) -> None:
+    """Raises one of many errors where the hub's safetensors are out of reach.
+
+    The library itself would try half a minute long.
+    """
+    import huggingface_hub
+
+    url = huggingface_hub.hf_hub_url(hub, "model.safetensors")
+    huggingface_hub.get_hf_file_metadata(url, timeout=10)
+
+
 def _from_folder(loader: Any, kind: Kind, folder: Path) -> Any:
+    if not folder.is_dir():
+        raise WeightsError(
+            f"there is no folder {folder}: expected one with config.json and model.safetensors"
+        )
     config = read_json(folder / "config.json")
     if config.get("model_type") not in kind.types:
         raise WeightsError(
@@ -133,17 +152,36 @@ def _from_folder(loader: Any, kind: Kind, folder: Path) -> Any:
         return _read(loader, str(folder), local=True)
     except OSError as error:
         raise WeightsError(
-            f"{folder} holds no model.safetensors ({str(error).splitlines()[0]}): pickled weights can run "
-            "code and are not opened"
+            f"{folder} holds no model.safetensors ({_first_line(error)}): pickled weights can run code and "
+            "are not opened"
         ) from error
+    except (RuntimeError, SafetensorError) as error:
+        raise WeightsError(f"{folder} holds damaged or unfitting weights ({_first_line(error)})") from error
 
 
 def _read(loader: Any, where: str, local: bool) -> Any:
     """Raises OSError where there are no safetensors, WeightsError where some weights are missing."""
-    model, about = loader.from_pretrained(
-        where, local_files_only=local, use_safetensors=True, output_loading_info=True
-    )
-    lacking = sorted({str(name) for key in ("missing_keys", "mismatched_keys") for name in about[key]})
-    if lacking:  # the library would draw them at random
+    with torch.random.fork_rng(devices=[]), _quiet():
+        model, about = loader.from_pretrained(
+            where, local_files_only=local, use_safetensors=True, output_loading_info=True
+        )
+    if lacking := sorted(map(str, about["missing_keys"])):  # the library has drawn them at random
         raise WeightsError(f"{where} lacks {len(lacking)} of the network's tensors, {lacking[0]} for one")
     return model.float()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No table of the tensors that are left over: of a whole CLIP those of its text encoder always are."""
+    from transformers.utils import logging as spoken
+
+    before = spoken.get_verbosity()
+    spoken.set_verbosity_error()
+    try:
+        yield
+    finally:
+        spoken.set_verbosity(before)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
