@@ -213,6 +213,20 @@ def test_a_weak_judge_is_named_as_such():
     assert view.sure == 0.98 and view.shares == (0.98, 0.02) and view.names == ("0", "1")
 
 
+def test_classes_that_are_not_the_source_s_are_not_counted():
+    class Abroad:
+        name, hash, width, classes, accuracy, resize = "x", "0", 1, 1008, None, "none"
+
+        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+            return pixels.mean((1, 2)).astype(np.float32)
+
+        def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+            raise AssertionError("nobody asked")
+
+    made = evaluation(Model(Copyist(discs(100, 2)[0])), 30, Abroad(), data=source())
+    assert made.classes is None and made.scores[0].name == "FID[x]"
+
+
 def test_choosing_pictures():
     pixels = np.arange(100, dtype=np.uint8)[:, None, None, None]
     assert chosen(pixels, 200).shape == pixels.shape

@@ -118,15 +118,20 @@ def evaluation(
 
     model: a Model, or the path of a run. samples: how many to draw, at least 20. features: "auto"
     (the source's own classifier, or the random network where there are no labels), "domain-cnn",
-    "random-conv" or an Extractor. data: the source, where the run cannot find it by itself.
-    controls: sampling options, else the family's defaults. most_real: of a larger test split a
-    seeded choice of so many. Writes one line to the run's metrics.jsonl. Raises ValueError if the
-    data are not those of the run, for too few samples, unknown features or controls.
+    "random-conv", a published network such as "inception" (see `judge_for`) or an Extractor. data: the
+    source, where the run cannot find it by itself. controls: sampling options, else the family's
+    defaults. most_real: of a larger test split a seeded choice of so many. Writes one line to the
+    run's metrics.jsonl. Raises ValueError if the data are not those of the run, for too few samples,
+    unknown features or controls.
     """
     model = model if isinstance(model, Model) else load(model)
     enough(samples)
     dataset = data_of(model, data)
-    judge = features if not isinstance(features, str) else trained_judge(dataset, features, progress)
+    judge = (
+        features
+        if not isinstance(features, str)
+        else trained_judge(dataset, features, progress, model.device)
+    )
     drawn = draw(model, samples, first_seed, controls or {}, progress)
     return judged(model, dataset, judge, drawn, "test", most_real)
 
@@ -168,9 +173,10 @@ def judged(
         split=split if split == "test" else f"{split} half of test",
         about=drawn.about,
     )
+    own_classes = judge.classes > 0 and judge.classes == dataset.spec.classes  # and not ImageNet's
     made = Evaluation(
         scores=tuple(scores),
-        classes=class_view(real, drawn.pixels, judge, dataset.class_names) if judge.classes else None,
+        classes=class_view(real, drawn.pixels, judge, dataset.class_names) if own_classes else None,
         sampling=drawn.sampling,
         judge=JudgeFacts(name=judge.name, hash=judge.hash, width=judge.width, accuracy=judge.accuracy),
         step=drawn.about["step"],
@@ -301,10 +307,15 @@ def _notes(
     return tuple(notes)
 
 
-def trained_judge(dataset: Dataset, features: str = "auto", progress: Progress | None = None) -> Extractor:
+def trained_judge(
+    dataset: Dataset,
+    features: str = "auto",
+    progress: Progress | None = None,
+    device: torch.device | str = "cpu",
+) -> Extractor:
     """The judge of a source, with its training's progress told as "judge"."""
     told = None if progress is None else (lambda done, total: progress("judge", done, total))
-    return judge_for(dataset, features, told)
+    return judge_for(dataset, features, told, device)
 
 
 def data_of(model: Model, given: Dataset | None = None) -> Dataset:

@@ -22,7 +22,15 @@ from torch.nn import functional
 
 from triptych.core import seeds
 from triptych.core.cache import cache_home
-from triptych.metrics.features import DomainCNN, NetworkExtractor, prepared, random_conv, weights_hash
+from triptych.extractors import PRETRAINED, pretrained, split_name
+from triptych.metrics.features import (
+    DomainCNN,
+    Extractor,
+    NetworkExtractor,
+    prepared,
+    random_conv,
+    weights_hash,
+)
 from triptych.metrics.threads import one_thread
 from triptych.run import read_sealed, write_sealed
 
@@ -30,7 +38,6 @@ if TYPE_CHECKING:
     from triptych.data import Dataset
 
 VERSION = 1  # of the classifier's network and training: raised when either changes
-FEATURES = ("auto", "domain-cnn", "random-conv")
 BATCH = 64
 PICTURES_SEEN = 120_000  # of a pass over few pictures there are many, of MNIST two
 PASSES = (2, 12)
@@ -41,19 +48,28 @@ Progress = Callable[[int, int], None]  # (steps done, steps in all)
 log = logging.getLogger(__name__)
 
 
-def judge_for(dataset: Dataset, features: str = "auto", progress: Progress | None = None) -> NetworkExtractor:
+def judge_for(
+    dataset: Dataset,
+    features: str = "auto",
+    progress: Progress | None = None,
+    device: torch.device | str = "cpu",
+) -> Extractor:
     """The extractor for a source: its own classifier where it has labels, else the random network.
 
     The classifier is trained on the source's train labels the first time (seconds for `digits`, a
     minute for 60,000 pictures) and read from the cache afterwards; its accuracy on the test split is
     stated with it. Training depends on nothing but the data, the code's version and the torch build.
 
-    features: "auto", "domain-cnn" or "random-conv". Raises ValueError for another name, and for
-    "domain-cnn" where the source has no labels or fewer than two classes.
+    features: "auto", "domain-cnn", "random-conv", or a published network, "inception",
+    "inception-clean", "dinov2" or "clip", if need be with the place of its weights: "inception:PATH".
+    device: where a published network runs; the small ones stay on the processor. Raises ValueError for
+    another name, for "domain-cnn" where the source has no labels or fewer than two classes, and where
+    a published network's weights are not to be had.
     """
-    if features not in FEATURES:
-        raise ValueError(f"unknown features {features!r}: there are {', '.join(FEATURES)}")
+    name, path = split_name(features)
     spec = dataset.spec
+    if name in PRETRAINED:
+        return pretrained(name, path, spec.channels, device)
     labelled = dataset.train.labels is not None and dataset.test.labels is not None and spec.classes > 1
     if features == "random-conv" or (features == "auto" and not labelled):
         return random_conv(spec.size)

@@ -74,7 +74,7 @@ def test_cifar_binary_archive_is_read_and_the_pickled_one_is_not(home: Path, tmp
     folder.mkdir(parents=True)
     (folder / "data_batch_1").write_bytes(b"a pickle")
     monkey = pytest.MonkeyPatch()
-    monkey.setattr("triptych.data.named._fetch", _offline)
+    monkey.setattr("triptych.data.named.fetch", _offline)
     with pytest.raises(DataError, match="pickles can run code"):
         load("cifar10")
     monkey.undo()
@@ -97,14 +97,14 @@ def _offline(*_: object) -> None:
 
 
 def test_offline_names_the_places_and_digits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triptych.data.named._fetch", _offline)
+    monkeypatch.setattr("triptych.data.named.fetch", _offline)
     with pytest.raises(DataError, match="digits") as told:
         load("mnist")
     assert str(home) in str(told.value) and "cache" in str(told.value) and "https://" in str(told.value)
 
 
 def test_a_download_with_a_wrong_checksum_is_thrown_away(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triptych.data.named._fetch", lambda url, target: target.write_bytes(b"not it"))
+    monkeypatch.setattr("triptych.data.named.fetch", lambda url, target: target.write_bytes(b"not it"))
     with pytest.raises(DataError, match="MD5"):
         load("mnist")
     cache = Path(os.environ["TRIPTYCH_CACHE"])

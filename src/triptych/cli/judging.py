@@ -18,7 +18,11 @@ def evaluate(words: list[str]) -> dict[str, Any]:
         flags_of(
             model=(positional(Path | None), None, "The run's directory."),
             samples=(int, 2000, "Pictures to draw."),
-            features=(str, "auto", "Who judges: auto, domain-cnn or random-conv."),
+            features=(
+                str,
+                "auto",
+                "Who judges: auto, domain-cnn, random-conv, inception[:PATH], inception-clean, dinov2 or clip.",
+            ),
             real=(str | None, None, "Instead of a run: a source of real pictures, ..."),
             fake=(str | None, None, "... and one of made pictures to score against them."),
             size=(int | None, None, "Side in pixels at which --real and --fake are compared."),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -40,6 +42,22 @@ def prefers_channels_last(device: torch.device) -> bool:
     norms loses a third), so there it is timed.
     """
     return device.type == "cuda"
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Float32 as it is written for a while: no TF32, no autocast, no choosing of kernels by the clock."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    convolutions = torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    matmul.allow_tf32 = False
+    try:
+        with convolutions, torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        matmul.allow_tf32 = before
 
 
 def wait(device: torch.device) -> None:

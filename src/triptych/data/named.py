@@ -7,14 +7,13 @@ import hashlib
 import os
 import tarfile
 import urllib.error
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from triptych.core.cache import cache_home
+from triptych.core.download import fetch
 from triptych.data.dataset import DataError
 from triptych.data.tables import read_parquet
 
@@ -158,7 +157,7 @@ def download(name: str, note: str = "") -> None:
         if target.is_file():
             continue
         try:
-            _fetch(known.mirror + file, partial)
+            fetch(known.mirror + file, partial)
         except (OSError, urllib.error.URLError) as error:
             partial.unlink(missing_ok=True)
             looked = " and ".join(str(place / known.folders[0]) for place in places())
@@ -173,13 +172,3 @@ def download(name: str, note: str = "") -> None:
             partial.unlink()
             raise DataError(f"{file} from {known.mirror} has MD5 {found}, expected {expected}: try again")
         partial.rename(target)
-
-
-def _fetch(url: str, target: Path, opener: Callable[..., object] = urllib.request.urlopen) -> None:
-    from rich.progress import wrap_file
-
-    with opener(url, timeout=20) as answer:  # type: ignore[attr-defined]
-        total = int(answer.headers.get("Content-Length") or 0)
-        with target.open("wb") as file, wrap_file(answer, total, description=target.name[1:-8]) as stream:
-            while chunk := stream.read(1 << 20):
-                file.write(chunk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -157,9 +158,7 @@ class NetworkExtractor:
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Class probabilities (N, classes) float64, summing to 1. ValueError without classes."""
-        logits = self.logits(pixels).astype(np.float64)
-        shares = np.exp(logits - logits.max(1, keepdims=True))
-        return np.asarray(shares / shares.sum(1, keepdims=True))
+        return softmax(self.logits(pixels))
 
     def _run(self, pixels: np.ndarray, width: int, compute: _Compute) -> np.ndarray:
         wanted = (1, 3) if self.network.widen else (self.network.channels,)
@@ -199,10 +198,22 @@ def random_conv(size_px: int) -> NetworkExtractor:
         return NetworkExtractor(RandomConv(), "random-conv", size_px)
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(N, classes) logits -> (N, classes) float64 probabilities."""
+    logits = logits.astype(np.float64)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(shares / shares.sum(1, keepdims=True))
+
+
 def weights_hash(network: nn.Module) -> str:
     """SHA-256, in hex, of every tensor of a network with its name, type and shape."""
+    return tensors_hash(network.state_dict())
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256, in hex, of tensors with their names, types and shapes, whatever their order."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
