@@ -21,7 +21,7 @@ def evaluate(words: list[str]) -> dict[str, Any]:
             features=(
                 str,
                 "auto",
-                "Who judges: auto, domain-cnn, random-conv, inception[:PATH], inception-clean, dinov2 or clip.",
+                "Who judges: auto, domain-cnn, random-conv, inception[:PATH], inception-clean, dinov2, clip.",
             ),
             real=(str | None, None, "Instead of a run: a source of real pictures, ..."),
             fake=(str | None, None, "... and one of made pictures to score against them."),
