@@ -174,11 +174,11 @@ class Diffusion(Family[DiffusionConfig, DiffusionControls]):
         seeds: Sequence[int],
         counted: bits.Box | None = None,
     ) -> Tensor:
-        """The variational bound of the chain through all T times, of which `draws` are visited.
+        """The variational bound of the chain through all times, of which `draws` are visited.
 
-        Unguided. Predicted pictures are clipped to [-1, 1]: the chain's means may be any function of x_t,
-        and towards a picture that lies in [-1, 1] clipping never errs. See `noise.likelihood`; pixels that
-        do not count make this bound a little looser, not tighter.
+        See `noise.likelihood`. Unguided. Predicted pictures are clipped to [-1, 1]: the chain's means may be
+        any function of x_t, and towards a picture that lies in [-1, 1] clipping never errs. Pixels that do
+        not count (padding) leave their noise in the bound: it still holds, a little less tightly.
         """
         denoise = self.denoiser(self.labels_or_none(condition, pixels), self.Controls(guidance=1, clip=True))
         nats = sum(variational_bound(denoise, self.schedule, pixels, draws, seeds, counted))
