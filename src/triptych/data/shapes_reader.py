@@ -14,8 +14,9 @@ PERIODS = {"square": np.pi / 2, "triangle": 2 * np.pi / 3, "star": 2 * np.pi / 5
 AREAS = {"circle": 2.545, "square": 2.074, "triangle": 1.299, "star": 1.323, "cross": 1.92, "ring": 2.171}
 WINDOW_PX = 5
 CHUNK = 256  # pictures at once: about 40 MB at 32 px
+LOOKS = 4  # for the place, before the search
 TURNS = 6  # tried within one period before the search by derivatives
-COARSE_STEPS, FINE_STEPS = 3, 6
+COARSE_STEPS, FINE_STEPS = 3, 12
 STRIDES = (0.2, 0.2, 0.2, 0.05)  # of the numerical derivatives: x, y, radius in pixels, turn in radians
 
 
@@ -44,10 +45,11 @@ def read(pixels: np.ndarray) -> Reading:
     pixels: (N, S, S, 3) uint8, S >= 8. A picture's reading depends on no other picture. Raises
     ValueError on another shape.
     """
-    if pixels.ndim != 4 or pixels.shape[1] != pixels.shape[2] or pixels.shape[3] != 3 or pixels.shape[1] < 8:
+    square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] >= 8 and pixels.shape[3] == 3
+    if not square or pixels.dtype != np.uint8:
         raise ValueError(
-            f"expected (N, S, S, 3) pictures in colour of at least 8 px, got {pixels.shape}: "
-            "`shapes` is read by its palette"
+            f"expected (N, S, S, 3) pictures in colour, uint8, of at least 8 px, got {pixels.shape} "
+            f"{pixels.dtype}: `shapes` is read by its palette"
         )
     parts = [_read(np.asarray(pixels[start : start + CHUNK])) for start in range(0, len(pixels), CHUNK)]
     names = ("kind", "colour", "ground", "radius", "x", "y", "turn")
@@ -71,7 +73,9 @@ def _read(pixels: np.ndarray) -> Reading:
     x, y, radius = (causes[:, :3] / pixels.shape[1]).T
     factors = {"kind": kinds, "colour": colour, "ground": ground}
     factors |= {"radius": radius, "x": x, "y": y, "turn": turn}
-    factors = {n: v.astype(np.int64 if n in ("kind", "colour", "ground") else np.float32) for n, v in factors.items()}
+    factors = {
+        n: v.astype(np.int64 if n in ("kind", "colour", "ground") else np.float32) for n, v in factors.items()
+    }
     return Reading(factors, residuals(pixels, factors))
 
 
@@ -100,7 +104,9 @@ def _palette(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     colours, grounds = _palettes()
     values = pixels.astype(np.float32)
-    border = np.concatenate([values[:, 0], values[:, -1], values[:, :, 0], values[:, :, -1]], 1)  # (n, 4 S, 3)
+    border = np.concatenate(
+        [values[:, 0], values[:, -1], values[:, :, 0], values[:, :, -1]], 1
+    )  # (n, 4 S, 3)
     away = ((np.median(border, 1)[:, None] - grounds) ** 2).sum(2)  # (n, grounds)
     ground = away.argmin(1)
     values -= grounds[ground][:, None, None]
@@ -118,13 +124,23 @@ def _palette(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _place(shown: np.ndarray) -> np.ndarray:
-    """Area, x and y of what is shown, in pixels: (n, 3). All shapes have their centroid in the middle."""
+    """Area, x and y of what is shown, in pixels: (n, 3). All shapes have their centroid in the middle.
+
+    Far from a small shape noise has a long lever: after the first look only what lies near counts.
+    """
     size = shown.shape[1]
-    level = np.median(shown, (1, 2), keepdims=True)  # the ground: no shape covers a third
-    mass = shown - level
-    total = np.maximum(mass.sum((1, 2)), 1.0)
     middles = np.arange(size, dtype=np.float32) + 0.5
-    x, y = (mass.sum(1) @ middles) / total, (mass.sum(2) @ middles) / total
+    level = np.median(shown, (1, 2))  # the ground: no shape covers a third
+    near = np.ones_like(shown)
+    for _ in range(LOOKS):
+        mass = (shown - level[:, None, None]) * near
+        total = np.maximum(mass.sum((1, 2)), 1.0)
+        x, y = ((mass.sum(axis) @ middles) / total for axis in (1, 2))
+        widest = np.sqrt(total / min(AREAS.values()))  # radius, if it is the kind with the least area
+        away = np.hypot(middles - x[:, None, None], middles[:, None] - y[:, None, None])
+        near = (away <= widest[:, None, None] + 2).astype(np.float32)
+        far = np.maximum((1 - near).sum((1, 2)), 1.0)
+        level = (shown * (1 - near)).sum((1, 2)) / far
     return np.stack([total, x, y], 1)
 
 
@@ -133,7 +149,7 @@ def _fit(kind: int, shown: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, n
     name, size = shapes.KINDS[kind], shown.shape[1]
     radius = np.sqrt(place[:, 0] / AREAS[name])
     start = _within(np.stack([place[:, 1], place[:, 2], radius, np.zeros_like(radius)], 1), size)
-    period = PERIODS.get(name)
+    period = PERIODS.get(name, 0.0)
     best, error = start, _error(_draw(kind, start, size), shown)
     for turn in range(1, TURNS if period else 0):
         tried = start.copy()
@@ -144,9 +160,7 @@ def _fit(kind: int, shown: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, n
     return _descend(kind, shown, best, COARSE_STEPS)
 
 
-def _descend(
-    kind: int, shown: np.ndarray, causes: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _descend(kind: int, shown: np.ndarray, causes: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Damped Gauss-Newton (Levenberg 1944) on the squared error, a step kept only if it helps."""
     size = shown.shape[1]
     moved = 4 if shapes.KINDS[kind] in PERIODS else 3  # a circle has no turn

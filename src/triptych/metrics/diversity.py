@@ -198,8 +198,6 @@ def modes(counts: np.ndarray, law: np.ndarray, n: int, due: float = DUE) -> Mode
     low, high = exact_bounds(held, n, (1 - LEVEL) / len(present))
     proved, missed = (low >= due * p) & (held > 0), high < due * p
     misses = (1 - p) ** n  # chance that no sample of the data's own falls into the class
-    both = np.clip(1 - p[:, None] - p, 0, None) ** n - misses[:, None] * misses
-    np.fill_diagonal(both, misses * (1 - misses))
     return Modes(
         of=len(present),
         covered=int((held >= needed).sum()),
@@ -209,10 +207,22 @@ def modes(counts: np.ndarray, law: np.ndarray, n: int, due: float = DUE) -> Mode
         expected=float(sum(_at_least(int(k), n, share) for k, share in zip(needed, p, strict=True))),
         seen=int((held > 0).sum()),
         seen_expected=float((1 - misses).sum()),
-        seen_spread=float(np.sqrt(max(both.sum(), 0.0))),
+        seen_spread=_seen_spread(p, misses, n),
         due=due,
         level=LEVEL,
     )
+
+
+def _seen_spread(p: np.ndarray, misses: np.ndarray, n: int) -> float:
+    """Standard deviation of the number of classes that n of the data's own pictures show.
+
+    Classes j and k are both missed with probability (1 - p_j - p_k)^n: the covariances are exact.
+    """
+    variance = float((misses * (1 - misses)).sum())
+    for j in range(len(p) - 1):
+        both = np.clip(1 - p[j] - p[j + 1 :], 0, None) ** n
+        variance += 2 * float((both - misses[j] * misses[j + 1 :]).sum())
+    return float(np.sqrt(max(variance, 0.0)))
 
 
 def _at_least(k: int, n: int, p: float) -> float:
