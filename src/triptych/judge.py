@@ -121,7 +121,7 @@ def fit_pictures(
     size = min(BATCH, len(pixels))
     per_pass = len(pixels) // size
     optimizer = torch.optim.AdamW(network.parameters(), lr=TOP_RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, TOP_RATE, steps + 1, pct_start=0.25)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, TOP_RATE, max(steps + 1, 5), pct_start=0.25)
     network.train()
     for step in range(steps):
         if step % per_pass == 0:

@@ -93,7 +93,8 @@ def usefulness(
 
     All three see the same number of batches and start from the same weights, `trainings` times with
     other weights and orders. In "both" a picture is drawn from samples and real ones alike, so more
-    samples than real pictures are most of a batch.
+    samples than real pictures are most of a batch. From three trainings on the interval of the gain
+    holds for trainings not run, too; of fewer the verdict may be the luck of one of them.
 
     model: a conditional Model, whose samples are drawn by the training data's class law, or
     (pixels, labels) of samples drawn before. samples: how many to draw, and at most so many of those given.
@@ -172,6 +173,8 @@ def _record(
     points = f"{gain * 100:+.1f} points, {low * 100:+.1f} to {high * 100:+.1f}"
     added = f"{n_fake} samples added to {n_real} real training pictures"
     sentence = f"{added}: {verdict} with n = {n_test} test pictures ({points})"
+    if trainings < TWO_LEVELS:
+        sentence += ", of these trainings only: another may differ by as much"
     return Usefulness(
         **{form: _accuracy(right[form]) for form in FORMS},
         gain=gain,
