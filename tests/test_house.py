@@ -13,9 +13,10 @@ FLOORS = {
     "nets": 1, "noise": 1, "data": 1, "metrics": 1, "run": 1, "averages": 1,
     "families": 2, "extractors": 2,
     "model": 3, "judge": 3, "plan": 3, "figures": 3,
-    "train": 4, "evaluate": 4, "likelihood": 4, "gallery": 4, "scoreboard": 5, "driver": 5, "progress": 6,
-    "recipes": 4, "traits": 4, "duel": 5, "report": 6, "demo": 7,
-    "cli": 8, "__main__": 9,
+    "train": 4, "scoring": 4, "likelihood": 4, "traits": 4, "truth": 4, "usefulness": 4, "gallery": 4,
+    "recipes": 4, "evaluate": 5, "driver": 5, "conformance": 5,
+    "scoreboard": 6, "compare": 6, "duel": 6, "probe": 6, "progress": 6, "report": 7, "demo": 8,
+    "cli": 9, "__main__": 10,
 }  # fmt: skip
 FILES = sorted(SRC.rglob("*.py"))
 

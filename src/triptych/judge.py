@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -97,42 +97,73 @@ def accuracy_of(judge: NetworkExtractor, dataset: Dataset) -> float:
 
 
 def fit(dataset: Dataset, progress: Progress | None = None) -> DomainCNN:
-    """Train the classifier: AdamW, one cycle of the learning rate, pictures shifted by up to size / 16.
+    """Train the classifier on a source's training pictures, a few pictures of nothing among them."""
+    source = seeds.generator(dataset.fingerprint, "judge", VERSION)
+    pixels, labels = dataset.train.pixels, np.array(dataset.train.labels, dtype=np.int64)
+    return fit_pictures(untrained(dataset), pixels, labels, steps_for(len(pixels)), source, progress=progress)
 
-    A few pictures of nothing are among them (`_with_junk`).
+
+class Pictures(Protocol):
+    """What is trained on: an array (N, H, W, C) uint8, or what is indexed like one by sorted rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
+
+
+def steps_for(pictures: int) -> int:
+    """How many steps the judge of so many training pictures is trained for: whole passes."""
+    passes = int(np.clip(ceil(PICTURES_SEEN / pictures), *PASSES))
+    return passes * (pictures // min(BATCH, pictures))
+
+
+def fit_pictures(
+    network: DomainCNN,
+    pixels: Pictures,
+    labels: np.ndarray,
+    steps: int,
+    source: torch.Generator,
+    *,
+    junk: bool = True,
+    progress: Progress | None = None,
+) -> DomainCNN:
+    """Train a classifier: AdamW, one cycle of the learning rate, pictures shifted by up to size / 16.
+
+    pixels: (N, H, W, C) uint8. labels: (N,) in [0, classes). steps: optimiser steps, each of
+    `BATCH` pictures or all there are. source: all randomness of the training. junk: put pictures
+    of nothing among them (`_with_junk`). Returns the network, trained in place.
     """
-    pixels, labels = dataset.train.pixels, torch.from_numpy(np.array(dataset.train.labels, dtype=np.int64))
-    network = _untrained(dataset)
-    passes = int(np.clip(ceil(PICTURES_SEEN / len(pixels)), *PASSES))
+    targets = torch.from_numpy(np.asarray(labels, dtype=np.int64))
     size = min(BATCH, len(pixels))
     per_pass = len(pixels) // size
-    total = passes * per_pass
     optimizer = torch.optim.AdamW(network.parameters(), lr=TOP_RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, TOP_RATE, total + 1, pct_start=0.25)
-    source = seeds.generator(dataset.fingerprint, "judge", VERSION)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, TOP_RATE, max(steps + 1, 5), pct_start=0.25)
     network.train()
-    for step in range(total):
+    for step in range(steps):
         if step % per_pass == 0:
             order = torch.randperm(len(pixels), generator=source)
         rows = order[step % per_pass * size :][:size].sort().values  # sorted: kind to a memory map
-        batch = _shifted(prepared(np.asarray(pixels[rows.numpy()]), network), source)
-        known = functional.one_hot(labels[rows], network.classes).float()  # (B, classes)
-        shown, targets = _with_junk(batch, known, source)
-        loss = functional.cross_entropy(network(shown), targets)
+        shown = _shifted(prepared(np.asarray(pixels[rows.numpy()]), network), source)
+        known = functional.one_hot(targets[rows], network.classes).float()  # (B, classes)
+        if junk:
+            shown, known = _with_junk(shown, known, source)
+        loss = functional.cross_entropy(network(shown), known)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         schedule.step()
         if progress is not None:
-            progress(step + 1, total)
+            progress(step + 1, steps)
     return network.eval()
 
 
-def _untrained(dataset: Dataset) -> DomainCNN:
+def untrained(dataset: Dataset, seed: int | None = None) -> DomainCNN:
+    """A classifier of a source's classes with its first weights; seed: others than the judge's."""
     spec = dataset.spec
     width = 64 if len(dataset.train.pixels) < NARROW_BELOW else 128
+    more = () if seed is None else (seed,)
     with torch.random.fork_rng(devices=[]):  # a judge leaves no trace in torch's global stream
-        torch.manual_seed(seeds.mix(dataset.fingerprint, "judge weights", VERSION))
+        torch.manual_seed(seeds.mix(dataset.fingerprint, "judge weights", VERSION, *more))
         return DomainCNN(spec.channels, spec.size, spec.classes, width)
 
 
@@ -194,7 +225,7 @@ def _folder_name(dataset: Dataset) -> str:
 def _read(home: Path, dataset: Dataset) -> NetworkExtractor:
     """The judge kept in `home`. Raises OSError or ValueError where there is none, or a damaged one."""
     tensors, meta = read_sealed(home, None)
-    network = _untrained(dataset)
+    network = untrained(dataset)
     network.load_state_dict(tensors["weights"])
     if weights_hash(network) != meta["hash"] or meta["fingerprint"] != dataset.fingerprint:
         raise ValueError("its weights or its data are not those it names")

@@ -11,6 +11,8 @@ COLOURS = {
 }  # fmt: skip
 GROUNDS = {"white": (245, 245, 242), "grey": (178, 182, 186), "black": (28, 30, 34), "cream": (246, 226, 188)}
 SIZES = ("small", "medium", "large")
+RADII = (0.14, 0.34)  # least and largest, of the picture's side
+MARGIN = 0.02  # least distance between a shape's circle and the picture's edge
 
 
 def draw_factors(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -19,8 +21,8 @@ def draw_factors(count: int, seed: int) -> dict[str, np.ndarray]:
     radius, x and y in units of the picture's side (x to the right, y down), turn in radians.
     """
     rng = np.random.default_rng(seed)
-    radius = rng.uniform(0.14, 0.34, count)
-    reach = 0.5 - radius - 0.02
+    radius = rng.uniform(*RADII, count)
+    reach = 0.5 - radius - MARGIN
     return {
         "kind": rng.integers(len(KINDS), size=count),
         "colour": rng.integers(len(COLOURS), size=count),
@@ -36,22 +38,27 @@ def paint(factors: dict[str, np.ndarray], size: int) -> np.ndarray:
     """Draw pictures from their causes: (N, size, size, 3) uint8, edges smoothed over one pixel."""
     colours, grounds = np.array(list(COLOURS.values())), np.array(list(GROUNDS.values()))
     pictures = np.empty((len(factors["kind"]), size, size, 3), np.uint8)
-    middles = (np.arange(size, dtype=np.float32) + 0.5) / size
     for start in range(0, len(pictures), 512):
         part = {name: values[start : start + 512] for name, values in factors.items()}
-        x = (middles[None, None, :] - part["x"][:, None, None]) / part["radius"][:, None, None]
-        y = (middles[None, :, None] - part["y"][:, None, None]) / part["radius"][:, None, None]
-        cos, sin = np.cos(part["turn"])[:, None, None], np.sin(part["turn"])[:, None, None]
-        u, v = np.broadcast_arrays(cos * x + sin * y, -sin * x + cos * y)  # (n, size, size) each
-        distance = np.empty(u.shape, np.float32)  # signed, in radii; negative inside
-        for kind in np.unique(part["kind"]):
-            here = part["kind"] == kind
-            distance[here] = _distance(KINDS[kind], u[here], v[here])
-        soft = distance * part["radius"][:, None, None] * size  # in pixels
-        cover = np.clip(0.5 - soft, 0, 1)[..., None]
+        share = cover(part, size)[..., None]
         front, back = colours[part["colour"]][:, None, None], grounds[part["ground"]][:, None, None]
-        pictures[start : start + 512] = (cover * front + (1 - cover) * back).round()
+        pictures[start : start + 512] = (share * front + (1 - share) * back).round()
     return pictures
+
+
+def cover(factors: dict[str, np.ndarray], size: int) -> np.ndarray:
+    """How much of each pixel the shape covers, 0..1: (N, size, size) float32. All at once."""
+    middles = (np.arange(size, dtype=np.float32) + 0.5) / size
+    x = (middles[None, None, :] - factors["x"][:, None, None]) / factors["radius"][:, None, None]
+    y = (middles[None, :, None] - factors["y"][:, None, None]) / factors["radius"][:, None, None]
+    cos, sin = np.cos(factors["turn"])[:, None, None], np.sin(factors["turn"])[:, None, None]
+    u, v = np.broadcast_arrays(cos * x + sin * y, -sin * x + cos * y)  # (N, size, size) each
+    distance = np.empty(u.shape, np.float32)  # signed, in radii; negative inside
+    for kind in np.unique(factors["kind"]):
+        here = factors["kind"] == kind
+        distance[here] = _distance(KINDS[kind], u[here], v[here])
+    soft = distance * factors["radius"][:, None, None] * size  # in pixels
+    return np.clip(0.5 - soft, 0, 1)
 
 
 def _distance(kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
