@@ -20,7 +20,7 @@ def test_help_does_not_load_torch() -> None:
 
 
 def test_the_verbs() -> None:
-    assert list(cli.VERBS) == ["demo", "train", "resume", "sample", "evaluate", "report", "data"]
+    assert list(cli.VERBS) == ["demo", "train", "resume", "sample", "evaluate", "compare", "report", "data"]
 
 
 def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ FLOORS = {
     "nets": 1, "noise": 1, "data": 1, "metrics": 1, "run": 1, "averages": 1,
     "families": 2,
     "model": 3, "judge": 3, "plan": 3, "figures": 3,
-    "train": 4, "evaluate": 4, "gallery": 4, "scoreboard": 5, "driver": 5, "progress": 6,
+    "train": 4, "evaluate": 4, "gallery": 4, "scoreboard": 5, "compare": 5, "driver": 5, "progress": 6,
     "report": 5, "demo": 7,
     "cli": 8, "__main__": 9,
 }  # fmt: skip

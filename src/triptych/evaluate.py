@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict
 
 from triptych import __version__
 from triptych.judge import judge_for
-from triptych.metrics import fid, kid
+from triptych.metrics import fid, frechet, kernel, kid, neighbours
 from triptych.metrics.card import Card, Score
 from triptych.metrics.features import Extractor
 from triptych.metrics.intervals import METRICS, Estimate, estimates
 from triptych.metrics.kernel import COEF, DEGREE
 from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores
+from triptych.metrics.seal import Sealed
 from triptych.metrics.threads import one_thread
 from triptych.model import SAMPLING_BATCH, Model, load
 
@@ -38,6 +39,7 @@ PARAMETERS: dict[str, dict[str, int | float | str]] = {
     "density": {"k": DENSITY_K},
     "coverage": {"k": DENSITY_K},
 }
+VERSIONS = dict.fromkeys(METRICS, neighbours.VERSION) | {"FID": frechet.VERSION, "KID": kernel.VERSION}
 Progress = Callable[[str, int, int], None]  # (what: "judge" or "samples", done, in all)
 
 
@@ -79,7 +81,7 @@ class JudgeFacts(_Record):
     accuracy: float | None
 
 
-class Evaluation(_Record):
+class Evaluation(Sealed, _Record):
     """One evaluation of a model: what `metrics.jsonl` holds a line of."""
 
     scores: tuple[Score, ...]
@@ -89,6 +91,10 @@ class Evaluation(_Record):
     step: int | None
     made: str
     """When, in UTC."""
+
+    def called(self) -> str:
+        """What a sentence calls it."""
+        return f"the evaluation made {self.made}"
 
 
 def evaluate(
@@ -184,6 +190,7 @@ def score_pixels(
             extractor=extractor.name,
             extractor_hash=extractor.hash,
             resize=extractor.resize,
+            version=VERSIONS[metric],
             **(about or {}),
         )
         notes = _notes(metric, card, extractor, fake_features, None if train is None else len(train))
@@ -233,6 +240,9 @@ def _score(
         floor=floor,
         floor_n=None if train is None else len(train),
         better=better,
+        target="population" if card.metric == "KID" else "expectation",
+        spread=found.spread,
+        share_of=found.share_of,
         notes=notes,
         card=card,
     )
