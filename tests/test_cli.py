@@ -21,7 +21,9 @@ def test_help_does_not_load_torch() -> None:
 
 
 def test_the_verbs() -> None:
-    assert cli.ORDER == ("demo", "train", "resume", "duel", "sample", "evaluate", "report", "data")
+    assert cli.ORDER == (
+        "demo", "train", "resume", "duel", "sample", "evaluate", "compare", "report", "data"
+    )  # fmt: skip
     assert set(cli.VERBS) == set(cli.ORDER)
 
 

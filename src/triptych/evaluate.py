@@ -16,12 +16,13 @@ from pydantic import BaseModel, ConfigDict
 
 from triptych import __version__
 from triptych.judge import judge_for
-from triptych.metrics import fid, kid
+from triptych.metrics import fid, frechet, kernel, kid, neighbours
 from triptych.metrics.card import Card, Score
 from triptych.metrics.features import Extractor
 from triptych.metrics.intervals import LEAST, METRICS, Estimate, estimates
 from triptych.metrics.kernel import COEF, DEGREE
 from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores
+from triptych.metrics.seal import Sealed
 from triptych.metrics.threads import one_thread
 from triptych.model import SAMPLING_BATCH, Model, load
 
@@ -40,6 +41,7 @@ PARAMETERS: dict[str, dict[str, int | float | str]] = {
     "coverage": {"k": DENSITY_K},
 }
 SplitName = Literal["test", "selection", "report"]
+VERSIONS = dict.fromkeys(METRICS, neighbours.VERSION) | {"FID": frechet.VERSION, "KID": kernel.VERSION}
 Progress = Callable[[str, int, int], None]  # (what: "judge" or "samples", done, in all)
 
 
@@ -81,7 +83,7 @@ class JudgeFacts(_Record):
     accuracy: float | None
 
 
-class Evaluation(_Record):
+class Evaluation(Sealed, _Record):
     """One evaluation of a model: what `metrics.jsonl` holds a line of."""
 
     scores: tuple[Score, ...]
@@ -91,6 +93,10 @@ class Evaluation(_Record):
     step: int | None
     made: str
     """When, in UTC."""
+
+    def called(self) -> str:
+        """What a sentence calls it."""
+        return f"the evaluation made {self.made}"
 
 
 def evaluate(
@@ -229,6 +235,7 @@ def score_pixels(
             extractor=extractor.name,
             extractor_hash=extractor.hash,
             resize=extractor.resize,
+            version=VERSIONS[metric],
             **(about or {}),
         )
         notes = _notes(metric, card, extractor, fake_features, None if train is None else len(train))
@@ -278,6 +285,9 @@ def _score(
         floor=floor,
         floor_n=None if train is None else len(train),
         better=better,
+        target="population" if card.metric == "KID" else "expectation",
+        spread=found.spread,
+        share_of=found.share_of,
         notes=notes,
         card=card,
     )

@@ -72,8 +72,9 @@ class Run:
             write_atomically(self.path / "run.json", json.dumps(self.card, indent=2) + "\n")
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        with self._explained(f"{name} line"), (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        with self._explained(f"{name} line"), (self.path / name).open("a+b") as file:
+            drop_half_line(file)
+            file.write(json.dumps(record).encode() + b"\n")
 
     # --- states ----------------------------------------------------------------------------
 
@@ -250,9 +251,21 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             if line:
                 records.append(json.loads(line))
         except ValueError as error:
-            if number < len(lines) - 2:
-                raise RunError(f"{path} line {number + 1} is damaged: {error}") from error
+            if number < len(lines) - 1:  # it was ended, so it was written whole
+                raise RunError(
+                    f"{path} line {number + 1} is damaged ({error}): take that line out, the others are whole"
+                ) from error
     return records
+
+
+def drop_half_line(file: BinaryIO) -> None:
+    """Cut a file, opened "a+b", back to its last whole line, so that nothing is glued to a rest."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(end - 1, 0))
+    if file.read(1) in (b"", b"\n"):
+        return
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from triptych.compare import Comparison
     from triptych.evaluate import Evaluation
     from triptych.metrics.card import Score
 
@@ -30,7 +31,8 @@ def print_scores(scores: Sequence[Score], title: str) -> None:
     if scores:
         card = scores[0].card
         console.print(
-            f"{card.n_fake} samples against {card.n_real} real pictures; intervals by {scores[0].method}; "
+            f"{card.n_fake} samples against {card.n_real} real pictures; intervals of 95 % by "
+            f"{'; '.join(dict.fromkeys(score.method for score in scores))}; "
             "the floor is what real training pictures score"
         )
     for note in notes:
@@ -45,3 +47,30 @@ def print_classes(made: Evaluation) -> None:
     shares = ", ".join(f"{n} {share:.1%}" for n, share in zip(view.names, view.shares, strict=True))
     print(f"{view.sure:.1%} of the samples are one class for sure (real pictures: {view.sure_real:.1%})")
     print(f"classes: {shares}")
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print the contestants by each score, and the verdict on each two."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    for ranking in found.rankings:
+        table = Table(title=escape(f"{ranking.name}, {ranking.better} is better"), title_justify="left")
+        for column in ("rank", "contestant", "value", "95 % interval", "of"):
+            table.add_column(column, justify="right" if column in ("value", "95 % interval") else "left")
+        for s in ranking.standings:
+            place = str(s.best) if s.best == s.worst else f"{s.best}-{s.worst}"
+            interval = f"{s.low:.4g} to {s.high:.4g}"
+            table.add_row(place, escape(s.label), f"{s.value:.4g}", interval, escape(s.claim))
+        console.print(table)
+        for verdict in ranking.verdicts:
+            console.print(escape(verdict.sentence), soft_wrap=True)
+        if len(ranking.verdicts) > 1:
+            count = len(ranking.verdicts)
+            console.print(f"all {count} differences' intervals hold together with 95 %", soft_wrap=True)
+        for note in ranking.notes:
+            console.print(escape(f"note: {note}"), soft_wrap=True)
+    for note in found.notes:
+        console.print(escape(f"note: {note}"), soft_wrap=True)

@@ -5,6 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from triptych.metrics.card import Card, Score, UnlikeCardsError, comparable, first_difference
+from triptych.metrics.seal import checksum, is_sealed
+from triptych.metrics.spread import Spread
 
 PROTOCOL: dict[str, Any] = {
     "metric": "recall",
@@ -52,3 +54,62 @@ def test_a_score_survives_json_and_is_frozen():
         made.value = 1.0  # type: ignore[misc]
     with pytest.raises(ValidationError, match="Extra inputs"):
         score(tyop=1)
+
+
+def stored(**changes: Any) -> dict[str, Any]:
+    spread = Spread((0.1, -0.1), 10.0, "2 groups")
+    made = score(controls={"guidance": 1.0}).model_copy(update={"spread": spread, **changes})
+    return json.loads(json.dumps(made.model_dump(mode="json")))
+
+
+def test_a_stored_score_is_sealed_and_comes_back():
+    record = stored()
+    assert is_sealed(record) and len(record["checksum"]) == 64
+    back = Score.model_validate(record)
+    assert back.spread == Spread((0.1, -0.1), 10.0, "2 groups")
+    assert back.model_dump(mode="json") == record
+    assert "checksum" not in score().model_dump()
+
+
+def edits() -> list[tuple[str, Any]]:
+    return [
+        ("value", lambda r: r.update(value=0.6)),
+        ("card", lambda r: r["card"].update(n_real=101)),
+        ("controls", lambda r: r["card"]["controls"].update(guidance=2.0)),
+        ("spread", lambda r: r["spread"].update(errors=[0.1, -0.2])),
+        ("taken out", lambda r: r.pop("notes")),
+        ("the checksum", lambda r: r.update(checksum="0" * 64)),
+    ]
+
+
+@pytest.mark.parametrize("edit", [edit for _, edit in edits()], ids=[name for name, _ in edits()])
+def test_an_edit_by_hand_is_refused(edit: Any):
+    record = stored()
+    edit(record)
+    with pytest.raises(ValidationError, match=r"the score recall\[x\] was changed after .*triptych evaluate"):
+        Score.model_validate(record)
+
+
+def test_a_seal_does_not_mind_how_json_is_written():
+    record = stored(value=1.0, high=1.0)
+    rewritten = {name: record[name] for name in reversed(record)} | {"value": 1, "high": 1}
+    assert Score.model_validate(rewritten).value == 1.0
+    assert checksum({"a": 1.0, "b": [2.0]}) == checksum({"b": [2], "a": 1})
+    assert checksum({"a": 1.5}) != checksum({"a": 1})
+
+
+def test_scores_from_before_there_were_seals_are_read():
+    record = stored()
+    for name in ("checksum", "spread", "share_of", "target"):
+        record.pop(name)
+    assert not is_sealed(record)
+    back = Score.model_validate(record)
+    assert back.spread is None and back.target == "expectation"
+
+
+def test_a_later_field_does_not_break_an_older_seal():
+    """The seal is of the record as it stands: fields that get defaults today were not in it."""
+    record = stored()
+    record.pop("target")
+    record["checksum"] = checksum(record)
+    assert Score.model_validate(record).target == "expectation"

@@ -17,7 +17,17 @@ from triptych.cli.verbs import VERBS
 
 __all__ = ["judging", "looking", "main", "making"]
 
-ORDER = ("demo", "train", "resume", "duel", "sample", "evaluate", "report", "data")  # as --help names them
+ORDER = (
+    "demo",
+    "train",
+    "resume",
+    "duel",
+    "sample",
+    "evaluate",
+    "compare",
+    "report",
+    "data",
+)  # as --help names them
 
 
 def main(argv: Sequence[str] | None = None) -> int:

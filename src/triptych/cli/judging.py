@@ -54,6 +54,27 @@ def evaluate(words: list[str]) -> dict[str, Any]:
     return made.model_dump(mode="json")
 
 
+@verb("compare", "rank runs by their scores, as far as the intervals allow")
+def compare(words: list[str]) -> dict[str, Any]:
+    """Rank runs."""
+    flags = parse(
+        words,
+        flags_of(
+            paths=(positional(tuple[Path, ...]), ..., "Runs, or files that evaluate --json wrote."),
+            metric=(str | None, None, "One score: FID, recall, ...; left out: all that every run has."),
+            each=(bool, False, "Rank each run by itself, also those that differ by the seed alone."),
+        ),
+        "compare",
+        "Rank runs by their newest scores. Runs that differ by the seed alone stand together.",
+    )
+    from triptych import scoreboard
+    from triptych.compare import compare as compare_paths
+
+    found = compare_paths(flags.paths, flags.metric, flags.each)
+    scoreboard.print_comparison(found)
+    return found.as_dict()
+
+
 def said_slowly() -> Callable[[str, int, int], None]:
     """A progress callback that says something every ten seconds."""
     import time

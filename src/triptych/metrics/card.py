@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-VERSION = 1  # of the metrics' code: raised when the same features would give another value
+from triptych.metrics.seal import Sealed
+from triptych.metrics.spread import Spread
 
 
 class Card(BaseModel):
@@ -30,9 +31,9 @@ class Card(BaseModel):
 
     # --- protocol: must match for a comparison ---
     metric: str
-    """FID, KID, precision, recall, density or coverage."""
+    """Its bare name: FID, KID, precision, recall, ..."""
     parameters: dict[str, int | float | str]
-    """What the metric was told: k, the kernel's degree."""
+    """What the metric was told: k, the kernel's degree. Everything that changes the value."""
     data: str
     """Fingerprint of the prepared pictures of the source."""
     split: str
@@ -45,7 +46,8 @@ class Card(BaseModel):
     resize: str
     """How pictures were brought to the extractor's size; "none" if they were not."""
     quantisation: str = "uint8 round"
-    version: int = VERSION
+    version: int
+    """Of the metric's code: VERSION of its module, raised when the same features would give another value."""
 
     # --- description: shown, never compared ---
     family: str = ""
@@ -65,7 +67,7 @@ class Card(BaseModel):
     versions: dict[str, str] = {}
 
 
-class Score(BaseModel):
+class Score(Sealed):
     """One measured number with its 95 % interval, its floor and its card."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -82,16 +84,29 @@ class Score(BaseModel):
     floor_n: int | None = None
     """How many training pictures made the floor: n_fake, or all there are."""
     better: Literal["lower", "higher"]
+    target: Literal["expectation", "population"] = "expectation"
+    """What the interval is for: the score's expectation at these numbers of pictures, or its value
+    for infinitely many (KID, whose expectation does not depend on them)."""
+    spread: Spread | None = None
+    """What the interval was made of, for intervals of differences and means. None: unknown, so what two
+    scores have in common is counted twice in their difference."""
+    share_of: int | None = None
+    """Of how many pictures it is a share; None where it is no share."""
     notes: tuple[str, ...] = ()
     card: Card
+
+    def called(self) -> str:
+        """What a sentence calls it."""
+        of = f" of {self.card.run}" if self.card.run else ""
+        return f"the score {self.name}{of}"
 
 
 class UnlikeCardsError(ValueError):
     """Two scores that were not measured alike; `field` is the first protocol field that differs."""
 
-    def __init__(self, field: str, first: object, second: object) -> None:
+    def __init__(self, field: str, first: object, second: object, who: str = "these scores") -> None:
         super().__init__(
-            f"these scores cannot be compared: {field} differs ({first!r} and {second!r}). "
+            f"{who} cannot be compared: {field} differs ({first!r} and {second!r}). "
             "Evaluate both again in the same way."
         )
         self.field = field
@@ -102,8 +117,11 @@ def first_difference(a: Card, b: Card) -> str | None:
     return next((name for name in Card.PROTOCOL if getattr(a, name) != getattr(b, name)), None)
 
 
-def comparable(a: Score | Card, b: Score | Card) -> None:
-    """Return if two scores may be compared. Raises UnlikeCardsError naming the first field that differs."""
+def comparable(a: Score | Card, b: Score | Card, who: str = "these scores") -> None:
+    """Return if two scores may be compared. Raises UnlikeCardsError naming the first field that differs.
+
+    who: what the sentence calls them.
+    """
     first, second = (x.card if isinstance(x, Score) else x for x in (a, b))
     if (name := first_difference(first, second)) is not None:
-        raise UnlikeCardsError(name, getattr(first, name), getattr(second, name))
+        raise UnlikeCardsError(name, getattr(first, name), getattr(second, name), who)

@@ -91,6 +91,21 @@ def fid_without_each(real: Sequence[np.ndarray], fake: Sequence[np.ndarray]) -> 
     return whole, [distance(r, f) for r, f in zip(without_each(reals), without_each(fakes), strict=True)]
 
 
+def fid_left_out(
+    real: Sequence[np.ndarray], fake: Sequence[np.ndarray], left_out: Sequence[tuple[int, ...]]
+) -> list[float]:
+    """FID without the groups of each entry of `left_out`, of both sets; () leaves nothing out.
+
+    real, fake: G groups each, (n_g, D) float64. Moments are merged by additions, features are read once.
+    """
+    sides = [[Moments.of(x) for x in groups] for groups in (real, fake)]
+
+    def rest(parts: list[Moments], gone: tuple[int, ...]) -> Moments:
+        return reduce(Moments.__add__, [part for g, part in enumerate(parts) if g not in gone])
+
+    return [distance(rest(sides[0], gone), rest(sides[1], gone)) for gone in left_out]
+
+
 def without_each(parts: Sequence[Moments]) -> list[Moments]:
     """The sum of all parts but the g-th, for each g, by additions alone: a difference loses digits."""
     if len(parts) < 2:

@@ -1,42 +1,52 @@
-"""95 % intervals for scores of features, by a jackknife that leaves out whole groups of pictures.
+"""95 % intervals for scores of features, from pictures left out or dealt into blocks.
 
 Why not the bootstrap: it draws pictures twice, and a picture drawn twice is its own nearest
 neighbour at distance 0 and lowers the rank of a covariance, so every metric here moves for a reason
 that has nothing to do with sampling. Leaving pictures out makes no copies.
+
+FID and KID take a jackknife, freed of the second-order terms it counts twice; scores of nearest
+neighbours, to which terms of every order belong, take disjoint blocks. How often the intervals hold
+their target is measured by benchmarks/interval_coverage.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
-from triptych.metrics.frechet import fid_without_each
-from triptych.metrics.kernel import kid_without_each
-from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores_without_each
+from triptych.metrics.frechet import fid_left_out
+from triptych.metrics.kernel import kid_left_out
+from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores
 from triptych.metrics.pair import checked_pair
+from triptych.metrics.spread import Spread, block_spread, deal, jackknife_spread
 from triptych.metrics.threads import one_thread
 
-VERSION = 1
+__all__ = ["Estimate", "deal", "estimates", "jackknife_interval", "share_interval"]
+
+VERSION = 2
 LEVEL = 0.95
 GROUPS = 20  # enough for a steady variance, few enough that each holds several neighbourhoods
 LEAST = 20  # pictures in each set for an interval
+BLOCK = 250  # pictures in the smaller set's blocks, where there are enough for two
+MOST_BLOCKS = 5
+FREEDOM = 20  # degrees of freedom of a variance from blocks: as many deals as that takes
 METRICS = ("FID", "KID", "precision", "recall", "density", "coverage")
 SHARES = ("precision", "recall", "coverage")  # means of zeros and ones
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; `without[g]` is the value without the g-th group of both sets."""
+    """A value with its 95 % interval and what the interval was made of."""
 
     value: float
     low: float
     high: float
     method: str
-    without: tuple[float, ...] = field(repr=False)
+    spread: Spread | None
+    share_of: int | None = None  # of how many pictures the value is a share; None: it is no share
 
 
 @one_thread()
@@ -48,49 +58,55 @@ def estimates(
 ) -> dict[str, Estimate]:
     """FID, KID, precision, recall, density and coverage, each with a 95 % interval.
 
-    Real and fake pictures are dealt into groups by a fixed shuffle; each score is computed on all of
-    them and with the g-th group of both sets left out (Shao & Wu 1989). An interval is for the
-    score's expectation at these numbers of pictures, so it does not cover FID's bias: that is what
-    the floor is for.
+    An interval is for the score's expectation at these numbers of pictures, so it does not cover
+    FID's bias: that is what the floor is for. (KID has none: its target is the population's value.)
 
-    real: (N, D), fake: (M, D) features, at least 20 each. Returns {name: Estimate} for METRICS.
-    Raises ValueError on NaN, unlike widths, too few pictures.
+    real: (N, D), fake: (M, D) features, at least 20 each and enough that half of them have
+    neighbours. Returns {name: Estimate} for METRICS. Raises ValueError on NaN, unlike widths, too few
+    pictures.
     """
     real, fake = checked_pair(real, fake, LEAST, "a score with an interval")
-    count = groups_for(min(len(real), len(fake)), max(precision_k, density_k))
-    reals, fakes = deal(real, count, seed=0), deal(fake, count, seed=1)
-    values = {"FID": fid_without_each(reals, fakes), "KID": kid_without_each(reals, fakes)}
-    values |= neighbour_scores_without_each(reals, fakes, precision_k, density_k)
+    made = {name: _left_out(name, real, fake) for name in ("FID", "KID")}
+    values = neighbour_scores(real, fake, precision_k, density_k)
+    spreads = _neighbour_spreads(real, fake, precision_k, density_k)
     sizes = {"recall": len(real), "coverage": len(real), "precision": len(fake)}
-    made = {}
-    for name, (value, without) in values.items():
+    for name, value in values.items():
         if name in SHARES:
-            made[name] = share_interval(value, without, sizes[name])
+            made[name] = share_interval(value, spreads[name], sizes[name])
         else:
-            lowest = -np.inf if name == "KID" else 0.0
-            made[name] = jackknife_interval(value, without, lowest)
+            made[name] = interval(value, spreads[name], lowest=0.0)
     return made
 
 
-def groups_for(pictures: int, k: int) -> int:
-    """How many groups to deal the smaller set of pictures into: 20, or fewer of about 5 pictures."""
-    count = min(GROUPS, max(pictures // 5, 2))
-    left = pictures - -(-pictures // count)
-    if left <= k:
-        raise ValueError(f"{left} pictures are left without one group, k = {k} needs {k + 1}: give more")
-    return count
+def _left_out(name: str, real: np.ndarray, fake: np.ndarray) -> Estimate:
+    """FID or KID by the jackknife."""
+    count = min(GROUPS, min(len(real), len(fake)) // 5)
+    groups = deal(real, count, seed=0), deal(fake, count, seed=1)
+    left_out = [(), *((g,) for g in range(count)), *((g, (g + 1) % count) for g in range(count))]
+    compute = {"FID": fid_left_out, "KID": kid_left_out}[name]
+    value, *rest = compute(*groups, left_out)
+    spread = jackknife_spread(value, rest[:count], rest[count:])
+    return interval(value, spread, lowest=0.0 if name == "FID" else -np.inf)
 
 
-def deal(features: np.ndarray, groups: int, seed: int) -> list[np.ndarray]:
-    """Features, (N, D), in groups of sizes that differ by one at most, by a fixed shuffle.
-
-    Shuffled because pictures often come in order of their labels: a group of one class would be
-    another distribution. A picture's place depends on its number alone, so two models judged on the
-    same pictures get the same groups.
-    """
-    order = np.random.default_rng(seed).permutation(len(features))
-    bounds = [g * len(features) // groups for g in range(groups + 1)]
-    return [features[order[a:b]] for a, b in pairwise(bounds)]
+def _neighbour_spreads(
+    real: np.ndarray, fake: np.ndarray, precision_k: int, density_k: int
+) -> dict[str, Spread]:
+    """Spreads of the neighbour scores, from disjoint blocks of both sets under several deals."""
+    fewest = min(len(real), len(fake))
+    blocks = min(max(fewest // BLOCK, 2), MOST_BLOCKS)
+    if fewest // blocks <= (k := max(precision_k, density_k)):
+        raise ValueError(
+            f"an interval is made of {blocks} blocks of {fewest} pictures, and k = {k} needs {k + 1} "
+            f"pictures in each: give at least {blocks * (k + 1)}"
+        )
+    made: dict[str, list[list[float]]] = {}
+    for number in range(-(-FREEDOM // (blocks - 1))):
+        pairs = zip(deal(real, blocks, (number, 0)), deal(fake, blocks, (number, 1)), strict=True)
+        scores = [neighbour_scores(r, f, precision_k, density_k) for r, f in pairs]
+        for name in scores[0]:
+            made.setdefault(name, []).append([score[name] for score in scores])
+    return {name: block_spread(np.array(values)) for name, values in made.items()}
 
 
 def leave_each_out(metric: Callable[..., float], *sets: Sequence[np.ndarray]) -> tuple[float, list[float]]:
@@ -115,36 +131,44 @@ def standard_error(without: Sequence[float]) -> float:
 
     without: the G values that leave one group out. Its bias is upwards (Efron & Stein 1981).
     """
-    values = np.asarray(without, dtype=np.float64)
-    spread = float(((values - values.mean()) ** 2).sum())
-    return float(np.sqrt(spread * (len(values) - 1) / len(values)))
+    return float(np.sqrt(jackknife_spread(0.0, without).variance()))
 
 
 def jackknife_interval(value: float, without: Sequence[float], lowest: float = -np.inf) -> Estimate:
+    """An interval from the values without each group, for scores that are near to means."""
+    return interval(value, jackknife_spread(value, without), lowest)
+
+
+def interval(value: float, spread: Spread, lowest: float = -np.inf, level: float = LEVEL) -> Estimate:
     """value -+ t quantile x standard error, cut off at `lowest`."""
-    reach = _quantile(len(without)) * standard_error(without)
-    method = f"delete-a-group jackknife ({len(without)} groups, t)"
-    return Estimate(value, max(value - reach, lowest), value + reach, method, tuple(without))
+    reach = quantile(spread.freedom, level) * np.sqrt(spread.variance())
+    method = f"{_words(spread)}, t with {spread.freedom:g} degrees of freedom"
+    return Estimate(value, max(value - reach, lowest), value + reach, method, spread)
 
 
-def share_interval(value: float, without: Sequence[float], pictures: int) -> Estimate:
-    """An interval for a share, by Wilson's formula (1927) with the jackknife's effective number of pictures.
+def share_interval(value: float, spread: Spread, pictures: int, level: float = LEVEL) -> Estimate:
+    """An interval for a share, by Wilson's formula (1927) with an effective number of pictures.
 
-    That number is value (1 - value) / standard error^2: what a plain share of independent pictures
-    would need for the same error. Unlike value -+ reach this stays in [0, 1] and keeps a width at
-    0 and 1, where all groups agree; `pictures` is the number used there.
+    That number is value (1 - value) / variance: what a plain share of independent pictures would need
+    for the same error. Unlike value -+ reach this stays in [0, 1] and keeps a width at 0 and 1, where
+    all errors are 0; `pictures` is the number used there.
     """
-    error, t = standard_error(without), _quantile(len(without))
+    variance, t = spread.variance(), quantile(spread.freedom, level)
     inner = value * (1 - value)
-    effective = inner / error**2 if inner > 0 and error > 0 else float(pictures)
+    effective = inner / variance if inner > 0 and variance > 0 else float(pictures)
     scale = 1 + t**2 / effective
     centre = (value + t**2 / (2 * effective)) / scale
     reach = t / scale * np.sqrt(inner / effective + t**2 / (4 * effective**2))
     low = max(float(centre - reach), 0.0) if value > 0 else 0.0
     high = min(float(centre + reach), 1.0) if value < 1 else 1.0
-    method = f"delete-a-group jackknife ({len(without)} groups, Wilson)"
-    return Estimate(value, low, high, method, tuple(without))
+    return Estimate(value, low, high, f"{_words(spread)}, Wilson", spread, pictures)
 
 
-def _quantile(groups: int) -> float:
-    return float(stdtrit(groups - 1, (1 + LEVEL) / 2))
+def quantile(freedom: float, level: float) -> float:
+    """How many standard errors a two-sided t interval reaches."""
+    return float(stdtrit(freedom, (1 + level) / 2))
+
+
+def _words(spread: Spread) -> str:
+    way = "disjoint blocks" if "deals" in spread.dealt else "delete-a-group jackknife"
+    return f"{way} ({spread.dealt})"

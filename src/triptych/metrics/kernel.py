@@ -88,6 +88,17 @@ def kid_without_each(real: Sequence[np.ndarray], fake: Sequence[np.ndarray]) -> 
     return sums.discrepancy(every >= 0), [sums.discrepancy(every != g) for g in every]
 
 
+def kid_left_out(
+    real: Sequence[np.ndarray], fake: Sequence[np.ndarray], left_out: Sequence[tuple[int, ...]]
+) -> list[float]:
+    """KID without the groups of each entry of `left_out`, of both sets; () leaves nothing out.
+
+    real, fake: G groups each, (n_g, D) float64. Every kernel value is computed once.
+    """
+    sums, every = KernelSums(real, fake), np.arange(len(real))
+    return [sums.discrepancy(~np.isin(every, gone)) for gone in left_out]
+
+
 def _checked_type(products: str) -> str:
     if products not in ("float64", "float32"):
         raise ValueError(f"products must be 'float64' or 'float32', got {products!r}")

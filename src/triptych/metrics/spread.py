@@ -1,0 +1,117 @@
+"""How far a score strays from its expectation, kept so that differences and means of scores inherit it.
+
+A single standard error is not enough for a comparison: two models judged by the same real pictures
+err together, and what they share drops out of their difference. So a score keeps draws of its error,
+in an order fixed by the deal of the pictures; the errors of a difference are the differences of the
+errors, those of a mean their means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+KEPT = 0.5  # of the nominal degrees of freedom: groups' values are heavier-tailed than normal ones
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Draws of a score's error under a deal of the pictures; `variance()` is their mean square.
+
+    errors: draws with mean 0 and the variance of the score's error, or more where a jackknife counts
+    second-order terms twice. excess: draws of what is too much, with it as their mean square; empty
+    where the errors are right. freedom: degrees of freedom of a t interval. dealt: the deal; only
+    scores with the same one can be paired.
+    """
+
+    errors: tuple[float, ...]
+    freedom: float
+    dealt: str
+    excess: tuple[float, ...] = ()
+
+    def variance(self) -> float:
+        """Of the score. At least half of the errors' mean square: no second-order score has less."""
+        errors = self.covariance_parts(self)
+        return max(errors[0] - errors[1], errors[0] / 2)
+
+    def covariance(self, other: Spread) -> float:
+        """Of two scores with one deal."""
+        errors, excess = self.covariance_parts(other)
+        return errors - excess
+
+    def covariance_parts(self, other: Spread) -> tuple[float, float]:
+        """(of the errors, of the excess)."""
+        both = [
+            (np.asarray(a, np.float64), np.asarray(b, np.float64))
+            for a, b in ((self.errors, other.errors), (self.excess, other.excess))
+        ]
+        errors, excess = (float(a @ b) / len(a) if len(a) else 0.0 for a, b in both)
+        return errors, excess
+
+    def pairs_with(self, other: Spread | None) -> bool:
+        """Whether both follow one deal, so that their errors correspond."""
+        mine = (self.dealt, len(self.errors), len(self.excess))
+        return other is not None and mine == (other.dealt, len(other.errors), len(other.excess))
+
+
+def combined(spreads: Sequence[Spread], weights: Sequence[float]) -> Spread:
+    """The spread of a weighted sum of scores with one deal: (1, -1) for a difference, 1/R for a mean of R."""
+    first = spreads[0]
+    assert all(first.pairs_with(other) for other in spreads), "scores with unlike deals cannot be combined"
+
+    def sums(rows: list[tuple[float, ...]]) -> tuple[float, ...]:
+        return tuple((np.asarray(weights) @ np.asarray(rows, np.float64)).tolist())
+
+    freedom = min(s.freedom for s in spreads)
+    return Spread(sums([s.errors for s in spreads]), freedom, first.dealt, sums([s.excess for s in spreads]))
+
+
+def jackknife_spread(
+    value: float, without: Sequence[float], without_pairs: Sequence[float] = (), dealt: str = ""
+) -> Spread:
+    """The spread by the delete-a-group jackknife (Shao & Wu 1989, eq. 2.1 for disjoint groups).
+
+    without: G values that leave one group out. The jackknife counts a second-order term twice (Efron &
+    Stein 1981): a FID or KID near its floor, where first-order terms vanish, would get twice its
+    variance. without_pairs: G values that leave out groups g and g + 1 (the last: the last and the
+    first), from which that excess is estimated: G T - (G-1) (T_g + T_h) + (G-2) T_gh is a second-order
+    term alone. Leave it out for scores that are means. dealt: the deal, "G groups" if left out.
+    """
+    values, count = np.asarray(without, np.float64), len(without)
+    errors = np.sqrt(count - 1) * (values - values.mean())
+    excess = np.empty(0)
+    if len(without_pairs):
+        ones = (count - 1) * (values + np.roll(values, -1))
+        excess = count * value - ones + (count - 2) * np.asarray(without_pairs, np.float64)
+        excess *= np.sqrt((count - 1) / (2 * count))
+    name = dealt or f"{count} groups"
+    return Spread(tuple(errors.tolist()), (count - 1) * KEPT, name, tuple(excess.tolist()))
+
+
+def block_spread(values: np.ndarray, dealt: str = "") -> Spread:
+    """The spread from a score of disjoint blocks of pictures, for scores of nearest neighbours.
+
+    values: (deals, B) scores of B disjoint blocks, each with 1/B of both sets, for several deals. Blocks
+    share no picture, so their variance is that of a score of so few pictures, terms of all orders
+    included, where a jackknife of neighbours errs by a factor of 2 to 4. A neighbourhood is local: the
+    variance then goes as 1/n, and a B-th of it is that of the whole.
+    """
+    deals, blocks = values.shape
+    errors = (values - values.mean(1, keepdims=True)) / np.sqrt(blocks - 1)
+    freedom = deals * (blocks - 1) * KEPT
+    return Spread(tuple(errors.ravel().tolist()), freedom, dealt or f"{deals} deals of {blocks}")
+
+
+def deal(features: np.ndarray, groups: int, seed: int | Sequence[int]) -> list[np.ndarray]:
+    """Features, (N, D), in groups of sizes that differ by one at most, by a fixed shuffle.
+
+    Shuffled because pictures often come in order of their labels: a group of one class would be
+    another distribution. A picture's place depends on its number alone, so two models judged on the
+    same pictures get the same groups.
+    """
+    order = np.random.default_rng(seed).permutation(len(features))
+    bounds = [g * len(features) // groups for g in range(groups + 1)]
+    return [features[order[a:b]] for a, b in pairwise(bounds)]
