@@ -27,9 +27,9 @@ from torch import nn
 import triptych
 from triptych.core import device, images
 from triptych.data import Dataset, load
-from triptych.evaluate import class_view, score_pixels
 from triptych.judge import judge_for
 from triptych.recipes import RECIPES, recipe
+from triptych.scoring import class_view, score_pixels
 
 Sampler = Callable[[int], np.ndarray]  # how many -> (N, H, W, C) uint8
 Trained = tuple[Sampler, dict[str, Any]]  # and what is known of the training

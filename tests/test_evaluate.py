@@ -14,18 +14,11 @@ from triptych.core.family import Condition, Drawable, Frame, ImageSpec, Settings
 from triptych.core.images import to_float
 from triptych.data import load
 from triptych.data.dataset import Dataset, Split
-from triptych.evaluate import (
-    Evaluation,
-    chosen,
-    class_view,
-    evaluate,
-    evaluation,
-    pictures_fingerprint,
-    score_pixels,
-)
+from triptych.evaluate import Evaluation, evaluate, evaluation
 from triptych.metrics.card import comparable
 from triptych.metrics.features import random_conv
 from triptych.model import Model, build
+from triptych.scoring import chosen, class_view, pictures_fingerprint, score_pixels
 
 NAMES = ["FID", "KID", "precision", "recall", "density", "coverage"]
 

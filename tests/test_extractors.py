@@ -11,11 +11,11 @@ from torch import Tensor
 
 from triptych import extractors
 from triptych.data.dataset import Dataset, Split
-from triptych.evaluate import score_pixels
 from triptych.extractors import FEATURES, pretrained, split_name
 from triptych.judge import judge_for
 from triptych.metrics.features import FeatureNetwork
 from triptych.metrics.inception_net import InceptionV3
+from triptych.scoring import score_pixels
 
 
 class Corner(FeatureNetwork):

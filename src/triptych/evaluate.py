@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,58 +11,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from triptych import __version__
+from triptych.closer import Closer, closer_look
 from triptych.judge import judge_for
-from triptych.metrics import fid, frechet, kernel, kid, neighbours
-from triptych.metrics.card import Card, Score
+from triptych.metrics.card import Score
 from triptych.metrics.features import Extractor
-from triptych.metrics.intervals import LEAST, METRICS, Estimate, estimates
-from triptych.metrics.kernel import COEF, DEGREE
-from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores
+from triptych.metrics.intervals import LEAST
 from triptych.metrics.seal import Sealed
-from triptych.metrics.threads import one_thread
 from triptych.model import SAMPLING_BATCH, Model, load
+from triptych.scoring import ClassView, Record, chosen, chosen_rows, class_view, score_pixels
 
 if TYPE_CHECKING:
     from triptych.data import Dataset
 
 FIRST_SEED = 1_000_000  # far from the seeds whose pictures are shown during training
 MOST_REAL = 10_000  # test pictures; of a larger test split a seeded choice
-SURE = 0.9
-PARAMETERS: dict[str, dict[str, int | float | str]] = {
-    "FID": {"ddof": 1},
-    "KID": {"degree": DEGREE, "coef": COEF, "gamma": "1/d", "estimator": "unbiased, full sets"},
-    "precision": {"k": PRECISION_K},
-    "recall": {"k": PRECISION_K},
-    "density": {"k": DENSITY_K},
-    "coverage": {"k": DENSITY_K},
-}
 SplitName = Literal["test", "selection", "report"]
-VERSIONS = dict.fromkeys(METRICS, neighbours.VERSION) | {"FID": frechet.VERSION, "KID": kernel.VERSION}
 Progress = Callable[[str, int, int], None]  # (what: "judge" or "samples", done, in all)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class ClassView(_Record):
-    """What the judge takes the samples for. Shares are of all samples, in the order of the classes."""
-
-    names: tuple[str, ...]
-    sure: float
-    """Share of samples that the judge gives one class a probability above 0.9."""
-    sure_real: float
-    """The same of the test pictures."""
-    shares: tuple[float, ...]
-    """Share of samples in each class, by the judge's first choice."""
-    shares_real: tuple[float, ...]
-    """The same of the test pictures."""
-
-
-class Sampling(_Record):
+class Sampling(Record):
     """How the samples were drawn, and how long that took."""
 
     n: int
@@ -74,7 +42,7 @@ class Sampling(_Record):
     device: str
 
 
-class JudgeFacts(_Record):
+class JudgeFacts(Record):
     """Who judged."""
 
     name: str
@@ -83,7 +51,7 @@ class JudgeFacts(_Record):
     accuracy: float | None
 
 
-class Evaluation(Sealed, _Record):
+class Evaluation(Sealed, Record):
     """One evaluation of a model: what `metrics.jsonl` holds a line of."""
 
     scores: tuple[Score, ...]
@@ -93,6 +61,8 @@ class Evaluation(Sealed, _Record):
     step: int | None
     made: str
     """When, in UTC."""
+    closer: Closer | None = None
+    """What a closer look found, where one was taken; its scores stand in `scores` too."""
 
     def called(self) -> str:
         """What a sentence calls it."""
@@ -119,6 +89,7 @@ def evaluation(
     first_seed: int = FIRST_SEED,
     most_real: int = MOST_REAL,
     progress: Progress | None = None,
+    closer: bool = False,
 ) -> Evaluation:
     """Draw samples and score them against the test split of the data the model was trained on.
 
@@ -126,7 +97,8 @@ def evaluation(
     (the source's own classifier, or the random network where there are no labels), "domain-cnn",
     "random-conv", a published network such as "inception" (see `judge_for`) or an Extractor. data: the
     source, where the run cannot find it by itself. controls: sampling options, else the family's
-    defaults. most_real: of a larger test split a seeded choice of so many. Writes one line to the
+    defaults. most_real: of a larger test split a seeded choice of so many. closer: further scores, copies,
+    diversity and traits too, in about twice the time. Writes one line to the
     run's metrics.jsonl. Raises ValueError if the data are not those of the run, for too few samples,
     unknown features or controls.
     """
@@ -139,7 +111,7 @@ def evaluation(
         else trained_judge(dataset, features, progress, model.device)
     )
     drawn = draw(model, samples, first_seed, controls or {}, progress)
-    return judged(model, dataset, judge, drawn, "test", most_real)
+    return judged(model, dataset, judge, drawn, "test", most_real, closer)
 
 
 def enough(samples: int) -> None:
@@ -164,12 +136,16 @@ def judged(
     drawn: Drawn,
     split: SplitName = "test",
     most_real: int = MOST_REAL,
+    closer: bool = False,
 ) -> Evaluation:
     """Score drawn samples against a split's real pictures, and write one line to the run's metrics.jsonl.
 
     split: "test", or its fixed halves "selection" (choose by it) and "report" (then quote this one).
+    closer: take a closer look too (`triptych.closer`).
     """
-    real = chosen(held_out(dataset, split), most_real)
+    rows = held_out(dataset, split)
+    rows = rows[chosen_rows(len(rows), most_real)]
+    real = np.asarray(dataset.test.pixels[rows])
     scores = score_pixels(
         real,
         drawn.pixels,
@@ -179,6 +155,12 @@ def judged(
         split=split if split == "test" else f"{split} half of test",
         about=drawn.about,
     )
+    found = None
+    if closer:
+        seeds = range(drawn.sampling.first_seed, drawn.sampling.first_seed + len(drawn.pixels))
+        alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
+        found = closer_look(model, dataset, judge, drawn.pixels, seeds, rows, alike)
+        scores = [*scores, *found.scores]
     own_classes = judge.classes > 0 and judge.classes == dataset.spec.classes  # and not ImageNet's
     made = Evaluation(
         scores=tuple(scores),
@@ -187,6 +169,7 @@ def judged(
         judge=JudgeFacts(name=judge.name, hash=judge.hash, width=judge.width, accuracy=judge.accuracy),
         step=drawn.about["step"],
         made=datetime.now(UTC).isoformat(timespec="seconds"),
+        closer=found,
     )
     if model.run is not None:
         model.run.append_metrics(made.model_dump(mode="json"))
@@ -194,127 +177,12 @@ def judged(
 
 
 def held_out(dataset: Dataset, split: SplitName) -> np.ndarray:
-    """The test pictures, or one of two fixed halves that share none: (N, H, W, C) uint8."""
+    """The rows of the test pictures, or of one of two fixed halves that share none, ascending: (N,)."""
+    count = len(dataset.test)
     if split == "test":
-        return dataset.test.pixels
-    order = np.random.default_rng(0).permutation(len(dataset.test))
-    half = order[: len(order) // 2] if split == "selection" else order[len(order) // 2 :]
-    return np.asarray(dataset.test.pixels[np.sort(half)])
-
-
-def score_pixels(
-    real: np.ndarray,
-    fake: np.ndarray,
-    extractor: Extractor,
-    *,
-    train: np.ndarray | None = None,
-    data: str | None = None,
-    split: str = "given",
-    about: Mapping[str, Any] | None = None,
-) -> list[Score]:
-    """FID, KID, precision, recall, density and coverage of two sets of pictures, with intervals.
-
-    real: (N, H, W, C), fake: (M, H, W, C) uint8, at least 20 each. train: other real pictures for the
-    floor, as many as there are fakes where possible; without them no floor. data: fingerprint of the
-    real pictures (made from them, whatever their order, if not given). about: descriptive fields of
-    the card. Raises ValueError on pictures of another size than the extractor's and on too few.
-    """
-    real_features, fake_features = extractor(real), extractor(fake)
-    found = estimates(real_features, fake_features)
-    floors = _floors(real_features, extractor(train)) if train is not None else {}
-    fingerprint = data if data is not None else pictures_fingerprint(real)
-    scores = []
-    for metric in METRICS:
-        card = Card(
-            metric=metric,
-            parameters=PARAMETERS[metric],
-            data=fingerprint,
-            split=split,
-            n_real=len(real),
-            n_fake=len(fake),
-            extractor=extractor.name,
-            extractor_hash=extractor.hash,
-            resize=extractor.resize,
-            version=VERSIONS[metric],
-            **(about or {}),
-        )
-        notes = _notes(metric, card, extractor, fake_features, None if train is None else len(train))
-        scores.append(_score(found[metric], card, floors.get(metric), train, notes))
-    return scores
-
-
-def class_view(
-    real: np.ndarray, fake: np.ndarray, judge: Extractor, names: tuple[str, ...] | list[str] | None
-) -> ClassView:
-    """How sure the judge is of the samples, and which classes it sees. real, fake: (N, H, W, C) uint8."""
-
-    def facts(pixels: np.ndarray) -> tuple[float, tuple[float, ...]]:
-        p = judge.probabilities(pixels)  # (N, classes)
-        counts = np.bincount(p.argmax(1), minlength=judge.classes)
-        return float((p.max(1) > SURE).mean()), tuple((counts / len(p)).tolist())
-
-    (sure, shares), (sure_real, shares_real) = facts(fake), facts(real)
-    labels = tuple(names) if names else tuple(str(i) for i in range(judge.classes))
-    return ClassView(names=labels, sure=sure, sure_real=sure_real, shares=shares, shares_real=shares_real)
-
-
-def chosen(pixels: np.ndarray, count: int) -> np.ndarray:
-    """`count` pictures by a fixed seed, in their order in the source; all of them if there are fewer."""
-    if len(pixels) <= count:
-        return np.asarray(pixels)
-    rows = np.random.default_rng(0).choice(len(pixels), count, replace=False)
-    return np.asarray(pixels[np.sort(rows)])
-
-
-def pictures_fingerprint(pixels: np.ndarray) -> str:
-    """A name for a set of pictures, (N, H, W, C) uint8, that does not depend on their order."""
-    each = sorted(hashlib.sha256(picture.tobytes()).digest() for picture in np.ascontiguousarray(pixels))
-    return hashlib.sha256(f"{pixels.shape[1:]}".encode() + b"".join(each)).hexdigest()
-
-
-def _score(
-    found: Estimate, card: Card, floor: float | None, train: np.ndarray | None, notes: tuple[str, ...]
-) -> Score:
-    better: Literal["lower", "higher"] = "lower" if card.metric in ("FID", "KID") else "higher"
-    return Score(
-        name=f"{card.metric}[{card.extractor}]",
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        method=found.method,
-        floor=floor,
-        floor_n=None if train is None else len(train),
-        better=better,
-        target="population" if card.metric == "KID" else "expectation",
-        spread=found.spread,
-        share_of=found.share_of,
-        notes=notes,
-        card=card,
-    )
-
-
-@one_thread()
-def _floors(real: np.ndarray, train: np.ndarray) -> dict[str, float]:
-    """Each score of training features in place of the samples'."""
-    return {"FID": fid(real, train), "KID": kid(real, train), **neighbour_scores(real, train)}
-
-
-def _notes(
-    metric: str, card: Card, extractor: Extractor, fake: np.ndarray, floor_n: int | None
-) -> tuple[str, ...]:
-    notes = []
-    fewest = min(card.n_real, card.n_fake)
-    if metric == "FID" and fewest <= extractor.width:
-        notes.append(
-            f"{fewest} pictures for {extractor.width} features: mostly bias, look at the floor and at KID"
-        )
-    if floor_n is not None and floor_n < card.n_fake:
-        notes.append(f"the floor is of {floor_n} training pictures, all there are")
-    if extractor.accuracy is not None and extractor.accuracy < SURE:
-        notes.append(f"the judge is right about {extractor.accuracy:.0%} of the test pictures")
-    if bool((fake == fake[0]).all()):
-        notes.append("all samples have the same features")
-    return tuple(notes)
+        return np.arange(count)
+    order = np.random.default_rng(0).permutation(count)
+    return np.sort(order[: count // 2] if split == "selection" else order[count // 2 :])
 
 
 def trained_judge(

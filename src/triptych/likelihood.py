@@ -16,6 +16,7 @@ from triptych.model import Model
 if TYPE_CHECKING:
     from triptych.data import Dataset
 
+VERSION = 1  # of the bounds' code
 LEAST = 20  # pictures for an interval
 LEVEL = 0.95
 
@@ -60,6 +61,7 @@ def likelihood_score(
         extractor="none",
         extractor_hash="none",
         resize="none",
+        version=VERSION,
         **_about(model, labelled),
     )
     return Score(

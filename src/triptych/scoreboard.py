@@ -74,3 +74,24 @@ def print_comparison(found: Comparison) -> None:
             console.print(escape(f"note: {note}"), soft_wrap=True)
     for note in found.notes:
         console.print(escape(f"note: {note}"), soft_wrap=True)
+
+
+def print_closer(made: Evaluation) -> None:
+    """Print what a closer look found beside its scores."""
+    found = made.closer
+    if found is None:
+        return
+    print(f"copies of training pictures: {found.copies.words}")
+    authentic = found.copies.authentic
+    print(f"authentic: {authentic.value:.1%} [{authentic.low:.1%}, {authentic.high:.1%}]")
+    if found.diversity is not None:
+        modes = found.diversity.modes
+        print(f"classes covered: {modes.covered} of {modes.of} (surely {modes.low} to {modes.high})")
+    if not any(score.card.metric == "bits/dim" for score in made.scores):
+        print("likelihood: implicit, this family cannot say how likely a picture is")
+    if found.traits is not None:
+        t = found.traits
+        print(
+            f"sharpness {t.sharpness:.3g} (real: {t.sharpness_real:.3g}); a way through the noise is "
+            f"{t.detour:.3g} times as long as straight"
+        )

@@ -23,6 +23,7 @@ def evaluate(words: list[str]) -> dict[str, Any]:
                 "auto",
                 "Who judges: auto, domain-cnn, random-conv, inception[:PATH], inception-clean, dinov2, clip.",
             ),
+            quick=(bool, False, "Leave out the closer look: further scores, copies, diversity, traits."),
             real=(str | None, None, "Instead of a run: a source of real pictures, ..."),
             fake=(str | None, None, "... and one of made pictures to score against them."),
             size=(int | None, None, "Side in pixels at which --real and --fake are compared."),
@@ -48,9 +49,10 @@ def evaluate(words: list[str]) -> dict[str, Any]:
     from triptych.model import load
 
     model = load(flags.model, family=flags.family)
-    made = evaluation(model, flags.samples, flags.features, progress=said_slowly())
+    made = evaluation(model, flags.samples, flags.features, progress=said_slowly(), closer=not flags.quick)
     scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}")
     scoreboard.print_classes(made)
+    scoreboard.print_closer(made)
     return made.model_dump(mode="json")
 
 
