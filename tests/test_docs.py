@@ -48,6 +48,13 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert cli.main(cheaper(words)) == 0, words
 
 
+def test_the_commands_about_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks("docs/scores.md", "")
+    for words in commands(block):
+        assert cli.main(cheaper(words)) == 0, words
+
+
 def test_readme_names_every_verb_and_flag_it_shows() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = set(re.findall(r"^\| `triptych (\w+)", text, flags=re.MULTILINE))

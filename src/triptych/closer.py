@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from triptych.core.record import Record
 from triptych.likelihood import likelihood_score
 from triptych.metrics import copies, inception, infinity, intra, spectrum, vendi
 from triptych.metrics.card import Card, Score
@@ -18,8 +19,9 @@ from triptych.metrics.features import Extractor
 from triptych.metrics.intervals import GROUPS, deal, jackknife_interval
 from triptych.metrics.threads import one_thread
 from triptych.model import Model
-from triptych.scoring import Record, chosen_rows, score_of
+from triptych.scoring import chosen_rows, score_of
 from triptych.traits import Traits, traits
+from triptych.truth import Truth, knows_causes, true_scores
 
 if TYPE_CHECKING:
     from triptych.data import Dataset
@@ -60,11 +62,14 @@ class Closer(Record):
     """What a closer look found; None: it cannot be asked of this model or source."""
 
     scores: tuple[Score, ...]
-    copies: Copies
+    copies: Copies | None
+    """None where held-out pictures are training pictures too: then nothing can be told apart."""
     diversity: Diversity | None
     diversity_sure: Diversity | None
     """The same of pictures that the judge is over 0.9 sure of."""
     traits: Traits | None
+    truth: Truth | None
+    """True precision and recall, where every cause of a picture is known."""
 
 
 @one_thread()
@@ -101,6 +106,7 @@ def closer_look(
         diversity=views[0],
         diversity_sure=views[1],
         traits=character,
+        truth=true_scores(fake, dataset) if knows_causes(dataset) else None,
     )
 
 
@@ -113,56 +119,70 @@ def _scores(
     asked: Any,
     card: Mapping[str, Any],
 ) -> list[Score]:
-    real, fake = features
+    """FD-infinity, Vendi, IS, intra-class FID and LSD, those that this model and judge can have."""
+    (real, fake), (real_pixels, fake_pixels) = features, pixels
     count = min(GROUPS, min(len(real), len(fake)) // 5)
     reals, fakes = deal(real, count, seed=0), deal(fake, count, seed=1)
+    train = np.asarray(dataset.train.pixels[chosen_rows(len(dataset.train), len(fake))])
+    floor_features = judge(train)
 
     def score(
-        metric: str, version: int, parameters: dict[str, Any], found: tuple[float, Any], **more: Any
+        metric: str,
+        version: int,
+        parameters: dict[str, Any],
+        found: tuple[float, Any],
+        floor: float | None = None,
+        lowest: float = 0.0,
+        shared: Mapping[str, Any] = card,
+        **more: Any,
     ) -> Score:
-        lowest = more.pop("lowest", 0.0)
-        made = Card(**{**card, **more.pop("card", {})}, metric=metric, parameters=parameters, version=version)
-        return score_of(jackknife_interval(*found, lowest), made, **more)
+        made = Card(**shared, metric=metric, parameters=parameters, version=version)
+        floor_n = None if floor is None else len(train)
+        return score_of(jackknife_interval(*found, lowest), made, floor=floor, floor_n=floor_n, **more)
 
     scores = []
-    if (
-        judge.width <= WIDEST
-        and min(len(real), len(fake)) >= 2 * (judge.width + 1) * count // (count - 1) + 2
-    ):
+    if judge.width <= WIDEST and min(len(real), len(fake), len(train)) >= 2 * (judge.width + 1):
+        points = {"points": 5, "vary": "both"}
         found = infinity.fd_infinity_without_each(reals, fakes, points=5)
-        parameters = {"points": 5, "vary": "both"}
+        floor = infinity.fd_infinity(real, floor_features, points=5)
         scores.append(
-            score("FD-infinity", infinity.VERSION, parameters, found, lowest=-np.inf, target="population")
+            score("FD-infinity", infinity.VERSION, points, found, floor, -np.inf, target="population")
         )
-    scores.append(
-        score("Vendi", vendi.VERSION, {"kernel": "cosine"}, vendi.vendi_without_each(fakes), better="higher")
-    )
+    found, floor = vendi.vendi_without_each(fakes), vendi.vendi_score(floor_features)
+    scores.append(score("Vendi", vendi.VERSION, {"kernel": "cosine"}, found, floor, better="higher"))
     if judge.classes:
-        splits = 10 if min(map(len, fakes)) >= 10 else 1
-        told = inception.inception_score_without_each(
-            deal(judge.probabilities(pixels[1]), count, seed=1), splits
+        splits = 10 if min(map(len, fakes)) >= 10 and len(train) >= 10 else 1
+        told = deal(judge.probabilities(fake_pixels), count, seed=1)
+        found = inception.inception_score_without_each(told, splits)
+        floor = inception.inception_score(judge.probabilities(train), splits)
+        scores.append(
+            score("IS", inception.VERSION, {"splits": splits}, found, floor, lowest=1.0, better="higher")
         )
-        scores.append(score("IS", inception.VERSION, {"splits": splits}, told, better="higher", lowest=1.0))
-    labels = dataset.test.labels
-    if asked is not None and labels is not None:
-        own = np.asarray(labels)[real_rows]
-        classes = [deal(own, count, seed=0), deal(np.asarray(asked), count, seed=1)]
+    if asked is not None and dataset.test.labels is not None:
+        own = np.asarray(dataset.test.labels)[real_rows]
+        classes = deal(own, count, seed=0), deal(np.asarray(asked), count, seed=1)
         try:
-            mean, _ = intra.intra_class_fid_without_each(reals, fakes, *classes)
-            scores.append(score("intra-class FID", intra.VERSION, {"ddof": 1}, mean))
+            found, _ = intra.intra_class_fid_without_each(reals, fakes, *classes)
+            scores.append(score("intra-class FID", intra.VERSION, {"ddof": 1}, found))
         except ValueError:  # a class with too few pictures: there is no such score here
             pass
-    groups = deal(pixels[0], count, seed=0), deal(pixels[1], count, seed=1)
-    plain = {"extractor": "pixels", "extractor_hash": "none", "resize": "none"}
-    distance = spectrum.log_spectral_distance_without_each(*groups)
-    scores.append(score("LSD", spectrum.VERSION, {"window": "Hann"}, distance, card=plain))
+    found = spectrum.log_spectral_distance_without_each(
+        deal(real_pixels, count, seed=0), deal(fake_pixels, count, seed=1)
+    )
+    floor = spectrum.log_spectral_distance(real_pixels, train)
+    plain = {**card, "extractor": "pixels", "extractor_hash": "none", "resize": "none"}
+    scores.append(score("LSD", spectrum.VERSION, {"window": "Hann"}, found, floor, shared=plain))
     return scores
 
 
-def _copies(dataset: Dataset, judge: Extractor, fake: np.ndarray, held_out: np.ndarray) -> Copies:
+def _copies(dataset: Dataset, judge: Extractor, fake: np.ndarray, held_out: np.ndarray) -> Copies | None:
     rows = chosen_rows(len(dataset.train), SEARCHED)
     train = judge(np.asarray(dataset.train.pixels[rows]))
-    found = copies.copy_share(train, fake, held_out)
+    alpha = max(copies.ALPHA, 1.001 / (len(held_out) + 1))  # the least that so few pictures can tell
+    try:
+        found = copies.copy_share(train, fake, held_out, alpha)
+    except ValueError:
+        return None
     authentic = copies.authenticity(train, fake)
     index, distances = copies.nearest(train, fake, 1)
     first = np.argsort(distances[:, 0], kind="stable")[:NEIGHBOURS]

@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from triptych import __version__
 from triptych.core.errors import UsageError
+from triptych.core.record import Record
 from triptych.data import Dataset
 from triptych.data import load as load_data
 from triptych.evaluate import Evaluation, SplitName, draw, enough, judged, trained_judge
@@ -34,20 +35,16 @@ FAIR = 0.02  # budgets may differ by this share; where they do not, the report s
 Say = Callable[[str], None]
 
 
-class Contestant(BaseModel):
+class Contestant(Record):
     """A family with its flags, as it takes part in every round."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     label: str
     family: str
     flags: tuple[str, ...]
 
 
-class Rules(BaseModel):
+class Rules(Record):
     """What was agreed before the first step: the content of duel.json."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     triptych: str
     created: str
@@ -189,8 +186,9 @@ def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, 
             say(f"{run.path.name}: looking at step {step}")
             model = load(run.path, step=step, family=own)
             drawn = draw(model, rules.samples)
-            for split in missing:
-                judged(model, dataset, judge, drawn, split)
+            for split in missing:  # the report half last, and at the end of the run more closely
+                ends = split == "report" and step == run.averages()[-1]
+                judged(model, dataset, judge, drawn, split, closer=ends)
 
 
 def looks(run: Run) -> list[Evaluation]:

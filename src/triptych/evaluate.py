@@ -14,13 +14,14 @@ import torch
 
 from triptych import __version__
 from triptych.closer import Closer, closer_look
+from triptych.core.record import Record
 from triptych.judge import judge_for
 from triptych.metrics.card import Score
 from triptych.metrics.features import Extractor
 from triptych.metrics.intervals import LEAST
 from triptych.metrics.seal import Sealed
 from triptych.model import SAMPLING_BATCH, Model, load
-from triptych.scoring import ClassView, Record, chosen, chosen_rows, class_view, score_pixels
+from triptych.scoring import ClassView, chosen, chosen_rows, class_view, score_pixels
 
 if TYPE_CHECKING:
     from triptych.data import Dataset

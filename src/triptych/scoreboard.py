@@ -81,17 +81,28 @@ def print_closer(made: Evaluation) -> None:
     found = made.closer
     if found is None:
         return
-    print(f"copies of training pictures: {found.copies.words}")
-    authentic = found.copies.authentic
-    print(f"authentic: {authentic.value:.1%} [{authentic.low:.1%}, {authentic.high:.1%}]")
+    if found.copies is None:
+        print(
+            "copies of training pictures: cannot be told, held-out pictures are among the training pictures"
+        )
+    else:
+        authentic = found.copies.authentic
+        print(f"copies of training pictures: {found.copies.words}")
+        print(f"authentic: {authentic.value:.1%} [{authentic.low:.1%}, {authentic.high:.1%}]")
     if found.diversity is not None:
         modes = found.diversity.modes
         print(f"classes covered: {modes.covered} of {modes.of} (surely {modes.low} to {modes.high})")
     if not any(score.card.metric == "bits/dim" for score in made.scores):
         print("likelihood: implicit, this family cannot say how likely a picture is")
     if found.traits is not None:
-        t = found.traits
+        seen = found.traits
         print(
-            f"sharpness {t.sharpness:.3g} (real: {t.sharpness_real:.3g}); a way through the noise is "
-            f"{t.detour:.3g} times as long as straight"
+            f"sharpness {seen.sharpness:.3g} (real: {seen.sharpness_real:.3g}); a way through the noise is "
+            f"{seen.detour:.3g} times as long as straight"
+        )
+    if found.truth is not None:
+        t = found.truth
+        print(
+            f"true precision {t.precision:.1%} [{t.precision_low:.1%}, {t.precision_high:.1%}], "
+            f"true recall {t.recall:.1%} [{t.recall_low:.1%}, {t.recall_high:.1%}]"
         )

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from triptych.core.record import Record
 from triptych.metrics import fid, frechet, kernel, kid, neighbours
 from triptych.metrics.card import Card, Score
 from triptych.metrics.features import Extractor
@@ -27,12 +27,6 @@ PARAMETERS: dict[str, dict[str, int | float | str]] = {
     "coverage": {"k": DENSITY_K},
 }
 VERSIONS = dict.fromkeys(METRICS, neighbours.VERSION) | {"FID": frechet.VERSION, "KID": kernel.VERSION}
-
-
-class Record(BaseModel):
-    """Base of what is stored of an evaluation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ClassView(Record):

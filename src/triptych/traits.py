@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from scipy.special import stdtrit
 
 from triptych.core import seeds as streams
+from triptych.core.record import Record
 from triptych.metrics.features import Extractor
 from triptych.metrics.spectrum import sharpness
 from triptych.model import Model
@@ -26,10 +26,8 @@ PROBED = 1500  # pictures whose class is guessed from their noise
 SURE = 0.9
 
 
-class Traits(BaseModel):
+class Traits(Record):
     """Measured properties of one model. Intervals are 95 %, over the arcs walked (t)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     sharpness: float
     """Mean over samples of the variance of the Laplacian."""

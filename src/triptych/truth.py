@@ -12,9 +12,9 @@ from math import lgamma
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from scipy.special import gammaincinv
 
+from triptych.core.record import Record
 from triptych.data import shapes
 from triptych.data.shapes_reader import PERIODS, Reading, read
 from triptych.metrics.binomial import exact_interval
@@ -31,11 +31,10 @@ BINS = 6  # of radius, x, y and turn in the tables of factors
 NORMAL = 1.959964  # 97.5 % quantile
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+CAUSES = {"kind", "colour", "ground", "radius", "x", "y", "turn"}
 
 
-class ReaderFacts(_Record):
+class ReaderFacts(Record):
     """How well the reader reads test pictures, whose causes are known."""
 
     n: int
@@ -55,7 +54,7 @@ class ReaderFacts(_Record):
     """Share of them that is valid: what true precision can reach."""
 
 
-class Coverage(_Record):
+class Coverage(Record):
     """In how many cells of the space of causes valid samples lie. Real pictures are even over them."""
 
     name: str
@@ -70,7 +69,7 @@ class Coverage(_Record):
     high: float
 
 
-class FactorTable(_Record):
+class FactorTable(Record):
     """One cause's histogram over the valid samples. The truth is even."""
 
     name: str
@@ -83,7 +82,7 @@ class FactorTable(_Record):
     """The same of n real pictures, on average."""
 
 
-class Truth(_Record):
+class Truth(Record):
     """True precision and recall of samples on `shapes`."""
 
     n: int
@@ -105,6 +104,11 @@ class Truth(_Record):
     reader: ReaderFacts
 
 
+def knows_causes(dataset: Dataset) -> bool:
+    """Whether every cause of a picture is known and can be read back: of `shapes` in colour."""
+    return set(dataset.test.factors) >= CAUSES and dataset.spec.channels == 3
+
+
 def true_scores(
     samples: np.ndarray, dataset: Dataset, tolerance: float = TOLERANCE, most_real: int = MOST_REAL
 ) -> Truth:
@@ -122,7 +126,7 @@ def true_scores(
     Raises ValueError for another source, another shape of samples, or none.
     """
     split = dataset.test
-    if not {"kind", "colour", "ground", "radius", "x", "y", "turn"} <= set(split.factors):
+    if not knows_causes(dataset):
         raise ValueError(f"true precision and recall need known causes: shapes has them, {dataset.name} not")
     if len(samples) == 0 or samples.shape[1:] != split.pixels.shape[1:]:
         raise ValueError(f"expected samples (N, {split.pixels.shape[1:]}), N >= 1, got {samples.shape}")

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from scipy.special import stdtrit
 
 from triptych.core import seeds as streams
+from triptych.core.record import Record
 from triptych.judge import Pictures, fit_pictures, steps_for, untrained
 from triptych.metrics.binomial import exact_interval
 from triptych.metrics.features import NetworkExtractor
@@ -35,11 +35,7 @@ Labelled = tuple[np.ndarray, np.ndarray]  # pixels (N, H, W, C) uint8, labels (N
 Progress = Callable[[int, int], None]  # (trainings done, in all)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Accuracy(_Record):
+class Accuracy(Record):
     """How often classifiers that were trained on one kind of pictures are right about real test pictures."""
 
     value: float
@@ -51,7 +47,7 @@ class Accuracy(_Record):
     """Of every training."""
 
 
-class Usefulness(_Record):
+class Usefulness(Record):
     """The classification accuracy score in three forms, and whether samples help as augmentation."""
 
     fake: Accuracy

@@ -24,6 +24,7 @@ def evaluate(words: list[str]) -> dict[str, Any]:
                 "Who judges: auto, domain-cnn, random-conv, inception[:PATH], inception-clean, dinov2, clip.",
             ),
             quick=(bool, False, "Leave out the closer look: further scores, copies, diversity, traits."),
+            useful=(bool, False, "Also train classifiers on the samples: do they help as data augmentation?"),
             real=(str | None, None, "Instead of a run: a source of real pictures, ..."),
             fake=(str | None, None, "... and one of made pictures to score against them."),
             size=(int | None, None, "Side in pixels at which --real and --fake are compared."),
@@ -53,7 +54,14 @@ def evaluate(words: list[str]) -> dict[str, Any]:
     scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}")
     scoreboard.print_classes(made)
     scoreboard.print_closer(made)
-    return made.model_dump(mode="json")
+    if not flags.useful:
+        return made.model_dump(mode="json")
+    from triptych.evaluate import data_of
+    from triptych.usefulness import usefulness
+
+    found = usefulness(model, data_of(model), flags.samples, progress=said_slowly_of("classifiers"))
+    print(found.sentence)
+    return {**made.model_dump(mode="json"), "usefulness": found.model_dump(mode="json")}
 
 
 @verb("compare", "rank runs by their scores, as far as the intervals allow")
@@ -90,3 +98,9 @@ def said_slowly() -> Callable[[str, int, int], None]:
             say(f"{what}: {done} of {total}")
 
     return tell
+
+
+def said_slowly_of(what: str) -> Callable[[int, int], None]:
+    """The same for one kind of work."""
+    tell = said_slowly()
+    return lambda done, total: tell(what, done, total)

@@ -54,20 +54,24 @@ def report(words: list[str]) -> dict[str, Any]:
         flags_of(
             run_dirs=(positional(tuple[Path, ...]), ..., "The runs' directories."),
             out=(Path, Path("report.html"), "The file to write."),
+            tables=(Path | None, None, "Write the scores too: PATH.csv, and PATH.tex for LaTeX."),
+            tensorboard=(Path | None, None, "Write TensorBoard event files into this folder too."),
         ),
         "report",
         "Write one self-contained HTML file about one run or several, side by side.",
     )
     from triptych.core.errors import UsageError
-    from triptych.report import write_report
+    from triptych.report import write_events, write_report, write_score_tables
     from triptych.run import open_run
 
     if not flags.run_dirs:
         raise UsageError("name at least one run: triptych report RUN... [--out report.html]")
     runs = [open_run(path) for path in flags.run_dirs]
+    extra = [] if flags.tables is None else write_score_tables(runs, flags.tables)
+    extra += [] if flags.tensorboard is None else write_events(runs, flags.tensorboard)
     out = write_report(runs, flags.out, commands=[run.card["command"] for run in runs])
-    print(out)
-    return {"out": str(out)}
+    print("\n".join(map(str, [*extra, out])))
+    return {"out": str(out), "also": list(map(str, extra))}
 
 
 @verb("data", "data inspect SOURCE: what is in it, what is broken, what will be done")

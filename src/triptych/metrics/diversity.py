@@ -7,9 +7,9 @@ Every figure here can therefore be had of the sure pictures alone (`sure=0.9`).
 from __future__ import annotations
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from scipy.special import gammaln, xlogy
 
+from triptych.core.record import Record
 from triptych.metrics.binomial import LEVEL, exact_bounds
 
 VERSION = 1
@@ -18,11 +18,7 @@ SURE = 0.9
 NORMAL = 1.959964  # 97.5 % quantile
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Modes(_Record):
+class Modes(Record):
     """How many of the classes that the data have the samples have too."""
 
     of: int
@@ -48,7 +44,7 @@ class Modes(_Record):
     """How often low..high holds the truth, at least, over all classes together."""
 
 
-class Diversity(_Record):
+class Diversity(Record):
     """The samples' classes beside the data's."""
 
     n: int

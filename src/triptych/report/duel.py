@@ -9,7 +9,9 @@ from pathlib import Path
 from triptych.duel import Duel, unfair
 from triptych.figures import contest as charts
 from triptych.figures.svg import short
+from triptych.metrics.differences import LEAST_RUNS
 from triptych.report import standings as ranks
+from triptych.report.character import Cell, Rows, rows_of_traits
 from triptych.report.standings import Standing, Summary
 from triptych.report.tables import Row, write_tables
 from triptych.report.write import write_report
@@ -17,10 +19,6 @@ from triptych.run import RunError
 
 CURVES = (("FID", True), ("recall", False), ("precision", False))  # metric, log axis
 UNITS = {"minutes": "minutes of training", "images": "pictures seen", "flops": "FLOPs of training"}
-
-
-Cell = tuple[str, str]  # what counts, and what stands small below it
-Rows = list[tuple[str, list[Cell]]]  # a name and one cell a contestant
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def write_duel(duel: Duel, out: Path) -> Path:
         samples=rules.samples,
         level=_level(found),
         warnings=[*unfair(duel), *_absent(duel, found)],
-        verdicts=[],
+        verdicts=ranks.verdicts(found),
         heads=[(s.label, s.colour) for s in found],
         scores=_scores(found),
         choices=_choices(found),
@@ -68,6 +66,7 @@ def write_duel(duel: Duel, out: Path) -> Path:
         curves=_curves(duel, found),
         trades=_trades(found),
         front=ranks.front(found),
+        traits=rows_of_traits(found),
     )
     title = f"{names} on {found[0].runs[0].card['data']['name']}"
     write_tables(rows_of(found), duel.path / "scores", f"{title}, {contest.budget} each")
@@ -124,7 +123,7 @@ def _trades(found: Sequence[Standing]) -> list[str]:
 
 def _scores(found: Sequence[Standing]) -> Rows:
     rows = []
-    for metric in found[0].final:
+    for metric in dict.fromkeys(metric for s in found for metric in s.final):
         known = [s.final[metric] for s in found if metric in s.final]
         arrow = "\u2193" if known[0].better == "lower" else "\u2191"
         cells = [_cell(s.final.get(metric)) for s in found]
@@ -141,7 +140,7 @@ def _cell(summary: Summary | None) -> Cell:
 
 def _choices(found: Sequence[Standing]) -> Rows:
     chosen = [(", ".join(f"{step:,}" for step in s.chosen.values()), "") for s in found]
-    flattered = [("not measured" if s.flattered is None else short(s.flattered), "") for s in found]
+    flattered = [(short(s.flattered), "") for s in found]
     return [
         ("Step with the best FID on the selection half", chosen),
         ("FID there less FID here, by which the choice flattered itself", flattered),
@@ -166,7 +165,7 @@ def _costs(found: Sequence[Standing]) -> Rows:
 
 def _level(found: Sequence[Standing]) -> str:
     fewest = min(len(s.runs) for s in found)
-    if fewest >= ranks.ENOUGH_RUNS:
+    if fewest >= LEAST_RUNS:
         return (
             f"Each family was trained {fewest} times from seeds of its own; intervals are for its expected "
             "score (t, over the runs)."

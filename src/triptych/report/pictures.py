@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,3 +89,17 @@ def _between(model: Model) -> np.ndarray:
     steps = streams.arc(start, end, torch.linspace(0, 1, STRIP))
     labels = [1] if model.family.conditional else None
     return model.generate(steps, labels, seeds=[1] * STRIP)
+
+
+def neighbours(model: Model, evaluation: Mapping[str, Any], train: np.ndarray) -> str | None:
+    """The samples that lie nearest to training pictures, and below each that picture; None if not looked for.
+
+    evaluation: as stored, of these very weights. train: (N, H, W, C) training pictures.
+    """
+    found = evaluation.get("closer")
+    if not found or not found["copies"] or evaluation["step"] != model.step:
+        return None
+    nearest = found["copies"]["nearest"]
+    first = evaluation["sampling"]["first_seed"]
+    made = model.sample([first + number for number, _, _ in nearest])
+    return sheet([*made, *(np.asarray(train[row]) for _, row, _ in nearest)], len(nearest))

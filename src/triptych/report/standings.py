@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
+from triptych.closer import Closer
+from triptych.compare import Contestant as Side
+from triptych.compare import Entry, rank
 from triptych.duel import Contestant, Duel, looks
 from triptych.evaluate import Evaluation
 from triptych.figures.contest import Course, Place, Point, pareto_front
 from triptych.metrics.card import Score
+from triptych.metrics.differences import LEAST_RUNS, mean_of, over_runs
+from triptych.metrics.intervals import METRICS
 from triptych.report.facts import ACCENTS
 from triptych.run import Run
 
-ENOUGH_RUNS = 3  # from here on runs speak for their family
 CHOOSE_BY = "FID"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One score over a contestant's runs, with a 95 % interval; see `over_runs`."""
+    """One score over a contestant's runs, with a 95 % interval; see `over`."""
 
     name: str
     value: float
@@ -43,8 +45,10 @@ class Standing:
     runs: tuple[Run, ...]
     courses: dict[str, list[Point]]  # metric -> looks, scored on the report half
     chosen: dict[str, int]  # run -> step whose score on the selection half was best
-    final: dict[str, Summary]  # metric -> at the chosen looks, on the report half
-    flattered: float | None  # how much better the chosen looks' scores were where they were chosen
+    final: dict[str, Summary]  # metric -> on the report half, at the chosen looks; further ones at the last
+    entries: tuple[Entry, ...]  # the same, run by run, for `compare.rank`
+    closer: tuple[Closer, ...]  # what closer looks at the ends of the runs found
+    flattered: float  # how much better the chosen looks' scores were where they were chosen
     speed: float  # pictures a second, median over the runs' last looks
     costs: dict[str, float]  # what the trainings took, median over the runs
 
@@ -65,55 +69,52 @@ def standings(duel: Duel) -> list[Standing]:
 
 
 def _standing(duel: Duel, contestant: Contestant, colour: str, runs: Sequence[Run]) -> Standing:
-    by_run = {run.path.name: _by_half(run) for run in runs}
-    chosen, gaps, picked = {}, [], []
-    for name, (selection, report) in by_run.items():
+    halves = [_by_half(run) for run in runs]
+    reports = [report for _, report in halves]
+    chosen, gaps, entries = {}, [], []
+    for run, (selection, report) in zip(runs, halves, strict=True):
         step = min(selection, key=lambda k: _score(selection[k], CHOOSE_BY).value)
-        chosen[name] = step
-        picked.append(report[step])
-        floors = [_score(half[step], CHOOSE_BY).floor or 0.0 for half in (selection, report)]
-        values = [_score(half[step], CHOOSE_BY).value for half in (selection, report)]
-        gaps.append((values[1] - floors[1]) - (values[0] - floors[0]))  # halves differ in their floors too
-    metrics = [score.card.metric for score in picked[0].scores]
-    last = [max(report.items())[1] for _, report in by_run.values()]
+        chosen[run.path.name] = step
+        there, here = (_score(half[step], CHOOSE_BY) for half in (selection, report))
+        gaps.append((here.value - (here.floor or 0.0)) - (there.value - (there.floor or 0.0)))
+        last = report[max(report)]
+        scores = {s.card.metric: s for look in (last, report[step]) for s in look.scores}
+        seed = run.card["options"]["seed"]
+        entries.append(Entry(str(run.path), contestant.label, scores, seed=seed))
+    metrics = list(entries[0].scores)
+    ends = [report[max(report)] for report in reports]
     return Standing(
         contestant=contestant,
         colour=colour,
         runs=tuple(runs),
-        courses={m: _course(duel, runs, [report for _, report in by_run.values()], m) for m in metrics},
+        courses={m: _course(duel, runs, reports, m) for m in METRICS},
         chosen=chosen,
-        final={m: over_runs([_score(look, m) for look in picked]) for m in metrics},
+        final={
+            m: over([e.scores[m] for e in entries]) for m in metrics if all(m in e.scores for e in entries)
+        },
+        entries=tuple(entries),
+        closer=tuple(look.closer for look in ends if look.closer is not None),
         flattered=float(np.mean(gaps)),
-        speed=float(np.median([1 / look.sampling.seconds_per_sample for look in last])),
+        speed=float(np.median([1 / look.sampling.seconds_per_sample for look in ends])),
         costs=_costs(runs),
     )
 
 
-def over_runs(scores: Sequence[Score]) -> Summary:
-    """One score over runs that differ in nothing but the seed.
-
-    From three runs on the interval is a t interval of the runs' mean: the spread between runs holds the
-    spread within them, so nothing is counted twice. With fewer the runs' own intervals are combined, and
-    the claim is about these runs alone.
-    """
-    values = np.array([s.value for s in scores])
-    if len(values) >= ENOUGH_RUNS:
-        error = float(values.std(ddof=1)) / len(values) ** 0.5
-        reach = error * float(stdtrit(len(values) - 1, 0.975))
-        low, high = values.mean() - reach, values.mean() + reach
-    else:
-        below = np.array([s.value - s.low for s in scores])
-        above = np.array([s.high - s.value for s in scores])
-        low = values.mean() - math.sqrt(float((below**2).sum())) / len(values)
-        high = values.mean() + math.sqrt(float((above**2).sum())) / len(values)
-    first, metric = scores[0], scores[0].card.metric
-    if metric != "KID":
+def over(scores: Sequence[Score]) -> Summary:
+    """One score over runs that differ in nothing but the seed; from three on it speaks of other seeds too."""
+    mean, first = mean_of(scores), scores[0]
+    low, high = over_runs(scores)[:2] if len(scores) >= LEAST_RUNS else (mean.low, mean.high)
+    if first.card.metric != "KID" and first.card.metric != "FD-infinity":
         low = max(low, 0.0)
-    if metric in ("precision", "recall", "coverage"):
-        high = min(high, 1.0)
-    return Summary(
-        first.name, float(values.mean()), float(low), float(high), len(values), first.floor, first.better
-    )
+    return Summary(first.name, mean.value, low, high, len(scores), first.floor, first.better)
+
+
+def verdicts(found: Sequence[Standing]) -> list[str]:
+    """A sentence on each two contestants, for quality and for diversity."""
+    sides = [Side(s.label, s.entries) for s in found]
+    if len(sides) < 2:
+        return []
+    return [v.sentence for metric in ("FID", "recall") for v in rank(metric, sides).verdicts]
 
 
 def _by_half(run: Run) -> tuple[dict[int, Evaluation], dict[int, Evaluation]]:
@@ -135,7 +136,7 @@ def _course(
     points = []
     for number in range(min(len(report) for report in reports)):
         steps = [sorted(report)[number] for report in reports]
-        summary = over_runs([_score(r[step], metric) for r, step in zip(reports, steps, strict=True)])
+        summary = over([_score(r[step], metric) for r, step in zip(reports, steps, strict=True)])
         spent = [_spent(duel, run, step) for run, step in zip(runs, steps, strict=True)]
         points.append(Point(float(np.mean(spent)), summary.value, summary.low, summary.high))
     return points

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from triptych.figures.svg import short
-from triptych.report.facts import Facts
+from triptych.report.facts import gather
+from triptych.run import Run, RunError
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,17 @@ class Row:
     better: str
 
 
-def rows_of(facts: Sequence[Facts]) -> list[Row]:
-    """Every score of the runs' newest evaluations."""
-    return [
+def write_score_tables(runs: Sequence[Run], stem: Path) -> list[Path]:
+    """Write the scores of the runs' newest evaluations as stem.csv and stem.tex; returns both paths."""
+    facts = gather(runs)
+    rows = [
         Row(f.label, s["name"], s["value"], s["low"], s["high"], 1, s["floor"], s["better"])
         for f in facts
         for s in (f.evaluation or {}).get("scores", ())
     ]
+    if not rows:
+        raise RunError("these runs have no scores yet: triptych evaluate RUN")
+    return write_tables(rows, stem, f"Scores on {runs[0].card['data']['name']}")
 
 
 def write_tables(rows: Sequence[Row], stem: Path, caption: str) -> list[Path]:

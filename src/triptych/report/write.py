@@ -17,12 +17,11 @@ from triptych.data import DataError, Dataset
 from triptych.data import load as load_data
 from triptych.figures import charts
 from triptych.figures.svg import short
+from triptych.metrics.intervals import METRICS
 from triptych.model import load, load_family
 from triptych.report.facts import Facts, differences, findings, gather
-from triptych.report.pictures import Album, album, sheet, uri
+from triptych.report.pictures import Album, album, neighbours, sheet, uri
 from triptych.run import Run, RunError, open_run
-
-SCORES = ("FID", "KID", "precision", "recall", "density", "coverage")
 
 
 def write_report(
@@ -131,12 +130,17 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
         ("Peak memory of the process", cells(lambda f: f"{f.state['peak_memory_bytes'] / 2**20:,.0f} MiB")),
         ("Time a drawn picture", cells(lambda f: f"{1000 * f.seconds_per_sample:,.2f} ms")),
     ]
-    for metric in SCORES:
+    measured = [s["card"]["metric"] for f in facts for s in (f.evaluation or {}).get("scores", ())]
+    for metric in dict.fromkeys([*METRICS, *measured]):
         known = [s for f in facts if (s := f.score(metric))]
         arrow = "" if not known else (" \u2193" if known[0]["better"] == "lower" else " \u2191")
         name = known[0]["name"] if known else metric
         rows.append((name + arrow, [_score_cell(f.score(metric)) for f in facts]))
     rows.append(("Sure of its class", cells(lambda f: f"{f.evaluation['classes']['sure']:.1%}")))
+    for name in ("precision", "recall"):
+        truth = cells(lambda f, name=name: f"{f.evaluation['closer']['truth'][name]:.1%}")
+        if set(truth) != {"not measured"}:
+            rows.append((f"True {name}, by known causes \u2191", truth))
     rows.append(("Rarest class", cells(lambda f: f"{min(f.evaluation['classes']['shares']):.1%}")))
     return rows
 
@@ -227,6 +231,7 @@ class Chapter:
 
     facts: Facts
     album: Album | None
+    neighbours: str | None  # samples beside their nearest training pictures
     gap: str  # why there is no album
     progress: list[tuple[int, str]]
     curves: list[tuple[str, str, str]]
@@ -238,15 +243,18 @@ def _chapters(facts: Sequence[Facts]) -> dict[str, Any]:
     chapters: list[Chapter] = []
     real: str | None = None
     for f in facts:
-        drawn, gap = None, ""
+        drawn, beside, gap = None, None, ""
         try:
-            test = _data(f.run).test
+            data = _data(f.run)
+            test = data.test
             shown = np.asarray(test.pixels[:32])
             real = real or sheet(shown, 8)
-            drawn = album(load(f.run.path), shown, test.labels)
+            model = load(f.run.path)
+            drawn = album(model, shown, test.labels)
+            beside = neighbours(model, f.evaluation or {}, data.train.pixels)
         except (RunError, DataError, ValueError) as error:
             gap = str(error)
-        chapters.append(Chapter(f, drawn, gap, _progress(f.run), _curves(f), _classes(f)))
+        chapters.append(Chapter(f, drawn, beside, gap, _progress(f.run), _curves(f), _classes(f)))
     return {"chapters": chapters, "real": real}
 
 
