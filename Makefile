@@ -30,6 +30,7 @@ check: .venv/stamp-check
 
 bench: .venv/stamp-bench
 	$(BIN)/python benchmarks/mnist_minutes.py
+	$(BIN)/python benchmarks/metrics_speed.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis src/*.egg-info report.html
