@@ -85,6 +85,18 @@ def test_differences_over_runs_cover():
     assert 0.92 <= np.mean(held) <= 0.99
 
 
+def test_what_families_do_not_share_of_the_real_pictures_counts():
+    """One family's score does not look at the real pictures: their error stays in the difference."""
+    rng = np.random.default_rng(3)
+    held = []
+    for _ in range(200):
+        real = rng.standard_normal(100) * 2
+        sides = [[score(real * weight, rng.standard_normal(100)) for _ in range(3)] for weight in (1.0, 0.0)]
+        found = difference_over_runs(*sides)
+        held.append(found.low <= 0 <= found.high)
+    assert 0.91 <= np.mean(held) <= 1.0
+
+
 def test_fewer_than_three_runs_say_nothing_of_others():
     runs = [share(0.5), share(0.6)]
     with pytest.raises(ValueError, match="2 runs say too little about other seeds: train at least 3"):

@@ -62,12 +62,12 @@ def test_neighbour_intervals_cover_and_are_not_too_wide():
     names = ("precision", "recall", "density", "coverage")
     rng = np.random.default_rng(0)
     made = [
-        estimates(rng.standard_normal((80, 4)), rng.standard_normal((80, 4)) * 1.3 + 0.4) for _ in range(24)
+        estimates(rng.standard_normal((80, 4)), rng.standard_normal((80, 4)) * 1.3 + 0.4) for _ in range(40)
     ]
     for name in names:
         values = [e[name].value for e in made]
         held = np.mean([e[name].low <= np.mean(values) <= e[name].high for e in made])
-        assert held >= 0.88, name
+        assert held >= 0.87, name
         variance = np.mean([e[name].spread.variance() for e in made])
         assert variance / np.var(values) < 1.8, name  # a jackknife's is 2 to 3 times too large
 

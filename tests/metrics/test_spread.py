@@ -15,7 +15,7 @@ def test_the_jackknife_of_a_mean_is_its_textbook_variance():
 
 def test_the_second_order_excess_is_found():
     """A degenerate sum over pairs, all second order: the jackknife gives 2 (G-1)/(G-2) times its variance."""
-    count, made = 20, {"errors": [], "variance": [], "value": []}
+    count, made = 20, {"errors": [], "variance": [], "free": [], "value": []}
     rng = np.random.default_rng(1)
     for _ in range(400):
         x = rng.standard_normal((count, 30))
@@ -29,10 +29,12 @@ def test_the_second_order_excess_is_found():
         spread = jackknife_spread(pairs(x), [pairs(r) for r in left], [pairs(r) for r in left_two])
         made["errors"].append(np.mean(np.square(spread.errors)))
         made["variance"].append(spread.variance())
+        made["free"].append(spread.covariance(spread))  # not held at half of the errors' square
         made["value"].append(pairs(x))
     truth = 2 * 30 / (count * (count - 1))  # of the mean over pairs of x.y, 30 standard normals each
     assert np.var(made["value"]) == pytest.approx(truth, rel=0.25)
     assert np.mean(made["errors"]) == pytest.approx(truth * 2 * 19 / 18, rel=0.1)
+    assert np.mean(made["free"]) == pytest.approx(truth, rel=0.1)
     assert np.mean(made["variance"]) == pytest.approx(truth, rel=0.25)
 
 
