@@ -95,6 +95,19 @@ def test_the_power_of_all_frequencies_is_the_variance():
     assert (power * counts).sum() / counts.sum() == pytest.approx(0.2**2, rel=0.03)
 
 
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 9), (8, 13), (14, 9)])
+def test_rings_are_means_over_all_frequencies_of_the_full_transform(height: int, width: int):
+    pixels = noise(14, 0.2, (1, height, width, 1))
+    down, across = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
+    radii = np.rint(np.hypot(down, across) * min(height, width)).astype(int)
+    hann = [np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in (height, width)]
+    window = np.outer(*hann)
+    x = pixels[0, ..., 0] / 127.5 - 1
+    power = np.abs(np.fft.fft2((x - np.average(x, weights=window)) * window)) ** 2 / (window**2).sum()
+    rings = [power[radii == r].mean() for r in range(1, radii.max() + 1)]
+    assert radial_power(pixels)[0] == pytest.approx(rings, rel=1e-4)
+
+
 def test_the_window_keeps_a_border_from_filling_the_high_frequencies():
     """A slow slope from left to right has nothing at high frequencies, but on a torus it jumps."""
     slope = np.tile(np.linspace(20, 235, 32).round().astype(np.uint8), (1, 32, 1))[..., None]
