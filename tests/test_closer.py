@@ -68,6 +68,6 @@ def test_families_with_a_likelihood_and_labels_get_their_scores(tmp_path: Path) 
     small = {"steps": 3, "batch": 32, "threads": 1, "precision": "fp32", "runs": tmp_path}
     vae = triptych.train("vae", data="digits", width=8, **small)
     gan = triptych.train("dcgan", data="digits", width=8, conditional=True, **small)
-    names = [{s.card.metric for s in evaluation(run.path, 200, closer=True).scores} for run in (vae, gan)]
+    names = [{s.card.metric for s in evaluation(run.path, 500, closer=True).scores} for run in (vae, gan)]
     assert "bits/dim" in names[0] and "bits/dim" not in names[1]
     assert "intra-class FID" in names[1] and "intra-class FID" not in names[0]

@@ -30,16 +30,15 @@ def run_apart(words: list[str]) -> tuple[int, Path]:
 
     On Ctrl-C the terminal tells the training too; it is waited for while it saves.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "triptych", *words, "--json"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        lines = process.stdout.read().strip().splitlines()
-        code = process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
+    command = [sys.executable, "-m", "triptych", *words, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            lines = process.stdout.read().strip().splitlines()
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
     if code:
         return code, Path()
     return 0, Path(json.loads(lines[-1])["run"])
