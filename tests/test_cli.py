@@ -85,7 +85,7 @@ def test_failures_are_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main(["sample", str(tmp_path / "none")]) == 1
     assert "there is no run" in capsys.readouterr().err
     assert cli.main(["train", "vae", "--data", f"folder:{tmp_path}", *TINY]) == 1
-    assert "holds no pictures" in capsys.readouterr().err
+    assert "holds nothing" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

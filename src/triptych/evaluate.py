@@ -145,6 +145,12 @@ def judged(
     closer: take a closer look too (`triptych.closer`).
     """
     rows = held_out(dataset, split)
+    if len(rows) < LEAST:
+        where = "test split" if split == "test" else f"{split} half of the test split"
+        raise ValueError(
+            f"the {where} of {dataset.name} holds {len(rows)} pictures, and a score with an interval needs "
+            f"{LEAST}: give more pictures"
+        )
     rows = rows[chosen_rows(len(rows), most_real)]
     real = np.asarray(dataset.test.pixels[rows])
     scores = score_pixels(

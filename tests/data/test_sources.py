@@ -250,7 +250,7 @@ def test_more_than_a_tenth_broken_stops(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], "holds no pictures but nothing"),
+        ([], "holds nothing: expected"),
         (["notes.txt"], "only things like notes.txt"),
         (["one.png"], "at least 2 are needed"),
     ],

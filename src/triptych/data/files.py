@@ -49,9 +49,9 @@ def list_folder(folder: Path) -> list[Item]:
         found = list(_list_half(folder, None))
     if not found:
         inside = sorted(path.name for path in folder.iterdir())[:3]
-        held = f"only things like {', '.join(inside)}" if inside else "nothing"
+        held = f"no pictures, only things like {', '.join(inside)}" if inside else "nothing"
         raise DataError(
-            f"{folder} holds no pictures but {held}: expected {', '.join(sorted(SUFFIXES))} files, "
+            f"{folder} holds {held}: expected {', '.join(sorted(SUFFIXES))} files, "
             "flat or in one folder a class"
         )
     return found

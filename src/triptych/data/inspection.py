@@ -15,7 +15,7 @@ from PIL import Image
 
 from triptych.data.dataset import DataError, Dataset, Split
 from triptych.data.files import MOST_BROKEN, Item, list_folder
-from triptych.data.prepare import decode
+from triptych.data.prepare import decode, quiet_pillow
 from triptych.data.sources import load
 
 LOSSY = ("JPEG", "WEBP", "MPO", "GIF")
@@ -77,7 +77,7 @@ def inspect(source: str, *, size: int | None = None) -> Inspection:
         try:
             data = item.data()
             decode(data, size or 64)
-            with Image.open(io.BytesIO(data)) as image:
+            with quiet_pillow(), Image.open(io.BytesIO(data)) as image:
                 sizes[f"{image.width}x{image.height}"] += 1
                 modes[image.mode] += 1
                 formats[image.format or "?"] += 1

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from triptych.data.dataset import DataError
 
 Colour = Literal["auto", "grey", "rgb"]
 MOST_PIXELS = 400_000_000  # beyond this a file is a decompression bomb rather than a photo
 GREY_MODES = ("1", "L", "LA", "I", "F")
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Leave out Pillow's warnings on sizes and metadata: what is wrong with a picture is said once, by us."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def decode(file: Path | bytes, wanted_px: int) -> Image.Image:
@@ -24,16 +34,16 @@ def decode(file: Path | bytes, wanted_px: int) -> Image.Image:
     Raises DataError with the reason when it cannot be read.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's size and metadata warnings: judged below
-            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise DataError(f"{image.width}x{image.height} is larger than {MOST_PIXELS:,} pixels")
-                image.draft("RGB" if image.mode not in GREY_MODES else "L", (2 * wanted_px, 2 * wanted_px))
-                image.load()
-                return flatten(ImageOps.exif_transpose(image))
+        with quiet_pillow(), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise DataError(f"{image.width}x{image.height} is larger than {MOST_PIXELS:,} pixels")
+            image.draft("RGB" if image.mode not in GREY_MODES else "L", (2 * wanted_px, 2 * wanted_px))
+            image.load()
+            return flatten(ImageOps.exif_transpose(image))
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        raise DataError("not a picture in any format that Pillow knows") from error
     except Exception as error:  # decoders raise whatever they like: struct, zlib, syntax, value errors
         raise DataError(f"{type(error).__name__}: {error}") from error
 
