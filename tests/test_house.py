@@ -14,7 +14,7 @@ FLOORS = {
     "families": 2,
     "model": 3, "judge": 3, "plan": 3, "figures": 3,
     "train": 4, "evaluate": 4, "likelihood": 4, "gallery": 4, "scoreboard": 5, "driver": 5, "progress": 6,
-    "recipes": 4, "traits": 4, "duel": 5, "report": 6, "demo": 7,
+    "recipes": 4, "traits": 4, "duel": 5, "probe": 5, "conformance": 5, "report": 6, "demo": 7,
     "cli": 8, "__main__": 9,
 }  # fmt: skip
 FILES = sorted(SRC.rglob("*.py"))
