@@ -15,7 +15,7 @@ from triptych.judge import judge_for
 from triptych.metrics.features import NetworkExtractor
 from triptych.metrics.prd import prd_without_each
 from triptych.probe import BETTER, COPY_METRICS, Probe, measuring, probe
-from triptych.probe.printing import print_probe, sheet
+from triptych.probe.printing import markdown, print_probe, sheet
 from triptych.probe.running import deal, stock_of
 
 SAMPLES = 200
@@ -89,6 +89,8 @@ def test_the_table_names_who_was_fooled(found: Probe, capsys: pytest.CaptureFixt
     print_probe(found)
     told = capsys.readouterr().out
     assert all(word in told for word in ("noticed", "missed", "fooled", "refused", "worsens", "IS"))
+    lines = markdown(found).splitlines()
+    assert len(lines) == 3 + len(found.rows) and all(line.count("|") == 4 + len(BETTER) for line in lines)
 
 
 def test_parts_share_no_picture(digits: Dataset):

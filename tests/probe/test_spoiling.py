@@ -73,6 +73,14 @@ def test_duplicates_one_of_each_class_and_copies(pictures: np.ndarray):
     np.testing.assert_array_equal(made(s, "copies", "100% of training").pixels, 255 - pictures)
 
 
+def test_disguised_copies_are_training_pictures_a_little_changed(pictures: np.ndarray):
+    s = stock(pictures)
+    soft = made(s, "disguised copies", "blur, sigma 0.5 px")
+    np.testing.assert_array_equal(soft.pixels, blurred(255 - pictures, 0.5))
+    rough = made(s, "disguised copies", "noise, 5 of 255 levels")
+    np.testing.assert_array_equal(rough.pixels, noisy(255 - pictures, 5, seed=0))
+
+
 def test_without_labels_nothing_asks_for_classes(pictures: np.ndarray):
     kinds = {x.kind for x in spoilings(stock(pictures))}
-    assert kinds == {"blur", "noise", "JPEG", "resize filter", "duplicates", "copies"}
+    assert kinds == {"blur", "noise", "JPEG", "resize filter", "duplicates", "copies", "disguised copies"}

@@ -27,6 +27,7 @@ STYLES = {
     "improves": "bold red",
     "unmoved": "dim",
 }
+MARKS = {"noticed": "noticed", "missed": "-", "fooled": "**fooled**"}
 ACROSS = 10  # pictures of each spoilt set on the sheet
 CELL_PX = 48
 
@@ -83,6 +84,23 @@ def _print(
         ]
         table.add_row(name, *texts)
     console.print(table)
+
+
+def markdown(found: Probe) -> str:
+    """Every value with its verdict, metrics across, as a markdown table."""
+    lines = [("spoilt by", "strength", "pictures", *found.better)]
+    lines += [("---",) * len(lines[0])]
+    honest = [
+        ("-" if r.value is None else f"{r.value:.3g} [{r.low:.3g}, {r.high:.3g}]") for r in found.honest
+    ]
+    lines += [("nothing", "", f"{found.pictures}", *honest)]
+    for row in found.rows:
+        cells = [
+            r.verdict if r.value is None else f"{r.value:.3g} {MARKS.get(r.verdict, r.verdict)}"
+            for r in row.readings
+        ]
+        lines.append((row.kind, row.grade, f"{row.pictures}", *cells))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def write_sheet(

@@ -27,6 +27,7 @@ KINDS = (
     "duplicates",
     "one fine picture",
     "copies",
+    "disguised copies",
 )
 ENOUGH = 300  # pictures in a third of the test split; with fewer the whole source is dealt anew
 MOST_TRAIN = 10_000  # training pictures in which copies are looked for

@@ -85,7 +85,15 @@ def spoilings(stock: Stock) -> list[Spoiling]:
     made += [Spoiling("duplicates", f"each {k} times", _repeated(k)) for k in TIMES]
     if stock.finest is not None:
         made.append(Spoiling("one fine picture", "per class", _one_each, graded=False))
-    return made + [Spoiling("copies", f"{share:.0%} of training", _copied(share)) for share in SHARES]
+    made += [Spoiling("copies", f"{share:.0%} of training", _copied(share)) for share in SHARES]
+    weak_px, weak = SIGMAS_PX[0], NOISE_LEVELS[0]
+    return [
+        *made,
+        Spoiling(
+            "disguised copies", f"blur, sigma {weak_px:g} px", _disguised(blurred, weak_px), graded=False
+        ),
+        Spoiling("disguised copies", f"noise, {weak} of 255 levels", _disguised_by_noise(weak), graded=False),
+    ]
 
 
 def blurred(pixels: np.ndarray, sigma_px: float) -> np.ndarray:
@@ -195,3 +203,15 @@ def _copied(share: float) -> Callable[[Stock], Labelled]:
         return Labelled(pixels, labels)
 
     return make
+
+
+def _disguised(change: Callable[[np.ndarray, T], np.ndarray], strength: T) -> Callable[[Stock], Labelled]:
+    def make(stock: Stock) -> Labelled:
+        copies = _copied(1.0)(stock)
+        return copies.repainted(change(copies.pixels, strength))
+
+    return make
+
+
+def _disguised_by_noise(levels: float) -> Callable[[Stock], Labelled]:
+    return lambda stock: _disguised(lambda pixels, s: noisy(pixels, s, stock.seed), levels)(stock)
