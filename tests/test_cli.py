@@ -21,7 +21,7 @@ def test_help_does_not_load_torch() -> None:
 
 
 def test_the_verbs() -> None:
-    assert cli.ORDER == ("demo", "train", "resume", "duel", "sample", "evaluate", "report", "data")
+    assert " ".join(cli.ORDER) == "demo train resume duel sample evaluate conformance report data"
     assert set(cli.VERBS) == set(cli.ORDER)
 
 

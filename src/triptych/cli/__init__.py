@@ -17,7 +17,17 @@ from triptych.cli.verbs import VERBS
 
 __all__ = ["judging", "looking", "main", "making"]
 
-ORDER = ("demo", "train", "resume", "duel", "sample", "evaluate", "report", "data")  # as --help names them
+ORDER = (
+    "demo",
+    "train",
+    "resume",
+    "duel",
+    "sample",
+    "evaluate",
+    "conformance",
+    "report",
+    "data",
+)  # as --help names them
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +79,7 @@ def complain(message: str, code: int) -> int:
 
 def overview() -> str:
     """What `triptych --help` prints."""
-    lines = [f"  {name:<10} {VERBS[name][1]}" for name in ORDER]
+    lines = [f"  {name:<11} {VERBS[name][1]}" for name in ORDER]
     return "\n".join(
         [
             "triptych: GANs, VAEs and diffusion models under one protocol",

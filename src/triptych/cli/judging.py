@@ -73,6 +73,18 @@ def probed(flags: Any) -> dict[str, Any]:
     return found.model_dump(mode="json")
 
 
+@verb("conformance", "check the metrics against known answers and other libraries")
+def conformance(words: list[str]) -> dict[str, Any]:
+    """Run the conformance kit."""
+    parse(words, flags_of(), "conformance", "Check this installation's metrics against known answers.")
+    from triptych.conformance import conformance
+    from triptych.conformance.printing import print_conformance
+
+    found = conformance()
+    print_conformance(found)
+    return {**found.model_dump(mode="json"), "exit": 0 if found.passed else 1}
+
+
 def said_slowly() -> Callable[[str, int, int], None]:
     """A progress callback that says something every ten seconds."""
     import time
