@@ -89,6 +89,7 @@ def test_the_table_names_who_was_fooled(found: Probe, capsys: pytest.CaptureFixt
     print_probe(found)
     told = capsys.readouterr().out
     assert all(word in told for word in ("noticed", "missed", "fooled", "refused", "worsens", "IS"))
+    assert "intra-class FID, dropped classes: " in told
     lines = markdown(found).splitlines()
     assert len(lines) == 3 + len(found.rows) and all(line.count("|") == 4 + len(BETTER) for line in lines)
 

@@ -16,6 +16,7 @@ def about(value: float, reach: float = 1.0) -> Measured:
         ("FID", about(5), about(5.5), "missed"),
         ("FID", about(5), about(7, 3), "missed"),  # 5 lies in the other's interval
         ("FID", about(5, 3), about(7), "missed"),
+        ("FID", about(5), about(3, 3), "missed"),
         ("recall", about(0.9, 0.1), about(0.5, 0.1), "noticed"),
         ("recall", about(0.5, 0.1), about(0.9, 0.1), "fooled"),
         ("sharpness ratio", about(1.1, 0.1), about(0.5, 0.1), "noticed"),

@@ -33,7 +33,7 @@ def test_noise_has_the_stated_levels_and_a_seed():
     assert np.std(rough) == pytest.approx(20, abs=0.5)
     np.testing.assert_array_equal(rough, noisy(grey, 20, seed=3))
     assert not np.array_equal(rough, noisy(grey, 20, seed=4))
-    assert noisy(np.full_like(grey, 250), 40, 0).max() == 255  # clipped, not wrapped
+    assert noisy(np.full_like(grey, 250), 20, 0).min() > 120  # clipped, not wrapped
 
 
 def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(pictures: np.ndarray):
@@ -42,7 +42,7 @@ def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(pictures: n
         return float(np.abs(changed.astype(int) - pictures).mean())
 
     losses = [loss(jpeg(pictures, quality)) for quality in (95, 50, 10)]
-    assert losses == sorted(losses)
+    assert losses[0] < losses[1] < losses[2]
     assert all(loss(halved(pictures, name)) > 5 for name in spoiling.FILTERS)
     flat = np.full((1, 7, 7, 1), 90, np.uint8)  # an odd side
     assert all((halved(flat, name) == 90).all() for name in spoiling.FILTERS)
