@@ -16,7 +16,7 @@ from triptych.metrics import copies, inception, infinity, intra, spectrum, vendi
 from triptych.metrics.card import Card, Score
 from triptych.metrics.diversity import Diversity, diversity
 from triptych.metrics.features import Extractor
-from triptych.metrics.intervals import GROUPS, deal, jackknife_interval
+from triptych.metrics.intervals import deal, groups_for, jackknife_interval
 from triptych.metrics.threads import one_thread
 from triptych.model import Model
 from triptych.scoring import chosen_rows, score_of
@@ -121,7 +121,7 @@ def _scores(
 ) -> list[Score]:
     """FD-infinity, Vendi, IS, intra-class FID and LSD, those that this model and judge can have."""
     (real, fake), (real_pixels, fake_pixels) = features, pixels
-    count = min(GROUPS, min(len(real), len(fake)) // 5)
+    count = groups_for(min(len(real), len(fake)))
     reals, fakes = deal(real, count, seed=0), deal(fake, count, seed=1)
     train = np.asarray(dataset.train.pixels[chosen_rows(len(dataset.train), len(fake))])
     floor_features = judge(train)

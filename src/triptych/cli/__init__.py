@@ -25,6 +25,7 @@ ORDER = (
     "sample",
     "evaluate",
     "compare",
+    "conformance",
     "report",
     "data",
 )  # as --help names them
@@ -79,7 +80,7 @@ def complain(message: str, code: int) -> int:
 
 def overview() -> str:
     """What `triptych --help` prints."""
-    lines = [f"  {name:<10} {VERBS[name][1]}" for name in ORDER]
+    lines = [f"  {name:<11} {VERBS[name][1]}" for name in ORDER]
     return "\n".join(
         [
             "triptych: GANs, VAEs and diffusion models under one protocol",

@@ -29,10 +29,14 @@ def evaluate(words: list[str]) -> dict[str, Any]:
             fake=(str | None, None, "... and one of made pictures to score against them."),
             size=(int | None, None, "Side in pixels at which --real and --fake are compared."),
             family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+            probe=(bool, False, "Spoil pictures of --real (or digits) and see which metric notices."),
+            out=(Path | None, None, "With --probe: where to draw the spoilt pictures, a .png."),
         ),
         "evaluate",
         "Score a run against its own test pictures, or one folder of pictures against another.",
     )
+    if flags.probe:
+        return probed(flags)
     from triptych import scoreboard
     from triptych.core.errors import UsageError
 
@@ -83,6 +87,37 @@ def compare(words: list[str]) -> dict[str, Any]:
     found = compare_paths(flags.paths, flags.metric, flags.each)
     scoreboard.print_comparison(found)
     return found.as_dict()
+
+
+def probed(flags: Any) -> dict[str, Any]:
+    """Probe the metrics on a source; with --out, draw what they were shown."""
+    from triptych.core.errors import UsageError
+    from triptych.probe import probe
+    from triptych.probe.printing import print_probe, write_sheet
+
+    if flags.model is not None or flags.fake:
+        raise UsageError("--probe asks for a source of real pictures alone: --probe --real SOURCE")
+    if flags.out is not None and flags.out.suffix != ".png":
+        raise UsageError(f"--out {flags.out}: expected a .png")
+    asked = (flags.real or "digits", flags.samples, flags.features)
+    found = probe(*asked, size=flags.size, progress=said_slowly())
+    print_probe(found)
+    if flags.out is not None:
+        write_sheet(flags.out, *asked, size=flags.size)
+        print(flags.out)
+    return found.model_dump(mode="json")
+
+
+@verb("conformance", "check the metrics against known answers and other libraries")
+def conformance(words: list[str]) -> dict[str, Any]:
+    """Run the conformance kit."""
+    parse(words, flags_of(), "conformance", "Check this installation's metrics against known answers.")
+    from triptych.conformance import conformance
+    from triptych.conformance.printing import print_conformance
+
+    found = conformance()
+    print_conformance(found)
+    return {**found.model_dump(mode="json"), "exit": 0 if found.passed else 1}
 
 
 def said_slowly() -> Callable[[str, int, int], None]:

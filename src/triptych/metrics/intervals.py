@@ -78,9 +78,14 @@ def estimates(
     return made
 
 
+def groups_for(pictures: int) -> int:
+    """How many groups to deal the smaller set of pictures into: 20, or fewer of about 5 pictures."""
+    return min(GROUPS, max(pictures // 5, 2))
+
+
 def _left_out(name: str, real: np.ndarray, fake: np.ndarray) -> Estimate:
     """FID or KID by the jackknife."""
-    count = min(GROUPS, min(len(real), len(fake)) // 5)
+    count = groups_for(min(len(real), len(fake)))
     groups = deal(real, count, seed=0), deal(fake, count, seed=1)
     left_out = [(), *((g,) for g in range(count)), *((g, (g + 1) % count) for g in range(count))]
     compute = {"FID": fid_left_out, "KID": kid_left_out}[name]

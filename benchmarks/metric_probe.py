@@ -1,0 +1,37 @@
+"""Which metric notices what, on several sources: writes `results/metric_probe.md`.
+
+python benchmarks/metric_probe.py digits shapes mnist --samples 2000
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from triptych.probe import probe
+from triptych.probe.printing import markdown, print_probe
+
+RESULTS = Path(__file__).parent / "results"
+ABOUT = """# Which metric notices what
+
+Real test pictures, spoilt, against other real ones; the first row is the honest set with its 95 %
+intervals. A value is marked *noticed* or *fooled* if it is worse or better than that of as many honest
+pictures, each of the two outside the other's interval, and - if neither.
+"""
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sources", nargs="+")
+    parser.add_argument("--samples", type=int, default=2000)
+    asked = parser.parse_args()
+    text = ABOUT
+    for source in asked.sources:
+        found = probe(source, asked.samples, progress=lambda *a: print(*a, file=sys.stderr))
+        print_probe(found)
+        text += (
+            f"\n## {found.source}\n\nJudge {found.judge} ({found.features} features), {found.dealing}.\n\n"
+        )
+        text += markdown(found)
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "metric_probe.md").write_text(text, encoding="utf-8")
