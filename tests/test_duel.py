@@ -138,6 +138,8 @@ def test_the_report(fought: tuple[Duel, list[str]]) -> None:
     for section in ("standings", "budget", "trade", "traits", "copies", "trilemma", "protocol"):
         assert f'id="{section}"' in page, section
     assert "what is said holds for these runs only" in page
+    assert "bits/dim" not in page[: page.index('id="budget"')]  # unlike bounds are never ranked
+    assert "bits/dim[elbo]" in page
     assert re.search(r"VAE --width 8.* (is better than|are not separable)", page)
     assert "://" not in re.sub(r'xmlns="[^"]*"', "", page)
     with (made.path / "scores.csv").open(newline="") as file:

@@ -18,6 +18,7 @@ from triptych.report.write import write_report
 from triptych.run import RunError
 
 CURVES = (("FID", True), ("recall", False), ("precision", False))  # metric, log axis
+BOUND = "bits/dim"
 UNITS = {"minutes": "minutes of training", "images": "pictures seen", "flops": "FLOPs of training"}
 
 
@@ -124,6 +125,8 @@ def _trades(found: Sequence[Standing]) -> list[str]:
 def _scores(found: Sequence[Standing]) -> Rows:
     rows = []
     for metric in dict.fromkeys(metric for s in found for metric in s.final):
+        if metric == BOUND:  # unlike bounds are no row to rank: they stand with the traits, each by its name
+            continue
         known = [s.final[metric] for s in found if metric in s.final]
         arrow = "\u2193" if known[0].better == "lower" else "\u2191"
         cells = [_cell(s.final.get(metric)) for s in found]

@@ -135,7 +135,14 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
         known = [s for f in facts if (s := f.score(metric))]
         arrow = "" if not known else (" \u2193" if known[0]["better"] == "lower" else " \u2191")
         name = known[0]["name"] if known else metric
-        rows.append((name + arrow, [_score_cell(f.score(metric)) for f in facts]))
+        unlike = len({s["name"] for s in known}) > 1  # two kinds of bound: each cell says which
+        own = [_score_cell(f.score(metric)) for f in facts]
+        if unlike:
+            name = f"{metric} (unlike bounds)"
+            own = [
+                f"{c}, {s['name']}" if (s := f.score(metric)) else c for c, f in zip(own, facts, strict=True)
+            ]
+        rows.append((name + arrow, own))
     rows.append(("Sure of its class", cells(lambda f: f"{f.evaluation['classes']['sure']:.1%}")))
     for name in ("precision", "recall"):
         truth = cells(lambda f, name=name: f"{f.evaluation['closer']['truth'][name]:.1%}")
