@@ -56,7 +56,7 @@ def test_rules_are_written_once_and_read_back(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no duel\.json"):
         open_duel(tmp_path)
     (made.path / "duel.json").write_text("{}")
-    with pytest.raises(RunError, match="cannot be read"):
+    with pytest.raises(RunError, match=r"cannot be read \(triptych: field required\): begin"):
         open_duel(made.path)
 
 
@@ -147,6 +147,18 @@ def test_the_report(fought: tuple[Duel, list[str]]) -> None:
     assert {"FID[digits-cnn]", "bits/dim[elbo]"} <= {row["score"] for row in rows}
     assert all(float(r["low"]) <= float(r["value"]) <= float(r["high"]) for r in rows)
     assert (made.path / "scores.tex").read_text().startswith("% needs")
+
+
+def test_an_edited_look_is_refused(fought: tuple[Duel, list[str]], tmp_path: Path) -> None:
+    copy = open_duel(shutil.copytree(fought[0].path, tmp_path / "copy"))
+    (run,) = copy.runs(copy.rules.contestants[0])
+    file = run.path / "metrics.jsonl"
+    first, *rest = file.read_text().splitlines()
+    record = json.loads(first)
+    record["scores"][0]["value"] /= 2
+    file.write_text("\n".join([json.dumps(record), *rest]) + "\n")
+    with pytest.raises(RunError, match=r"cannot be read \(.*checksum.*delete the file"):
+        looks(run)
 
 
 def test_nothing_to_report_yet(tmp_path: Path) -> None:

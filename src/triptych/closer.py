@@ -14,7 +14,7 @@ from triptych.core.record import Record
 from triptych.likelihood import likelihood_score
 from triptych.metrics import copies, inception, infinity, intra, spectrum, vendi
 from triptych.metrics.card import Card, Score
-from triptych.metrics.diversity import Diversity, diversity
+from triptych.metrics.diversity import SURE, Diversity, diversity
 from triptych.metrics.features import Extractor
 from triptych.metrics.intervals import deal, groups_for, jackknife_interval
 from triptych.metrics.threads import one_thread
@@ -72,30 +72,30 @@ class Closer(Record):
     """True precision and recall, where every cause of a picture is known."""
 
 
-@one_thread()
 def closer_look(
     model: Model,
     dataset: Dataset,
     judge: Extractor,
     fake: np.ndarray,
+    features: tuple[np.ndarray, np.ndarray],
     seeds: range,
     real_rows: np.ndarray,
     card: Mapping[str, Any],
 ) -> Closer:
-    """Look closer. fake: samples, (N, H, W, C) uint8, of these seeds; real_rows: of the test split.
+    """Look closer at samples that were scored already.
 
-    card: the fields that all cards of this evaluation share. Takes about as long again as the samples
-    took, and a minute for a slow sampler.
+    fake: samples, (N, H, W, C) uint8, of these seeds. features: the judge's, of the real pictures and of
+    the samples. real_rows: of the real pictures, in the test split. card: the fields that all cards of this
+    evaluation share. Takes about as long again as the samples took, and a minute for a slow sampler.
     """
     real = np.asarray(dataset.test.pixels[real_rows])
-    features = judge(real), judge(fake)
     scores = _scores(dataset, judge, (real, fake), features, real_rows, model.labels_for(seeds), card)
     bound = likelihood_score(model, dataset, min(LIKELY, len(dataset.test)), draws=DRAWS)
     own = judge.classes > 0 and judge.classes == dataset.spec.classes
     views: list[Diversity | None] = [None, None]
     if own:
         told = judge.probabilities(fake), judge.probabilities(real)
-        views = [diversity(*told), diversity(*told, sure=0.9)]
+        views = [diversity(*told), diversity(*told, sure=SURE)]
     try:
         character = traits(model, dataset, judge, fake)
     except ValueError:  # one picture whatever the noise
@@ -110,6 +110,7 @@ def closer_look(
     )
 
 
+@one_thread()
 def _scores(
     dataset: Dataset,
     judge: Extractor,
@@ -175,6 +176,7 @@ def _scores(
     return scores
 
 
+@one_thread()
 def _copies(dataset: Dataset, judge: Extractor, fake: np.ndarray, held_out: np.ndarray) -> Copies | None:
     rows = chosen_rows(len(dataset.train), SEARCHED)
     train = judge(np.asarray(dataset.train.pixels[rows]))

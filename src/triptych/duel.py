@@ -139,7 +139,7 @@ def open_duel(path: Path | str) -> Duel:
     except FileNotFoundError as error:
         raise RunError(f"{path} is not a duel: it has no duel.json") from error
     except (OSError, ValidationError) as error:
-        raise RunError(f"{path}/duel.json cannot be read: {error}. Begin the duel anew") from error
+        raise RunError(f"{path}/duel.json cannot be read ({_first(error)}): begin the duel anew") from error
 
 
 def is_duel(path: Path | str) -> bool:
@@ -192,8 +192,22 @@ def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, 
 
 
 def looks(run: Run) -> list[Evaluation]:
-    """A run's evaluations as records, oldest first."""
-    return [Evaluation.model_validate(line) for line in run.metrics()]
+    """A run's evaluations as records, oldest first. Raises RunError for one that was edited or is of old."""
+    try:
+        return [Evaluation.model_validate(line) for line in run.metrics()]
+    except ValidationError as error:
+        raise RunError(
+            f"{run.path}/metrics.jsonl holds an evaluation that cannot be read ({_first(error)}): delete the "
+            "file, and the looks are taken again"
+        ) from error
+
+
+def _first(error: OSError | ValidationError) -> str:
+    """What is wrong, or the first of many things, in a few words."""
+    if not isinstance(error, ValidationError):
+        return error.strerror or str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}".lstrip(": ")
 
 
 def finished(run: Run) -> bool:

@@ -153,10 +153,12 @@ def judged(
         )
     rows = rows[chosen_rows(len(rows), most_real)]
     real = np.asarray(dataset.test.pixels[rows])
+    features = judge(real), judge(drawn.pixels)
     scores = score_pixels(
         real,
         drawn.pixels,
         judge,
+        features=features,
         train=chosen(dataset.train.pixels, len(drawn.pixels)),
         data=dataset.fingerprint,
         split=split if split == "test" else f"{split} half of test",
@@ -166,7 +168,7 @@ def judged(
     if closer:
         seeds = range(drawn.sampling.first_seed, drawn.sampling.first_seed + len(drawn.pixels))
         alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
-        found = closer_look(model, dataset, judge, drawn.pixels, seeds, rows, alike)
+        found = closer_look(model, dataset, judge, drawn.pixels, features, seeds, rows, alike)
         scores = [*scores, *found.scores]
     own_classes = judge.classes > 0 and judge.classes == dataset.spec.classes  # and not ImageNet's
     made = Evaluation(

@@ -11,13 +11,13 @@ import numpy as np
 from triptych.core.record import Record
 from triptych.metrics import fid, frechet, kernel, kid, neighbours
 from triptych.metrics.card import Card, Score
+from triptych.metrics.diversity import SURE
 from triptych.metrics.features import Extractor
 from triptych.metrics.intervals import METRICS, Estimate, estimates
 from triptych.metrics.kernel import COEF, DEGREE
 from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores
 from triptych.metrics.threads import one_thread
 
-SURE = 0.9
 PARAMETERS: dict[str, dict[str, int | float | str]] = {
     "FID": {"ddof": 1},
     "KID": {"degree": DEGREE, "coef": COEF, "gamma": "1/d", "estimator": "unbiased, full sets"},
@@ -52,15 +52,17 @@ def score_pixels(
     data: str | None = None,
     split: str = "given",
     about: Mapping[str, Any] | None = None,
+    features: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> list[Score]:
     """FID, KID, precision, recall, density and coverage of two sets of pictures, with intervals.
 
     real: (N, H, W, C), fake: (M, H, W, C) uint8, at least 20 each. train: other real pictures for the
     floor, as many as there are fakes where possible; without them no floor. data: fingerprint of the
     real pictures (made from them, whatever their order, if not given). about: descriptive fields of
-    the card. Raises ValueError on pictures of another size than the extractor's and on too few.
+    the card. features: the extractor's of both sets, where they are known already. Raises ValueError on
+    pictures of another size than the extractor's and on too few.
     """
-    real_features, fake_features = extractor(real), extractor(fake)
+    real_features, fake_features = features or (extractor(real), extractor(fake))
     found = estimates(real_features, fake_features)
     floors = _floors(real_features, extractor(train)) if train is not None else {}
     fingerprint = data if data is not None else pictures_fingerprint(real)

@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 from triptych.core import seeds as streams
 from triptych.core.record import Record
+from triptych.metrics.diversity import SURE
 from triptych.metrics.features import Extractor
 from triptych.metrics.spectrum import sharpness
 from triptych.model import Model
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 PAIRS, STEPS = 48, 16  # arcs between two noises, and pictures on each
 PROBED = 1500  # pictures whose class is guessed from their noise
-SURE = 0.9
 
 
 class Traits(Record):

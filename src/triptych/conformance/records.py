@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from triptych.core.record import Record
 
 Verdict = Literal["agrees", "differs", "differs as known", "does not run", "not installed"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Check(_Record):
+class Check(Record):
     """One known answer, and what this installation says."""
 
     name: str
@@ -32,7 +28,7 @@ class Check(_Record):
         return cls(name=name, why=why, expected=expected, got=got, tolerance=tolerance, passed=bool(passed))
 
 
-class Agreement(_Record):
+class Agreement(Record):
     """One metric on one set of vectors by another library and by this one."""
 
     peer: str
@@ -48,7 +44,7 @@ class Agreement(_Record):
     why: str = ""
 
 
-class Conformance(_Record):
+class Conformance(Record):
     """All checks and agreements of one installation."""
 
     versions: dict[str, str]

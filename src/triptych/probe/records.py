@@ -5,19 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from triptych.core.record import Record
 from triptych.probe.measuring import BETTER, Better, Measured, badness
 
 Verdict = Literal["noticed", "missed", "fooled", "refused"]
 Trend = Literal["worsens", "improves", "wavers", "unmoved", "refused"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Reading(_Record):
+class Reading(Record):
     """One metric on one spoilt set."""
 
     metric: str
@@ -36,7 +31,7 @@ class Reading(_Record):
     reason: str = ""
 
 
-class Row(_Record):
+class Row(Record):
     """One way to spoil a set at one strength, as every metric sees it."""
 
     kind: str
@@ -45,7 +40,7 @@ class Row(_Record):
     readings: tuple[Reading, ...]
 
 
-class Graded(_Record):
+class Graded(Record):
     """One metric along the strengths of one kind, from honest to strongest."""
 
     kind: str
@@ -55,7 +50,7 @@ class Graded(_Record):
     wavers: both occur; unmoved: neither; refused: some strength has no value."""
 
 
-class Probe(_Record):
+class Probe(Record):
     """Which metric notices what, on one source and by one judge."""
 
     source: str
