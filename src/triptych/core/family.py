@@ -11,7 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -122,6 +122,18 @@ class Player:
 
 
 @dataclass(frozen=True)
+class Game:
+    """Who plays against whom in a family of two players, and how to read what the judging one logs.
+
+    The critic logs `real` and `fake`: its mean verdict on real pictures and on fakes.
+    """
+
+    critic: str = "discriminator"  # the judging player's name
+    generator: str = "generator"
+    verdicts: Literal["probabilities", "scores"] = "probabilities"  # of being real, or without a scale
+
+
+@dataclass(frozen=True)
 class Condition:
     """Whatever guides a picture; None where nothing is asked."""
 
@@ -207,6 +219,7 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     shown: ClassVar[tuple[str, ...]]  # module prefixes that generate() uses: averaged and exported
     title: ClassVar[str]  # as a reader would say it: "DCGAN"
     curves: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
+    game: ClassVar[Game | None] = None  # of the families with two players
     bounds: tuple[str, ...] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit
 
     def __init__(

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from triptych.core.family import Batch, Condition, Family, Frame, ImageSpec, Player, Settings, Turn
+from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.nets import dcgan as nets
 
 
@@ -55,6 +55,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
     Config, Controls = DcganConfig, DcganControls
     title = "DCGAN"
     shown = ("generator",)
+    game = Game()
     curves: ClassVar[dict[str, str]] = {
         "discriminator/loss": "The discriminator's cross-entropy: about 1.39 (2 ln 2) when it only guesses, "
         "near 0 when it wins every time and the generator learns little.",
