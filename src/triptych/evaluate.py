@@ -284,8 +284,8 @@ def score_sources(real: str, fake: str, features: str = "auto", size: int | None
     from triptych.data import load as load_data
 
     truth = load_data(real, size=size)
-    colour: Literal["grey", "rgb"] = "grey" if truth.spec.channels == 1 else "rgb"
-    made = load_data(fake, size=truth.spec.size, colour=colour)
+    modes: dict[int, Literal["grey", "rgb"]] = {1: "grey", 3: "rgb"}
+    made = load_data(fake, size=truth.spec.size, colour=modes.get(truth.spec.channels, "auto"))
     judge = judge_for(truth, features)
     whole = [np.concatenate([source.train.pixels, source.test.pixels]) for source in (truth, made)]
     return score_pixels(whole[0], whole[1], judge, split="all", about={"run": fake})

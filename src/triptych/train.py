@@ -163,22 +163,28 @@ def fresh_copy(family: AnyFamily) -> AnyFamily:
 
 
 def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
-    """A function that times steps of throw-away copies: (arithmetic, about so many seconds) -> Timing."""
+    """A function that times steps of throw-away copies: (arithmetic, about so many seconds) -> Timing.
+
+    Where players move at unlike intervals, steps are unlike too: whole rounds of them are timed.
+    """
     device = devices.choose(options.device)
 
     def measure(arithmetic: Arithmetic, seconds: float) -> Timing:
         plan = Plan.trial(device, arithmetic)
-        steps = Training(fresh_copy(family), split, options, plan).steps()
+        training = Training(fresh_copy(family), split, options, plan)
+        steps, turns = training.steps(), math.lcm(*(player.every for player in training.players))
         with FlopCounterMode(display=False) as counter:
-            next(steps)
+            for _ in range(turns):
+                next(steps)
         next(steps)
         paces: list[float] = []
         began = time.perf_counter()
         while len(paces) < 3 or time.perf_counter() - began < seconds:
             start = time.perf_counter()
-            next(steps)
+            for _ in range(turns):
+                next(steps)
             devices.wait(device)
-            paces.append(time.perf_counter() - start)
-        return Timing(statistics.median(paces), counter.get_total_flops())
+            paces.append((time.perf_counter() - start) / turns)
+        return Timing(statistics.median(paces), round(counter.get_total_flops() / turns))
 
     return measure
