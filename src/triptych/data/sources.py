@@ -38,7 +38,8 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
 
     source: a name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `points:ring`,
     `stacked:mnist`, `folder:PATH`, `parquet:PATH`, or just a folder), an array (N, H, W[, C]) uint8, or
-    an iterable of Pillow pictures or arrays. size: side in pixels; None takes what suits the source. colour: auto keeps grey grey.
+    an iterable of Pillow pictures or arrays. size: side in pixels; None takes what suits the source.
+    colour: auto keeps grey grey.
     Raises UsageError for an unknown name and DataError for data that cannot be used.
     """
     if source == "points:ring":

@@ -73,9 +73,9 @@ class Wgan(Family[WganConfig, WganControls]):
     game = Game(critic="critic", generator="generator", verdicts="scores")
     curves: ClassVar[dict[str, str]] = {
         "critic/distance": "E[f(x)] - E[f(G(z))], the critic's estimate of how far, in the space of pixels, "
-        "the fakes lie from real pictures (Wasserstein distance). Unlike a GAN's losses it should fall as the "
-        "pictures get better. It is in the critic's own unit: with the penalty divide it by the slope, with "
-        "clipping only its course counts.",
+        "the fakes lie from real pictures (Wasserstein distance). Unlike a GAN's losses it should fall as "
+        "the pictures get better. It is in the critic's own unit: with the penalty divide it by the slope, "
+        "with clipping only its course counts.",
         "critic/loss": "The negative distance plus the penalty: rises towards 0 as the fakes come nearer.",
         "critic/penalty": "Mean of (slope - 1)^2 between real and fake pictures, before its weight: small is "
         "healthy; if it is large the distance above means nothing.",
