@@ -19,6 +19,7 @@ from triptych.metrics.features import Extractor
 from triptych.metrics.intervals import deal, groups_for, jackknife_interval
 from triptych.metrics.threads import one_thread
 from triptych.model import Model
+from triptych.modes import ModeCount, mode_count
 from triptych.scoring import chosen_rows, score_of
 from triptych.traits import Traits, traits
 from triptych.truth import Truth, knows_causes, true_scores
@@ -70,6 +71,8 @@ class Closer(Record):
     traits: Traits | None
     truth: Truth | None
     """True precision and recall, where every cause of a picture is known."""
+    modes: ModeCount | None = None
+    """Of a source whose modes are known."""
 
 
 def closer_look(
@@ -98,7 +101,7 @@ def closer_look(
         views = [diversity(*told), diversity(*told, sure=SURE)]
     try:
         character = traits(model, dataset, judge, fake)
-    except ValueError:  # one picture whatever the noise
+    except ValueError:  # one picture whatever the noise, or points, which have no sharpness
         character = None
     return Closer(
         scores=(*scores, *([] if bound is None else [bound])),
@@ -107,6 +110,7 @@ def closer_look(
         diversity_sure=views[1],
         traits=character,
         truth=true_scores(fake, dataset) if knows_causes(dataset) else None,
+        modes=mode_count(fake, dataset, judge),
     )
 
 
@@ -167,6 +171,8 @@ def _scores(
             scores.append(score("intra-class FID", intra.VERSION, {"ddof": 1}, found))
         except ValueError:  # a class with too few pictures: there is no such score here
             pass
+    if min(fake_pixels.shape[1:3]) < spectrum.LEAST_PX:
+        return scores
     found = spectrum.log_spectral_distance_without_each(
         deal(real_pixels, count, seed=0), deal(fake_pixels, count, seed=1)
     )
