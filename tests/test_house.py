@@ -11,7 +11,7 @@ SRC = Path(__file__).parent.parent / "src" / "triptych"
 FLOORS = {
     "core": 0,
     "nets": 1, "noise": 1, "data": 1, "metrics": 1, "run": 1, "averages": 1,
-    "families": 2, "extractors": 2,
+    "families": 2, "extractors": 2, "modes": 2,
     "model": 3, "judge": 3, "plan": 3, "figures": 3,
     "train": 4, "scoring": 4, "likelihood": 4, "traits": 4, "truth": 4, "usefulness": 4,
     "gallery": 4, "recipes": 4, "further": 5, "closer": 6, "evaluate": 7, "driver": 5, "conformance": 5,

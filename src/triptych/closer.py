@@ -19,6 +19,7 @@ from triptych.metrics.diversity import SURE, Diversity, diversity
 from triptych.metrics.features import Extractor
 from triptych.metrics.threads import one_thread
 from triptych.model import Model
+from triptych.modes import ModeCount, mode_count
 from triptych.scoring import chosen_rows
 from triptych.traits import Traits, traits
 from triptych.truth import Truth, knows_causes, true_scores
@@ -69,6 +70,8 @@ class Closer(Record):
     traits: Traits | None
     truth: Truth | None
     """True precision and recall, where every cause of a picture is known."""
+    modes: ModeCount | None = None
+    """Of a source whose modes are known."""
 
 
 def closer_look(
@@ -100,7 +103,7 @@ def closer_look(
         views = [diversity(*told), diversity(*told, sure=SURE)]
     try:
         character = traits(model, dataset, judge, fake)
-    except ValueError:  # one picture whatever the noise
+    except ValueError:  # one picture whatever the noise, or points, which have no sharpness
         character = None
     return Closer(
         scores=(*scores, *([] if bound is None else [bound])),
@@ -109,6 +112,7 @@ def closer_look(
         diversity_sure=views[1],
         traits=character,
         truth=true_scores(fake, dataset) if knows_causes(dataset) else None,
+        modes=mode_count(fake, dataset, judge),
     )
 
 

@@ -40,7 +40,7 @@ def further_scores(
     there are none. labels: (N,) and (M,) int.
     """
     judged = _Judged(pixels, features, judge, card, train, labels)
-    return [*judged.of_features(), *judged.of_classes(), judged.of_pixels()]
+    return [*judged.of_features(), *judged.of_classes(), *judged.of_pixels()]
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,11 @@ class _Judged:
         floor = None if train is None else inception.inception_score(self.judge.probabilities(train), splits)
         yield self.score("IS", inception.VERSION, {"splits": splits}, found, floor, 1.0, better="higher")
 
-    def of_pixels(self) -> Score:
-        """LSD."""
+    def of_pixels(self) -> Iterator[Score]:
+        """LSD, of pictures large enough to have a spectrum."""
+        if min(self.pixels[1].shape[1:3]) < spectrum.LEAST_PX:
+            return
         found = spectrum.log_spectral_distance_without_each(*self.dealt(self.pixels))
         floor = None if self.train is None else spectrum.log_spectral_distance(self.pixels[0], self.train)
         plain = {"extractor": "pixels", "extractor_hash": "none", "resize": "none"}
-        return self.score("LSD", spectrum.VERSION, {"window": "Hann"}, found, floor, changed=plain)
+        yield self.score("LSD", spectrum.VERSION, {"window": "Hann"}, found, floor, changed=plain)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from triptych.core.scatter import is_points
 from triptych.data.dataset import DataError, Dataset, Split
 from triptych.data.files import MOST_BROKEN, Item, list_folder
 from triptych.data.prepare import decode, quiet_pillow
@@ -113,9 +114,12 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
     train, test = _digests(dataset.train), _digests(dataset.test)
     trained = set(train)
     spec = dataset.spec
+    made = ", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"
+    pixels = f"{spec.size}x{spec.size} pixels, {'grey' if spec.channels == 1 else 'colour'}{made}"
     steps = [
-        f"{spec.size}x{spec.size} pixels, {'grey' if spec.channels == 1 else 'colour'}"
-        + (", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"),
+        "points of a plane: two coordinates in 256 levels, so some coincide"
+        if is_points(dataset.train.pixels)
+        else pixels,
         f"split: {dataset.split_rule}",
         f"refused when more than {MOST_BROKEN:.0%} of the files are broken",
     ]

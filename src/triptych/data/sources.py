@@ -18,14 +18,17 @@ import numpy as np
 
 from triptych.core.cache import cache_home
 from triptych.core.errors import UsageError
-from triptych.data import named, shapes
+from triptych.data import named, points, shapes, stacked
 from triptych.data.dataset import Broken, DataError, Dataset, Split, fingerprint
 from triptych.data.files import Item, list_folder, prepare, split_by_content
 from triptych.data.prepare import Colour, from_any, in_mode, is_grey, padded, resized, square
 from triptych.data.tables import read_parquet
 
 CODE = 1  # raise it when preparation changes: caches made before are then left alone
-KNOWN = ("digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "folder:PATH", "parquet:PATH")
+KNOWN = (
+    "digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "points:ring", "stacked:mnist",
+    "folder:PATH", "parquet:PATH",
+)  # fmt: skip
 TEST_SHARE = 0.1
 HASH_RULE = "a tenth for testing, chosen by a hash of each file"
 
@@ -33,11 +36,14 @@ HASH_RULE = "a tenth for testing, chosen by a hash of each file"
 def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Dataset:
     """Open a source of pictures.
 
-    source: a name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `folder:PATH`,
-    `parquet:PATH`, or just a folder), an array (N, H, W[, C]) uint8, or an iterable of Pillow pictures
-    or arrays. size: side in pixels; None takes what suits the source. colour: auto keeps grey grey.
+    source: a name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `points:ring`,
+    `stacked:mnist`, `folder:PATH`, `parquet:PATH`, or just a folder), an array (N, H, W[, C]) uint8, or
+    an iterable of Pillow pictures or arrays. size: side in pixels; None takes what suits the source.
+    colour: auto keeps grey grey.
     Raises UsageError for an unknown name and DataError for data that cannot be used.
     """
+    if source == "points:ring":
+        return _ring(source, size, colour)
     if size is not None and not 4 <= size <= 1024:
         raise UsageError(f"size must lie in 4..1024 pixels, got {size}")
     if not isinstance(source, str):
@@ -49,6 +55,8 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
     if source in named.SETS:
         files = named.locate(source)
         return _cached(source, [p for part in files.values() for p in part], size or 32, colour, _named)
+    if source == "stacked:mnist":
+        return _three_digits(source, size or 32, colour)
     if source == "emoji":
         return _table("emoji", _emoji_path(), size or 64, colour)
     kind, _, path = source.partition(":")
@@ -66,7 +74,8 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
             colour,
             lambda *_: _folder(folder, items, size or 64, colour),
         )
-    near = difflib.get_close_matches(source, [name.split(":")[0] for name in KNOWN], 1, cutoff=0.5)
+    whole = [name.removesuffix(":PATH") for name in KNOWN]
+    near = difflib.get_close_matches(source, whole, 1, cutoff=0.5)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UsageError(f"unknown data source {source!r}.{hint} There are: {', '.join(KNOWN)}")
 
@@ -101,6 +110,38 @@ def _shapes(source: str, size: int, colour: Colour) -> Dataset:
     rule = "drawn from two seeds: 20,000 for training, 4,000 for testing"
     train, test = splits
     return Dataset("shapes", source, train, test, shapes.KINDS, rule, "drawn by Triptych")
+
+
+def _ring(source: str, size: int | None, colour: Colour) -> Dataset:
+    if size not in (None, 1):
+        raise UsageError(f"points are 1 x 1 px, got a size of {size}: leave out --size")
+    if colour != "auto":
+        raise UsageError(f"points have two coordinates and no colours, got {colour}: leave out --colour")
+    train, test = (Split(*points.draw_ring(count, seed)) for count, seed in ((20_000, 1), (4_000, 2)))
+    rule = "drawn from two seeds: 20,000 for training, 4,000 for testing"
+    made = Dataset("points-ring", source, train, test, points.DIRECTIONS, rule, "drawn by Triptych")
+    return replace(made, fingerprint=fingerprint(train, test))
+
+
+def _three_digits(source: str, size: int, colour: Colour) -> Dataset:
+    """Unlabelled, the digits as known causes: a thousand classes would be 60 pictures each."""
+    if colour == "grey":
+        raise UsageError("the colours of stacked:mnist are its three digits: leave out --colour grey")
+    files = [p for part in named.locate("mnist").values() for p in part]
+
+    def make(*_: Any) -> Dataset:
+        digits = _named("mnist", size, "grey")
+        splits = []
+        for name, split in (("train", digits.train), ("test", digits.test)):
+            assert split.labels is not None
+            pixels, causes = stacked.stack(split.pixels, split.labels, name)
+            splits.append(Split(pixels, factors=causes))
+        rule = "triples of training digits for training, of test digits for testing, drawn from two seeds"
+        train, test = splits
+        box = digits.content_box
+        return Dataset("stacked-mnist", source, train, test, (), rule, digits.credit, content_box=box)
+
+    return _cached(source, files, size, "auto", make)
 
 
 def _named(source: str, size: int, colour: Colour) -> Dataset:

@@ -37,7 +37,11 @@ class DcganConfig(Settings):
     conditional: bool = False
     """Tell both players the label (Mirza and Osindero 2014), so that a class can be asked for."""
     rate: float = Field(2e-4, gt=0)
-    """Learning rate of both players."""
+    """Learning rate of both players, unless told otherwise."""
+    critic_rate: float | None = Field(None, gt=0)
+    """Learning rate of the discriminator; left out: the same. Two time scales: Heusel et al. 2017."""
+    generator_every: int = Field(1, ge=1)
+    """The generator moves every so many steps: more make the discriminator stronger."""
     beta1: float = Field(0.5, ge=0, lt=1)
     """Adam's first-moment decay; 0.9 is known to make the game swing."""
 
@@ -82,11 +86,12 @@ class Dcgan(Family[DcganConfig, DcganControls]):
     def players(self) -> list[Player]:
         """The discriminator moves first, then the generator against the discriminator just updated."""
         betas = (self.config.beta1, 0.999)
-        judge = torch.optim.Adam(self.discriminator.parameters(), self.config.rate, betas, fused=True)
+        faster = self.config.critic_rate or self.config.rate
+        judge = torch.optim.Adam(self.discriminator.parameters(), faster, betas, fused=True)
         forger = torch.optim.Adam(self.generator.parameters(), self.config.rate, betas, fused=True)
         return [
             Player("discriminator", judge, self.discriminator_loss),
-            Player("generator", forger, self.generator_loss),
+            Player("generator", forger, self.generator_loss, every=self.config.generator_every),
         ]
 
     def fakes(self, turn: Turn) -> Tensor:
@@ -113,8 +118,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         if not self.conditional:
             return planes
         assert labels is not None
-        told = F.one_hot(labels, self.spec.classes).to(planes.dtype)[:, :, None, None]  # (B, classes, 1, 1)
-        return torch.cat([planes, told.expand(-1, -1, *planes.shape[2:])], dim=1)
+        return nets.with_labels(planes, labels, self.spec.classes)
 
     def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """-log D(x) - log(1 - D(G(z))), real and fake pictures in two calls as batch norm asks."""
