@@ -39,8 +39,8 @@ class StyleganConfig(Settings):
     """Real pictures judged against fakes in pairs (R3GAN), or each by itself (non-saturating, StyleGAN2)."""
     penalties: Literal["r1+r2", "r1"] = "r1+r2"
     """Whose slope is punished: real pictures' and fakes' (R3GAN), or only real ones' (StyleGAN2)."""
-    gamma: float = Field(0.1, ge=0)
-    """Weight of the penalties; more is calmer and blurrier. Larger pictures want more: some 1 at 256 px."""
+    gamma: float = Field(1.0, ge=0)
+    """Weight of the penalties: more is calmer and slower to sharpen; with too little the discriminator runs off."""
     penalty_every: int = Field(4, ge=1)
     """Steps between penalties, which count so many times as much; R3GAN takes 1, StyleGAN2 16."""
     mixing: float = Field(0.9, ge=0, le=1)
@@ -151,8 +151,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         """f(D(G(z)) - D(x)), or f(-D(x)) + f(D(G(z))), and gamma/2 times the penalties whose turn it is."""
         due = turn.step % self.config.penalty_every == 0 and self.config.gamma > 0
         on_fakes = due and self.config.penalties == "r1+r2"
-        images = batch.images.detach().requires_grad_(due)
-        fakes = self.fakes(turn).detach().requires_grad_(on_fakes)
+        images, fakes = watched(batch.images, due), watched(self.fakes(turn), on_fakes)
         real, fake = self.logits(images, turn), self.logits(fakes, turn)
         loss, seen = adversarial(self.config.loss, real, fake), verdicts(self.config.loss, real, fake)
         weight = self.config.gamma / 2 * self.config.penalty_every
@@ -219,6 +218,14 @@ def verdicts(loss: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         "fake": (fake - offset).sigmoid().mean(),
         "wins": (real - fake).sigmoid().mean(),
     }
+
+
+def watched(images: Tensor, asked: bool) -> Tensor:
+    """Pictures apart from where they came from, whose slope may be asked for.
+
+    A view: PyTorch's counter of operations, which times a first step, cannot bear a leaf as a module's input.
+    """
+    return images.detach().requires_grad_().view_as(images) if asked else images.detach()
 
 
 def squared_slope(logits: Tensor, images: Tensor) -> Tensor:

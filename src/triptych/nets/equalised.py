@@ -57,8 +57,7 @@ class EqualisedConv(nn.Module):
 
 def doubled(x: Tensor) -> Tensor:
     """Twice the side, bilinearly: between zeros, then the filter [1, 3, 3, 1]. x: (B, C, H, W)."""
-    with torch.autocast(x.device.type, enabled=False):  # which would go back to float32 here
-        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def halved(x: Tensor) -> Tensor:
