@@ -40,7 +40,7 @@ class StyleganConfig(Settings):
     penalties: Literal["r1+r2", "r1"] = "r1+r2"
     """Whose slope is punished: real pictures' and fakes' (R3GAN), or only real ones' (StyleGAN2)."""
     gamma: float = Field(1.0, ge=0)
-    """Weight of the penalties: more is calmer and slower to sharpen; with too little the discriminator runs off."""
+    """Weight of the penalties: more is calmer and slower to sharpen, less lets the discriminator run off."""
     penalty_every: int = Field(4, ge=1)
     """Steps between penalties, which count so many times as much; R3GAN takes 1, StyleGAN2 16."""
     mixing: float = Field(0.9, ge=0, le=1)
