@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from triptych.data.celeba import CROP_PX
 from triptych.data.dataset import DataError, Dataset, Split
 from triptych.data.files import MOST_BROKEN, Item, list_folder
 from triptych.data.prepare import decode, quiet_pillow
@@ -29,6 +30,7 @@ class Inspection:
     pictures: int
     splits: dict[str, int]
     classes: dict[str, int]
+    attributes: dict[str, int] = field(default_factory=dict)  # of yes or no -> pictures that have it
     sizes: dict[str, int] = field(default_factory=dict)  # "640x480" -> files, the most frequent first
     modes: dict[str, int] = field(default_factory=dict)
     formats: dict[str, int] = field(default_factory=dict)
@@ -48,6 +50,11 @@ class Inspection:
         if self.classes:
             lines.append(f"  {len(self.classes)} classes:")
             lines += [f"    {name:<20} {count:,}" for name, count in self.classes.items()]
+        if self.attributes:
+            lines.append(f"  {len(self.attributes)} attributes:")
+            lines += [
+                f"    {name:<20} {n:,} ({n / self.pictures:.0%})" for name, n in self.attributes.items()
+            ]
         for title, counts in (("sizes", self.sizes), ("modes", self.modes), ("formats", self.formats)):
             if counts:
                 shown = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:6])
@@ -115,7 +122,8 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
     spec = dataset.spec
     steps = [
         f"{spec.size}x{spec.size} pixels, {'grey' if spec.channels == 1 else 'colour'}"
-        + (", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"),
+        + (", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos")
+        + (f", of {CROP_PX} pixels" if dataset.name == "celeba" else ""),
         f"split: {dataset.split_rule}",
         f"refused when more than {MOST_BROKEN:.0%} of the files are broken",
     ]
@@ -125,11 +133,20 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
         pictures=len(train) + len(test),
         splits={"train": len(train), "test": len(test)},
         classes=counts,
+        attributes=_attributes(dataset),
         broken=[(b.file, b.reason) for b in dataset.skipped],
         duplicates=len(train) - len(trained) + len(test) - len(set(test)),
         leaks=sum(digest in trained for digest in set(test)),
         plan=steps,
     )
+
+
+def _attributes(dataset: Dataset) -> dict[str, int]:
+    """How many pictures have each known cause that is either there or not."""
+    halves = (dataset.train.factors, dataset.test.factors)
+    joined = {name: np.concatenate([half[name] for half in halves]) for name in halves[0]}
+    yes_or_no = {n: v for n, v in joined.items() if np.issubdtype(v.dtype, np.integer) and v.max() <= 1}
+    return {name: int(values.sum()) for name, values in yes_or_no.items()}
 
 
 def _digests(split: Split) -> list[bytes]:

@@ -47,7 +47,7 @@ class Adaptive(Settings):
     """What is done: mirrored sides, quarter turns, shifts, sizes, brightness, contrast and saturation."""
     target: float = Field(0.6, ge=-1, le=1)
     """Overfitting is the mean sign of the verdicts on real pictures: above this more are changed."""
-    ramp_images: int = Field(100_000, ge=1)
+    ramp_images: int = Field(50_000, ge=1)
     """Real pictures in which the chance of a change can go from 0 to 1; the paper's long runs: 500,000."""
     every: int = Field(4, ge=1)
     """Steps between two moves of that chance."""
