@@ -122,11 +122,12 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
     spec = dataset.spec
     steps = [
         f"{spec.size}x{spec.size} pixels, {'grey' if spec.channels == 1 else 'colour'}"
-        + (", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos")
-        + (f", of {CROP_PX} pixels" if dataset.name == "celeba" else ""),
+        + (", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"),
         f"split: {dataset.split_rule}",
         f"refused when more than {MOST_BROKEN:.0%} of the files are broken",
     ]
+    if dataset.name == "celeba":
+        steps[0] += f", of {CROP_PX} pixels"
     counts = dict(zip(dataset.class_names, dataset.class_counts, strict=False))
     return Inspection(
         source=source,

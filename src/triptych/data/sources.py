@@ -96,7 +96,7 @@ def _digits(size: int, colour: Colour) -> Dataset:
     )  # fmt: skip
 
 
-def _shapes(source: str, size: int, colour: Colour, _: Path) -> Dataset:
+def _shapes(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
     splits = []
     for count, seed in ((20_000, 1), (4_000, 2)):
         factors = shapes.draw_factors(count, seed)
@@ -107,7 +107,7 @@ def _shapes(source: str, size: int, colour: Colour, _: Path) -> Dataset:
     return Dataset("shapes", source, train, test, shapes.KINDS, rule, "drawn by Triptych")
 
 
-def _named(source: str, size: int, colour: Colour, _: Path) -> Dataset:
+def _named(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
     known = named.SETS[source]
     splits: list[Split] = []
     box: tuple[int, int, int, int] | None = None
