@@ -315,9 +315,16 @@ def same_data(run: Run, data: Any = None) -> Dataset:
     asked = run.card["data"]
     dataset = load_data(asked["source"] if data is None else data, size=asked["size"], colour=asked["colour"])
     if dataset.fingerprint != asked["fingerprint"]:
+        counts = {
+            "classes": (len(dataset.class_names), len(asked["class_names"])),
+            "training pictures": (len(dataset.train), asked["train"]),
+            "test pictures": (len(dataset.test), asked["test"]),
+        }
+        unlike = [f"{now:,} {what}, had {then:,}" for what, (now, then) in counts.items() if now != then]
         raise RunError(
             f"{asked['source']} is not what {run.path} was trained on (fingerprint "
-            f"{dataset.fingerprint[:12]}, was {asked['fingerprint'][:12]}): bring the old pictures back, "
+            f"{dataset.fingerprint[:12]}, was {asked['fingerprint'][:12]}"
+            f"{'; it has ' if unlike else ''}{'; '.join(unlike)}): bring the old pictures back, "
             "or train a new run"
         )
     return dataset

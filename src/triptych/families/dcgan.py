@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.nets import dcgan as nets
+from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
 
 
 class DcganConfig(Settings):
@@ -34,6 +35,8 @@ class DcganConfig(Settings):
     sees real and fake pictures apart, so a discriminator cannot tell a picture from a paler one. A little
     noise of fixed strength is a yardstick it can.
     """
+    augment: Augmentation = NoAugment()
+    """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
     conditional: bool = False
     """Tell both players the label (Mirza and Osindero 2014), so that a class can be asked for."""
     rate: float = Field(2e-4, gt=0)
@@ -68,6 +71,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         "discriminator/real": "D(x), its belief that real pictures are real: healthy between 0.5 and 0.9.",
         "discriminator/fake": "D(G(z)), its belief that fakes are real: healthy well above 0; a flat line at "
         "0 means that the generator has lost.",
+        **{f"discriminator/{name}": told for name, told in CURVES.items()},
     }
 
     def __init__(
@@ -82,6 +86,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         self.generator = nets.generator(config.latent + told, spec, config.width)
         self.discriminator = nets.discriminator(replace(spec, channels=spec.channels + told), config.width)
         self.apply(nets.init_normal)
+        self.augment = Augment(config.augment, spec)
 
     def players(self) -> list[Player]:
         """The discriminator moves first, then the generator against the discriminator just updated."""
@@ -108,7 +113,11 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         return self.generator(self.with_labels(noise[:, :, None, None], labels)).float()
 
     def logits(self, images: Tensor, turn: Turn) -> Tensor:
-        """The discriminator's verdict on pictures under instance noise: (B, 1, 1, 1), above 0 means real."""
+        """The discriminator's verdict on pictures, augmented and under instance noise: (B, 1, 1, 1).
+
+        Above 0 means real.
+        """
+        images = self.augment(images, turn)
         if self.config.instance_noise > 0:
             images = images + self.config.instance_noise * turn.randn(*images.shape[1:])
         return self.discriminator(self.with_labels(images, turn.batch.labels)).float()
@@ -125,7 +134,9 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         real = self.logits(batch.images, turn)
         fake = self.logits(self.fakes(turn).detach(), turn)
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log sigmoid(r), -log(1 - sigmoid(f))
-        return loss, {"real": real.detach().sigmoid().mean(), "fake": fake.detach().sigmoid().mean()}
+        self.augment.watch(real)
+        seen = {"real": real.detach().sigmoid().mean(), "fake": fake.detach().sigmoid().mean()}
+        return loss, {**seen, **self.augment.seen()}
 
     def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """-log D(G(z)) (the paper's section 3, against vanishing gradients), or log(1 - D(G(z)))."""
