@@ -83,8 +83,8 @@ def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied
     lines = [
         f"# Directions on `shapes`: {facts['family']}, step {facts['step']}, {facts['space']} space",
         "",
-        f"{facts['samples']} pictures to find, {facts['tried']} to try out, {facts['measured']} others to measure; "
-        f"from -{facts['amount']:g} to +{facts['amount']:g} standard deviations of the code.",
+        f"{facts['samples']} pictures to find, {facts['tried']} to try out, {facts['measured']} others to "
+        f"measure; from -{facts['amount']:g} to +{facts['amount']:g} standard deviations of the code.",
         "Reader, on real test pictures: " + "; ".join(f"{k} {v}" for k, v in facts["reader"].items()) + ".",
         "",
         "| direction | share or spread | R2 | target a unit | error | most moved other | it moved | ratio | "
@@ -99,9 +99,10 @@ def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied
         size = column.mean() if "=" in effect.direction else column.std()
         explained = how.split("R2 ")[1].split(",")[0]
         aside = max(abs(c.forth) for c in effect.others)
+        moved = f"{on.mean:+.2f} | {on.error:.3f} | {off.attribute} | {off.mean:+.3f} | {effect.ratio:.1f}"
         lines.append(
-            f"| {effect.direction} | {size:.2f} | {explained} | {on.mean:+.2f} | {on.error:.3f} | {off.attribute} | "
-            f"{off.mean:+.3f} | {effect.ratio:.1f} | {on.forth:+.2f} | {aside:.2f} | {effect.identity:.2f} |"
+            f"| {effect.direction} | {size:.2f} | {explained} | {moved} | {on.forth:+.2f} | {aside:.2f} | "
+            f"{effect.identity:.2f} |"
         )
     reached = [effect.ratio is not None and effect.ratio >= WANTED for effect in effects]
     median = np.median([effect.ratio for effect in effects if effect.ratio is not None])

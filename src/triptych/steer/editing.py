@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,16 @@ def _effect(
         others=tuple(others),
         ratio=abs(on.mean) / abs(others[0].mean) if on is not None and others and others[0].mean else None,
     )
+
+
+def with_effects(directions: Sequence[Direction], effects: Sequence[Effect]) -> list[Direction]:
+    """The directions with what they were seen to do noted in them: mean changes a unit, in spreads."""
+    found = []
+    for direction, effect in zip(directions, effects, strict=True):
+        changes = [*([effect.target] if effect.target is not None else []), *effect.others]
+        noted = {change.attribute: round(change.mean, 4) for change in changes}
+        found.append(replace(direction, about=direction.about.model_copy(update={"effects": noted})))
+    return found
 
 
 def changes_of(

@@ -18,6 +18,7 @@ from triptych.steer.fitting import Cloud, share_explained, steepest_alone, step_
 from triptych.steer.readers import Attribute, Reader
 
 FIRST_SEED = 3_000_000  # far from those of evaluation and of training's pictures
+MEASURED_SEED = 5_000_000  # of pictures that directions are measured on
 SAMPLES = 4000
 LEAST = 200
 RIDGE = 10.0  # pictures' worth of belief that a number of the code does nothing

@@ -72,6 +72,11 @@ def invert(
     """
     code_shape(model, space)
     _fits(model, pixels)
+    if labels is None and model.family.conditional:
+        raise UsageError(
+            f"this {model.family.title} was trained with labels: say which class each picture is of, as in "
+            f"--labels 3 (0-{model.spec.classes - 1})"
+        )
     seeds = range(len(pixels))
     told = codes_at(model, seeds, "noise", labels, **controls).labels
     if space == "style":

@@ -42,6 +42,16 @@ def sheet(
     return np.asarray(drawn).reshape(page.shape)
 
 
+def framed(shown: np.ndarray, left: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """A table with a picture before each row and above each column, white in the corner.
+
+    shown: (R, F, H, W, C), left: (R, H, W, C), top: (F, H, W, C). Returns (R + 1, F + 1, H, W, C).
+    """
+    corner = np.full_like(left[:1], 255)
+    below = np.concatenate([left[:, None], shown], 1)
+    return np.concatenate([np.concatenate([corner, top])[None], below])
+
+
 def write_sheet(
     out: Path, shown: np.ndarray, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None
 ) -> None:
