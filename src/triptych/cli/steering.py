@@ -109,7 +109,7 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     flags = flags_for(
         model, path, "traverse", words,
         seeds=(str, "0", "Where to start from."),
-        numbers=(str, "0-7", "Numbers of the code to move, ..."),
+        numbers=(str | None, None, "Numbers of the code to move, left out: the first eight, ..."),
         direction=(str | None, None, "... or a file of directions, or FILE:NAME, one of them."),
         reach=(float, 3.0, "How far both ways, in standard deviations of the code."),
         frames=(int, 7, "Pictures in a row."),
@@ -124,7 +124,8 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     if flags.direction is not None:
         directions = directions_of(flags.direction)
     else:
-        directions = coordinates(model, numbers(flags.numbers), flags.space, layers_of(flags, model))
+        moving = None if flags.numbers is None else numbers(flags.numbers)
+        directions = coordinates(model, moving, flags.space, layers_of(flags, model))
     controls, seeds = controls_of(flags, model), numbers(flags.seeds)
     codes = codes_at(model, seeds, directions[0].about.space, labels_of(flags), **controls)
     amounts = amounts_of(flags.reach, flags.frames)

@@ -75,7 +75,7 @@ def codes_at(
     chosen = [int(seed) for seed in seeds]
     if not chosen:
         raise UsageError("at least one seed is needed")
-    told = model.labels_for(chosen) if labels is None else torch.as_tensor(np.asarray(labels)).reshape(-1)
+    told = model.labels_for(chosen) if labels is None else torch.as_tensor(np.array(labels)).reshape(-1)
     if told is not None and len(told) == 1:
         told = told.expand(len(chosen))
     noise = streams.noise(chosen, model.family.noise_shape)  # (N, *noise shape)

@@ -79,12 +79,15 @@ def cloud_of(model: Model, space: Space, **controls: Any) -> Cloud:
 
 
 def coordinates(
-    model: Model, numbers: Iterable[int], space: Space = "noise", layers: Iterable[int] | None = None
+    model: Model,
+    numbers: Iterable[int] | None = None,
+    space: Space = "noise",
+    layers: Iterable[int] | None = None,
 ) -> list[Direction]:
-    """Single numbers of the code as directions. Raises UsageError for numbers that are not there."""
+    """Single numbers of the code as directions; None: the first eight. Raises UsageError for others."""
     shape = code_shape(model, space)
     width = int(torch.tensor(shape).prod()) if space == "noise" else shape[1]
-    chosen = list(numbers)
+    chosen = list(range(min(8, width)) if numbers is None else numbers)
     if not chosen or min(chosen) < 0 or max(chosen) >= width:
         raise UsageError(
             f"a code of {model.family.title}'s {space} has the numbers 0-{width - 1}, got {chosen}"

@@ -119,6 +119,6 @@ def latent_map(model: Model, across: int = 15, labels: Labels = None, **controls
     places = ndtri((np.arange(across) + 0.5) / across)  # (across,)
     right, up = np.meshgrid(places, places[::-1])
     noise = torch.from_numpy(np.stack([right, up], -1).reshape(-1, 2)).float()  # (across^2, 2)
-    told = model.labels_for([0]) if labels is None else torch.as_tensor(np.asarray(labels)).reshape(-1)
+    told = model.labels_for([0]) if labels is None else torch.as_tensor(np.array(labels)).reshape(-1)
     painted = model.generate(noise, told, [0] * len(noise), **controls)
     return painted.reshape(across, across, *painted.shape[1:])
