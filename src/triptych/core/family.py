@@ -210,6 +210,10 @@ class Drawable(nn.Module, ABC, Generic[ControlsT]):
                 schedule.step()
         return found.detach()
 
+    def noise_reader(self) -> Tensor | None:
+        """The (outputs, noise numbers) matrix by which the noise is first read; None: by no such matrix."""
+        return None
+
 
 class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     """A way to learn to make pictures; see the module's docstring."""
