@@ -14,8 +14,8 @@ FLOORS = {
     "families": 2, "extractors": 2, "modes": 2,
     "model": 3, "judge": 3, "plan": 3, "figures": 3,
     "train": 4, "scoring": 4, "likelihood": 4, "traits": 4, "truth": 4, "usefulness": 4,
-    "gallery": 4, "recipes": 4, "further": 5, "closer": 6, "evaluate": 7, "driver": 5, "conformance": 5, "steer": 8,
-    "compare": 7, "scoreboard": 8, "duel": 8, "probe": 8, "progress": 6, "report": 9, "demo": 10,
+    "gallery": 4, "recipes": 4, "driver": 5, "conformance": 5, "further": 5, "closer": 6, "progress": 6,
+    "evaluate": 7, "compare": 7, "steer": 8, "scoreboard": 8, "duel": 8, "probe": 8, "report": 9, "demo": 10,
     "cli": 11, "__main__": 12,
 }  # fmt: skip
 FILES = sorted(SRC.rglob("*.py"))
