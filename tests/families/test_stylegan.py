@@ -26,7 +26,7 @@ from triptych.plan import Arithmetic, Options, Plan
 from triptych.train import Training
 
 SPEC = ImageSpec(channels=1, size=16, classes=3)
-SMALL: dict[str, Any] = {"width": 4, "widest": 8, "latent": 8, "style": 6}
+SMALL: dict[str, Any] = {"width": 4, "widest": 8, "latent": 8, "style": 6, "noise_pace": 1.0}
 
 
 def split() -> Split:
@@ -168,6 +168,14 @@ def test_detail_is_the_seeds_and_can_be_left_out() -> None:
     assert torch.allclose(shown[1], sampled(family, [4], noise[:1])[0], atol=1e-6)
     bare = sampled(family, [3, 4], noise, detail=0.0)
     assert torch.allclose(bare[0], bare[1], atol=1e-6)
+
+
+def test_twice_the_detail_is_twice_the_strength_of_every_layer() -> None:
+    family, noise = made(), streams.noise(range(2), (8,))
+    twice = sampled(family, [3, 4], noise, detail=2.0)
+    for conv in family.generator.convs:
+        torch.nn.init.constant_(conv.strength, 0.6)
+    assert torch.allclose(sampled(family, [3, 4], noise), twice, atol=1e-5)
 
 
 def test_painting_styles_is_generating() -> None:

@@ -119,8 +119,8 @@ def test_the_length_of_a_latent_vector_does_not_count() -> None:
     assert torch.allclose(mapping(noise, None), mapping(7 * noise, None), atol=1e-5)
 
 
-def generator(size: int = 16, colours: int = 1) -> StyleGenerator:
-    return StyleGenerator(ImageSpec(colours, size), channels_at(size, 4, 16), 8, 6, 1, 0)
+def generator(size: int = 16, colours: int = 1, pace: float = 1.0) -> StyleGenerator:
+    return StyleGenerator(ImageSpec(colours, size), channels_at(size, 4, 16), 8, 6, 1, 0, pace)
 
 
 def test_layers_sides_and_readers_belong_together() -> None:
@@ -159,6 +159,9 @@ def test_noise_counts_by_its_strength() -> None:
     with torch.no_grad():
         net.convs[-1].strength.fill_(0.5)
     assert not torch.allclose(net(styles, one), net(styles, other))
+    slow = generator(pace=0.1)
+    slow.load_state_dict(net.state_dict())
+    assert torch.allclose(slow(styles, one), net(styles, one / 10), atol=1e-5)
 
 
 def test_the_spread_of_a_group_is_told() -> None:
@@ -189,7 +192,7 @@ def test_labels_are_projected() -> None:
 
 
 def test_256_px_in_colour() -> None:
-    net = StyleGenerator(ImageSpec(3, 256), channels_at(256, 2, 16), 8, 6, 1, 0)
+    net = StyleGenerator(ImageSpec(3, 256), channels_at(256, 2, 16), 8, 6, 1)
     with torch.no_grad():
         picture = net(torch.randn(1, net.layers, 6), torch.randn(1, net.noise_numbers))
         assert picture.shape == (1, 3, 256, 256) and net.layers == 13

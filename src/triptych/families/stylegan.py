@@ -45,6 +45,8 @@ class StyleganConfig(Settings):
     """Steps between penalties, which count so many times as much; R3GAN takes 1, StyleGAN2 16."""
     mixing: float = Field(0.9, ge=0, le=1)
     """Share of training fakes whose finer layers take the style of a second latent vector."""
+    noise_pace: float = Field(0.1, ge=0)
+    """Pace of the random detail's strength, as a share of `rate`; at 1 a short run learns only grain."""
     group: int = Field(4, ge=1)
     """Pictures whose differences the discriminator is told, against collapse; 1 tells it nothing."""
     conditional: bool = False
@@ -99,7 +101,9 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         self.conditional = config.conditional
         told = spec.classes if config.conditional else 0
         channels = channels_at(spec.size, config.width, config.widest)
-        self.generator = StyleGenerator(spec, channels, config.latent, config.style, config.depth, told)
+        self.generator = StyleGenerator(
+            spec, channels, config.latent, config.style, config.depth, told, config.noise_pace
+        )
         self.discriminator = StyleDiscriminator(spec, channels, told, config.group)
         self.style_shape = (self.generator.layers, config.style)
 

@@ -109,19 +109,25 @@ class ModulatedConv(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, perhaps twice the side, noise of a learnt strength, leaky ReLU."""
+    """Modulated convolution, perhaps twice the side, noise of a learnt strength, leaky ReLU.
 
-    def __init__(self, wide: int, narrow: int, style: int, doubles: bool, gain: float) -> None:
+    pace: of the strength, as a share of the optimiser's learning rate.
+    """
+
+    def __init__(
+        self, wide: int, narrow: int, style: int, pace: float, doubles: bool = False, gain: float = RECTIFIED
+    ) -> None:
         super().__init__()
         self.conv = ModulatedConv(wide, narrow, style, gain=gain)
         self.doubles = doubles  # after the convolution: a quarter of the work of before
+        self.pace = pace
         self.strength = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """x: (B, wide, h, h), style: (B, style), noise: (B, 1, H, H). Returns (B, narrow, H, H)."""
         y = self.conv(x, style)
         y = doubled(y) if self.doubles else y  # (B, narrow, H, H)
-        return rectify(y.add_((noise * self.strength).to(y.dtype)))
+        return rectify(y.add_((noise * (self.strength * self.pace)).to(y.dtype)))
 
 
 class ToPicture(nn.Module):
@@ -151,17 +157,22 @@ class StyleGenerator(nn.Module):
     """
 
     def __init__(
-        self, spec: ImageSpec, channels: list[int], latent: int, style: int, depth: int, classes: int
+        self,
+        spec: ImageSpec,
+        channels: list[int],
+        latent: int,
+        style: int,
+        depth: int,
+        classes: int = 0,
+        noise_pace: float = 1.0,
     ) -> None:
         super().__init__()
         self.mapping = Mapping(latent, style, depth, classes)
         self.start = nn.Parameter(torch.randn(1, channels[0], 4, 4))
-        convs = [StyledConv(channels[0], channels[0], style, False, gain=1.0)]
+        convs = [StyledConv(channels[0], channels[0], style, noise_pace, gain=1.0)]
         for wide, narrow in pairwise(channels):
-            convs += [
-                StyledConv(wide, narrow, style, True, RECTIFIED),
-                StyledConv(narrow, narrow, style, False, RECTIFIED),
-            ]
+            convs.append(StyledConv(wide, narrow, style, noise_pace, doubles=True))
+            convs.append(StyledConv(narrow, narrow, style, noise_pace))
         self.convs = nn.ModuleList(convs)
         self.pictures = nn.ModuleList(ToPicture(wide, spec.channels, style) for wide in channels)
         self.layers = len(convs)
