@@ -22,6 +22,7 @@ from triptych.core.device import choose
 from triptych.core.errors import UsageError
 from triptych.core.family import Condition, Family, Frame, ImageSpec, Settings, family_in
 from triptych.core.styled import Styled
+from triptych.core.tagged import kinds
 from triptych.run import Run, RunError, open_run
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
@@ -81,17 +82,25 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) ->
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        known = list(kind.model_fields)
-        lines = []
-        for problem in error.errors():
-            field = str(problem["loc"][0]) if problem["loc"] else ""
-            near = difflib.get_close_matches(field, known, 1)
+        lines: dict[tuple[str, str], str] = {}  # what is wrong with each field of each owner
+        for problem in reversed(error.errors()):
+            name, *within = map(str, problem["loc"] or [""])
+            holder: type[Any] = kind
+            owner = what
+            if within and (inner := kinds(kind.model_fields[name]).get(within[0])):
+                holder, owner, name = inner, f"{what}, {name} {within[0]}", within[1]
             if problem["type"] == "extra_forbidden":
+                known = [field for field in holder.model_fields if field != "kind"]
+                near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]}? " if near else ""
-                lines.append(f"{what} has no {field!r}: {hint}there are {', '.join(known) or 'none'}")
+                told = f"{owner} has no {name!r}: {hint}there are {', '.join(known) or 'none'}"
+            elif problem["type"] == "union_tag_invalid":
+                there_are = problem["ctx"]["expected_tags"].replace("'", "")
+                told = f"{owner}, {name}: expected {there_are}, got {problem['ctx']['tag']!r}"
             else:
-                lines.append(f"{what}, {field}: {problem['msg'].lower()}, got {problem['input']!r}")
-        raise UsageError("; ".join(lines)) from error
+                told = f"{owner}, {name}: {problem['msg'].lower()}, got {problem['input']!r}"
+            lines[owner, name] = told  # of several the first
+        raise UsageError("; ".join(reversed(lines.values()))) from error
 
 
 class Model:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 RECIPES = {
     "dcgan": ["--batch", "64", "--rate", "1e-3", "--instance-noise", "0.3"],
+    "stylegan": ["--batch", "32"],
     "vae": [],
     "diffusion": ["--batch", "64"],
 }
-TOLD = {"dcgan": ["--conditional"]}  # added where pictures have labels
+TOLD = {"dcgan": ["--conditional"], "stylegan": ["--conditional"]}  # added where pictures have labels
 
 
 def recipe(family: str, labelled: bool) -> list[str]:
