@@ -225,14 +225,15 @@ class Model:
                 found.append(family.styles(noise[rows].to(self.device), asked, settings)[:kept].cpu())
         return torch.cat(found).clone()  # outside inference mode: it may be differentiated
 
-    def paint_styles(self, styles: Tensor, seeds: Sequence[int] | None = None) -> np.ndarray:
+    def paint_styles(self, styles: Tensor, seeds: Sequence[int] | None = None, **controls: Any) -> np.ndarray:
         """The pictures of styles, (N, layers, width) -> (N, H, W, C) uint8. ValueError as `styles`."""
-        family = self._styled()
+        family, settings = self._styled(), self._controls(controls)
         chosen = list(seeds) if seeds is not None else list(range(len(styles)))
         finished = []
         with torch.inference_mode():
             for rows, kept in equal_batches(len(chosen)):
-                painted = family.paint_styles(styles[rows].to(self.device), [chosen[row] for row in rows])
+                told = [chosen[row] for row in rows]
+                painted = family.paint_styles(styles[rows].to(self.device), told, settings)
                 finished.append(pictures.to_uint8(painted[:kept]))
         return np.concatenate(finished)
 

@@ -22,6 +22,8 @@ MIXING = [[1.0, 0.5, 0.0, 0.0, 0.3, 0.0], [0.6, -1.0, 0.4, 0.0, 0.0, 0.2], [0.0,
 class Plain(Settings):
     scale: float = 1.0
     """Of the noise."""
+    shade: float = 1.0
+    """Of what styles paint."""
 
 
 class Bands(Drawable[Plain]):
@@ -63,8 +65,9 @@ class Layers(Bands, Styled):
     def styles(self, noise: Tensor, condition: Condition, controls: Any) -> Tensor:
         return (noise[:, None, :2] * torch.tensor([1.0, 0.5])).expand(-1, self.style_shape[0], -1)
 
-    def paint_styles(self, styles: Tensor, seeds: Sequence[int]) -> Tensor:
-        return (styles[:, :, 0] / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
+    def paint_styles(self, styles: Tensor, seeds: Sequence[int], controls: Plain | None = None) -> Tensor:
+        shade = 1.0 if controls is None else controls.shade
+        return (shade * styles[:, :, 0] / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
 
     def style_readers(self) -> list[Tensor]:
         return [torch.tensor([[1.0 + k, 0.0], [0.0, 0.5]]) for k in range(self.style_shape[0])]

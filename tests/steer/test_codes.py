@@ -15,6 +15,7 @@ def test_codes_paint_what_their_seeds_do(bands: Model, layers: Model, told: Mode
     assert styles.values.shape == (70, 3, 2) and not styles.values.is_inference()
     noise = codes_at(layers, range(70)).values
     torch.testing.assert_close(styles.values[:, 1, 0], noise[:, 0])
+    assert (paint(layers, styles.cut([0]), shade=0.0) == 128).all()  # a control that acts after the styles
     assert spaces_of(layers) == ("noise", "style") and spaces_of(bands) == ("noise",)
 
 

@@ -10,6 +10,7 @@ from triptych.cli.flags import flags_of, given, numbers, parse
 
 Act = Callable[[Any, str, list[str]], dict[str, Any]]  # (model, its path, words) -> what --json prints
 ACTS: dict[str, tuple[Act, str]] = {}
+ORDER = ("interpolate", "traverse", "map", "mix", "sweep", "directions", "edit", "invert")  # as told
 ALIASES = {
     "truncation": "sweep",
     "direction": "directions",

@@ -10,6 +10,7 @@ from triptych.cli.acts import (
     ACTS,
     ALIASES,
     LAYERS,
+    ORDER,
     SPACE,
     act,
     amounts_of,
@@ -31,7 +32,7 @@ def steer(words: list[str]) -> dict[str, Any]:
     """Steer a model."""
     path = first_word(words, "the run", USAGE)
     if path is None:
-        print(f"usage: {USAGE}\n" + "\n".join(f"  {name:<12} {about}" for name, (_, about) in ACTS.items()))
+        print(f"usage: {USAGE}\n" + "\n".join(f"  {name:<12} {ACTS[name][1]}" for name in ORDER))
         print("triptych steer RUN says what can be done with that run")
         return {}
     from triptych.core.errors import UsageError
@@ -44,7 +45,7 @@ def steer(words: list[str]) -> dict[str, Any]:
         near = difflib.get_close_matches(name, ACTS, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise UsageError(
-            f"nothing called {name!r} can be done with a model.{hint} There are: {', '.join(ACTS)}"
+            f"nothing called {name!r} can be done with a model.{hint} There are: {', '.join(ORDER)}"
         )
     model = load(path, family=own_family)
     return what_can_be_done(model, path) if name is None else ACTS[name][0](model, path, rest[1:])
@@ -65,10 +66,10 @@ def what_can_be_done(model: Any, path: str) -> dict[str, Any]:
         closed["sweep"] = "no controls"
     told = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in spaces.items())
     print(f"{model.family.title}, {path}. Spaces: {told}. Controls: {', '.join(controls) or 'none'}.")
-    for name, (_, about) in ACTS.items():
-        print(f"  {name:<12} {'not here: ' + closed[name] if name in closed else about}")
+    for name in ORDER:
+        print(f"  {name:<12} {'not here: ' + closed[name] if name in closed else ACTS[name][1]}")
     print(f"triptych steer {path} ACT --help lists the flags of one")
-    return {"spaces": spaces, "controls": controls, "acts": [name for name in ACTS if name not in closed]}
+    return {"spaces": spaces, "controls": controls, "acts": [name for name in ORDER if name not in closed]}
 
 
 @act("interpolate", "pictures on the way from seed to seed")

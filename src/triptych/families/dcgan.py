@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
@@ -152,11 +152,6 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         latent = noise * controls.truncation
         yield Frame(1, 1, latent, lambda: self.paint(latent, condition.labels))
 
-    def noise_reader(self) -> Tensor:
-        """(4 * 4 * channels, latent): the stamp, each channel scaled as its batch norm does when drawing."""
-        stamp, norm = self.generator[0], self.generator[1]
-        assert isinstance(stamp, nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d)
-        assert norm.running_var is not None
-        weight = stamp.weight[: self.config.latent]  # (latent, channels, 4, 4); the rest read the label
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # (channels,)
-        return (weight * scale[:, None, None]).flatten(1).T.detach()  # (channels * 16, latent)
+    def noise_reader(self) -> Tensor | None:
+        """(channels * 16, latent): the generator's stamp; None for points."""
+        return nets.first_matrix(self.generator, self.config.latent)

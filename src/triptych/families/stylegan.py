@@ -181,7 +181,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
     ) -> Iterator[Frame]:
         """One frame: the generator is asked once."""
         styles = self.styles(noise, condition, controls)
-        yield Frame(1, 1, noise, lambda: self.paint_styles(styles, seeds, controls.detail))
+        yield Frame(1, 1, noise, lambda: self.paint_styles(styles, seeds, controls))
 
     def styles(self, noise: Tensor, condition: Condition, controls: StyleganControls) -> Tensor:
         """(B, layers, style): all layers alike; truncated, mean + truncation * (style - mean)."""
@@ -190,8 +190,11 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
             found = torch.lerp(self.generator.mapping.centre(condition.labels), found, controls.truncation)
         return found[:, None].expand(-1, self.generator.layers, -1)
 
-    def paint_styles(self, styles: Tensor, seeds: Sequence[int], detail: float = 1.0) -> Tensor:
+    def paint_styles(
+        self, styles: Tensor, seeds: Sequence[int], controls: StyleganControls | None = None
+    ) -> Tensor:
         """(B, C, H, W) of styles (B, layers, style); detail: strength of what the seeds decide."""
+        detail = 1.0 if controls is None else controls.detail
         blank = torch.zeros(len(styles), self.generator.noise_numbers)
         noise = detail * SamplerNoise(seeds, "detail").randn_like(blank) if detail else blank
         return self.generator(styles, noise.to(styles.device)).clamp(-1, 1)

@@ -188,3 +188,7 @@ class Wgan(Family[WganConfig, WganControls]):
         """One frame: the generator is asked once."""
         latent = noise * controls.truncation
         yield Frame(1, 1, latent, lambda: self.paint(latent, condition.labels))
+
+    def noise_reader(self) -> Tensor | None:
+        """(channels * 16, latent): the generator's stamp; None for points."""
+        return nets.first_matrix(self.generator, self.config.latent)

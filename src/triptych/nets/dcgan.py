@@ -55,6 +55,19 @@ def generator(latent: int, spec: ImageSpec, width: int = 64) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def first_matrix(network: nn.Sequential, latent: int) -> Tensor | None:
+    """(channels * 16, latent): a generator's stamp, each channel scaled as its batch norm does when drawing.
+
+    Weights beyond `latent` read the label and are left out. None for a generator of points.
+    """
+    stamp, norm = network[0], network[1]
+    if not isinstance(stamp, nn.ConvTranspose2d):
+        return None
+    assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # (channels,)
+    return (stamp.weight[:latent] * scale[:, None, None]).flatten(1).T.detach()  # (channels * 16, latent)
+
+
 def discriminator(spec: ImageSpec, width: int = 64, norm: Norm = "batch") -> nn.Sequential:
     """(B, C, size, size) -> (B, 1, 1, 1) logits or scores: the generator mirrored, LeakyReLU 0.2.
 

@@ -84,9 +84,9 @@ def codes_at(
 
 
 def paint(model: Model, codes: Codes, **controls: Any) -> np.ndarray:
-    """The pictures of points: (N, H, W, C) uint8. Controls act on noise; styles have taken them in."""
+    """The pictures of points: (N, H, W, C) uint8. Styles have taken truncation in already."""
     if codes.space == "style":
-        return model.paint_styles(codes.values, codes.seeds)
+        return model.paint_styles(codes.values, codes.seeds, **controls)
     return model.generate(codes.values, codes.labels, codes.seeds, **controls)
 
 

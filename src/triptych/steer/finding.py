@@ -14,7 +14,7 @@ from triptych.core.styled import Styled
 from triptych.model import SAMPLING_BATCH, Model
 from triptych.steer.codes import Codes, Space, codes_at, paint
 from triptych.steer.directions import Direction, cloud_of, named, shaped
-from triptych.steer.fitting import Cloud, share_explained, steepest_alone, step_back, white_slopes
+from triptych.steer.fitting import Cloud, share_explained, steepest_alone, white_slopes
 from triptych.steer.readers import Attribute, Reader
 
 FIRST_SEED = 3_000_000  # far from those of evaluation and of training's pictures
@@ -22,7 +22,7 @@ MEASURED_SEED = 5_000_000  # of pictures that directions are measured on
 SAMPLES = 4000
 LEAST = 200
 RIDGE = 10.0  # pictures' worth of belief that a number of the code does nothing
-TRUST = 0.2  # share of a slope's expected squared error below which it is taken for chance
+SURE = 2.0  # standard errors of a slope that are reckoned with: about the largest of twenty
 ROUNDS = 2
 HELD_BACK = 0.2  # of the pictures, to say how far the readings are linear in the code
 
@@ -91,44 +91,38 @@ def find(
     Of the attribute's own factor nothing is held: the classes of one factor cannot but make way for
     each other. targets: names of attributes; None: all that vary, turns aside. layers: of styles, which shall
     move; the step is found for all and then given to these alone. tried: on so many of the study's
-    pictures each direction is tried out by -amount and +amount, `ROUNDS` times, and what it then still
-    does to the other factors is taken back; 0 leaves it as fitted. Raises UsageError for unknown names and
+    pictures each direction is tried out by -amount and +amount, `ROUNDS` times, and what it then does
+    beyond its slopes is reckoned with; 0 leaves it as fitted. Raises UsageError for unknown names and
     for one that no picture varies in.
     """
-    slopes, noise = scaled_slopes(studied)
+    slopes = scaled_slopes(studied)
     moving = None if layers is None else list(layers)
     explained, found = _explained(studied), []
     chosen = numbers_of(studied, targets)
     for done, k in enumerate(chosen):
         name, held = studied.attributes[k].name, held_for(studied, k)
         told = f"slopes of {studied.reader} on {len(studied.readings)} pictures, R2 {explained[k]:.2f}"
-        try:
-            white = steepest_alone(slopes, np.eye(slopes.shape[1])[k], held, noise)
-        except ValueError as error:
-            raise UsageError(f"{name}: {error}") from error
+        chance = SURE * len(studied.readings) ** -0.5
+        white = steepest_alone(slopes, k, held, chance)
         direction = _direction(model, studied, name, white, moving, told)
         for _ in range(ROUNDS if tried else 0):
-            changes = _changes(model, reader, studied, direction, tried, amount, **controls)  # (2, K)
+            means, errors = _changes(
+                model, reader, studied, direction, tried, amount, **controls
+            )  # (K,) each
             unit = white / np.linalg.norm(white)
-            white = unit + step_back(slopes, clear(*changes)[held], held, noise)
-            told_now = f"{told}, tried out on {tried}"
-            direction = _direction(model, studied, name, white, moving, told_now)
+            besides = clear(means - slopes.T @ unit, errors) / (slopes[:, k] @ unit)
+            white = steepest_alone(slopes, k, held, chance, besides[held])
+            direction = _direction(model, studied, name, white, moving, f"{told}, tried out on {tried}")
         found.append(direction)
         if progress is not None:
             progress("directions", done + 1, len(chosen))
     return found
 
 
-def scaled_slopes(studied: Study) -> tuple[np.ndarray, float]:
-    """Slopes of the readings in units of their spreads on white codes, (R, K), and how far chance bends them.
-
-    The second is the `noise` of `steepest_alone`: a share of the expected sum of squared errors of a slope.
-    """
+def scaled_slopes(studied: Study) -> np.ndarray:
+    """Slopes of the readings in units of their spreads on white codes, (R, K)."""
     spreads = np.where(studied.spreads > 0, studied.spreads, 1.0)
-    scaled = studied.readings / spreads
-    slopes = white_slopes(studied.white, scaled, RIDGE)
-    left = scaled - scaled.mean(0) - (studied.white - studied.white.mean(0)) @ slopes
-    return slopes, TRUST * float(left.var(0).mean()) * sum(slopes.shape) / len(scaled)
+    return white_slopes(studied.white, studied.readings / spreads, RIDGE)
 
 
 def clear(means: np.ndarray, errors: np.ndarray) -> np.ndarray:

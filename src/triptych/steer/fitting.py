@@ -3,7 +3,7 @@
 With codes w of covariance S and readings r, the least-squares slopes are B = S^-1 Cov(w, r). For normal
 noise they are the mean gradient of the readings (Stein 1981): a small step d changes reading k by B_k . d
 on average, however bent the generator. So a step that shall change one reading alone is a solution of
-linear equations, and of all solutions the shortest is taken, measured by how unusual it is for a code.
+linear equations, as short as may be, measured by how unusual it is for a code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LEAST_SHARE = 1e-4  # of the largest variance: flatter directions of the codes count as flat
-SAME = 1e-3  # held slopes whose singular value is below this share of the largest say nothing new
+RIDGES = np.logspace(-10, 2, 49)  # shares of the held slopes' sum of squares
 
 
 @dataclass(frozen=True)
@@ -63,34 +63,39 @@ def white_slopes(white: np.ndarray, readings: np.ndarray, ridge: float = 0.0) ->
 
 
 def steepest_alone(
-    slopes: np.ndarray, target: np.ndarray, held: Sequence[int], noise: float = 0.0
+    slopes: np.ndarray,
+    target: int,
+    held: Sequence[int],
+    chance: float = 0.0,
+    besides: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The shortest step that raises one reading by 1 and leaves the held ones: d = P b / (b . P b).
+    """The step that raises one reading by 1 and moves the held ones least: (R,).
 
-    b is the target's slopes, P projects out the span H of the held ones' (Shen et al. 2020, section 3.2,
-    "conditional manipulation", for all others at once). Fitted slopes are off: at noise c > 0 P is
-    c (c I + H H^T)^-1, which projects out what stands clear of c and leaves what may be chance.
+    With b the target's slopes and H the held ones': d = argmin |H^T d + e|^2 + c |d|^2 over b . d = 1. At
+    c = 0 that leaves the held readings where they are (Shen et al. 2020, section 3.2, "conditional
+    manipulation", for all others at once), however far it must go for it. Fitted slopes are off by chance,
+    the more the farther the step, and where codes have fewer numbers than there are readings nothing is
+    free of all of them: so c is the one (of `RIDGES`) with the least largest change to be reckoned with,
+    max_k |H_k . d + e_k| + chance |d|.
 
-    slopes: (R, K). target: weights (K,) of the readings that shall rise. held: numbers of readings.
-    Returns (R,). Raises ValueError where the target moves with the held ones only.
+    slopes: (R, K). target, held: numbers of readings. chance: how far off slopes are, per unit of a step.
+    besides: e (H,), what the step does to the held readings beyond their slopes; None for 0. Raises
+    ValueError for a target without slopes.
     """
-    wanted, others = slopes @ target, slopes[:, list(held)]  # (R,), (R, H)
-    basis, scales, _ = np.linalg.svd(others, full_matrices=False)
-    new = scales > SAME * scales.max(initial=0.0)
-    basis, scales = basis[:, new], scales[new]
-    taken = scales**2 / (scales**2 + noise)  # (H,): 1 is all of it
-    free = wanted - basis @ (taken * (basis.T @ wanted))
-    gain = float(wanted @ free)
-    if gain <= 1e-9 * float(wanted @ wanted):
-        raise ValueError("every step that moves this moves something else that shall stay")
-    return free / gain
+    wanted, others = slopes[:, target], slopes[:, list(held)]  # (R,), (R, H)
+    extra = np.zeros(others.shape[1]) if besides is None else besides
+    if not float(wanted @ wanted) > 0:
+        raise ValueError("no step moves this on average")
+    size = max(float((others**2).sum()), float(wanted @ wanted))
+    steps = [_ridge_step(wanted, others, extra, share * size) for share in RIDGES]
+    worst = [np.abs(others.T @ d + extra).max(initial=0.0) + chance * np.linalg.norm(d) for d in steps]
+    return steps[int(np.argmin(worst))]
 
 
-def step_back(slopes: np.ndarray, changes: np.ndarray, held: Sequence[int], noise: float = 0.0) -> np.ndarray:
-    """The step (R,) that undoes changes (H,) of the held readings, as far as their slopes can be trusted."""
-    others = slopes[:, list(held)]
-    square = others.T @ others + noise * np.eye(others.shape[1])
-    return -others @ np.linalg.lstsq(square, changes, rcond=SAME**2)[0]
+def _ridge_step(wanted: np.ndarray, others: np.ndarray, extra: np.ndarray, ridge: float) -> np.ndarray:
+    square = others @ others.T + ridge * np.eye(len(wanted))
+    along, back = np.linalg.solve(square, np.column_stack([wanted, others @ extra])).T
+    return along * (1 + wanted @ back) / (wanted @ along) - back
 
 
 def share_explained(white: np.ndarray, readings: np.ndarray, slopes: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from triptych.core.record import Record
 from triptych.core.styled import Styled
 from triptych.data.prepare import decode, in_mode, is_grey, padded, square
 from triptych.metrics.features import Extractor
-from triptych.model import SAMPLING_BATCH, Model
+from triptych.model import SAMPLING_BATCH, Model, read_settings
 from triptych.steer.codes import Codes, Labels, Space, code_shape, codes_at, paint
 
 STARTS = 512  # seeds among whose pictures the nearest is where the search begins
@@ -80,7 +80,7 @@ def invert(
     seeds = range(len(pixels))
     told = codes_at(model, seeds, "noise", labels, **controls).labels
     if space == "style":
-        values = _styles_of(model, pixels, labels, steps, **controls)
+        values = _styles_of(model, pixels, steps, **controls)
     else:
         values = model.invert(pixels, told, **controls)
     codes = Codes(space, values, tuple(seeds), told)
@@ -168,12 +168,13 @@ def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
 # --- the search for styles ---
 
 
-def _styles_of(model: Model, pixels: np.ndarray, labels: Labels, steps: int, **controls: Any) -> Tensor:
+def _styles_of(model: Model, pixels: np.ndarray, steps: int, **controls: Any) -> Tensor:
     """(N, layers, width): from the nearest of many seeds' styles downhill in squared error."""
     family = model.family
     assert isinstance(family, Styled)
+    settings = read_settings(family.Controls, controls, f"{family.title}'s controls")
     pool = codes_at(model, range(FIRST_SEED, FIRST_SEED + STARTS), "style", None, **controls)
-    seen = paint(model, pool).reshape(STARTS, -1).astype(np.float32)
+    seen = paint(model, pool, **controls).reshape(STARTS, -1).astype(np.float32)
     mean, spread = (
         part.to(model.device) for part in (pool.values.mean(0), pool.values.std(0).clamp(min=1e-3))
     )
@@ -184,16 +185,22 @@ def _styles_of(model: Model, pixels: np.ndarray, labels: Labels, steps: int, **c
         nearest = ((seen**2).sum(1) - 2 * flat @ seen.T).argmin(1)  # (B,)
         wanted = pictures.to_float(pixels[rows]).to(model.device)
         begun = pool.values[torch.from_numpy(nearest)].to(model.device)
-        loss = partial(_style_loss, family, wanted, rows, mean, spread)
+        loss = partial(_style_loss, family, settings, wanted, rows, mean, spread)
         found.append(descend(loss, begun, spread, steps).cpu())
     return torch.cat(found)
 
 
 def _style_loss(
-    family: Styled, wanted: Tensor, rows: list[int], mean: Tensor, spread: Tensor, styles: Tensor
+    family: Styled,
+    settings: Any,
+    wanted: Tensor,
+    rows: list[int],
+    mean: Tensor,
+    spread: Tensor,
+    styles: Tensor,
 ) -> Tensor:
     """Squared error of the pictures, and how far the styles are from where the mapping puts them."""
-    error = (family.paint_styles(styles, rows) - wanted).square().flatten(1).mean(1)  # (B,)
+    error = (family.paint_styles(styles, rows, settings) - wanted).square().flatten(1).mean(1)  # (B,)
     away = ((styles - mean) / spread).square().flatten(1).mean(1)
     return (error + TETHER * away).sum()
 

@@ -75,9 +75,9 @@ def mix(
     based = codes_at(model, bases, "style", labels, **controls)
     grid = mixed(based.values[None], given.values[:, None], chosen)  # (donors, bases, layers, width)
     seeds = based.seeds * len(given)
-    painted = paint(model, Codes("style", grid.flatten(0, 1), seeds))
+    painted = paint(model, Codes("style", grid.flatten(0, 1), seeds), **controls)
     rows = painted.reshape(len(given), len(based), *painted.shape[1:])
-    return rows, paint(giver, given), paint(model, based)
+    return rows, paint(giver, given, **controls), paint(model, based, **controls)
 
 
 def alike(model: Model, other: Model) -> None:

@@ -114,8 +114,9 @@ def row_names(measured: Measured) -> list[str]:
     """What stands beside each row of pictures."""
     named = []
     for p in measured.points:
-        facts = [f"{metric} {p.score(metric).value:.3g}" for metric in ("FID", "precision", "recall")]
-        named.append("\n".join([f"{measured.control} {p.value:g}", *facts, f"Vendi {p.vendi:.3g}"]))
+        fid, precision, recall = (p.score(metric).value for metric in ("FID", "precision", "recall"))
+        facts = [f"FID {fid:.3g}", f"precision {precision:.2f}", f"recall {recall:.2f}, Vendi {p.vendi:.1f}"]
+        named.append("\n".join([f"{measured.control} {p.value:g}", *facts]))
     return named
 
 
