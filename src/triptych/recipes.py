@@ -19,7 +19,7 @@ RECIPES = {
     "vae": [],
     "diffusion": ["--batch", "64"],
 }
-TOLD = dict.fromkeys(("dcgan", "wgan", "stylegan"), ["--conditional"])  # added where pictures have labels
+TOLD = {family: ["--conditional"] for family in ("dcgan", "wgan", "stylegan")}  # where pictures have labels
 
 
 def recipe(family: str, labelled: bool) -> list[str]:
