@@ -177,14 +177,15 @@ class Untracked(ModuleTracker):
 def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
     """A function that times steps of throw-away copies: (arithmetic, about so many seconds) -> Timing.
 
-    Where players move at unlike intervals, steps are unlike too: whole rounds of them are timed.
+    Where players move, or pay penalties, at unlike intervals, steps are unlike too: whole rounds are timed.
     """
     device = devices.choose(options.device)
 
     def measure(arithmetic: Arithmetic, seconds: float) -> Timing:
         plan = Plan.trial(device, arithmetic)
         training = Training(fresh_copy(family), split, options, plan)
-        steps, turns = training.steps(), math.lcm(*(player.every for player in training.players))
+        steps = training.steps()
+        turns = math.lcm(family.rhythm, *(player.every for player in training.players))
         counter = FlopCounterMode(display=False)
         counter.mod_tracker = Untracked()
         with counter:

@@ -23,7 +23,7 @@ from triptych.families.stylegan import (
 )
 from triptych.model import Model
 from triptych.plan import Arithmetic, Options, Plan
-from triptych.train import Training
+from triptych.train import Training, timer
 
 SPEC = ImageSpec(channels=1, size=16, classes=3)
 SMALL: dict[str, Any] = {"width": 4, "widest": 8, "latent": 8, "style": 6, "noise_pace": 1.0}
@@ -197,6 +197,15 @@ def test_a_conditional_one_is_trained_and_asked_by_label() -> None:
     one, other = (model.sample([0], labels=[label]) for label in (0, 1))
     assert not np.array_equal(one, other)
     assert float(trained.family.generator.mapping.mean.abs().sum()) > 0
+
+
+def test_a_timed_start_counts_whole_rounds_of_lazy_penalties() -> None:
+    def flops(every: int) -> int:
+        measure = timer(made(penalty_every=every), split(), Options(batch=4, device="cpu"))
+        return measure(Arithmetic("fp32", False), 0.0).flops_per_step
+
+    always, half, quarter = flops(1), flops(2), flops(4)
+    assert always - half == pytest.approx(2 * (half - quarter), abs=4) and half < always
 
 
 def test_unfit_data_is_an_error() -> None:

@@ -224,6 +224,7 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     title: ClassVar[str]  # as a reader would say it: "DCGAN"
     curves: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
     game: ClassVar[Game | None] = None  # of the families with two players
+    rhythm: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
     bounds: tuple[str, ...] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit
 
     def __init__(
