@@ -156,7 +156,8 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         """f(D(G(z)) - D(x)), or f(-D(x)) + f(D(G(z))), and gamma/2 times the penalties whose turn it is."""
         due = turn.step % self.config.penalty_every == 0 and self.config.gamma > 0
         on_fakes = due and self.config.penalties == "r1+r2"
-        images, fakes = watched(batch.images, due), watched(self.fakes(turn), on_fakes)
+        images = batch.images.detach().requires_grad_(due)
+        fakes = self.fakes(turn).detach().requires_grad_(on_fakes)
         real, fake = self.logits(images, turn), self.logits(fakes, turn)
         loss, seen = adversarial(self.config.loss, real, fake), verdicts(self.config.loss, real, fake)
         weight = self.config.gamma / 2 * self.config.penalty_every
@@ -226,14 +227,6 @@ def verdicts(loss: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         "fake": (fake - offset).sigmoid().mean(),
         "wins": (real - fake).sigmoid().mean(),
     }
-
-
-def watched(images: Tensor, asked: bool) -> Tensor:
-    """Pictures apart from where they came from, whose slope may be asked for.
-
-    A view: PyTorch's counter of operations, which times a first step, cannot bear a leaf as a module's input.
-    """
-    return images.detach().requires_grad_().view_as(images) if asked else images.detach()
 
 
 def squared_slope(logits: Tensor, images: Tensor) -> Tensor:
