@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.core.seeds import SamplerNoise
 from triptych.core.styled import Styled
+from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
 from triptych.nets.style import StyleDiscriminator, StyleGenerator, channels_at
 
 BETAS = (0.0, 0.99)  # Adam's: no momentum, as in both papers
@@ -49,6 +50,8 @@ class StyleganConfig(Settings):
     """Pace of the random detail's strength, as a share of `rate`; at 1 a short run learns only grain."""
     group: int = Field(4, ge=1)
     """Pictures whose differences the discriminator is told, against collapse; 1 tells it nothing."""
+    augment: Augmentation = NoAugment()
+    """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
     conditional: bool = False
     """Tell both players the label: by the mapping, and by projection (Miyato and Koyama 2018)."""
     rate: float = Field(2e-3, gt=0)
@@ -89,6 +92,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         "discriminator/r1": "Squared slope of the verdict at real pictures. A growing one says that the "
         "discriminator hangs on details: more --gamma holds it down.",
         "discriminator/r2": "The same at fakes.",
+        **{f"discriminator/{name}": told for name, told in CURVES.items()},
     }
 
     def __init__(
@@ -106,6 +110,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
             spec, channels, config.latent, config.style, config.depth, told, config.noise_pace
         )
         self.discriminator = StyleDiscriminator(spec, channels, told, config.group)
+        self.augment = Augment(config.augment, spec)
         self.style_shape = (self.generator.layers, config.style)
 
     def players(self) -> list[Player]:
@@ -149,8 +154,8 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         return torch.where(below[:, :, None], every, second[:, None])
 
     def logits(self, images: Tensor, turn: Turn) -> Tensor:
-        """The discriminator's verdict on this turn's pictures, (B, C, H, W): (B,), higher is more real."""
-        return self.discriminator(images, turn.batch.labels, turn.batch.rows).float()
+        """The discriminator's verdict on this turn's pictures, augmented: (B,), higher is more real."""
+        return self.discriminator(self.augment(images, turn), turn.batch.labels, turn.batch.rows).float()
 
     def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """f(D(G(z)) - D(x)), or f(-D(x)) + f(D(G(z))), and gamma/2 times the penalties whose turn it is."""
@@ -159,6 +164,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         images = batch.images.detach().requires_grad_(due)
         fakes = self.fakes(turn).detach().requires_grad_(on_fakes)
         real, fake = self.logits(images, turn), self.logits(fakes, turn)
+        self.augment.watch(real, fake if self.config.loss == "relativistic" else None)
         loss, seen = adversarial(self.config.loss, real, fake), verdicts(self.config.loss, real, fake)
         weight = self.config.gamma / 2 * self.config.penalty_every
         if due:
@@ -167,7 +173,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         if on_fakes:
             seen["r2"] = squared_slope(fake, fakes)
             loss = loss + weight * seen["r2"]
-        return loss, {name: value.detach() for name, value in seen.items()}
+        return loss, {**{name: value.detach() for name, value in seen.items()}, **self.augment.seen()}
 
     def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """The same with the sides exchanged: f(D(x) - D(G(z))), or f(-D(G(z)))."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.nets import dcgan as nets
+from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
 
 RATES = {"penalty": 1e-4, "clipping": 5e-5}  # the two papers': of Adam and of RMSprop
 STRENGTHS = {"penalty": 10.0, "clipping": 0.01}  # lambda and c
@@ -39,6 +40,8 @@ class WganConfig(Settings):
     """The penalty's weight (lambda; left out: 10), or the largest weight that clipping leaves (c; 0.01)."""
     generator_every: int = Field(5, ge=1)
     """The generator moves every so many steps, the critic in each."""
+    augment: Augmentation = NoAugment()
+    """Change what the critic sees, for sets of few pictures: always a little, or as it overfits."""
     conditional: bool = False
     """Tell both players the label (Mirza and Osindero 2014), so that a class can be asked for."""
     rate: float | None = Field(None, gt=0)
@@ -84,6 +87,7 @@ class Wgan(Family[WganConfig, WganControls]):
         "critic/real": "Mean score of real pictures. Scores have no zero: only differences count.",
         "critic/fake": "Mean score of fakes.",
         "generator/loss": "-E[f(G(z))]: drifts with the critic's zero, so by itself it says nothing.",
+        **{f"critic/{name}": told for name, told in CURVES.items()},
     }
 
     def __init__(
@@ -102,6 +106,7 @@ class Wgan(Family[WganConfig, WganControls]):
         norm: nets.Norm = "layer" if config.lipschitz == "penalty" else "batch"
         self.critic = nets.discriminator(seen, config.width, norm)
         self.apply(nets.init_normal)
+        self.augment = Augment(config.augment, spec)
 
     def players(self) -> list[Player]:
         """The critic moves in every step, the generator in every fifth, against the critic just updated."""
@@ -156,15 +161,18 @@ class Wgan(Family[WganConfig, WganControls]):
 
         Gulrajani et al. 2017, eq. 3. Both signs of a wrong slope are paid for.
         """
-        fakes = self.fakes(turn).detach()
-        real, fake = (self.scores(images, batch.labels).mean() for images in (batch.images, fakes))
+        batch = replace(batch, images=self.augment(batch.images, turn))
+        fakes = self.augment(self.fakes(turn).detach(), turn)
+        reals, forged = (self.scores(images, batch.labels) for images in (batch.images, fakes))
+        self.augment.watch(reals, forged)
+        real, fake = reals.mean(), forged.mean()
         loss, seen = fake - real, {"real": real, "fake": fake, "distance": real - fake}
         if self.config.lipschitz == "penalty":
             slopes = self.slopes(batch, fakes, turn)
             penalty = (slopes - 1).square().mean()
             loss = loss + self.strength * penalty
             seen |= {"penalty": penalty, "slope": slopes.mean()}
-        return loss, {name: value.detach() for name, value in seen.items()}
+        return loss, {**{name: value.detach() for name, value in seen.items()}, **self.augment.seen()}
 
     def slopes(self, batch: Batch, fakes: Tensor, turn: Turn) -> Tensor:
         """|grad f| at a random place on the line between each real picture and its fake: (B,), float32.
@@ -180,7 +188,7 @@ class Wgan(Family[WganConfig, WganControls]):
 
     def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """-E[f(G(z))] (Arjovsky et al. 2017, algorithm 1)."""
-        return -self.scores(self.fakes(turn), batch.labels).mean(), {}
+        return -self.scores(self.augment(self.fakes(turn), turn), batch.labels).mean(), {}
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: WganControls, seeds: Sequence[int]
