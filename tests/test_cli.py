@@ -21,7 +21,9 @@ def test_help_does_not_load_torch() -> None:
 
 
 def test_the_verbs() -> None:
-    assert " ".join(cli.ORDER) == ("demo train resume duel sample evaluate compare conformance report data")
+    assert " ".join(cli.ORDER) == (
+        "demo train resume duel sample evaluate check compare conformance report data"
+    )
     assert set(cli.VERBS) == set(cli.ORDER)
 
 

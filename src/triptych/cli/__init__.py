@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from triptych import __version__
-from triptych.cli import judging, looking, making
+from triptych.cli import checking, judging, looking, making
 from triptych.cli.verbs import VERBS
 
-__all__ = ["judging", "looking", "main", "making"]
+__all__ = ["checking", "judging", "looking", "main", "making"]
 
 ORDER = (
     "demo",
@@ -24,6 +24,7 @@ ORDER = (
     "duel",
     "sample",
     "evaluate",
+    "check",
     "compare",
     "conformance",
     "report",

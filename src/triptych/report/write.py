@@ -44,7 +44,7 @@ def write_report(
     facts = gather(opened)
     page = _template().render(
         title=title or f"{', '.join(f.label for f in facts)} on {facts[0].run.card['data']['name']}",
-        css=(resources.files("triptych.report") / "style.css").read_text(encoding="utf-8"),
+        css=(resources.files("triptych.figures") / "style.css").read_text(encoding="utf-8"),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=facts,
         warnings=differences(facts) if len(facts) > 1 else [],
