@@ -22,9 +22,10 @@ from triptych.data import load as load_data
 from triptych.lookout import Lookout
 from triptych.model import Model, build, load_family, read_settings
 from triptych.plan import Options, Plan, make_plan, versions
-from triptych.rescue import go_back, rescue_meta, rescued, take_up
+from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
 from triptych.train import Step, Training, TrainingError, fresh_copy, timer
+from triptych.watch import Diagnosis
 
 LOG_LINES = 400  # about so many in a run
 GRID_PICTURES = 36
@@ -156,7 +157,7 @@ def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> 
                 found = None if lookout is None else lookout.fail(error)
                 meta = go_back(training, run, found, str(error))
                 if meta is None:
-                    raise TrainingError(explain_failure(error, run)) from error
+                    raise TrainingError(explain_failure(error, run, found)) from error
                 clock.go_back(meta)
                 if lookout is not None:
                     lookout.diagnosis = lookout.diagnose()
@@ -237,10 +238,10 @@ def draw(training: Training, run: Run, shown: Model) -> None:
     pictures.write_png(run.path / "samples" / f"step-{training.step:08d}.png", sheet)
 
 
-def explain_failure(error: TrainingError, run: Run) -> str:
+def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> str:
     """What a run that became not finite leaves, and what may help."""
-    kept = run.healthy_states() or run.states()
-    state = f"The last good state, of step {kept[-1]}, is kept" if kept else "No state was saved yet"
+    kept = candidates(run, found)
+    state = f"The last good state, of step {kept[0]}, is kept" if kept else "No state was saved yet"
     page = run.path / "post-mortem.html"
     more = f" What happened, and what may help: {page}" if page.exists() else ""
     return f"{error}. {state} in {run.path}. {REMEDY}{more}"

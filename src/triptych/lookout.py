@@ -75,7 +75,7 @@ class Lookout:
         began, last = time.perf_counter(), self.diagnosis
         self._see(began)
         found = self.diagnosis
-        if found.fatal and (ends or found.verdict != last.verdict):
+        if found.fatal and (ends or not last.fatal or found.verdict != last.verdict):
             write_post_mortem(self.run, found, self.game)
         policy = self.training.options.on_collapse
         if found.fatal and (policy == "rollback" or (policy == "stop" and not ends)):

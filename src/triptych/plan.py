@@ -64,7 +64,7 @@ class Options(Settings):
     """Steps between saved states; left out: about once a minute."""
     on_collapse: Literal["warn", "stop", "rollback"] = "warn"
     """When the watch finds a GAN collapsed or diverged: warn and go on, stop, or go on from the last good
-    state at half the learning rates (also when a loss is not a number, which else always stops)."""
+    state at lower learning rates (also when a loss is not a number, which else always stops)."""
 
     @model_validator(mode="after")
     def one_budget(self) -> Options:

@@ -1,7 +1,7 @@
 """The way back: a training that failed goes on from its last good state, more gently.
 
 A step's randomness is a function of (seed, step), so what changes the course is the learning rate: all
-players' rates are halved from there on. The factor is part of the state: a resumed run goes the same way.
+players' rates are lowered from there on. The factor is part of the state: a resumed run goes the same way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from triptych.train import Training
     from triptych.watch import Diagnosis
 
-GENTLER = 0.5  # factor on all learning rates, each time
+GENTLER = 0.5  # factor on all learning rates, each time, ...
+MUCH_GENTLER = 0.1  # ... and where weights ran away: a rate that does that is far too high
 MOST = 3  # times that one run goes back
 
 
@@ -32,7 +33,8 @@ def go_back(training: Training, run: Run, found: Diagnosis | None, why: str) -> 
             tensors, meta, _ = run.load_state(step)
         except RunError:
             continue
-        ease = min(training.ease, meta.get("ease", 1.0)) * GENTLER
+        factor = MUCH_GENTLER if found is not None and found.verdict == "diverged" else GENTLER
+        ease = min(training.ease, meta.get("ease", 1.0)) * factor
         note = {"at": training.step, "to": step, "why": why, "rate_factor": ease}
         note |= {} if found is None else {"verdict": found.verdict, "evidence": list(found.evidence)}
         meta |= {"ease": ease, "rollbacks": [*past, note]}
@@ -51,7 +53,9 @@ def candidates(run: Run, found: Diagnosis | None) -> list[int]:
         return states
     since = found.since if found.since is not None else states[0] + 1
     good = [step for step in run.healthy_states()[::-1] if step < since]
-    return [*good, 0] if 0 in states else good
+    if not good and found.verdict == "not finite":
+        good = states  # saved only while every weight was finite, and nothing was said against the game
+    return [*good, *([0] if 0 in states and 0 not in good else [])]
 
 
 def take_up(training: Training, run: Run, meta: Mapping[str, Any]) -> None:

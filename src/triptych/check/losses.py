@@ -47,7 +47,7 @@ def _apart(training: Training) -> Answer:
 
 def _of_player(training: Training, player: Player, batch: Batch) -> list[Answer]:
     loss, _ = player.loss(batch, _turn(training, batch))
-    own = player.parameters()
+    own, before = player.parameters(), float(loss.detach())
     gradients = torch.autograd.grad(loss, own, allow_unused=True)
     reached = sum(g is not None and bool(g.isfinite().all()) and bool(g.abs().sum() > 0) for g in gradients)
     answers = [
@@ -55,16 +55,16 @@ def _of_player(training: Training, player: Player, batch: Batch) -> list[Answer]
             CHAPTER,
             f"does the {player.name}'s loss reach all its weights",
             reached == len(own),
-            f"{reached} of {len(own)} tensors have a finite gradient, loss {float(loss):.4g}",
+            f"{reached} of {len(own)} tensors have a finite gradient, loss {before:.4g}",
         )
     ]
-    after = _after_a_step(training, player, gradients, batch, float(loss))
+    after = _after_a_step(training, player, gradients, batch, before)
     answers.append(
         judged(
             CHAPTER,
             f"does the {player.name}'s loss fall along its gradient",
-            after < float(loss),
-            f"{float(loss):.6g} before, {after:.6g} after a small step",
+            after < before,
+            f"{before:.6g} before, {after:.6g} after a small step",
         )
     )
     return answers

@@ -100,7 +100,7 @@ class Course:
     @property
     def begun(self) -> np.ndarray:
         """Looks after the pictures first left the untrained generator's behind, (looks,) bool."""
-        late = self.steps > limits.LATE * self.planned
+        late = self.steps > limits.BEGUN_STEPS
         return np.asarray(np.logical_or.accumulate(self.poorness < limits.BEGUN) | late)
 
     def growth(self, player: str) -> np.ndarray:

@@ -16,12 +16,14 @@ CROWDED = 0.5  # distance to the nearest sample in units of the spread, of the d
 SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one picture
 DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance
 BEGUN = 0.7  # of that way: a generator that was never nearer has not begun, so it cannot have collapsed
-LATE = 0.7  # share of the planned steps after which even that is no excuse
+BEGUN_STEPS = 2000  # after so many steps even that is no excuse: usual rates leave the start in a few hundred
 POOR = 0.4  # of the way from real pictures (0) back to the untrained generator's (1); healthy: under 0.25
 UNCOVERED = 0.1  # share of real pictures with a sample among them, beside the data's own
-IMPROVES = 0.9  # a distance to the data that fell below this share of its past is still learning
+IMPROVES = 0.85  # a distance to the data that fell below this share of its past is still falling, ...
+WIDENS = 1.2  # ... and modes or a spread that grew by this factor are still growing
 
 # --- the game ------------------------------------------------------------------------------
+FOOLED = 0.1  # by which a mean probability on fakes exceeds that on real pictures: worse than chance
 SURE = 0.03  # a mean verdict this near to 0 or 1: the critic no longer doubts
 DEAD = 0.01  # of the generator's early gradient: two orders of magnitude
 STILL = 1e-3  # of the generator's movement: a critic whose weights move less stands still
@@ -32,6 +34,7 @@ BLOWN = 100.0  # times its own early size: a gradient or loss that ran away
 # --- labels: association of label and picture is Cramer's V squared, 0 where chance decides ---
 SILENT = 0.06  # of that in the data, over the last looks: below, the condition has no effect
 SPEAKS = 0.006  # in the data itself: below, no reader finds the labels in the real pictures
+CLEAR = 0.5  # margin of the reader on samples, beside real pictures: below, they are not clear enough to read
 LABELS_WARM_UP = 0.5  # labels are learnt after shapes
 
 # --- swings --------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def _unconditional(config: Values, options: Values) -> Remedy | None:
 
 
 def _rollback(config: Values, options: Values) -> Remedy:
-    return Remedy("Let it go back to its last good state, at half the rates.", {"--on-collapse": "rollback"})
+    return Remedy("Let it go back to its last good state, at lower rates.", {"--on-collapse": "rollback"})
 
 
 def _another_seed(config: Values, options: Values) -> Remedy:

@@ -52,8 +52,8 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
         return replace(known[0], also=tuple(others))
     if len(course) < limits.FEWEST_LOOKS or course.steps[-1] <= limits.WARM_UP * steps:
         return Diagnosis("too early", evidence=(f"{len(course)} looks so far",))
-    if not (course.poorness < limits.BEGUN).any():
-        return Diagnosis("too early", evidence=("the pictures are still like the untrained generator's",))
+    if (_crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
+        return Diagnosis("too early", evidence=(f"the samples are not there yet: {_state(course)}",))
     return Diagnosis("healthy", evidence=(_state(course),))
 
 
@@ -87,7 +87,8 @@ def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
         said = f"the {game.critic}'s weights move {share:.1g} times as far as the {game.generator}'s"
         return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
     real, fake = course.logged(f"{game.critic}/real"), course.logged(f"{game.critic}/fake")
-    if (since := course.lasting((real <= fake) & course.poor)) is None:
+    margin = limits.FOOLED if game.verdicts == "probabilities" else 0.0
+    if (since := course.lasting((fake - real > margin) & course.poor)) is None:
         return None
     said = f"the {game.critic} rates fakes above real pictures, although they are unlike the data"
     return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
@@ -155,10 +156,22 @@ def _blown(course: Course, game: Game) -> list[str]:
 
 
 def _improving(course: Course) -> bool:
-    distance = course.seen("distance")
-    half = distance[len(distance) // 2 :]
+    """Whether pictures come nearer to the data."""
+    before, now = _then_and_now(course.seen("distance"))
+    return now < limits.IMPROVES * before
+
+
+def _widening(course: Course) -> bool:
+    """Whether samples become more diverse."""
+    pairs = (_then_and_now(course.seen(name)) for name in ("modes", "spread"))
+    return any(now > limits.WIDENS * before for before, now in pairs)
+
+
+def _then_and_now(values: np.ndarray) -> tuple[float, float]:
+    """Medians of the first and the last third of the run's second half so far."""
+    half = values[len(values) // 2 :]
     third = max(1, len(half) // 3)
-    return float(np.median(half[-third:])) < limits.IMPROVES * float(np.median(half[:third]))
+    return float(np.median(half[:third])), float(np.median(half[-third:]))
 
 
 def _crowded(course: Course) -> np.ndarray:
@@ -173,7 +186,7 @@ def _crowded(course: Course) -> np.ndarray:
 def _collapsed(course: Course, game: Game) -> Diagnosis | None:
     """The samples repeat each other, or only few of the data's modes are left."""
     since = course.lasting(_crowded(course) & course.begun)
-    if since is None or (_improving(course) and course.poor[-1]):
+    if since is None or _widening(course) or (_improving(course) and course.poor[-1]):
         return None
     seen = {name: course.now(course.seen(name)) for name in ("modes", "sparse", "spread", "duplicates")}
     said = []
@@ -207,7 +220,7 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
         return None
     recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
     meaningless = bool(real[-1] < limits.SPEAKS)
-    silent = (recent < limits.SILENT * real) | meaningless
+    silent = ((recent < limits.SILENT * real) & (course.seen("clear") > limits.CLEAR)) | meaningless
     if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
         return None
     said = (
