@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import triptych
 from triptych import cli
 from triptych.cli.flags import numbers
+from triptych.core.errors import UsageError
 
 TINY = ["--steps", "2", "--batch", "8", "--threads", "1", "--precision", "fp32"]
 
@@ -22,7 +25,7 @@ def test_help_does_not_load_torch() -> None:
 
 def test_the_verbs() -> None:
     assert " ".join(cli.ORDER) == (
-        "demo train resume duel sample evaluate check compare conformance report data"
+        "demo train resume duel sample steer evaluate check compare conformance report data"
     )
     assert set(cli.VERBS) == set(cli.ORDER)
 
@@ -53,6 +56,11 @@ def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["train", "dcgan", "--minutes", "-1"], "greater than 0"),
         (["train", "dcgan", "--steps", "5", "--epochs", "2"], "one budget"),
         (["train", "dcgan", "--latent", "0"], "latent"),
+        (["train", "dcgan", "--augment.target", "0.5"], "augment none has no 'target'"),
+        (
+            ["train", "dcgan", "--augment", "adaptive", "--augment.limit", "2"],
+            "adaptive, limit: input should be",
+        ),
         (["train", "dcgan", "--batch", "10", "--micro-batch", "3"], "must divide"),
         (["demo", "--minutes", "0"], "more than 0"),
         (["evaluate"], "--real and --fake"),
@@ -73,6 +81,39 @@ def test_a_misspelt_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
     assert stop.value.code == 2
     told = capsys.readouterr()
     assert "--latent" in told.err + told.out
+
+
+def test_settings_that_come_in_kinds_have_flags_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--augment", "adaptive", "--augment.ramp-images", "9", "--augment.policy", "flip", "colour"]
+    assert cli.main(["train", "dcgan", "--runs", str(tmp_path), *TINY, *words]) == 0
+    card = json.loads((tmp_path / "0001-dcgan-digits" / "run.json").read_text())
+    asked = {"kind": "adaptive", "ramp_images": 9, "policy": ["flip", "colour"], "target": 0.6}
+    assert {key: card["config"]["augment"][key] for key in asked} == asked
+    with pytest.raises(SystemExit):
+        cli.main(["train", "dcgan", "--help"])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--augment {none,diff,adaptive}" in told and "changed. (default: 0.6)" in told
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("adaptiv", "augment: expected none, diff, adaptive, got 'adaptiv'"),
+        ({"kind": "adaptive", "targt": 1}, "augment adaptive has no 'targt': did you mean target?"),
+        ({"kind": "diff", "policy": ["flip"]}, "augment diff, policy: input should be 'colour'"),
+        ({"kind": "diff", "policy": []}, "augment diff, policy: tuple should have at least 1 item"),
+    ],
+)
+def test_a_kinds_wrong_setting_is_named(asked: object, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        triptych.train("dcgan", steps=1, runs=tmp_path, augment=asked)
+
+
+def test_a_kinds_bare_name_is_enough(tmp_path: Path) -> None:
+    run = triptych.train("dcgan", steps=1, batch=4, precision="fp32", runs=tmp_path, augment="diff")
+    assert run.card["config"]["augment"] == {"kind": "diff", "policy": ["colour", "translation", "cutout"]}
 
 
 def test_a_missing_run_is_2() -> None:

@@ -10,7 +10,8 @@ from test_evaluate import Copyist, discs, source
 
 import triptych
 from triptych.closer import Closer
-from triptych.evaluate import Evaluation, evaluation
+from triptych.core.images import write_png
+from triptych.evaluate import Evaluation, evaluation, score_sources
 from triptych.model import Model
 
 
@@ -71,3 +72,23 @@ def test_families_with_a_likelihood_and_labels_get_their_scores(tmp_path: Path) 
     names = [{s.card.metric for s in evaluation(run.path, 500, closer=True).scores} for run in (vae, gan)]
     assert "bits/dim" in names[0] and "bits/dim" not in names[1]
     assert "intra-class FID" in names[1] and "intra-class FID" not in names[0]
+
+
+def folder(home: Path, name: str, seed: int, labelled: bool) -> str:
+    pixels, labels = discs(90, seed)
+    for number, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
+        place = home / name / (f"class-{label}" if labelled else "")
+        place.mkdir(parents=True, exist_ok=True)
+        write_png(place / f"{number}.png", picture)
+    return f"folder:{home / name}"
+
+
+def test_folders_get_further_scores_those_that_their_pictures_can_have(tmp_path: Path) -> None:
+    classes = [folder(tmp_path, name, seed, True) for name, seed in (("real", 1), ("fake", 2))]
+    loose = folder(tmp_path, "loose", 3, False)
+    found = {s.card.metric: s for s in score_sources(*classes, features="random-conv")}
+    assert list(found)[6:] == ["Vendi", "intra-class FID", "LSD"]
+    assert found["LSD"].floor is None and found["LSD"].floor_n is None
+    mixed = score_sources(classes[0], loose, features="random-conv")
+    assert [s.card.metric for s in mixed][6:] == ["Vendi", "LSD"]  # one of them has no labels
+    assert len(score_sources(*classes, features="random-conv", closer=False)) == 6

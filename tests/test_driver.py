@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import triptych
 from triptych.core.errors import UsageError
@@ -173,6 +174,26 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not what"):
         resume(run.path, 4, data=255 - array)
     assert resume(run.path, 4, data=array).states()[-1] == 4
+
+
+def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def add(label: str) -> None:
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for k in range(8):
+            picture = Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8))
+            picture.save(tmp_path / "set" / label / f"{k}.png")
+
+    add("cat")
+    add("dog")
+    options = {**OPTIONS, "steps": 2, "batch": 4, "size": 16, "conditional": True}
+    run = triptych.train("dcgan", data=f"folder:{tmp_path / 'set'}", runs=tmp_path / "runs", **options)
+    add("emu")
+    with pytest.raises(RunError, match=r"is not what .* 3 classes, had 2; .* bring the old pictures back"):
+        resume(run.path, 4)
+    (tmp_path / "set" / "emu").rename(tmp_path / "emu")
+    assert resume(run.path, 4).states()[-1] == 4
 
 
 def test_not_a_number_leaves_the_last_good_state(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from triptych import cli
 from triptych import duel as contest
 from triptych.core.errors import UsageError
 from triptych.duel import Duel, begin, fight, finished, is_duel, looks, open_duel, unfair
@@ -147,6 +148,18 @@ def test_the_report(fought: tuple[Duel, list[str]]) -> None:
     assert {"FID[digits-cnn]", "bits/dim[elbo]"} <= {row["score"] for row in rows}
     assert all(float(r["low"]) <= float(r["value"]) <= float(r["high"]) for r in rows)
     assert (made.path / "scores.tex").read_text().startswith("% needs")
+
+
+def test_the_report_verb_takes_a_duel(
+    fought: tuple[Duel, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, _ = fought
+    out = tmp_path / "again.html"
+    assert cli.main(["report", str(made.path), "--out", str(out)]) == 0
+    assert 'id="standings"' in out.read_text() and capsys.readouterr().out.endswith(f"{out}\n")
+    (run,) = made.runs(made.rules.contestants[0])
+    assert cli.main(["report", str(made.path), str(run.path), "--out", str(out)]) == 2
+    assert "about that duel alone" in capsys.readouterr().err
 
 
 def test_an_edited_look_is_refused(fought: tuple[Duel, list[str]], tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ def test_where_pictures_are_linear_in_the_noise_the_way_is_the_arc() -> None:
     assert found.probe > 0.9 and found.probe_chance < 0.6  # the class is linear in the noise
 
 
+def test_of_many_classes_too_few_pictures_each_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triptych.traits.MOST_CLASSES", 1)
+    found = measured(lambda noise: noise / 5)
+    assert found.probe is None and found.sure_ends is not None
+
+
 def test_a_jump_is_one_step_and_no_detour() -> None:
     def two_pictures(noise: Tensor) -> Tensor:
         return torch.where(noise[:, :1] > 0, 0.8, -0.8).expand(-1, SIZE * SIZE)

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triptych.core.record import Record
+from triptych.further import further_scores
 from triptych.likelihood import likelihood_score
-from triptych.metrics import copies, inception, infinity, intra, spectrum, vendi
-from triptych.metrics.card import Card, Score
+from triptych.metrics import copies
+from triptych.metrics.card import Score
 from triptych.metrics.diversity import SURE, Diversity, diversity
 from triptych.metrics.features import Extractor
-from triptych.metrics.intervals import deal, groups_for, jackknife_interval
 from triptych.metrics.threads import one_thread
 from triptych.model import Model
-from triptych.scoring import chosen_rows, score_of
+from triptych.modes import ModeCount, mode_count
+from triptych.scoring import chosen_rows
 from triptych.traits import Traits, traits
 from triptych.truth import Truth, knows_causes, true_scores
 
 if TYPE_CHECKING:
     from triptych.data import Dataset
 
-WIDEST = 256  # features beyond which FD-infinity with an interval takes hours
 LIKELY = 200  # test pictures asked for their likelihood
 DRAWS = 4  # of a bound, a picture: more do not narrow the interval, pictures do
 NEIGHBOURS = 12  # samples shown beside their nearest training pictures
@@ -70,6 +70,8 @@ class Closer(Record):
     traits: Traits | None
     truth: Truth | None
     """True precision and recall, where every cause of a picture is known."""
+    modes: ModeCount | None = None
+    """Of a source whose modes are known."""
 
 
 def closer_look(
@@ -89,7 +91,10 @@ def closer_look(
     evaluation share. Takes about as long again as the samples took, and a minute for a slow sampler.
     """
     real = np.asarray(dataset.test.pixels[real_rows])
-    scores = _scores(dataset, judge, (real, fake), features, real_rows, model.labels_for(seeds), card)
+    asked, own_labels = model.labels_for(seeds), dataset.test.labels
+    labels = None if asked is None or own_labels is None else (own_labels[real_rows], asked.numpy())
+    train = np.asarray(dataset.train.pixels[chosen_rows(len(dataset.train), len(fake))])
+    scores = further_scores((real, fake), features, judge, card, train=train, labels=labels)
     bound = likelihood_score(model, dataset, min(LIKELY, len(dataset.test)), draws=DRAWS)
     own = judge.classes > 0 and judge.classes == dataset.spec.classes
     views: list[Diversity | None] = [None, None]
@@ -98,7 +103,7 @@ def closer_look(
         views = [diversity(*told), diversity(*told, sure=SURE)]
     try:
         character = traits(model, dataset, judge, fake)
-    except ValueError:  # one picture whatever the noise
+    except ValueError:  # one picture whatever the noise, or points, which have no sharpness
         character = None
     return Closer(
         scores=(*scores, *([] if bound is None else [bound])),
@@ -107,73 +112,8 @@ def closer_look(
         diversity_sure=views[1],
         traits=character,
         truth=true_scores(fake, dataset) if knows_causes(dataset) else None,
+        modes=mode_count(fake, dataset, judge),
     )
-
-
-@one_thread()
-def _scores(
-    dataset: Dataset,
-    judge: Extractor,
-    pixels: tuple[np.ndarray, np.ndarray],
-    features: tuple[np.ndarray, np.ndarray],
-    real_rows: np.ndarray,
-    asked: Any,
-    card: Mapping[str, Any],
-) -> list[Score]:
-    """FD-infinity, Vendi, IS, intra-class FID and LSD, those that this model and judge can have."""
-    (real, fake), (real_pixels, fake_pixels) = features, pixels
-    count = groups_for(min(len(real), len(fake)))
-    reals, fakes = deal(real, count, seed=0), deal(fake, count, seed=1)
-    train = np.asarray(dataset.train.pixels[chosen_rows(len(dataset.train), len(fake))])
-    floor_features = judge(train)
-
-    def score(
-        metric: str,
-        version: int,
-        parameters: dict[str, Any],
-        found: tuple[float, Any],
-        floor: float | None = None,
-        lowest: float = 0.0,
-        shared: Mapping[str, Any] = card,
-        **more: Any,
-    ) -> Score:
-        made = Card(**shared, metric=metric, parameters=parameters, version=version)
-        floor_n = None if floor is None else len(train)
-        return score_of(jackknife_interval(*found, lowest), made, floor=floor, floor_n=floor_n, **more)
-
-    scores = []
-    if judge.width <= WIDEST and min(len(real), len(fake), len(train)) >= 2 * (judge.width + 1):
-        points = {"points": 5, "vary": "both"}
-        found = infinity.fd_infinity_without_each(reals, fakes, points=5)
-        floor = infinity.fd_infinity(real, floor_features, points=5)
-        scores.append(
-            score("FD-infinity", infinity.VERSION, points, found, floor, -np.inf, target="population")
-        )
-    found, floor = vendi.vendi_without_each(fakes), vendi.vendi_score(floor_features)
-    scores.append(score("Vendi", vendi.VERSION, {"kernel": "cosine"}, found, floor, better="higher"))
-    if judge.classes:
-        splits = 10 if min(map(len, fakes)) >= 10 and len(train) >= 10 else 1
-        told = deal(judge.probabilities(fake_pixels), count, seed=1)
-        found = inception.inception_score_without_each(told, splits)
-        floor = inception.inception_score(judge.probabilities(train), splits)
-        scores.append(
-            score("IS", inception.VERSION, {"splits": splits}, found, floor, lowest=1.0, better="higher")
-        )
-    if asked is not None and dataset.test.labels is not None:
-        own = np.asarray(dataset.test.labels)[real_rows]
-        classes = deal(own, count, seed=0), deal(np.asarray(asked), count, seed=1)
-        try:
-            found, _ = intra.intra_class_fid_without_each(reals, fakes, *classes)
-            scores.append(score("intra-class FID", intra.VERSION, {"ddof": 1}, found))
-        except ValueError:  # a class with too few pictures: there is no such score here
-            pass
-    found = spectrum.log_spectral_distance_without_each(
-        deal(real_pixels, count, seed=0), deal(fake_pixels, count, seed=1)
-    )
-    floor = spectrum.log_spectral_distance(real_pixels, train)
-    plain = {**card, "extractor": "pixels", "extractor_hash": "none", "resize": "none"}
-    scores.append(score("LSD", spectrum.VERSION, {"window": "Hann"}, found, floor, shared=plain))
-    return scores
 
 
 @one_thread()

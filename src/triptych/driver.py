@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from triptych.core import device as devices
 from triptych.core import images as pictures
+from triptych.core.scatter import is_points
 from triptych.data import Dataset, batches
 from triptych.data import load as load_data
 from triptych.lookout import Lookout
@@ -28,7 +30,7 @@ from triptych.train import Step, Training, TrainingError, fresh_copy, timer
 from triptych.watch import Diagnosis
 
 LOG_LINES = 400  # about so many in a run
-GRID_PICTURES = 36
+GRID_PICTURES, CLOUD_POINTS = 36, 1000
 LOOKS = 6  # grids are drawn and averages kept at the end, half-way, a quarter of the way, ...
 SAVE_SECONDS = 60.0
 REMEDY = "A smaller --rate often helps, or --precision fp32."
@@ -232,9 +234,12 @@ def looks_of(steps: int) -> set[int]:
 def draw(training: Training, run: Run, shown: Model) -> None:
     """Write a grid of pictures at fixed seeds, from the averaged weights."""
     shown.family.load_state_dict({**training.family.state_dict(), **training.average.tensors})
-    seeds = range(GRID_PICTURES)
+    points = is_points(training.split.pixels)
+    seeds = range(CLOUD_POINTS if points else GRID_PICTURES)
     labels = [seed % shown.spec.classes for seed in seeds] if shown.family.conditional else None
-    sheet = pictures.grid(shown.sample(seeds, labels), scale=max(1, 64 // shown.spec.size))
+    behind = np.asarray(training.split.pixels[:CLOUD_POINTS]) if points else None
+    drawn = shown.sample(seeds, labels)
+    sheet = pictures.grid(drawn, scale=max(1, 64 // shown.spec.size), behind=behind)
     pictures.write_png(run.path / "samples" / f"step-{training.step:08d}.png", sheet)
 
 
@@ -363,9 +368,16 @@ def same_data(run: Run, data: Any = None) -> Dataset:
     asked = run.card["data"]
     dataset = load_data(asked["source"] if data is None else data, size=asked["size"], colour=asked["colour"])
     if dataset.fingerprint != asked["fingerprint"]:
+        counts = {
+            "classes": (len(dataset.class_names), len(asked["class_names"])),
+            "training pictures": (len(dataset.train), asked["train"]),
+            "test pictures": (len(dataset.test), asked["test"]),
+        }
+        unlike = [f"{now:,} {what}, had {then:,}" for what, (now, then) in counts.items() if now != then]
         raise RunError(
             f"{asked['source']} is not what {run.path} was trained on (fingerprint "
-            f"{dataset.fingerprint[:12]}, was {asked['fingerprint'][:12]}): bring the old pictures back, "
+            f"{dataset.fingerprint[:12]}, was {asked['fingerprint'][:12]}"
+            f"{'; it has ' if unlike else ''}{'; '.join(unlike)}): bring the old pictures back, "
             "or train a new run"
         )
     return dataset

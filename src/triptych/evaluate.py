@@ -15,6 +15,7 @@ import torch
 from triptych import __version__
 from triptych.closer import Closer, closer_look
 from triptych.core.record import Record
+from triptych.further import further_scores
 from triptych.judge import judge_for
 from triptych.metrics.card import Score
 from triptych.metrics.features import Extractor
@@ -274,18 +275,33 @@ def _about(model: Model, first_seed: int, count: int, controls: Mapping[str, Any
     }
 
 
-def score_sources(real: str, fake: str, features: str = "auto", size: int | None = None) -> list[Score]:
+def score_sources(
+    real: str, fake: str, features: str = "auto", size: int | None = None, closer: bool = True
+) -> list[Score]:
     """Score one source of pictures against another, all of both: `evaluate --real DIR --fake DIR`.
 
     size: side in pixels of both; None takes the real source's. A classifier is trained where the real
-    source has labels, else the fixed random network judges. Raises DataError or UsageError for sources
-    that cannot be used.
+    source has labels, else the fixed random network judges. closer: further scores too. Raises DataError
+    or UsageError for sources that cannot be used.
     """
     from triptych.data import load as load_data
 
     truth = load_data(real, size=size)
-    colour: Literal["grey", "rgb"] = "grey" if truth.spec.channels == 1 else "rgb"
-    made = load_data(fake, size=truth.spec.size, colour=colour)
+    modes: dict[int, Literal["grey", "rgb"]] = {1: "grey", 3: "rgb"}
+    made = load_data(fake, size=truth.spec.size, colour=modes.get(truth.spec.channels, "auto"))
     judge = judge_for(truth, features)
-    whole = [np.concatenate([source.train.pixels, source.test.pixels]) for source in (truth, made)]
-    return score_pixels(whole[0], whole[1], judge, split="all", about={"run": fake})
+    pixels = whole(truth.train.pixels, truth.test.pixels), whole(made.train.pixels, made.test.pixels)
+    found = judge(pixels[0]), judge(pixels[1])
+    scores = score_pixels(*pixels, judge, split="all", about={"run": fake}, features=found)
+    if closer:
+        labels = None
+        if truth.class_names and truth.class_names == made.class_names:
+            labels = whole(truth.train.labels, truth.test.labels), whole(made.train.labels, made.test.labels)
+        alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
+        scores += further_scores(pixels, found, judge, alike, labels=labels)
+    return scores
+
+
+def whole(train: Any, test: Any) -> np.ndarray:
+    """Both splits as one array."""
+    return np.concatenate([train, test])

@@ -32,6 +32,7 @@ from triptych.metrics.features import (
     weights_hash,
 )
 from triptych.metrics.threads import one_thread
+from triptych.modes import RingJudge, StackedJudge
 from triptych.run import read_sealed, write_sealed
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def judge_for(
 ) -> Extractor:
     """The extractor for a source: its own classifier where it has labels, else the random network.
 
+    Points of the ring are judged by their coordinates, stacked digits by MNIST's own classifier.
+
     The classifier is trained on the source's train labels the first time (seconds for `digits`, a
     minute for 60,000 pictures) and read from the cache afterwards; its accuracy on the test split is
     stated with it. Training depends on nothing but the data, the code's version and the torch build.
@@ -70,6 +73,8 @@ def judge_for(
     spec = dataset.spec
     if name in PRETRAINED:
         return pretrained(name, path, spec.channels, device)
+    if features == "auto" and (known := _of_known_modes(dataset, progress)):
+        return known
     labelled = dataset.train.labels is not None and dataset.test.labels is not None and spec.classes > 1
     if features == "random-conv" or (features == "auto" and not labelled):
         return random_conv(spec.size)
@@ -88,6 +93,17 @@ def judge_for(
     judge.accuracy = accuracy_of(judge, dataset)
     _keep(home, judge, dataset)
     return judge
+
+
+def _of_known_modes(dataset: Dataset, progress: Progress | None) -> Extractor | None:
+    """The judge of a source whose modes are known; None for any other."""
+    if dataset.source == "points:ring":
+        return RingJudge()
+    if dataset.source != "stacked:mnist":
+        return None
+    from triptych.data import load
+
+    return StackedJudge(judge_for(load("mnist", size=dataset.spec.size), "auto", progress))
 
 
 def accuracy_of(judge: NetworkExtractor, dataset: Dataset) -> float:

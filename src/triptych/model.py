@@ -21,6 +21,8 @@ from triptych.core import seeds as streams
 from triptych.core.device import choose
 from triptych.core.errors import UsageError
 from triptych.core.family import Condition, Family, Frame, ImageSpec, Settings, family_in
+from triptych.core.styled import Styled
+from triptych.core.tagged import kinds
 from triptych.run import Run, RunError, open_run
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
@@ -80,17 +82,25 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) ->
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        known = list(kind.model_fields)
-        lines = []
-        for problem in error.errors():
-            field = str(problem["loc"][0]) if problem["loc"] else ""
-            near = difflib.get_close_matches(field, known, 1)
+        lines: dict[tuple[str, str], str] = {}  # what is wrong with each field of each owner
+        for problem in reversed(error.errors()):
+            name, *within = map(str, problem["loc"] or [""])
+            holder: type[Any] = kind
+            owner = what
+            if within and (inner := kinds(kind.model_fields[name]).get(within[0])):
+                holder, owner, name = inner, f"{what}, {name} {within[0]}", within[1]
             if problem["type"] == "extra_forbidden":
+                known = [field for field in holder.model_fields if field != "kind"]
+                near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]}? " if near else ""
-                lines.append(f"{what} has no {field!r}: {hint}there are {', '.join(known) or 'none'}")
+                told = f"{owner} has no {name!r}: {hint}there are {', '.join(known) or 'none'}"
+            elif problem["type"] == "union_tag_invalid":
+                there_are = problem["ctx"]["expected_tags"].replace("'", "")
+                told = f"{owner}, {name}: expected {there_are}, got {problem['ctx']['tag']!r}"
             else:
-                lines.append(f"{what}, {field}: {problem['msg'].lower()}, got {problem['input']!r}")
-        raise UsageError("; ".join(lines)) from error
+                told = f"{owner}, {name}: {problem['msg'].lower()}, got {problem['input']!r}"
+            lines[owner, name] = told  # of several the first
+        raise UsageError("; ".join(reversed(lines.values()))) from error
 
 
 class Model:
@@ -159,7 +169,7 @@ class Model:
         condition, settings = self._asked(chosen, labels, prompts), self._controls(controls)
         finished = []
         with torch.inference_mode():
-            for rows, kept in _batches(len(chosen)):
+            for rows, kept in equal_batches(len(chosen)):
                 *_, last = self._generate(noise, condition, settings, chosen, rows)
                 finished.append(pictures.to_uint8(last.image()[:kept]))
         return np.concatenate(finished)
@@ -194,6 +204,48 @@ class Model:
             found.append(noise.cpu())
         return torch.cat(found)
 
+    def styles(
+        self,
+        noise: Tensor,
+        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        seeds: Sequence[int] | None = None,
+        **controls: Any,
+    ) -> Tensor:
+        """The styles of each noise, (N, *noise_shape) -> (N, layers, width); labels like `sample`.
+
+        Raises ValueError for a family without styles.
+        """
+        family = self._styled()
+        chosen = list(seeds) if seeds is not None else list(range(len(noise)))
+        condition, settings = self._asked(chosen, labels, None), self._controls(controls)
+        found = []
+        with torch.inference_mode():
+            for rows, kept in equal_batches(len(chosen)):
+                asked = condition.cut(rows).to(self.device)
+                found.append(family.styles(noise[rows].to(self.device), asked, settings)[:kept].cpu())
+        return torch.cat(found).clone()  # outside inference mode: it may be differentiated
+
+    def paint_styles(self, styles: Tensor, seeds: Sequence[int] | None = None, **controls: Any) -> np.ndarray:
+        """The pictures of styles, (N, layers, width) -> (N, H, W, C) uint8. ValueError as `styles`."""
+        family, settings = self._styled(), self._controls(controls)
+        chosen = list(seeds) if seeds is not None else list(range(len(styles)))
+        finished = []
+        with torch.inference_mode():
+            for rows, kept in equal_batches(len(chosen)):
+                told = [chosen[row] for row in rows]
+                painted = family.paint_styles(styles[rows].to(self.device), told, settings)
+                finished.append(pictures.to_uint8(painted[:kept]))
+        return np.concatenate(finished)
+
+    def _styled(self) -> Styled:
+        if isinstance(self.family, Styled):
+            return self.family
+        able = [name for name in family_names() if issubclass(load_family(name), Styled)]
+        raise UsageError(
+            f"{self.family.title} has no style space between noise and picture; families that have one: "
+            f"{', '.join(able) or 'none yet'}"
+        )
+
     def bits_per_dim(
         self,
         pixels: np.ndarray,
@@ -222,7 +274,7 @@ class Model:
             condition = self._asked(chosen, labels, None)
         found = []
         with torch.inference_mode():
-            for rows, kept in _batches(len(chosen)):
+            for rows, kept in equal_batches(len(chosen)):
                 batch, asked = torch.from_numpy(pixels[rows]).to(self.device), condition.cut(rows)
                 told = [chosen[row] for row in rows]
                 nats = self.family.bits_per_dim(batch, asked.to(self.device), name, draws, told, counted)
@@ -280,7 +332,7 @@ class Model:
         return Condition(labels=asked.expand(len(seeds)) if len(asked) == 1 else asked)
 
 
-def _batches(count: int) -> Iterator[tuple[list[int], int]]:
+def equal_batches(count: int) -> Iterator[tuple[list[int], int]]:
     """Row numbers of each batch and how many of them count: the last of several is filled up."""
     for start in range(0, count, SAMPLING_BATCH):
         rows = list(range(start, min(start + SAMPLING_BATCH, count)))

@@ -29,7 +29,7 @@ class Options(Settings):
     """What every training can be asked for, whatever the family."""
 
     data: str = "digits"
-    """Where the pictures come from: digits, shapes, mnist, fashion-mnist, cifar10, emoji, folder:PATH, ..."""
+    """Where the pictures come from: digits, shapes, mnist, fashion-mnist, cifar10, emoji, celeba, ..."""
     size: int | None = Field(None, ge=4, le=1024)
     """Side of the pictures in pixels; left out: what suits the source."""
     colour: Literal["auto", "grey", "rgb"] = "auto"

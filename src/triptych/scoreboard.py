@@ -92,6 +92,8 @@ def print_closer(made: Evaluation) -> None:
     if found.diversity is not None:
         modes = found.diversity.modes
         print(f"classes covered: {modes.covered} of {modes.of} (surely {modes.low} to {modes.high})")
+    if found.modes is not None:
+        print(found.modes)
     if not any(score.card.metric == "bits/dim" for score in made.scores):
         print("likelihood: implicit, this family cannot say how likely a picture is")
     if found.traits is not None:

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 from triptych.averages import Average
 from triptych.core import device as devices
@@ -167,23 +169,42 @@ def fresh_copy(family: AnyFamily) -> AnyFamily:
     return type(family)(family.config, family.spec, family.parts)
 
 
+class Untracked(ModuleTracker):
+    """Counts all modules as one: hooks on each break on a loss that takes a gradient itself (a penalty)."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
 def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
-    """A function that times steps of throw-away copies: (arithmetic, about so many seconds) -> Timing."""
+    """A function that times steps of throw-away copies: (arithmetic, about so many seconds) -> Timing.
+
+    Where players move, or pay penalties, at unlike intervals, steps are unlike too: whole rounds are timed.
+    """
     device = devices.choose(options.device)
 
     def measure(arithmetic: Arithmetic, seconds: float) -> Timing:
         plan = Plan.trial(device, arithmetic)
-        steps = Training(fresh_copy(family), split, options, plan).steps()
-        with FlopCounterMode(display=False) as counter:
-            next(steps)
+        training = Training(fresh_copy(family), split, options, plan)
+        steps = training.steps()
+        turns = math.lcm(family.rhythm, *(player.every for player in training.players))
+        counter = FlopCounterMode(display=False)
+        counter.mod_tracker = Untracked()
+        with counter:
+            for _ in range(turns):
+                next(steps)
         next(steps)
         paces: list[float] = []
         began = time.perf_counter()
         while len(paces) < 3 or time.perf_counter() - began < seconds:
             start = time.perf_counter()
-            next(steps)
+            for _ in range(turns):
+                next(steps)
             devices.wait(device)
-            paces.append(time.perf_counter() - start)
-        return Timing(statistics.median(paces), counter.get_total_flops())
+            paces.append((time.perf_counter() - start) / turns)
+        return Timing(statistics.median(paces), round(counter.get_total_flops() / turns))
 
     return measure

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PAIRS, STEPS = 48, 16  # arcs between two noises, and pictures on each
 PROBED = 1500  # pictures whose class is guessed from their noise
+MOST_CLASSES = 100  # of more, too few pictures each are probed
 
 
 class Traits(Record):
@@ -48,7 +49,7 @@ class Traits(Record):
     """The same of the pictures half-way: high where the space between two pictures holds pictures too."""
     probe: float | None
     """Share of pictures whose class a linear classifier reads off their noise, on noise it has not seen;
-    None without classes, and for conditional models, to which the class is told."""
+    None without classes (or with over 100), and for conditional models, to which the class is told."""
     probe_chance: float | None
     """What always guessing the most frequent class would get."""
 
@@ -57,7 +58,8 @@ def traits(model: Model, dataset: Dataset, judge: Extractor, drawn: np.ndarray) 
     """Measure a model. drawn: samples of it, (N, H, W, C) uint8, at least 2; judge: of its source."""
     detours, leaps, ends, middles = _walk(model, judge)
     error = detours.std(ddof=1) / len(detours) ** 0.5 * float(stdtrit(len(detours) - 1, 0.975))
-    probe, chance = (None, None) if model.family.conditional or not judge.classes else _probe(model, judge)
+    told = model.family.conditional or not 0 < judge.classes <= MOST_CLASSES
+    probe, chance = (None, None) if told else _probe(model, judge)
     return Traits(
         sharpness=sharpness(drawn),
         sharpness_real=sharpness(np.asarray(dataset.test.pixels[: len(drawn)])),

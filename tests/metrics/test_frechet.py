@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from triptych.metrics import fid
-from triptych.metrics.frechet import Moments, distance, fid_without_each, moments_without_each, without_each
+from triptych.metrics.frechet import Moments, distance, fid_left_out, moments_without_each, without_each
 
 
 def golden() -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +98,7 @@ def test_moments_add_up_and_leave_one_out():
 def test_leaving_groups_out_is_leaving_pictures_out():
     real, fake = golden()
     reals, fakes = np.array_split(real, 5), np.array_split(fake, 5)
-    whole, without = fid_without_each(reals, fakes)
+    whole, *without = fid_left_out(reals, fakes, [(), *((g,) for g in range(5))])
     assert whole == pytest.approx(fid(real, fake), abs=1e-10)
     for g, value in enumerate(without):
         kept = [np.concatenate(x[:g] + x[g + 1 :]) for x in (reals, fakes)]

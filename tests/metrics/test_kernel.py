@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from triptych.metrics import kernel, kid, kid_blocks
-from triptych.metrics.kernel import kid_without_each
+from triptych.metrics.kernel import kid_left_out
 
 
 def golden() -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +55,7 @@ def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
 def test_leaving_groups_out_is_leaving_pictures_out():
     real, fake = golden()
     reals, fakes = np.array_split(real, 7), np.array_split(fake[:333], 7)
-    whole, without = kid_without_each(reals, fakes)
+    whole, *without = kid_left_out(reals, fakes, [(), *((g,) for g in range(7))])
     assert whole == pytest.approx(kid(real, fake[:333]), abs=1e-12)
     for g, value in enumerate(without):
         kept = [np.concatenate(x[:g] + x[g + 1 :]) for x in (reals, fakes)]

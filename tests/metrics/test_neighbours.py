@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from triptych.metrics import density_coverage, distances, precision_recall
 from triptych.metrics.distances import exact_distances
-from triptych.metrics.neighbours import neighbour_scores, neighbour_scores_without_each
+from triptych.metrics.neighbours import neighbour_scores
 
 KINDS = (
     "plain",
@@ -161,42 +161,10 @@ def test_bounds_decide_as_exact_distances_do(
     assert list(found.values()) == by_whole_matrices(real, fake, k, density_k)
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32), n=st.integers(16, 60), m=st.integers(16, 60),
-    width=st.sampled_from([3, 64]), groups=st.integers(2, 5), tile=st.sampled_from([5, 1024]),
-)  # fmt: skip
-def test_bounds_decide_as_exact_distances_do_without_each_group(
-    kind: str, seed: int, n: int, m: int, width: int, groups: int, tile: int
-):
-    reals, fakes = (np.array_split(x, groups) for x in drawn(kind, seed, n, m, width))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distances, "TILE", tile)
-        found = neighbour_scores_without_each(reals, fakes)
-    for g in range(-1, groups):
-        kept = [np.concatenate([part for i, part in enumerate(x) if i != g]) for x in (reals, fakes)]
-        values = [whole if g < 0 else without[g] for whole, without in found.values()]
-        assert values == by_whole_matrices(*kept, 3, 5), g
-
-
 @pytest.mark.parametrize("size", [1e200, 1e-200])
 def test_squares_that_leave_float64_are_left_to_the_exact_distance(size: float):
     real, fake = (x[:40].repeat(3, axis=1) * size for x in golden())
     assert list(neighbour_scores(real, fake).values()) == by_whole_matrices(real, fake, 3, 5)
-
-
-def test_leaving_groups_out_is_leaving_pictures_out():
-    rng = np.random.default_rng(3)
-    real = np.concatenate([rng.standard_normal((90, 3)), np.repeat(rng.standard_normal((10, 3)), 3, axis=0)])
-    fake = np.concatenate([real[:40], rng.standard_normal((70, 3)) * 1.3])
-    reals, fakes = np.array_split(real, 6), np.array_split(fake, 6)
-    found = neighbour_scores_without_each(reals, fakes)
-    names = ("precision", "recall", "density", "coverage")
-    for g in range(-1, 6):
-        kept = [np.concatenate([part for i, part in enumerate(x) if i != g]) for x in (reals, fakes)]
-        expected = precision_recall(*kept) + density_coverage(*kept)
-        values = [found[name][0] if g < 0 else found[name][1][g] for name in names]
-        assert values == pytest.approx(expected, abs=1e-12), g
 
 
 def test_memory_stays_within_tiles(monkeypatch: pytest.MonkeyPatch):
@@ -238,8 +206,3 @@ def test_features_are_not_converted_as_a_whole():
 def test_bad_input_gets_a_sentence(real: np.ndarray, fake: np.ndarray, k: int, words: str):
     with pytest.raises(ValueError, match=words):
         precision_recall(real, fake, k)
-
-
-def test_too_few_left_without_a_group_gets_a_sentence():
-    with pytest.raises(ValueError, match="4 real pictures are left without one group, 6 are needed"):
-        neighbour_scores_without_each([np.ones((4, 2))] * 2, [np.ones((9, 2))] * 2)

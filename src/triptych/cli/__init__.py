@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from triptych import __version__
-from triptych.cli import checking, judging, looking, making
+from triptych.cli import checking, directing, judging, looking, making, steering
 from triptych.cli.verbs import VERBS
 
-__all__ = ["checking", "judging", "looking", "main", "making"]
+__all__ = ["checking", "directing", "judging", "looking", "main", "making", "steering"]
 
 ORDER = (
     "demo",
@@ -23,6 +23,7 @@ ORDER = (
     "resume",
     "duel",
     "sample",
+    "steer",
     "evaluate",
     "check",
     "compare",

@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
 def flags_of(*models: type[BaseModel], **own: tuple[Any, Any, str]) -> type:
-    """A dataclass of flags: `own` ones (type, default or `...`, help), then each model's fields."""
+    """A dataclass of flags: `own` ones (type, default or `...`, help), then each model's fields.
+
+    A field `x` that comes in kinds is a flag for the kind, and one `--x.y` for each field y of a kind.
+    """
     import tyro
 
     from triptych.core.errors import UsageError
+    from triptych.core.tagged import kinds
 
-    def field(kind: Any, default: Any, text: str) -> tuple[Any, Any]:
+    def field(kind: Any, default: Any, text: str, **shown: Any) -> tuple[Any, Any]:
         given = dataclasses.field() if default is ... else dataclasses.field(default=default)
-        return Annotated[kind, tyro.conf.arg(help=text)], given
+        return Annotated[kind, tyro.conf.arg(help=text, **shown)], given
 
     fields = [(name, *field(*parts)) for name, parts in own.items()]
     for model in models:
         for name, info in model.model_fields.items():
-            if name not in own:
+            if known := kinds(info):
+                fields.append(
+                    (name, *field(Literal[tuple(known)], info.default.kind, info.description or ""))
+                )
+                for part, (union, told) in parts_of(known).items():
+                    shown = {"name": f"{name}.{part}".replace("_", "-"), "help_behavior_hint": ""}
+                    fields.append((f"{name}__{part}", *field(union, None, told, **shown)))
+            elif name not in own:
                 kind, text = model.__annotations__.get(name), info.description or ""
                 fields.append((name, *field(info.rebuild_annotation() if kind else Any, info.default, text)))
     names = [name for name, *_ in fields]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"two settings are called {min(twice)!r}: the family must give its own another name")
     return dataclasses.make_dataclass("Flags", fields, kw_only=True)
+
+
+def parts_of(known: dict[str, type[BaseModel]]) -> dict[str, tuple[Any, str]]:
+    """field -> (its type or None, what it means for which kind) over all kinds of a setting."""
+    from typing import Union
+
+    found: dict[str, tuple[Any, str]] = {}
+    for kind, model in known.items():
+        for name, info in model.model_fields.items():
+            if name == "kind":
+                continue
+            before, told = found.get(name, (None, ""))
+            words = " ".join(map(str, info.default)) if isinstance(info.default, tuple) else info.default
+            told += f"{' ' if told else ''}{kind}: {info.description} (default: {words})"
+            found[name] = (Union[before, info.rebuild_annotation()], told)  # noqa: UP007
+    return found
 
 
 def parse(words: list[str], flags: type, prog: str, about: str) -> Any:
@@ -69,7 +96,15 @@ def numbers(text: str) -> list[int]:
 
 def given(flags: Any, model: type[BaseModel]) -> dict[str, Any]:
     """The values of the flags that are a model's fields."""
-    return {name: getattr(flags, name) for name in model.model_fields if hasattr(flags, name)}
+    from triptych.core.tagged import kinds
+
+    values = {name: getattr(flags, name) for name in model.model_fields if hasattr(flags, name)}
+    for name in values:
+        known = parts_of(kinds(model.model_fields[name]))
+        parts = {part: getattr(flags, f"{name}__{part}") for part in known}
+        if kinds(model.model_fields[name]):
+            values[name] = {"kind": values[name], **{k: v for k, v in parts.items() if v is not None}}
+    return values
 
 
 def positional(kind: Any) -> Any:

@@ -47,7 +47,7 @@ def evaluate(words: list[str]) -> dict[str, Any]:
             raise UsageError("give a run's directory, or both --real and --fake")
         from triptych.evaluate import score_sources
 
-        scores = score_sources(flags.real, flags.fake, flags.features, flags.size)
+        scores = score_sources(flags.real, flags.fake, flags.features, flags.size, not flags.quick)
         scoreboard.print_scores(scores, f"{flags.fake} against {flags.real}")
         return {"scores": [score.model_dump(mode="json") for score in scores]}
     from triptych.evaluate import evaluation

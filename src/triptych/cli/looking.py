@@ -46,13 +46,13 @@ def sample(words: list[str]) -> dict[str, Any]:
     return {"out": str(flags.out), "pictures": len(drawn)}
 
 
-@verb("report", "write one HTML file about one run or several")
+@verb("report", "write one HTML file about one run or several, or about a duel")
 def report(words: list[str]) -> dict[str, Any]:
     """Write a report."""
     flags = parse(
         words,
         flags_of(
-            run_dirs=(positional(tuple[Path, ...]), ..., "The runs' directories."),
+            run_dirs=(positional(tuple[Path, ...]), ..., "The runs' directories, or a duel's."),
             out=(Path, Path("report.html"), "The file to write."),
             tables=(Path | None, None, "Write the scores too: PATH.csv, and PATH.tex for LaTeX."),
             tensorboard=(Path | None, None, "Write TensorBoard event files into this folder too."),
@@ -61,11 +61,21 @@ def report(words: list[str]) -> dict[str, Any]:
         "Write one self-contained HTML file about one run or several, side by side.",
     )
     from triptych.core.errors import UsageError
-    from triptych.report import write_events, write_report, write_score_tables
+    from triptych.duel import is_duel, open_duel
+    from triptych.report import write_duel, write_events, write_report, write_score_tables
     from triptych.run import open_run
 
     if not flags.run_dirs:
         raise UsageError("name at least one run: triptych report RUN... [--out report.html]")
+    if any(map(is_duel, flags.run_dirs)):
+        if len(flags.run_dirs) > 1 or flags.tables or flags.tensorboard:
+            raise UsageError(
+                "a duel's report is about that duel alone, and its tables stand beside it: "
+                "triptych report DUEL [--out report.html]"
+            )
+        out = write_duel(open_duel(flags.run_dirs[0]), flags.out)
+        print(out)
+        return {"out": str(out), "also": []}
     runs = [open_run(path) for path in flags.run_dirs]
     extra = [] if flags.tables is None else write_score_tables(runs, flags.tables)
     extra += [] if flags.tensorboard is None else write_events(runs, flags.tensorboard)

@@ -210,6 +210,10 @@ class Drawable(nn.Module, ABC, Generic[ControlsT]):
                 schedule.step()
         return found.detach()
 
+    def noise_reader(self) -> Tensor | None:
+        """The (outputs, noise numbers) matrix by which the noise is first read; None: by no such matrix."""
+        return None
+
 
 class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     """A way to learn to make pictures; see the module's docstring."""
@@ -220,6 +224,7 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     title: ClassVar[str]  # as a reader would say it: "DCGAN"
     curves: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
     game: ClassVar[Game | None] = None  # of the families with two players
+    rhythm: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
     bounds: tuple[str, ...] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit
 
     def __init__(

@@ -10,6 +10,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from triptych.core.scatter import cloud, is_points
+
 HALF_RANGE = 127.5  # 0 -> -1, 127.5 -> 0, 255 -> 1
 LEVEL_STEP = 1 / HALF_RANGE  # from one grey level to the next, on the scale of [-1, 1]
 
@@ -56,14 +58,18 @@ def grid(
     captions: Sequence[str] | None = None,
     scale: int = 1,
     gap_px: int = 2,
+    behind: np.ndarray | None = None,
 ) -> np.ndarray:
     """Lay pictures out in rows on white, each optionally with a small caption below it.
 
     pixels: (N, H, W, C) uint8, C = 1 or 3. captions: N short texts or None. scale: how many
-    screen pixels one picture pixel becomes. Returns (height, width, C) uint8.
+    screen pixels one picture pixel becomes. Returns (height, width, C) uint8. Points of a plane,
+    (N, 1, 1, 2), become dots in one drawing instead, those of `behind` faintly below them.
     """
     if len(pixels) == 0:
         raise ValueError("a grid needs at least one picture")
+    if is_points(pixels):
+        return cloud(pixels, behind)
     count, height, width, channels = pixels.shape
     columns = min(columns or int(np.ceil(np.sqrt(count))), count)
     rows = -(-count // columns)
@@ -85,7 +91,9 @@ def grid(
 
 
 def to_pil(picture: np.ndarray) -> Image.Image:
-    """One (H, W, C) uint8 picture as a Pillow image: mode L for C = 1, RGB for C = 3."""
+    """One (H, W, C) uint8 picture as a Pillow image: mode L for C = 1, RGB for C = 3 and for a point."""
+    if is_points(picture):
+        return Image.fromarray(cloud(picture[None]))
     return Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
 
 

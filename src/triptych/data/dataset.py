@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +20,19 @@ from triptych.core.seeds import mix
 
 class DataError(ValueError):
     """Data that cannot be used; the message says what came, what was expected and what to do."""
+
+
+@contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """Say in one sentence what goes wrong while prepared pictures are written to `folder`."""
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+        raise DataError(
+            f"prepared pictures could not be kept in {folder}: {reason}. Free space, or point "
+            "TRIPTYCH_CACHE elsewhere"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from triptych.core.scatter import is_points
+from triptych.data.celeba import CROP_PX
 from triptych.data.dataset import DataError, Dataset, Split
 from triptych.data.files import MOST_BROKEN, Item, list_folder
 from triptych.data.prepare import decode, quiet_pillow
@@ -29,6 +31,7 @@ class Inspection:
     pictures: int
     splits: dict[str, int]
     classes: dict[str, int]
+    attributes: dict[str, int] = field(default_factory=dict)  # of yes or no -> pictures that have it
     sizes: dict[str, int] = field(default_factory=dict)  # "640x480" -> files, the most frequent first
     modes: dict[str, int] = field(default_factory=dict)
     formats: dict[str, int] = field(default_factory=dict)
@@ -48,6 +51,11 @@ class Inspection:
         if self.classes:
             lines.append(f"  {len(self.classes)} classes:")
             lines += [f"    {name:<20} {count:,}" for name, count in self.classes.items()]
+        if self.attributes:
+            lines.append(f"  {len(self.attributes)} attributes:")
+            lines += [
+                f"    {name:<20} {n:,} ({n / self.pictures:.0%})" for name, n in self.attributes.items()
+            ]
         for title, counts in (("sizes", self.sizes), ("modes", self.modes), ("formats", self.formats)):
             if counts:
                 shown = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:6])
@@ -113,23 +121,37 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
     train, test = _digests(dataset.train), _digests(dataset.test)
     trained = set(train)
     spec = dataset.spec
+    made = ", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"
+    pixels = f"{spec.size}x{spec.size} pixels, {'grey' if spec.channels == 1 else 'colour'}{made}"
     steps = [
-        f"{spec.size}x{spec.size} pixels, {'grey' if spec.channels == 1 else 'colour'}"
-        + (", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"),
+        "points of a plane: two coordinates in 256 levels, so some coincide"
+        if is_points(dataset.train.pixels)
+        else pixels,
         f"split: {dataset.split_rule}",
         f"refused when more than {MOST_BROKEN:.0%} of the files are broken",
     ]
+    if dataset.name == "celeba":
+        steps[0] += f", of {CROP_PX} pixels"
     counts = dict(zip(dataset.class_names, dataset.class_counts, strict=False))
     return Inspection(
         source=source,
         pictures=len(train) + len(test),
         splits={"train": len(train), "test": len(test)},
         classes=counts,
+        attributes=_attributes(dataset),
         broken=[(b.file, b.reason) for b in dataset.skipped],
         duplicates=len(train) - len(trained) + len(test) - len(set(test)),
         leaks=sum(digest in trained for digest in set(test)),
         plan=steps,
     )
+
+
+def _attributes(dataset: Dataset) -> dict[str, int]:
+    """How many pictures have each known cause that is either there or not."""
+    halves = (dataset.train.factors, dataset.test.factors)
+    joined = {name: np.concatenate([half[name] for half in halves]) for name in halves[0]}
+    yes_or_no = {n: v for n, v in joined.items() if np.issubdtype(v.dtype, np.integer) and v.max() <= 1}
+    return {name: int(values.sum()) for name, values in yes_or_no.items()}
 
 
 def _digests(split: Split) -> list[bytes]:

@@ -18,14 +18,17 @@ import numpy as np
 
 from triptych.core.cache import cache_home
 from triptych.core.errors import UsageError
-from triptych.data import named, shapes
-from triptych.data.dataset import Broken, DataError, Dataset, Split, fingerprint
+from triptych.data import celeba, named, points, shapes, stacked
+from triptych.data.dataset import Broken, DataError, Dataset, Split, fingerprint, keeping
 from triptych.data.files import Item, list_folder, prepare, split_by_content
 from triptych.data.prepare import Colour, from_any, in_mode, is_grey, padded, resized, square
 from triptych.data.tables import read_parquet
 
 CODE = 1  # raise it when preparation changes: caches made before are then left alone
-KNOWN = ("digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "folder:PATH", "parquet:PATH")
+KNOWN = (
+    "digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "celeba", "points:ring",
+    "stacked:mnist", "folder:PATH", "parquet:PATH",
+)  # fmt: skip
 TEST_SHARE = 0.1
 HASH_RULE = "a tenth for testing, chosen by a hash of each file"
 
@@ -33,11 +36,14 @@ HASH_RULE = "a tenth for testing, chosen by a hash of each file"
 def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Dataset:
     """Open a source of pictures.
 
-    source: a name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `folder:PATH`,
-    `parquet:PATH`, or just a folder), an array (N, H, W[, C]) uint8, or an iterable of Pillow pictures
-    or arrays. size: side in pixels; None takes what suits the source. colour: auto keeps grey grey.
-    Raises UsageError for an unknown name and DataError for data that cannot be used.
+    source: a name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `celeba`, `points:ring`,
+    `stacked:mnist`, `folder:PATH`, `parquet:PATH`, or just a folder), an array (N, H, W[, C]) uint8, or
+    an iterable of Pillow pictures or arrays. size: side in pixels; None takes what suits the source.
+    colour: auto keeps grey grey. Raises UsageError for an unknown name and DataError for data that
+    cannot be used.
     """
+    if source == "points:ring":
+        return _ring(source, size, colour)
     if size is not None and not 4 <= size <= 1024:
         raise UsageError(f"size must lie in 4..1024 pixels, got {size}")
     if not isinstance(source, str):
@@ -49,8 +55,12 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
     if source in named.SETS:
         files = named.locate(source)
         return _cached(source, [p for part in files.values() for p in part], size or 32, colour, _named)
+    if source == "stacked:mnist":
+        return _three_digits(source, size or 32, colour)
     if source == "emoji":
         return _table("emoji", _emoji_path(), size or 64, colour)
+    if source == "celeba":
+        return _cached(source, celeba.locate().parts(), size or 64, colour, _celeba)
     kind, _, path = source.partition(":")
     if kind == "parquet" and path:
         return _table(source, Path(path).expanduser(), size or 64, colour)
@@ -66,7 +76,8 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
             colour,
             lambda *_: _folder(folder, items, size or 64, colour),
         )
-    near = difflib.get_close_matches(source, [name.split(":")[0] for name in KNOWN], 1, cutoff=0.5)
+    whole = [name.removesuffix(":PATH") for name in KNOWN]
+    near = difflib.get_close_matches(source, whole, 1, cutoff=0.5)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UsageError(f"unknown data source {source!r}.{hint} There are: {', '.join(KNOWN)}")
 
@@ -92,7 +103,7 @@ def _digits(size: int, colour: Colour) -> Dataset:
     )  # fmt: skip
 
 
-def _shapes(source: str, size: int, colour: Colour) -> Dataset:
+def _shapes(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
     splits = []
     for count, seed in ((20_000, 1), (4_000, 2)):
         factors = shapes.draw_factors(count, seed)
@@ -103,7 +114,39 @@ def _shapes(source: str, size: int, colour: Colour) -> Dataset:
     return Dataset("shapes", source, train, test, shapes.KINDS, rule, "drawn by Triptych")
 
 
-def _named(source: str, size: int, colour: Colour) -> Dataset:
+def _ring(source: str, size: int | None, colour: Colour) -> Dataset:
+    if size not in (None, 1):
+        raise UsageError(f"points are 1 x 1 px, got a size of {size}: leave out --size")
+    if colour != "auto":
+        raise UsageError(f"points have two coordinates and no colours, got {colour}: leave out --colour")
+    train, test = (Split(*points.draw_ring(count, seed)) for count, seed in ((20_000, 1), (4_000, 2)))
+    rule = "drawn from two seeds: 20,000 for training, 4,000 for testing"
+    made = Dataset("points-ring", source, train, test, points.DIRECTIONS, rule, "drawn by Triptych")
+    return replace(made, fingerprint=fingerprint(train, test))
+
+
+def _three_digits(source: str, size: int, colour: Colour) -> Dataset:
+    """Unlabelled, the digits as known causes: a thousand classes would be 60 pictures each."""
+    if colour == "grey":
+        raise UsageError("the colours of stacked:mnist are its three digits: leave out --colour grey")
+    files = [p for part in named.locate("mnist").values() for p in part]
+
+    def make(*_: Any) -> Dataset:
+        digits = _named("mnist", size, "grey")
+        splits = []
+        for name, split in (("train", digits.train), ("test", digits.test)):
+            assert split.labels is not None
+            pixels, causes = stacked.stack(split.pixels, split.labels, name)
+            splits.append(Split(pixels, factors=causes))
+        rule = "triples of training digits for training, of test digits for testing, drawn from two seeds"
+        train, test = splits
+        box = digits.content_box
+        return Dataset("stacked-mnist", source, train, test, (), rule, digits.credit, content_box=box)
+
+    return _cached(source, files, size, "auto", make)
+
+
+def _named(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
     known = named.SETS[source]
     splits: list[Split] = []
     box: tuple[int, int, int, int] | None = None
@@ -116,6 +159,10 @@ def _named(source: str, size: int, colour: Colour) -> Dataset:
         splits.append(Split(_colour(pixels, colour), labels))
     train, test = splits
     return Dataset(source, source, train, test, known.classes, "as published", known.credit, content_box=box)
+
+
+def _celeba(source: str, size: int, colour: Colour, into: Path) -> Dataset:
+    return celeba.prepare(celeba.locate(), size, "grey" if colour == "grey" else "rgb", into)
 
 
 def _emoji_path() -> Path:
@@ -246,6 +293,9 @@ def _cached(
 ) -> Dataset:
     """Prepare once, then map from disk.
 
+    make: from (source, size, colour, into) to the pictures; into: a folder where it may have written
+    pixels too many for memory, as `train.pixels.npy` and `test.pixels.npy`.
+
     The key is made of the files' paths, lengths and modification times rather than their bytes:
     hashing a hundred thousand photos at every start would take minutes, and a changed file has a new
     time. The fingerprint, which scores and runs go by, is made of the pixels themselves.
@@ -259,54 +309,56 @@ def _cached(
         digest.update(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
     home = cache_home() / "pixels" / f"{safe_name(source)}-{size}px-{digest.hexdigest()[:16]}"
     if not (home / "about.json").is_file():
-        _store(make(source, size, colour), home)
+        _store(lambda into: make(source, size, colour, into), home)
     return replace(_open(home), source=source)
 
 
-def _store(dataset: Dataset, home: Path) -> None:
+def _store(make: Callable[[Path], Dataset], home: Path) -> None:
     """Write prepared pixels under a temporary name, then rename: two at once do no harm."""
     partial = home.with_name(f".{home.name}.{os.getpid()}")
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        for name, split in (("train", dataset.train), ("test", dataset.test)):
-            arrays = {"pixels": split.pixels, "labels": split.labels, **split.factors}
-            for part, array in arrays.items():
-                if array is not None:
-                    np.save(partial / f"{name}.{part}.npy", array, allow_pickle=False)
-        about = {
-            "name": dataset.name,
-            "class_names": dataset.class_names,
-            "split_rule": dataset.split_rule,
-            "credit": dataset.credit,
-            "content_box": dataset.content_box,
-            "skipped": [[b.file, b.reason] for b in dataset.skipped],
-            "captions": {
-                "train": None if dataset.train.captions is None else list(dataset.train.captions),
-                "test": None if dataset.test.captions is None else list(dataset.test.captions),
-            },
-            "fingerprint": dataset.fingerprint or fingerprint(dataset.train, dataset.test),
-        }
-        (partial / "about.json").write_text(json.dumps(about), encoding="utf-8")
-        try:
-            partial.rename(home)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else: another process was first
-                raise
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
-        raise DataError(
-            f"prepared pictures could not be kept in {home.parent}: {reason}. Free space, or point "
-            "TRIPTYCH_CACHE elsewhere"
-        ) from error
+        with keeping(home.parent):
+            partial.mkdir(parents=True, exist_ok=True)
+        dataset = make(partial)
+        with keeping(home.parent):
+            _write(dataset, partial)
+            try:
+                partial.rename(home)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else: another process was first
+                    raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(dataset: Dataset, folder: Path) -> None:
+    for name, split in (("train", dataset.train), ("test", dataset.test)):
+        arrays = {"pixels": split.pixels, "labels": split.labels, **split.factors}
+        for part, array in arrays.items():
+            path = folder / f"{name}.{part}.npy"
+            if array is not None and not path.is_file():  # else whoever prepared it wrote it there
+                np.save(path, array, allow_pickle=False)
+    about = {
+        "name": dataset.name,
+        "class_names": dataset.class_names,
+        "split_rule": dataset.split_rule,
+        "credit": dataset.credit,
+        "content_box": dataset.content_box,
+        "skipped": [[b.file, b.reason] for b in dataset.skipped],
+        "captions": {
+            "train": None if dataset.train.captions is None else list(dataset.train.captions),
+            "test": None if dataset.test.captions is None else list(dataset.test.captions),
+        },
+        "fingerprint": dataset.fingerprint or fingerprint(dataset.train, dataset.test),
+    }
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def _open(home: Path) -> Dataset:
     about = json.loads((home / "about.json").read_text(encoding="utf-8"))
     splits = []
     for name in ("train", "test"):
-        parts = {path.name.split(".")[1]: path for path in home.glob(f"{name}.*.npy")}
+        parts = {path.name.split(".")[1]: path for path in sorted(home.glob(f"{name}.*.npy"))}
         arrays = {
             part: np.load(path, mmap_mode="r" if part == "pixels" else None, allow_pickle=False)
             for part, path in parts.items()

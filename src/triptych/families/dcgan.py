@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.nets import dcgan as nets
+from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
 
 
 class DcganConfig(Settings):
@@ -34,10 +35,16 @@ class DcganConfig(Settings):
     sees real and fake pictures apart, so a discriminator cannot tell a picture from a paler one. A little
     noise of fixed strength is a yardstick it can.
     """
+    augment: Augmentation = NoAugment()
+    """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
     conditional: bool = False
     """Tell both players the label (Mirza and Osindero 2014), so that a class can be asked for."""
     rate: float = Field(2e-4, gt=0)
-    """Learning rate of both players."""
+    """Learning rate of both players, unless told otherwise."""
+    critic_rate: float | None = Field(None, gt=0)
+    """Learning rate of the discriminator; left out: the same. Two time scales: Heusel et al. 2017."""
+    generator_every: int = Field(1, ge=1)
+    """The generator moves every so many steps: more make the discriminator stronger."""
     beta1: float = Field(0.5, ge=0, lt=1)
     """Adam's first-moment decay; 0.9 is known to make the game swing."""
 
@@ -64,6 +71,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         "discriminator/real": "D(x), its belief that real pictures are real: healthy between 0.5 and 0.9.",
         "discriminator/fake": "D(G(z)), its belief that fakes are real: healthy well above 0; a flat line at "
         "0 means that the generator has lost.",
+        **{f"discriminator/{name}": told for name, told in CURVES.items()},
     }
 
     def __init__(
@@ -78,15 +86,17 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         self.generator = nets.generator(config.latent + told, spec, config.width)
         self.discriminator = nets.discriminator(replace(spec, channels=spec.channels + told), config.width)
         self.apply(nets.init_normal)
+        self.augment = Augment(config.augment, spec)
 
     def players(self) -> list[Player]:
         """The discriminator moves first, then the generator against the discriminator just updated."""
         betas = (self.config.beta1, 0.999)
-        judge = torch.optim.Adam(self.discriminator.parameters(), self.config.rate, betas, fused=True)
+        faster = self.config.critic_rate or self.config.rate
+        judge = torch.optim.Adam(self.discriminator.parameters(), faster, betas, fused=True)
         forger = torch.optim.Adam(self.generator.parameters(), self.config.rate, betas, fused=True)
         return [
             Player("discriminator", judge, self.discriminator_loss),
-            Player("generator", forger, self.generator_loss),
+            Player("generator", forger, self.generator_loss, every=self.config.generator_every),
         ]
 
     def fakes(self, turn: Turn) -> Tensor:
@@ -103,7 +113,11 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         return self.generator(self.with_labels(noise[:, :, None, None], labels)).float()
 
     def logits(self, images: Tensor, turn: Turn) -> Tensor:
-        """The discriminator's verdict on pictures under instance noise: (B, 1, 1, 1), above 0 means real."""
+        """The discriminator's verdict on pictures, augmented and under instance noise: (B, 1, 1, 1).
+
+        Above 0 means real.
+        """
+        images = self.augment(images, turn)
         if self.config.instance_noise > 0:
             images = images + self.config.instance_noise * turn.randn(*images.shape[1:])
         return self.discriminator(self.with_labels(images, turn.batch.labels)).float()
@@ -113,15 +127,16 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         if not self.conditional:
             return planes
         assert labels is not None
-        told = F.one_hot(labels, self.spec.classes).to(planes.dtype)[:, :, None, None]  # (B, classes, 1, 1)
-        return torch.cat([planes, told.expand(-1, -1, *planes.shape[2:])], dim=1)
+        return nets.with_labels(planes, labels, self.spec.classes)
 
     def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """-log D(x) - log(1 - D(G(z))), real and fake pictures in two calls as batch norm asks."""
         real = self.logits(batch.images, turn)
         fake = self.logits(self.fakes(turn).detach(), turn)
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log sigmoid(r), -log(1 - sigmoid(f))
-        return loss, {"real": real.detach().sigmoid().mean(), "fake": fake.detach().sigmoid().mean()}
+        self.augment.watch(real)
+        seen = {"real": real.detach().sigmoid().mean(), "fake": fake.detach().sigmoid().mean()}
+        return loss, {**seen, **self.augment.seen()}
 
     def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """-log D(G(z)) (the paper's section 3, against vanishing gradients), or log(1 - D(G(z)))."""
@@ -136,3 +151,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         """One frame: the generator is asked once."""
         latent = noise * controls.truncation
         yield Frame(1, 1, latent, lambda: self.paint(latent, condition.labels))
+
+    def noise_reader(self) -> Tensor | None:
+        """(channels * 16, latent): the generator's stamp; None for points."""
+        return nets.first_matrix(self.generator, self.config.latent)

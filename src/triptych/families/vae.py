@@ -132,6 +132,12 @@ class Vae(Family[VaeConfig, VaeControls]):
         noise, _ = self.flow.inverse(self.posterior(images)[0])
         return noise
 
+    def noise_reader(self) -> Tensor | None:
+        """(channels * 16, latent): the decoder's first layer; None where a flow stands before it."""
+        first = self.decoder[0]
+        assert isinstance(first, nn.Linear)
+        return first.weight.detach() if self.config.prior == "normal" else None
+
     def bits_per_dim(
         self,
         pixels: Tensor,

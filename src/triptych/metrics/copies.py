@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import betaincinv, betaln, gammaln
 
+from triptych.metrics import nearest as search
 from triptych.metrics.distances import Points
-from triptych.metrics.nearest import nearest_by_group
 from triptych.metrics.pair import checked_alike
 
 VERSION = 1
@@ -89,7 +89,7 @@ def copy_share(train: np.ndarray, fake: np.ndarray, held_out: np.ndarray, alpha:
     held-out pictures, and where the threshold is 0 because held-out pictures are copies themselves.
     """
     sets = checked_alike({"training": train, "fake": fake, "held-out": held_out}, 1, "a test for copies")
-    points = Points([sets["training"]])
+    points = Points(sets["training"])
     fakes, honest = (_nearest(points, sets[name], 1)[1][:, 0] for name in ("fake", "held-out"))
     return _nearness(fakes, honest, alpha, "held-out pictures", "training pictures")
 
@@ -109,7 +109,7 @@ def canary_returns(
     (0, 0.5]. Raises ValueError as `copy_share` does.
     """
     sets = checked_alike({"canary": canaries, "fake": fake, "control": controls}, 1, "a test with canaries")
-    points = Points([sets["fake"]])
+    points = Points(sets["fake"])
     back, kept_out = (_nearest(points, sets[name], 1)[1][:, 0] for name in ("canary", "control"))
     return _nearness(back, kept_out, alpha, "controls", "samples")
 
@@ -128,7 +128,7 @@ def authenticity(train: np.ndarray, fake: np.ndarray) -> Share:
     sets = checked_alike({"training": train, "fake": fake}, 1, "authenticity")
     if len(train) < 2:
         raise ValueError(f"authenticity needs at least 2 training pictures, got {len(train)}: give more")
-    points = Points([sets["training"]])
+    points = Points(sets["training"])
     numbers, distances = _nearest(points, sets["fake"], 1)
     asked, which = np.unique(numbers[:, 0], return_inverse=True)
     own = _nearest(points, sets["training"][asked], 2)[1][:, 1]  # [:, 0] is the picture itself
@@ -146,12 +146,12 @@ def nearest(train: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[np.ndarray
     sets = checked_alike({"training": train, "fake": fake}, 1, "a page of neighbours")
     if not 1 <= k <= len(train):
         raise ValueError(f"k must lie between 1 and the {len(train)} training pictures, got {k}")
-    return _nearest(Points([sets["training"]]), sets["fake"], k)
+    return _nearest(Points(sets["training"]), sets["fake"], k)
 
 
 def _nearest(points: Points, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    distances, numbers = nearest_by_group(Points([queries]), points, k)
-    return numbers[:, 0].astype(np.int64), distances[:, 0]
+    distances, numbers = search.nearest(Points(queries), points, k)
+    return numbers.astype(np.int64), distances
 
 
 def _nearness(distances: np.ndarray, honest: np.ndarray, alpha: float, kind: str, others: str) -> Nearness:

@@ -27,57 +27,40 @@ TINY = 1e-30  # squared, in units of the frame: more than all underflow in float
 
 @dataclass(frozen=True)
 class Tile:
-    """Some pictures of one group."""
+    """Some pictures of a set, one after another."""
 
-    group: int
-    first: int  # number of its first picture among all
-    local: slice  # within the group
+    first: int
+    stop: int
 
     @property
     def rows(self) -> slice:
-        """Among all pictures."""
-        return slice(self.first, self.first + len(self))
+        """Which ones."""
+        return slice(self.first, self.stop)
 
     def __len__(self) -> int:
-        return self.local.stop - self.local.start
+        return self.stop - self.first
 
 
 class Points:
-    """Features in a row of groups, (n_g, D) each, as they came: never copied or converted as a whole."""
+    """A set of features, (N, D), as they came: never copied or converted as a whole."""
 
-    def __init__(self, groups: Sequence[np.ndarray]) -> None:
-        self.features = list(groups)
-        self.groups = len(groups)
-        self.width = groups[0].shape[1]
-        self.sizes = np.array([len(g) for g in groups])
-        self.firsts = np.cumsum(self.sizes) - self.sizes
-        self.group = np.repeat(np.arange(self.groups), self.sizes)  # (N,)
+    def __init__(self, features: np.ndarray) -> None:
+        self.features, self.width = features, features.shape[1]
 
     def __len__(self) -> int:
-        return len(self.group)
+        return len(self.features)
 
     def tiles(self) -> list[Tile]:
-        """In order; none crosses from one group to the next."""
-        return [
-            Tile(g, int(first) + start, slice(start, min(start + TILE, int(size))))
-            for g, (first, size) in enumerate(zip(self.firsts, self.sizes, strict=True))
-            for start in range(0, int(size), TILE)
-        ]
+        """In order."""
+        return [Tile(start, min(start + TILE, len(self))) for start in range(0, len(self), TILE)]
 
     def of(self, tile: Tile) -> np.ndarray:
         """(rows, D) as they came."""
-        return self.features[tile.group][tile.local]
+        return self.features[tile.rows]
 
     def take(self, numbers: np.ndarray) -> np.ndarray:
-        """(len(numbers), D) float64, by their numbers among all."""
-        if self.groups == 1:
-            return self.features[0][numbers].astype(np.float64)
-        taken = np.empty((len(numbers), self.width))
-        group = self.group[numbers]
-        for g in np.unique(group):
-            mine = group == g
-            taken[mine] = self.features[g][numbers[mine] - self.firsts[g]]
-        return taken
+        """(len(numbers), D) float64."""
+        return self.features[numbers].astype(np.float64)
 
 
 def exact_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -112,7 +95,6 @@ class Exact:
     """The last rung: values are the exact distances."""
 
     error = 0.0  # of a value, in units of the sum of both squared norms
-    most = 0.0  # the largest squared norm
     dtype: type[np.floating] = np.float64
     worth = 1 / 4  # a whole block is cheaper than so large a share of it pair by pair
 
@@ -147,7 +129,7 @@ class Products(Exact):
     worth = 1 / 64
 
     def __init__(self, frame: Frame, dtype: type[np.floating]) -> None:
-        self._frame, self.dtype, self.most = frame, dtype, frame.most
+        self._frame, self.dtype = frame, dtype
         unit = float(np.finfo(dtype).eps) / 2
         terms = (len(frame.centre) + 96) * unit + len(frame.centre) * UNIT64
         self.error = terms / (1 - terms)
@@ -197,7 +179,6 @@ class Frame:
 
     centre: np.ndarray  # (D,) float64
     scale: float
-    most: float  # the largest squared norm, in these units
     single: bool  # whether a float32 may be centred and scaled as a float32, and rounds but once
 
     @classmethod
@@ -210,22 +191,17 @@ class Frame:
             single = all(tile.dtype == np.float32 for tile in tiles)
             if single:
                 centre = centre.astype(np.float32).astype(np.float64)
-            largest, norm = np.max([_extent(tile, centre) for tile in tiles], axis=0)
+            largest = max(_extent(tile, centre) for tile in tiles)
         if not 1e-100 < largest < 1e100:
             return None
         scale = 2.0 ** -int(np.frexp(largest)[1])
-        most = float(norm) * scale**2 * (1 + 1e-4)  # norms are rounded once more in float32
-        return cls(centre, scale, most, single and 1e-30 < scale < 1e30)
+        return cls(centre, scale, single and 1e-30 < scale < 1e30)
 
 
-def _extent(tile: np.ndarray, centre: np.ndarray) -> tuple[float, float]:
-    """The largest absolute value and the largest squared norm about the centre."""
-    largest = norm = 0.0
-    for part in np.array_split(tile, len(tile) // 128 + 1):
-        centred = part.astype(np.float64) - centre
-        largest = max(largest, float(np.abs(centred).max(initial=0.0)))
-        norm = max(norm, float(np.einsum("ij,ij->i", centred, centred).max(initial=0.0)))
-    return largest, norm
+def _extent(tile: np.ndarray, centre: np.ndarray) -> float:
+    """The largest absolute value about the centre."""
+    parts = np.array_split(tile, len(tile) // 128 + 1)
+    return max(float(np.abs(part.astype(np.float64) - centre).max(initial=0.0)) for part in parts)
 
 
 def ladder(*sets: Points) -> list[Exact]:
@@ -245,23 +221,17 @@ class Block:
         self.rows, self.columns = rows, rungs[0].side(b, columns)
         self.values = rungs[0].values(self.rows, self.columns)  # (rows, columns)
 
-    def near_rows(self, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(i, j) of every pair that may lie within the distance of its row; some do not."""
-        return self._near(self._rungs[0].threshold(distances)[:, None])
+    def near(self, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(i, j) of every pair that may lie within the radius of its row, (rows, 1), or column, (columns,).
 
-    def near_columns(self, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(i, j) of every pair that may lie within the distance of its column; some do not."""
-        return self._near(self._rungs[0].threshold(distances)[None, :])
-
-    def _near(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        i, j = np.divmod(np.flatnonzero(self.values <= thresholds), self.values.shape[1])
+        Some do not.
+        """
+        within = self.values <= self._rungs[0].threshold(radii)
+        i, j = np.divmod(np.flatnonzero(within), self.values.shape[1])
         return i, j
 
-    def decide(self, i: np.ndarray, j: np.ndarray, full: np.ndarray, largest: np.ndarray) -> np.ndarray:
-        """Of pairs that may lie within `largest`: -1 if within `full` for certain, else the distance.
-
-        i, j, full <= largest: (P,). A pair that turns out to lie beyond `largest` may be inf.
-        """
+    def distances(self, i: np.ndarray, j: np.ndarray, radii: np.ndarray) -> np.ndarray:
+        """Of pairs i, j, (P,): -1 where within the radius for certain, inf where beyond, or the distance."""
         found, values = np.full(len(i), np.nan), self.values[i, j]
         for level, rung in enumerate(self._rungs):
             open_ = np.flatnonzero(np.isnan(found))
@@ -274,8 +244,8 @@ class Block:
                 found[open_] = values
                 return found
             norms = self.rows.norms[i[open_]] + self.columns.norms[j[open_]]
-            within = rung.farthest(values, norms) < full[open_]
-            beyond = values > rung.threshold(largest[open_])
+            within = rung.farthest(values, norms) < radii[open_]
+            beyond = values > rung.threshold(radii[open_])
             found[open_] = np.where(within, -1.0, np.where(beyond, np.inf, np.nan))
         rows, columns = self.rows.tile.first + i[open_], self.columns.tile.first + j[open_]
         found[open_] = exact_pairs(self._a, rows, self._b, columns)

@@ -81,16 +81,6 @@ def _factor(covariance: np.ndarray) -> np.ndarray:
         return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-def fid_without_each(real: Sequence[np.ndarray], fake: Sequence[np.ndarray]) -> tuple[float, list[float]]:
-    """FID of all groups together, and with the g-th real and g-th fake group left out, for each g.
-
-    real, fake: G groups each, (n_g, D) float64. Moments are merged, features are read only once.
-    """
-    reals, fakes = [Moments.of(x) for x in real], [Moments.of(x) for x in fake]
-    whole = distance(reduce(Moments.__add__, reals), reduce(Moments.__add__, fakes))
-    return whole, [distance(r, f) for r, f in zip(without_each(reals), without_each(fakes), strict=True)]
-
-
 def fid_left_out(
     real: Sequence[np.ndarray], fake: Sequence[np.ndarray], left_out: Sequence[tuple[int, ...]]
 ) -> list[float]:

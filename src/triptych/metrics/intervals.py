@@ -131,14 +131,6 @@ def leave_each_out(metric: Callable[..., float], *sets: Sequence[np.ndarray]) ->
     return metric(*map(np.concatenate, sets)), without
 
 
-def standard_error(without: Sequence[float]) -> float:
-    """The delete-a-group jackknife's standard error (Shao & Wu 1989, eq. 2.1 for disjoint groups).
-
-    without: the G values that leave one group out. Its bias is upwards (Efron & Stein 1981).
-    """
-    return float(np.sqrt(jackknife_spread(0.0, without).variance()))
-
-
 def jackknife_interval(value: float, without: Sequence[float], lowest: float = -np.inf) -> Estimate:
     """An interval from the values without each group, for scores that are near to means."""
     return interval(value, jackknife_spread(value, without), lowest)

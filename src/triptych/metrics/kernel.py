@@ -79,15 +79,6 @@ class KernelSums:
         return float(within - 2 * self.cross[both].sum() / (n * m))
 
 
-def kid_without_each(real: Sequence[np.ndarray], fake: Sequence[np.ndarray]) -> tuple[float, list[float]]:
-    """KID of all groups together, and with the g-th real and g-th fake group left out, for each g.
-
-    real, fake: G >= 2 groups each, (n_g, D) float64. Every kernel value is computed once.
-    """
-    sums, every = KernelSums(real, fake), np.arange(len(real))
-    return sums.discrepancy(every >= 0), [sums.discrepancy(every != g) for g in every]
-
-
 def kid_left_out(
     real: Sequence[np.ndarray], fake: Sequence[np.ndarray], left_out: Sequence[tuple[int, ...]]
 ) -> list[float]:

@@ -14,6 +14,7 @@ import numpy as np
 from triptych.core import images
 
 VERSION = 1
+LEAST_PX = 8  # each way, of a picture with a spectrum
 BATCH_PX = 1 << 20  # pixels transformed at a time: 16 MB of complex numbers
 ROUNDING = (2 / 255) ** 2 / 12  # power of rounding to 256 levels, in [-1, 1]: -53 dB; less tells nothing
 
@@ -69,7 +70,7 @@ def radial_power(pixels: np.ndarray) -> np.ndarray:
     pixels: (N, H, W, C) uint8, at least 8 px each way. R: rounded half the diagonal, in cycles per
     shorter side; a radius r holds the frequencies of length r - 1/2 to r + 1/2.
     """
-    pixels = _checked(pixels, 8)
+    pixels = _checked(pixels, LEAST_PX)
     height, width = pixels.shape[1:3]
     window = np.outer(_hann(height), _hann(width))
     rings = _rings(height, width)  # (H, W // 2 + 1, R)

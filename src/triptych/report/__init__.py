@@ -1,4 +1,4 @@
-"""Floor 8: runs -> one self-contained HTML file."""
+"""Runs -> one self-contained HTML file."""
 
 from triptych.report.duel import write_duel
 from triptych.report.events import write_events

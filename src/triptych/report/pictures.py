@@ -14,9 +14,11 @@ import torch
 from triptych.core import images as pixels
 from triptych.core import seeds as streams
 from triptych.core.family import Frame
+from triptych.core.scatter import is_points
 from triptych.model import Model
 
 SEEDS = range(32)
+CLOUD = range(1000)  # where pictures are points of a plane
 FILM_FRAMES = 10
 RECONSTRUCTED = 8
 STRIP = 8
@@ -48,10 +50,16 @@ def sheet(pictures: Sequence[np.ndarray] | np.ndarray, columns: int) -> str:
     return uri(pixels.grid(stacked, columns, scale=max(1, 48 // stacked.shape[1]), gap_px=2))
 
 
+def shown_of(pictures: np.ndarray) -> range:
+    """How many pictures of this kind, (N, H, W, C), are shown together."""
+    return CLOUD if is_points(pictures) else SEEDS
+
+
 def album(model: Model, real: np.ndarray, labels: np.ndarray | None) -> Album:
     """Draw everything the report shows of a model. real: (N, H, W, C) test pictures, labels: (N,)."""
     conditional = model.family.conditional
-    asked = [seed % model.spec.classes for seed in SEEDS] if conditional else None
+    seeds = shown_of(real)
+    asked = [seed % model.spec.classes for seed in seeds] if conditional else None
     film, steps = _film(model)
     given = labels[:RECONSTRUCTED].tolist() if conditional and labels is not None else None
     real = real[:RECONSTRUCTED]
@@ -61,7 +69,7 @@ def album(model: Model, real: np.ndarray, labels: np.ndarray | None) -> Album:
     own = type(model.family).invert.__qualname__.split(".")[0]
     how = "by optimising the noise" if own == "Drawable" else f"by {model.family.title}'s own inverse"
     return Album(
-        samples=sheet(model.sample(SEEDS, asked), 8),
+        samples=sheet(model.sample(seeds, asked), 8),
         strip=sheet(_between(model), STRIP),
         film=film,
         film_steps=steps,

@@ -20,7 +20,7 @@ from triptych.figures.svg import short
 from triptych.metrics.intervals import METRICS
 from triptych.model import load, load_family
 from triptych.report.facts import Facts, differences, findings, gather
-from triptych.report.pictures import Album, album, neighbours, sheet, uri
+from triptych.report.pictures import Album, album, neighbours, sheet, shown_of, uri
 from triptych.run import Run, RunError, open_run
 
 
@@ -254,7 +254,7 @@ def _chapters(facts: Sequence[Facts]) -> dict[str, Any]:
         try:
             data = _data(f.run)
             test = data.test
-            shown = np.asarray(test.pixels[:32])
+            shown = np.asarray(test.pixels[: len(shown_of(test.pixels))])
             real = real or sheet(shown, 8)
             model = load(f.run.path)
             drawn = album(model, shown, test.labels)
@@ -271,11 +271,11 @@ def _data(run: Run) -> Dataset:
 
 
 def _progress(run: Run) -> list[tuple[int, str]]:
-    """(step, a corner of the grid drawn then) for up to six moments."""
-    shown = []
+    """(step, a corner of the grid drawn then, of points all) for up to six moments."""
+    shown, part = [], 1 if run.card["spec"]["size"] == 1 else 2
     for file in sorted((run.path / "samples").glob("step-*.png"))[-6:]:
         with Image.open(file) as grid:
-            third = grid.crop((0, 0, grid.width // 2, grid.height // 2))
+            third = grid.crop((0, 0, grid.width // part, grid.height // part))
             array = np.asarray(third.convert("RGB" if third.mode != "L" else "L"))
         shown.append((int(file.stem.split("-")[1]), uri(array if array.ndim == 3 else array[..., None])))
     return shown

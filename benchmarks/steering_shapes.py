@@ -1,0 +1,117 @@
+"""Directions found on `shapes`: how far each moves its factor, and how far every other.
+
+    python benchmarks/steering_shapes.py [RUN] [--family dcgan] [--steps 3500] [--amount 1]
+
+Without a RUN it trains one, without labels, so that every factor is in the code. Directions are found on
+one set of seeds and measured on another. Changes are means over pictures from -amount to +amount, in
+standard deviations of each reading over unedited samples. Writes results/steering_shapes-FAMILY.md and .json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import triptych
+from triptych.evaluate import data_of
+from triptych.judge import judge_for
+from triptych.metrics.threads import one_thread
+from triptych.steer.codes import codes_at
+from triptych.steer.editing import Effect, measure
+from triptych.steer.finding import FIRST_SEED, Study, find, study
+from triptych.steer.readers import reader_for
+
+RESULTS = Path(__file__).parent / "results"
+WANTED = 5.0
+
+
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", nargs="?")
+    parser.add_argument("--family", default="dcgan")
+    parser.add_argument("--steps", type=int, default=3500)
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--settings", type=json.loads, default={}, help='e.g. {"latent": 32, "width": 32}')
+    parser.add_argument("--samples", type=int, default=4000, help="pictures the directions are found on")
+    parser.add_argument("--tried", type=int, default=400, help="pictures each direction is tried out on")
+    parser.add_argument("--measured", type=int, default=1000, help="other pictures they are measured on")
+    parser.add_argument("--amount", type=float, default=1.0)
+    parser.add_argument("--space", default=None)
+    parser.add_argument("--attributes", nargs="*", default=None)
+    return parser.parse_args()
+
+
+def main() -> None:
+    flags = asked()
+    path = (
+        flags.run
+        or triptych.train(
+            flags.family, "shapes", steps=flags.steps, size=flags.size, runs="runs", **flags.settings
+        ).path
+    )
+    model = triptych.load(path)
+    dataset = data_of(model)
+    reader, extractor = reader_for(dataset), judge_for(dataset)
+    with one_thread():
+        studied = study(model, reader, flags.samples, flags.space)
+        directions = find(model, reader, studied, flags.attributes, tried=flags.tried, amount=flags.amount)
+        seeds = range(FIRST_SEED + 10**6, FIRST_SEED + 10**6 + flags.measured)
+        codes = codes_at(model, seeds, studied.codes.space)
+        effects = measure(model, codes, directions, flags.amount, reader, extractor)
+    facts = {
+        "family": model.family.title,
+        "config": model.family.config.model_dump(mode="json"),
+        "step": model.step,
+        "space": studied.codes.space,
+        "reader": reader.accuracy,
+        **{name: getattr(flags, name) for name in ("size", "samples", "tried", "measured", "amount")},
+    }
+    text = table(facts, effects, [d.about.how for d in directions], studied)
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    stem = RESULTS / f"steering_shapes-{type(model.family).__name__.lower()}"
+    stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    told = {**facts, "effects": [effect.model_dump(mode="json") for effect in effects]}
+    stem.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied: Study) -> str:
+    lines = [
+        f"# Directions on `shapes`: {facts['family']}, step {facts['step']}, {facts['space']} space",
+        "",
+        f"{facts['samples']} pictures to find, {facts['tried']} to try out, {facts['measured']} others to "
+        f"measure; from -{facts['amount']:g} to +{facts['amount']:g} standard deviations of the code.",
+        "Reader, on real test pictures: " + "; ".join(f"{k} {v}" for k, v in facts["reader"].items()) + ".",
+        "",
+        "| direction | share or spread | R2 | target a unit | error | most moved other | it moved | ratio | "
+        "target 0 to +a | others 0 to +a | picture drift |",
+        "|---|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    names = [a.name for a in studied.attributes]
+    for effect, how in zip(effects, hows, strict=True):
+        on, off = effect.target, effect.others[0]
+        assert on is not None and effect.ratio is not None and effect.identity is not None
+        column = studied.readings[:, names.index(effect.direction)]
+        size = column.mean() if "=" in effect.direction else column.std()
+        explained = how.split("R2 ")[1].split(",")[0]
+        aside = max(abs(c.forth) for c in effect.others)
+        moved = f"{on.mean:+.2f} | {on.error:.3f} | {off.attribute} | {off.mean:+.3f} | {effect.ratio:.1f}"
+        lines.append(
+            f"| {effect.direction} | {size:.2f} | {explained} | {moved} | {on.forth:+.2f} | {aside:.2f} | "
+            f"{effect.identity:.2f} |"
+        )
+    reached = [effect.ratio is not None and effect.ratio >= WANTED for effect in effects]
+    median = np.median([effect.ratio for effect in effects if effect.ratio is not None])
+    lines += [
+        "",
+        f"At least {WANTED:g} times any other: {sum(reached)} of {len(reached)}; median {median:.1f}.",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What the acts of `triptych steer` share: their register, their flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from triptych.cli.flags import flags_of, given, numbers, parse
+
+Act = Callable[[Any, str, list[str]], dict[str, Any]]  # (model, its path, words) -> what --json prints
+ACTS: dict[str, tuple[Act, str]] = {}
+ORDER = ("interpolate", "traverse", "map", "mix", "sweep", "directions", "edit", "invert")  # as told
+ALIASES = {
+    "truncation": "sweep",
+    "direction": "directions",
+    "mixing": "mix",
+    "interpolation": "interpolate",
+    "inversion": "invert",
+}
+
+
+def act(name: str, summary: str) -> Callable[[Act], Act]:
+    """Make a function an act."""
+
+    def register(function: Act) -> Act:
+        ACTS[name] = (function, summary)
+        return function
+
+    return register
+
+
+def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[Any, Any, str]) -> Any:
+    """An act's own flags, those that all share, and the controls of the model's family."""
+    shared: dict[str, tuple[Any, Any, str]] = {
+        "labels": (str | None, None, "Classes by number, of a conditional model: 3, or one a seed: 0-9."),
+        "out": (Path, Path(f"{name}.png"), "A sheet with names (.png) or the pictures' array (.npy)."),
+        "family": (str | None, None, "Path to the family's .py file, if it was one of your own."),
+    }
+    return parse(
+        words, flags_of(model.family.Controls, **{**own, **shared}), f"steer {path} {name}", ACTS[name][1]
+    )
+
+
+def controls_of(flags: Any, model: Any) -> dict[str, Any]:
+    """The family's own controls among the flags."""
+    return given(flags, model.family.Controls)
+
+
+def labels_of(flags: Any) -> list[int] | None:
+    """The classes asked for."""
+    return None if flags.labels is None else numbers(flags.labels)
+
+
+def amounts_of(reach: float, frames: int) -> list[float]:
+    """Even amounts from -reach to reach. Raises UsageError for fewer than two or no reach."""
+    from triptych.core.errors import UsageError
+
+    if frames < 2 or reach <= 0:
+        raise UsageError(f"expected --frames 2 or more and --reach above 0, got {frames} and {reach:g}")
+    return [reach * (2 * k / (frames - 1) - 1) for k in range(frames)]
+
+
+def layers_of(flags: Any, model: Any) -> list[int] | None:
+    """Layer numbers of --layers; None: all. Raises UsageError for a family without styles."""
+    if flags.layers is None:
+        return None
+    from triptych.steer.codes import code_shape
+    from triptych.steer.mixing import layers_called
+
+    return layers_called(flags.layers, code_shape(model, "style")[0])
+
+
+def directions_of(text: str) -> list[Any]:
+    """The directions of FILE or FILE:NAME."""
+    from triptych.steer.directions import chosen, load
+
+    file, _, name = text.partition(".safetensors:")
+    return chosen(load(f"{file}.safetensors" if name else text), name or None)
+
+
+LAYERS = (str | None, None, "Of styles, the layers that move: coarse, middle, fine, or 0-2,5; left out: all.")
+SPACE = (str, "noise", "Where to move: noise, or style where the family has styles.")

@@ -1,0 +1,240 @@
+"""The acts of `triptych steer` that know a direction or a picture: directions, invert, edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from triptych.cli.acts import (
+    LAYERS,
+    act,
+    amounts_of,
+    controls_of,
+    directions_of,
+    flags_for,
+    labels_of,
+    layers_of,
+)
+from triptych.cli.flags import numbers
+from triptych.cli.judging import said_slowly
+from triptych.cli.verbs import say
+
+
+@act("directions", "find steps that mean something, from labels or without, and keep them in a file")
+def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
+    """Find directions."""
+    flags = flags_for(
+        model, path, "directions", words,
+        how=(str, "labels", "labels (what is read in the model's own pictures) or closed-form (none)."),
+        attributes=(str | None, None, "Which to find, by name with commas between; left out: all."),
+        count=(int, 6, "How many, of closed-form ones."),
+        samples=(int, 4000, "Pictures drawn and read to find them."),
+        tried=(int, 0, "Pictures that each is tried out on, to take back what it does besides."),
+        measured=(int, 200, "Other pictures that each is measured on; 0: none."),
+        space=(str | None, None, "noise or style; left out: style where there is one."),
+        layers=LAYERS,
+        seeds=(str, "0", "Whose pictures are shown, moved along each."),
+        reach=(float, 2.0, "How far both ways, in standard deviations of the code."),
+        frames=(int, 7, "Pictures in a row."),
+        save=(Path, Path("directions.safetensors"), "The file they are kept in."),
+    )  # fmt: skip
+    from triptych.core.errors import UsageError
+    from triptych.steer.directions import save
+
+    if flags.how not in ("labels", "closed-form"):
+        raise UsageError(f"--how is labels or closed-form, got {flags.how!r}")
+    found, effects = (from_labels if flags.how == "labels" else from_weights)(model, flags)
+    save(flags.save, found)
+    show_directions(model, flags, found)
+    print_effects(effects)
+    print(flags.save, flags.out, sep="\n")
+    told = [effect.model_dump(mode="json") for effect in effects]
+    about = [direction.about.model_dump(mode="json") for direction in found]
+    return {"directions": about, "effects": told, "save": str(flags.save), "out": str(flags.out)}
+
+
+def from_labels(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
+    """Directions of what is read in a model's pictures, and their effects."""
+    from triptych.evaluate import data_of
+    from triptych.steer.finding import find, study
+    from triptych.steer.readers import reader_for
+
+    controls, tell = controls_of(flags, model), said_slowly()
+    names = None if flags.attributes is None else flags.attributes.split(",")
+    dataset = data_of(model)
+    reader = reader_for(dataset, names)
+    say(f"read by: {reader.name} ({'; '.join(f'{k} {v}' for k, v in reader.accuracy.items())})")
+    studied = study(model, reader, flags.samples, flags.space, progress=tell, **controls)
+    layers = layers_of(flags, model)
+    found = find(model, reader, studied, names, layers, flags.tried, progress=tell, **controls)
+    return measured(model, flags, found, reader, dataset)
+
+
+def from_weights(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
+    """Directions read off the weights, and their effects where pictures can be read."""
+    from triptych.core.errors import UsageError
+    from triptych.evaluate import data_of
+    from triptych.steer.directions import closed_form_directions
+    from triptych.steer.readers import reader_for
+
+    found = closed_form_directions(model, flags.count, flags.space, layers_of(flags, model))
+    try:
+        dataset = data_of(model)
+        reader = reader_for(dataset)
+    except UsageError:
+        return found, []  # nothing is known about these pictures
+    return measured(model, flags, found, reader, dataset)
+
+
+def measured(
+    model: Any, flags: Any, found: list[Any], reader: Any, dataset: Any
+) -> tuple[list[Any], list[Any]]:
+    """The directions with their effects noted, and the effects."""
+    if not flags.measured:
+        return found, []
+    from triptych.evaluate import trained_judge
+    from triptych.steer.codes import codes_at
+    from triptych.steer.editing import measure, with_effects
+    from triptych.steer.finding import MEASURED_SEED
+
+    controls, tell = controls_of(flags, model), said_slowly()
+    seeds = range(MEASURED_SEED, MEASURED_SEED + flags.measured)
+    codes = codes_at(model, seeds, found[0].about.space, **controls)
+    judge = trained_judge(dataset, "auto", tell, model.device)
+    effects = measure(model, codes, found, 1.0, reader, judge, tell, **controls)
+    return with_effects(found, effects), effects
+
+
+def show_directions(model: Any, flags: Any, found: list[Any]) -> None:
+    """A row a direction and seed, from -reach to reach."""
+    from triptych.steer.codes import codes_at
+    from triptych.steer.editing import traverse as move
+    from triptych.steer.sheets import write_sheet
+
+    controls, seeds = controls_of(flags, model), numbers(flags.seeds)
+    codes = codes_at(model, seeds, found[0].about.space, labels_of(flags), **controls)
+    amounts = amounts_of(flags.reach, flags.frames)
+    shown = move(model, codes, found, amounts, **controls)
+    names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in found]
+    write_sheet(flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts])
+
+
+def print_effects(effects: list[Any]) -> None:
+    """One line a direction: what it moved, in standard deviations a unit, and what else."""
+    for effect in effects:
+        on, off = effect.target, effect.others[0] if effect.others else None
+        line = f"{effect.direction}:"
+        line += f" {on.mean:+.2f} a unit (+-{2 * on.error:.2f})," if on is not None else ""
+        line += f" most else {off.attribute} {off.mean:+.2f}" if off is not None else ""
+        line += f", {effect.ratio:.1f} times as much" if effect.ratio is not None else ""
+        print(line + (f"; picture drift {effect.identity:.2f}" if effect.identity is not None else ""))
+
+
+@act("invert", "the codes of given pictures, and how far off what they draw is")
+def invert(model: Any, path: str, words: list[str]) -> dict[str, Any]:
+    """Invert pictures."""
+    flags = flags_for(
+        model, path, "invert", words,
+        pictures=(tuple[Path, ...], (), "Picture files, made to fit where they do not, ..."),
+        test=(str | None, None, "... or rows of the test split: 0-7."),
+        space=(str, "noise", "noise, or style where the family has styles."),
+    )  # fmt: skip
+    from triptych.steer.sheets import write_sheet
+
+    found = inverted(model, flags)
+    import numpy as np
+
+    names = [f.picture for f in found.found]
+    write_sheet(flags.out, np.stack([found.given, found.drawn], 1), names, ["given", "found"])
+    for one in found.found:
+        near = "" if one.features is None else f", {one.features:.2f} of an unrelated sample's distance"
+        print(f"{one.picture}: mean squared error {one.error:.4f} (unrelated {one.chance:.4f}), "
+              f"PSNR {one.psnr:.1f} dB{near}")  # fmt: skip
+    print(flags.out)
+    return {"pictures": [f.model_dump(mode="json") for f in found.found], "out": str(flags.out)}
+
+
+def inverted(model: Any, flags: Any) -> Any:
+    """The inversion of the pictures that the flags name."""
+    import numpy as np
+
+    from triptych.core.errors import UsageError
+    from triptych.evaluate import data_of, trained_judge
+    from triptych.steer import inverting
+
+    labels = labels_of(flags)
+    if flags.pictures:
+        made = [inverting.prepared(model, file) for file in flags.pictures]
+        for _, told in made:
+            if told is not None:
+                say(told)
+        pixels, names = np.stack([one for one, _ in made]), [file.name for file in flags.pictures]
+        dataset = None
+    else:
+        rows, dataset = numbers(flags.test or "0-7"), data_of(model)
+        if max(rows) >= len(dataset.test):
+            raise UsageError(f"the test split has the rows 0-{len(dataset.test) - 1}, got {flags.test}")
+        pixels, names = np.asarray(dataset.test.pixels[rows]), [f"test {row}" for row in rows]
+        if labels is None and model.family.conditional and dataset.test.labels is not None:
+            labels = [int(label) for label in dataset.test.labels[rows]]
+    try:
+        judge = trained_judge(dataset or data_of(model), "auto", said_slowly(), model.device)
+    except ValueError as error:
+        say(f"no distance in features: {error}")
+        judge = None
+    return inverting.invert(model, pixels, flags.space, labels, judge, names, **controls_of(flags, model))
+
+
+@act("edit", "move pictures along a direction kept in a file; measures what that did")
+def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
+    """Edit pictures."""
+    flags = flags_for(
+        model, path, "edit", words,
+        direction=(str, ..., "FILE or FILE:NAME, as triptych steer RUN directions wrote it."),
+        reach=(float, 2.0, "How far both ways, in the direction's units."),
+        frames=(int, 5, "Pictures in a row."),
+        seeds=(str, "0-5", "Whose pictures, ..."),
+        pictures=(tuple[Path, ...], (), "... or picture files, ..."),
+        test=(str | None, None, "... or rows of the test split: 0-7."),
+        measured=(int, 200, "Samples on which the edit is measured; 0: none."),
+    )  # fmt: skip
+    from triptych.core.errors import UsageError
+    from triptych.steer.codes import codes_at
+    from triptych.steer.editing import edit as move
+    from triptych.steer.sheets import write_sheet
+
+    amounts = amounts_of(flags.reach, flags.frames)
+    found = directions_of(flags.direction)
+    if len(found) > 1:
+        names = ", ".join(d.name for d in found)
+        raise UsageError(f"{flags.direction} holds several: add one's name, as in FILE:NAME ({names})")
+    space, controls = found[0].about.space, controls_of(flags, model)
+    flags.space = space
+    if flags.pictures or flags.test is not None:
+        inversion = inverted(model, flags)
+        codes, names_ = inversion.codes, [f.picture for f in inversion.found]
+    else:
+        seeds = numbers(flags.seeds)
+        codes, names_ = codes_at(model, seeds, space, labels_of(flags), **controls), list(map(str, seeds))
+    shown = move(model, codes, found[0], amounts, **controls)
+    write_sheet(flags.out, shown, names_, [f"{a:+.3g}" for a in amounts])
+    effects = edit_effects(model, flags, found)
+    print_effects(effects)
+    print(flags.out)
+    told = [effect.model_dump(mode="json") for effect in effects]
+    return {"direction": found[0].about.model_dump(mode="json"), "effects": told, "out": str(flags.out)}
+
+
+def edit_effects(model: Any, flags: Any, found: list[Any]) -> list[Any]:
+    """What the direction does, where pictures of the source can be read."""
+    from triptych.core.errors import UsageError
+    from triptych.evaluate import data_of
+    from triptych.steer.readers import reader_for
+
+    try:
+        dataset = data_of(model)
+        reader = reader_for(dataset)
+    except UsageError as error:
+        say(f"not measured: {error}")
+        return []
+    return measured(model, flags, found, reader, dataset)[1]

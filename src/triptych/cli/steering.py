@@ -1,0 +1,210 @@
+"""The verb that steers: one model, one act, one sheet of pictures."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from triptych.cli.acts import (
+    ACTS,
+    ALIASES,
+    LAYERS,
+    ORDER,
+    SPACE,
+    act,
+    amounts_of,
+    controls_of,
+    directions_of,
+    flags_for,
+    labels_of,
+    layers_of,
+)
+from triptych.cli.flags import first_word, numbers
+from triptych.cli.judging import said_slowly
+from triptych.cli.verbs import say, verb
+
+USAGE = "triptych steer RUN ACT [flags]"
+
+
+@verb("steer", "act on a run's noise or styles: interpolate, mix, find directions, edit, invert")
+def steer(words: list[str]) -> dict[str, Any]:
+    """Steer a model."""
+    path = first_word(words, "the run", USAGE)
+    if path is None:
+        print(f"usage: {USAGE}\n" + "\n".join(f"  {name:<12} {ACTS[name][1]}" for name in ORDER))
+        print("triptych steer RUN says what can be done with that run")
+        return {}
+    from triptych.core.errors import UsageError
+    from triptych.model import load
+
+    own_family = words[words.index("--family") + 1] if "--family" in words[:-1] else None
+    rest = words[1:]
+    name = ALIASES.get(rest[0], rest[0]) if rest and not rest[0].startswith("-") else None
+    if name is not None and name not in ACTS:
+        near = difflib.get_close_matches(name, ACTS, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(
+            f"nothing called {name!r} can be done with a model.{hint} There are: {', '.join(ORDER)}"
+        )
+    model = load(path, family=own_family)
+    return what_can_be_done(model, path) if name is None else ACTS[name][0](model, path, rest[1:])
+
+
+def what_can_be_done(model: Any, path: str) -> dict[str, Any]:
+    """Say which acts a model allows, and why others are closed to it."""
+    from triptych.steer.codes import code_shape, spaces_of
+
+    spaces = {space: list(code_shape(model, space)) for space in spaces_of(model)}
+    controls = list(model.family.Controls.model_fields)
+    closed: dict[str, str] = {}
+    if "style" not in spaces:
+        closed["mix"] = "no styles between noise and picture"
+    if spaces["noise"] != [2]:
+        closed["map"] = "needs a noise of two numbers"
+    if not controls:
+        closed["sweep"] = "no controls"
+    told = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in spaces.items())
+    print(f"{model.family.title}, {path}. Spaces: {told}. Controls: {', '.join(controls) or 'none'}.")
+    for name in ORDER:
+        print(f"  {name:<12} {'not here: ' + closed[name] if name in closed else ACTS[name][1]}")
+    print(f"triptych steer {path} ACT --help lists the flags of one")
+    return {"spaces": spaces, "controls": controls, "acts": [name for name in ORDER if name not in closed]}
+
+
+@act("interpolate", "pictures on the way from seed to seed")
+def interpolate(model: Any, path: str, words: list[str]) -> dict[str, Any]:
+    """Walk between seeds."""
+    flags = flags_for(
+        model, path, "interpolate", words,
+        seeds=(str, "0-7", "Where the ways lead through: 0-7 or 1,5,9."),
+        stops=(int, 2, "Seeds on one way: with --seeds 0-7, two make four rows and eight one row."),
+        frames=(int, 9, "Pictures from one stop to the next, both counted."),
+        how=(str | None, None, "slerp (an arc) or lerp (a line); left out: slerp in noise, lerp in styles."),
+        space=SPACE,
+    )  # fmt: skip
+    from triptych.core.errors import UsageError
+    from triptych.steer import paths
+    from triptych.steer.sheets import write_sheet
+
+    seeds, labels = numbers(flags.seeds), labels_of(flags)
+    if flags.stops < 2 or len(seeds) % flags.stops:
+        raise UsageError(
+            f"{len(seeds)} seeds make no whole rows of {flags.stops} stops: give --stops 2 or more"
+        )
+    rows = [seeds[k : k + flags.stops] for k in range(0, len(seeds), flags.stops)]
+    told: Any = labels
+    if labels is not None and len(labels) == len(seeds):
+        told = [labels[k : k + flags.stops] for k in range(0, len(seeds), flags.stops)]
+    shown = paths.interpolate(
+        model, rows, flags.frames, flags.how, flags.space, told, **controls_of(flags, model)
+    )
+    write_sheet(flags.out, shown, ["-".join(map(str, row)) for row in rows])
+    print(flags.out)
+    return {"out": str(flags.out), "shape": list(shown.shape), "rows": rows}
+
+
+@act("traverse", "single numbers of the code, or directions from a file, from -reach to reach")
+def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
+    """Move along coordinates or directions."""
+    flags = flags_for(
+        model, path, "traverse", words,
+        seeds=(str, "0", "Where to start from."),
+        numbers=(str | None, None, "Numbers of the code to move, left out: the first eight, ..."),
+        direction=(str | None, None, "... or a file of directions, or FILE:NAME, one of them."),
+        reach=(float, 3.0, "How far both ways, in standard deviations of the code."),
+        frames=(int, 7, "Pictures in a row."),
+        space=SPACE,
+        layers=LAYERS,
+    )  # fmt: skip
+    from triptych.steer.codes import codes_at
+    from triptych.steer.directions import coordinates
+    from triptych.steer.editing import traverse as move
+    from triptych.steer.sheets import write_sheet
+
+    if flags.direction is not None:
+        directions = directions_of(flags.direction)
+    else:
+        moving = None if flags.numbers is None else numbers(flags.numbers)
+        directions = coordinates(model, moving, flags.space, layers_of(flags, model))
+    controls, seeds = controls_of(flags, model), numbers(flags.seeds)
+    codes = codes_at(model, seeds, directions[0].about.space, labels_of(flags), **controls)
+    amounts = amounts_of(flags.reach, flags.frames)
+    shown = move(model, codes, directions, amounts, **controls)  # (N, D, A, H, W, C)
+    names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in directions]
+    write_sheet(flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts])
+    print(flags.out)
+    return {"out": str(flags.out), "directions": [d.name for d in directions], "amounts": amounts}
+
+
+@act("map", "the whole of a two-number noise space, by quantiles of the normal law")
+def draw_map(model: Any, path: str, words: list[str]) -> dict[str, Any]:
+    """Map a space of two numbers."""
+    flags = flags_for(model, path, "map", words, across=(int, 15, "Pictures a side."))
+    from triptych.steer.paths import latent_map
+    from triptych.steer.sheets import write_sheet
+
+    shown = latent_map(model, flags.across, labels_of(flags), **controls_of(flags, model))
+    write_sheet(flags.out, shown)
+    print(flags.out)
+    return {"out": str(flags.out), "across": flags.across}
+
+
+@act("mix", "some layers in one picture's style, the rest in another's")
+def mix(model: Any, path: str, words: list[str]) -> dict[str, Any]:
+    """Mix styles."""
+    flags = flags_for(
+        model, path, "mix", words,
+        donors=(str, "0-3", "Seeds whose styles are put in: the rows."),
+        bases=(str, "10-15", "Seeds into which they are put: the columns."),
+        layers=(str, "coarse", "The donors' layers: coarse, middle, fine, all, or 0-2,5."),
+        donor_run=(Path | None, None, "Another run of the same shape whose seeds the donors are."),
+    )  # fmt: skip
+    from triptych.model import load
+    from triptych.steer import mixing
+    from triptych.steer.sheets import framed, write_sheet
+
+    giver = None if flags.donor_run is None else load(flags.donor_run)
+    donors, bases = numbers(flags.donors), numbers(flags.bases)
+    shown, left, top = mixing.mix(
+        model, donors, bases, flags.layers, labels_of(flags), giver, **controls_of(flags, model)
+    )
+    heads = [f"{flags.layers} of {seed}" for seed in donors]
+    write_sheet(flags.out, framed(shown, left, top), ["", *heads], ["", *map(str, bases)])
+    if giver is not None:
+        say("styles of another run mean the same only if one run was trained on from the other")
+    print(flags.out)
+    return {"out": str(flags.out), "donors": donors, "bases": bases, "layers": flags.layers}
+
+
+@act("sweep", "one control over several values: pictures, quality, diversity")
+def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
+    """Sweep truncation, or another control."""
+    flags = flags_for(
+        model, path, "sweep", words,
+        control=(str, "truncation", "The control that changes: truncation, guidance, ..."),
+        values=(str, "0.25,0.5,0.7,0.85,1", "Its values."),
+        seeds=(str, "0-7", "Whose pictures are shown at each value."),
+        samples=(int, 1000, "Pictures scored at each value."),
+        features=(str, "auto", "Who judges; see triptych evaluate."),
+    )  # fmt: skip
+    from triptych.core.errors import UsageError
+    from triptych.steer import sweeping
+    from triptych.steer.sheets import write_sheet
+
+    try:
+        values = [float(part) for part in flags.values.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--values are numbers like 0.5,0.7,1, got {flags.values!r}") from error
+    controls = {k: v for k, v in controls_of(flags, model).items() if k != flags.control}
+    found = sweeping.sweep(
+        model, values, flags.control, numbers(flags.seeds), flags.samples, flags.features,
+        progress=said_slowly(), **controls,
+    )  # fmt: skip
+    names = sweeping.row_names(found.measured)
+    write_sheet(flags.out, found.pictures, names)
+    print("\n".join(name.replace("\n", ", ") for name in names))
+    chart = flags.out.with_suffix(".svg")
+    chart.write_text(sweeping.chart(found.measured), encoding="utf-8")
+    print(chart, flags.out, sep="\n")
+    return {**found.measured.model_dump(mode="json"), "chart": str(chart), "out": str(flags.out)}

@@ -1,0 +1,245 @@
+"""StyleGAN: noise is first made into a style, and the style steers every layer of the picture.
+
+Karras, Laine and Aila 2019, Karras et al. 2020 (StyleGAN2) for the networks; Huang et al. 2024 ("The GAN is
+dead; long live the GAN!", R3GAN) for the relativistic game with penalties on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
+from triptych.core.seeds import SamplerNoise
+from triptych.core.styled import Styled
+from triptych.nets.style import StyleDiscriminator, StyleGenerator, channels_at
+
+BETAS = (0.0, 0.99)  # Adam's: no momentum, as in both papers
+
+
+class StyleganConfig(Settings):
+    """What is fixed when training starts."""
+
+    latent: int = Field(64, ge=1)
+    """Numbers in one latent vector."""
+    style: int = Field(64, ge=1)
+    """Numbers in one style; every layer of the generator reads one."""
+    depth: int = Field(2, ge=1)
+    """Layers from latent vector to style; the paper's eight pay at 256 px and many hours."""
+    width: int = Field(32, ge=1)
+    """Channels of the layers nearest the picture; half the side has twice as many."""
+    widest: int = Field(128, ge=1)
+    """Channels that no layer exceeds; 512 suits 256 px on a GPU."""
+    loss: Literal["relativistic", "logistic"] = "relativistic"
+    """Real pictures judged against fakes in pairs (R3GAN), or each by itself (non-saturating, StyleGAN2)."""
+    penalties: Literal["r1+r2", "r1"] = "r1+r2"
+    """Whose slope is punished: real pictures' and fakes' (R3GAN), or only real ones' (StyleGAN2)."""
+    gamma: float = Field(1.0, ge=0)
+    """Weight of the penalties: more is calmer and slower to sharpen, less lets the discriminator run off."""
+    penalty_every: int = Field(4, ge=1)
+    """Steps between penalties, which count so many times as much; R3GAN takes 1, StyleGAN2 16."""
+    mixing: float = Field(0.9, ge=0, le=1)
+    """Share of training fakes whose finer layers take the style of a second latent vector."""
+    noise_pace: float = Field(0.1, ge=0)
+    """Pace of the random detail's strength, as a share of `rate`; at 1 a short run learns only grain."""
+    group: int = Field(4, ge=1)
+    """Pictures whose differences the discriminator is told, against collapse; 1 tells it nothing."""
+    conditional: bool = False
+    """Tell both players the label: by the mapping, and by projection (Miyato and Koyama 2018)."""
+    rate: float = Field(2e-3, gt=0)
+    """Learning rate of both players."""
+    critic_rate: float | None = Field(None, gt=0)
+    """Learning rate of the discriminator, if it is to differ (Heusel et al. 2017); else `rate`."""
+    generator_every: int = Field(1, ge=1)
+    """The generator moves every so many steps."""
+
+
+class StyleganControls(Settings):
+    """What may be chosen when sampling."""
+
+    truncation: float = Field(1.0, ge=0)
+    """Distance from the mean style (of the label, if there is one): below 1 more typical, less varied."""
+    detail: float = Field(1.0, ge=0)
+    """Strength of the random detail that each layer adds; 0 leaves it out."""
+
+
+class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
+    """The relativistic game E[f(D(G(z)) - D(x))], f(t) = log(1 + e^t), with penalties (Huang et al. 2024)."""
+
+    Config, Controls = StyleganConfig, StyleganControls
+    title = "StyleGAN"
+    shown = ("generator",)
+    game = Game()
+    curves: ClassVar[dict[str, str]] = {
+        "discriminator/loss": "With the relativistic loss 0.69 (ln 2) when real and fake are not told apart, "
+        "near 0 when they always can; the logistic loss has twice that. Penalties come on top.",
+        "generator/loss": "The same game seen by the generator: 0.69 at a draw, more when it is found out.",
+        "discriminator/real": "Belief that real pictures are real: near 0.5 the players are balanced, near 1 "
+        "the discriminator leads. The relativistic loss only knows differences, so beliefs are taken about "
+        "the middle between real and fake.",
+        "discriminator/fake": "Belief that fakes are real: a flat line at 0 means that the generator has "
+        "lost.",
+        "discriminator/wins": "How surely the real picture of a pair is picked: 0.5 is a blind guess, 0.6 to "
+        "0.9 a healthy game.",
+        "discriminator/r1": "Squared slope of the verdict at real pictures. A growing one says that the "
+        "discriminator hangs on details: more --gamma holds it down.",
+        "discriminator/r2": "The same at fakes.",
+    }
+
+    def __init__(
+        self, config: StyleganConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
+    ) -> None:
+        super().__init__(config, spec, parts)
+        if config.conditional and not spec.classes:
+            raise ValueError("a conditional StyleGAN needs labels, and these pictures have none")
+        self.noise_shape = (config.latent,)
+        self.conditional = config.conditional
+        self.rhythm = config.penalty_every
+        told = spec.classes if config.conditional else 0
+        channels = channels_at(spec.size, config.width, config.widest)
+        self.generator = StyleGenerator(
+            spec, channels, config.latent, config.style, config.depth, told, config.noise_pace
+        )
+        self.discriminator = StyleDiscriminator(spec, channels, told, config.group)
+        self.style_shape = (self.generator.layers, config.style)
+
+    def players(self) -> list[Player]:
+        """The discriminator moves first, then the generator against the discriminator just updated.
+
+        A late penalty joins the step's own loss rather than taking a step of its own, so Adam's rate and
+        betas need none of StyleGAN2's correction (Karras et al. 2020, appendix B).
+        """
+        config = self.config
+        judge = torch.optim.Adam(
+            self.discriminator.parameters(), config.critic_rate or config.rate, BETAS, fused=True
+        )
+        painter = torch.optim.Adam(self.generator.parameters(), config.rate, BETAS, fused=True)
+        return [
+            Player("discriminator", judge, self.discriminator_loss),
+            Player("generator", painter, self.generator_loss, every=config.generator_every),
+        ]
+
+    def fakes(self, turn: Turn) -> Tensor:
+        """(B, C, H, W): this turn's fakes, made once and shown to both players."""
+
+        def make() -> Tensor:
+            with torch.set_grad_enabled("generator" in turn.movers):
+                styles = self.mixed_styles(turn)  # (B, layers, style)
+                return self.generator(styles, turn.randn(self.generator.noise_numbers))
+
+        return turn.once("fakes", make)
+
+    def mixed_styles(self, turn: Turn) -> Tensor:
+        """(B, layers, style): of one latent vector, or of two with a crossover (Karras et al. 2019, 3.1)."""
+        labels, mapping, layers = turn.batch.labels, self.generator.mapping, self.generator.layers
+        first = mapping(turn.randn(*self.noise_shape), labels)  # (B, style)
+        mapping.track(first.detach(), labels)
+        every = first[:, None].expand(-1, layers, -1)  # (B, layers, style)
+        if self.config.mixing == 0:
+            return every
+        second = mapping(turn.randn(*self.noise_shape), labels)  # (B, style)
+        mixes, place = turn.rand(2).unbind(1)  # (B,) each
+        crossover = torch.where(mixes < self.config.mixing, 1 + (place * (layers - 1)).long(), layers)
+        below = torch.arange(layers, device=first.device) < crossover[:, None]  # (B, layers)
+        return torch.where(below[:, :, None], every, second[:, None])
+
+    def logits(self, images: Tensor, turn: Turn) -> Tensor:
+        """The discriminator's verdict on this turn's pictures, (B, C, H, W): (B,), higher is more real."""
+        return self.discriminator(images, turn.batch.labels, turn.batch.rows).float()
+
+    def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+        """f(D(G(z)) - D(x)), or f(-D(x)) + f(D(G(z))), and gamma/2 times the penalties whose turn it is."""
+        due = turn.step % self.config.penalty_every == 0 and self.config.gamma > 0
+        on_fakes = due and self.config.penalties == "r1+r2"
+        images, fakes = watched(batch.images, due), watched(self.fakes(turn), on_fakes)
+        real, fake = self.logits(images, turn), self.logits(fakes, turn)
+        loss, seen = adversarial(self.config.loss, real, fake), verdicts(self.config.loss, real, fake)
+        weight = self.config.gamma / 2 * self.config.penalty_every
+        if due:
+            seen["r1"] = squared_slope(real, images)
+            loss = loss + weight * seen["r1"]
+        if on_fakes:
+            seen["r2"] = squared_slope(fake, fakes)
+            loss = loss + weight * seen["r2"]
+        return loss, {name: value.detach() for name, value in seen.items()}
+
+    def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same with the sides exchanged: f(D(x) - D(G(z))), or f(-D(G(z)))."""
+        fake = self.logits(self.fakes(turn), turn)
+        if self.config.loss == "logistic":
+            return F.softplus(-fake).mean(), {}
+        with torch.no_grad():  # real pictures do not hang on the generator
+            real = self.logits(batch.images, turn)
+        return F.softplus(real - fake).mean(), {}
+
+    def generate(
+        self, noise: Tensor, condition: Condition, controls: StyleganControls, seeds: Sequence[int]
+    ) -> Iterator[Frame]:
+        """One frame: the generator is asked once."""
+        styles = self.styles(noise, condition, controls)
+        yield Frame(1, 1, noise, lambda: self.paint_styles(styles, seeds, controls))
+
+    def styles(self, noise: Tensor, condition: Condition, controls: StyleganControls) -> Tensor:
+        """(B, layers, style): all layers alike; truncated, mean + truncation * (style - mean)."""
+        found = self.generator.mapping(noise, condition.labels)  # (B, style)
+        if controls.truncation != 1:
+            found = torch.lerp(self.generator.mapping.centre(condition.labels), found, controls.truncation)
+        return found[:, None].expand(-1, self.generator.layers, -1)
+
+    def paint_styles(
+        self, styles: Tensor, seeds: Sequence[int], controls: StyleganControls | None = None
+    ) -> Tensor:
+        """(B, C, H, W) of styles (B, layers, style); detail: strength of what the seeds decide."""
+        detail = 1.0 if controls is None else controls.detail
+        blank = torch.zeros(len(styles), self.generator.noise_numbers)
+        noise = detail * SamplerNoise(seeds, "detail").randn_like(blank) if detail else blank
+        return self.generator(styles, noise.to(styles.device)).clamp(-1, 1)
+
+    def style_readers(self) -> list[Tensor]:
+        """One (outputs, style) matrix a layer: what its scales are read with."""
+        return self.generator.readers()
+
+
+def adversarial(loss: str, real: Tensor, fake: Tensor) -> Tensor:
+    """What the discriminator minimises without penalties. real, fake: (B,) logits; pairs share a row.
+
+    relativistic: mean f(fake - real) (Huang et al. 2024, eq. 2); logistic: mean f(-real) + f(fake).
+    """
+    if loss == "relativistic":
+        return F.softplus(fake - real).mean()
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def verdicts(loss: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    """Mean beliefs that pictures are real, and how surely the real one of a pair is picked.
+
+    The relativistic loss does not see a common offset of all logits, which drifts: it is taken off.
+    """
+    offset = (real.mean() + fake.mean()) / 2 if loss == "relativistic" else torch.zeros_like(real[0])
+    return {
+        "real": (real - offset).sigmoid().mean(),
+        "fake": (fake - offset).sigmoid().mean(),
+        "wins": (real - fake).sigmoid().mean(),
+    }
+
+
+def watched(images: Tensor, asked: bool) -> Tensor:
+    """Pictures apart from where they came from, whose slope may be asked for.
+
+    A view: PyTorch's counter of operations, which times a first step, cannot bear a leaf as a module's input.
+    """
+    return images.detach().requires_grad_().view_as(images) if asked else images.detach()
+
+
+def squared_slope(logits: Tensor, images: Tensor) -> Tensor:
+    """Mean over the pictures of |grad D|^2: R1 on real ones, R2 on fakes (Mescheder et al. 2018, eq. 9).
+
+    logits: (B,), of images (B, C, H, W) that require gradients. The result can be differentiated again.
+    """
+    (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, C, H, W)
+    return slope.square().flatten(1).sum(1).mean()

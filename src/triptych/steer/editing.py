@@ -1,0 +1,190 @@
+"""Edits: pictures moved along a direction, and what that did to everything that can be read in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from triptych.core.errors import UsageError
+from triptych.core.record import Record
+from triptych.metrics.features import Extractor
+from triptych.model import Model
+from triptych.steer.codes import Codes, paint
+from triptych.steer.directions import Direction, belongs
+from triptych.steer.finding import Progress
+from triptych.steer.readers import Attribute, Reader
+
+LEAST = 20
+
+
+class Change(Record):
+    """What a direction did to one factor, in standard deviations of unedited samples' readings."""
+
+    factor: str
+    mean: float
+    """Mean change from -amount to +amount, over two amounts' distance: a shift a unit. Of the factor's
+    attributes the one that changed most, with its sign."""
+    attribute: str
+    """Which that was."""
+    forth: float
+    """Mean change from no edit to +amount, a unit: what bends both ways alike shows here, not in `mean`."""
+    stirred: float
+    """Mean absolute change of a picture from no edit to +amount, a unit: also what cancels out on average."""
+    error: float
+    """Standard error of `mean`."""
+
+
+class Effect(Record):
+    """What one direction does to pictures."""
+
+    direction: str
+    amount: float
+    n: int
+    reader: str
+    target: Change | None
+    """Of the factor the direction was found for; None where it was found without one."""
+    others: tuple[Change, ...]
+    """Of every other factor, the most moved first."""
+    ratio: float | None = None
+    """How many times as much the target moved as the most moved other factor."""
+    identity: float | None = None
+    """Mean distance in features from a picture to its edit, over that between unrelated samples: 0 is the
+    same picture, 1 another."""
+    features: str | None = None
+    """Whose features."""
+
+
+def edit(
+    model: Model, codes: Codes, direction: Direction, amounts: Sequence[float], **controls: Any
+) -> np.ndarray:
+    """Pictures of codes moved along a direction: (N, amounts, H, W, C) uint8.
+
+    amounts: in units of the direction. Raises UsageError for a direction of other weights or space.
+    """
+    return traverse(model, codes, [direction], amounts, **controls)[:, 0]
+
+
+def traverse(
+    model: Model, codes: Codes, directions: Sequence[Direction], amounts: Sequence[float], **controls: Any
+) -> np.ndarray:
+    """Every code moved along every direction by every amount: (N, directions, amounts, H, W, C) uint8."""
+    if not directions or not len(amounts) or not len(codes):
+        raise UsageError("a traversal needs a code, a direction and an amount, at least one of each")
+    for direction in directions:
+        belongs(direction, model)
+        if direction.about.space != codes.space:
+            raise UsageError(
+                f"the direction {direction.name!r} lies in {direction.about.space} space, these codes in "
+                f"{codes.space} space"
+            )
+    steps = torch.cat([direction.steps(amounts) for direction in directions])  # (D A, *shape)
+    moved = (codes.values[:, None] + steps).flatten(0, 1)  # (N D A, *shape)
+    repeated = codes.cut([k for k in range(len(codes)) for _ in range(len(steps))])
+    painted = paint(model, Codes(codes.space, moved, repeated.seeds, repeated.labels), **controls)
+    return painted.reshape(len(codes), len(directions), len(amounts), *painted.shape[1:])
+
+
+def measure(
+    model: Model,
+    codes: Codes,
+    directions: Sequence[Direction],
+    amount: float,
+    reader: Reader,
+    extractor: Extractor | None = None,
+    progress: Progress | None = None,
+    **controls: Any,
+) -> list[Effect]:
+    """What moving along each direction by -amount and +amount does to what is read in the pictures.
+
+    codes: unedited samples, at least 20, on which no direction was found. A direction is for the reader's
+    attribute of its name, if there is one. extractor: whose features tell how far the picture itself has
+    drifted. Raises UsageError for too few codes, amount 0, and directions of other weights or space.
+    """
+    if len(codes) < LEAST or amount <= 0:
+        raise UsageError(f"give {LEAST} codes or more and an amount above 0, got {len(codes)} and {amount}")
+    before = paint(model, codes, **controls)
+    read, seen = reader(before), None if extractor is None else extractor(before)
+    found = []
+    for done, direction in enumerate(directions):
+        ends = edit(model, codes, direction, (-amount, amount), **controls)  # (N, 2, H, W, C)
+        readings = np.stack([reader(ends[:, 0]), read, reader(ends[:, 1])])  # (3, N, K)
+        own = next((a for a in reader.attributes if a.name == direction.name), None)
+        effect = _effect(direction.name, readings, reader, amount, own)
+        if extractor is not None and seen is not None:
+            moved = drift(seen, extractor(ends[:, 1]))
+            effect = effect.model_copy(update={"identity": moved, "features": extractor.name})
+        found.append(effect)
+        if progress is not None:
+            progress("directions measured", done + 1, len(directions))
+    return found
+
+
+def _effect(
+    name: str, readings: np.ndarray, reader: Reader, amount: float, target: Attribute | None
+) -> Effect:
+    changes = changes_of(readings, reader.attributes, amount, target)
+    on = next((c for c in changes if target is not None and c.factor == target.factor), None)
+    others = sorted((c for c in changes if c is not on), key=lambda c: -abs(c.mean))
+    return Effect(
+        direction=name,
+        amount=amount,
+        n=readings.shape[1],
+        reader=reader.name,
+        target=on,
+        others=tuple(others),
+        ratio=abs(on.mean) / abs(others[0].mean) if on is not None and others and others[0].mean else None,
+    )
+
+
+def with_effects(directions: Sequence[Direction], effects: Sequence[Effect]) -> list[Direction]:
+    """The directions with what they were seen to do noted in them: mean changes a unit, in spreads."""
+    found = []
+    for direction, effect in zip(directions, effects, strict=True):
+        changes = [*([effect.target] if effect.target is not None else []), *effect.others]
+        noted = {change.attribute: round(change.mean, 4) for change in changes}
+        found.append(replace(direction, about=direction.about.model_copy(update={"effects": noted})))
+    return found
+
+
+def changes_of(
+    readings: np.ndarray, attributes: Sequence[Attribute], amount: float, target: Attribute | None = None
+) -> list[Change]:
+    """The change of each factor that varies. readings: (3, N, K) at -amount, 0 and +amount.
+
+    Of a factor with several attributes the most changed stands for it; of the target's factor, the target.
+    """
+    spreads = readings[1].std(0)
+    scaled = readings / np.where(spreads > 0, spreads, 1.0)  # (3, N, K) in standard deviations
+    both = (scaled[2] - scaled[0]) / (2 * amount)  # (N, K)
+    forth = (scaled[2] - scaled[1]) / amount
+    found = []
+    for factor in dict.fromkeys(a.factor for a in attributes):
+        own = [k for k, a in enumerate(attributes) if a.factor == factor and spreads[k] > 0]
+        if target is not None and target.factor == factor:
+            own = [k for k in own if attributes[k] == target]
+        if own:
+            found.append(_change(both, forth, attributes, own))
+    return found
+
+
+def _change(both: np.ndarray, forth: np.ndarray, attributes: Sequence[Attribute], own: list[int]) -> Change:
+    most = max(own, key=lambda k: abs(both[:, k].mean()))
+    return Change(
+        factor=attributes[most].factor,
+        attribute=attributes[most].name,
+        mean=float(both[:, most].mean()),
+        forth=float(max((forth[:, k].mean() for k in own), key=abs)),
+        stirred=float(max(np.abs(forth[:, k]).mean() for k in own)),
+        error=float(both[:, most].std(ddof=1) / len(both) ** 0.5),
+    )
+
+
+def drift(before: np.ndarray, after: np.ndarray) -> float:
+    """Mean distance of features (N, D) before and after, over that between unrelated pictures before."""
+    moved = np.linalg.norm(after - before, axis=1).mean()
+    apart = np.linalg.norm(np.roll(before, 1, axis=0) - before, axis=1).mean()
+    return float(moved / apart) if apart > 0 else 0.0

@@ -1,0 +1,191 @@
+"""Directions for what a reader reads: which step raises one factor and leaves the others alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from triptych.core.errors import UsageError
+from triptych.core.styled import Styled
+from triptych.model import SAMPLING_BATCH, Model
+from triptych.steer.codes import Codes, Space, codes_at, paint
+from triptych.steer.directions import Direction, cloud_of, named, shaped
+from triptych.steer.fitting import Cloud, share_explained, steepest_alone, white_slopes
+from triptych.steer.readers import Attribute, Reader
+
+FIRST_SEED = 3_000_000  # far from those of evaluation and of training's pictures
+MEASURED_SEED = 5_000_000  # of pictures that directions are measured on
+SAMPLES = 4000
+LEAST = 200
+RIDGE = 10.0  # pictures' worth of belief that a number of the code does nothing
+SURE = 2.0  # standard errors of a slope that are reckoned with: about the largest of twenty
+ROUNDS = 2
+HELD_BACK = 0.2  # of the pictures, to say how far the readings are linear in the code
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Pictures of a model that were read: what directions are fitted to."""
+
+    codes: Codes
+    cloud: Cloud
+    white: np.ndarray  # (N, R) codes of one layer, uncorrelated, of variance 1
+    readings: np.ndarray  # (N, K)
+    attributes: tuple[Attribute, ...]
+    reader: str
+
+    @property
+    def spreads(self) -> np.ndarray:
+        """(K,): the standard deviation of each reading over unedited samples; 0 for what never varies."""
+        return self.readings.std(0)
+
+
+def study(
+    model: Model,
+    reader: Reader,
+    samples: int = SAMPLES,
+    space: Space | None = None,
+    first_seed: int = FIRST_SEED,
+    progress: Progress | None = None,
+    **controls: Any,
+) -> Study:
+    """Draw pictures and read them. space: None takes styles where there are some.
+
+    samples: at least 200; the error of a direction falls with their root. Raises UsageError for fewer.
+    """
+    if samples < LEAST:
+        raise UsageError(f"a direction needs at least {LEAST} pictures to be found in, got {samples}")
+    where: Space = space or ("style" if isinstance(model.family, Styled) else "noise")
+    codes = codes_at(model, range(first_seed, first_seed + samples), where, **controls)
+    readings = []
+    for start in range(0, samples, SAMPLING_BATCH):
+        part = codes.cut(range(start, min(start + SAMPLING_BATCH, samples)))
+        readings.append(reader(paint(model, part, **controls)))
+        if progress is not None:
+            progress("pictures read", min(start + SAMPLING_BATCH, samples), samples)
+    cloud = cloud_of(model, where, **controls)
+    values = codes.values[:, 0] if where == "style" else codes.values.flatten(1)
+    white = cloud.white(values.double().numpy())
+    return Study(codes, cloud, white, np.concatenate(readings), reader.attributes, reader.name)
+
+
+def find(
+    model: Model,
+    reader: Reader,
+    studied: Study,
+    targets: Sequence[str] | None = None,
+    layers: Iterable[int] | None = None,
+    tried: int = 0,
+    amount: float = 1.0,
+    progress: Progress | None = None,
+    **controls: Any,
+) -> list[Direction]:
+    """For each target attribute the shortest step that raises it and leaves every other factor alone.
+
+    Of the attribute's own factor nothing is held: the classes of one factor cannot but make way for
+    each other. targets: names of attributes; None: all that vary, turns aside. layers: of styles, which shall
+    move; the step is found for all and then given to these alone. tried: on so many of the study's
+    pictures each direction is tried out by -amount and +amount, `ROUNDS` times, and what it then does
+    beyond its slopes is reckoned with; 0 leaves it as fitted. Raises UsageError for unknown names and
+    for one that no picture varies in.
+    """
+    slopes = scaled_slopes(studied)
+    moving = None if layers is None else list(layers)
+    explained, found = _explained(studied), []
+    chosen = numbers_of(studied, targets)
+    for done, k in enumerate(chosen):
+        name, held = studied.attributes[k].name, held_for(studied, k)
+        told = f"slopes of {studied.reader} on {len(studied.readings)} pictures, R2 {explained[k]:.2f}"
+        chance = SURE * len(studied.readings) ** -0.5
+        white = steepest_alone(slopes, k, held, chance)
+        direction = _direction(model, studied, name, white, moving, told)
+        for _ in range(ROUNDS if tried else 0):
+            means, errors = _changes(
+                model, reader, studied, direction, tried, amount, **controls
+            )  # (K,) each
+            unit = white / np.linalg.norm(white)
+            besides = clear(means - slopes.T @ unit, errors) / (slopes[:, k] @ unit)
+            white = steepest_alone(slopes, k, held, chance, besides[held])
+            direction = _direction(model, studied, name, white, moving, f"{told}, tried out on {tried}")
+        found.append(direction)
+        if progress is not None:
+            progress("directions", done + 1, len(chosen))
+    return found
+
+
+def scaled_slopes(studied: Study) -> np.ndarray:
+    """Slopes of the readings in units of their spreads on white codes, (R, K)."""
+    spreads = np.where(studied.spreads > 0, studied.spreads, 1.0)
+    return white_slopes(studied.white, studied.readings / spreads, RIDGE)
+
+
+def clear(means: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Means less what may be chance: m max(0, 1 - 4 e^2 / m^2), nothing within two standard errors e.
+
+    The fitted step has an error too: without this a step that was right would be spoilt by trying it out.
+    """
+    return means * np.maximum(0.0, 1.0 - 4 * errors**2 / np.maximum(means**2, 1e-300))
+
+
+def _changes(
+    model: Model,
+    reader: Reader,
+    studied: Study,
+    direction: Direction,
+    tried: int,
+    amount: float,
+    **controls: Any,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean change of each reading a unit of a direction, in spreads, and its standard error: (K,) each."""
+    codes = studied.codes.cut(range(min(tried, len(studied.codes))))
+    back, forth = (
+        paint(model, codes.moved(side * direction.vector), **controls) for side in (-amount, amount)
+    )
+    spreads = np.where(studied.spreads > 0, studied.spreads, np.inf)
+    change = (reader(forth) - reader(back)) / spreads / (2 * amount)  # (N, K)
+    return change.mean(0), change.std(0, ddof=1) / len(change) ** 0.5
+
+
+def held_for(studied: Study, k: int) -> list[int]:
+    """Numbers of the attributes of other factors than attribute k's that vary at all."""
+    own, varies = studied.attributes[k].factor, studied.spreads > 0
+    return [j for j, a in enumerate(studied.attributes) if a.factor != own and varies[j]]
+
+
+def _direction(
+    model: Model, studied: Study, name: str, white: np.ndarray, layers: list[int] | None, how: str
+) -> Direction:
+    """A step in white numbers as a direction: one unit is one standard deviation of the codes along it."""
+    step = studied.cloud.root @ white  # (D,)
+    step *= studied.cloud.spread_along(step) / np.linalg.norm(step)
+    space = studied.codes.space
+    return named(model, name, space, how, shaped(torch.from_numpy(step), model, space, layers))
+
+
+def _explained(studied: Study) -> np.ndarray:
+    """R^2 of each reading on the last fifth of the pictures, from slopes of the rest: (K,)."""
+    cut = int(len(studied.white) * (1 - HELD_BACK))
+    slopes = white_slopes(studied.white[:cut], studied.readings[:cut], RIDGE)
+    return share_explained(studied.white[cut:], studied.readings[cut:], slopes)
+
+
+def numbers_of(studied: Study, targets: Sequence[str] | None) -> list[int]:
+    """The numbers of attributes that are called so. Raises UsageError for others and for constant ones."""
+    names = [a.name for a in studied.attributes]
+    spreads = studied.spreads
+    if targets is None:
+        return [k for k, a in enumerate(studied.attributes) if spreads[k] > 0 and a.factor != "turn"]
+    for name in targets:
+        if name not in names:
+            raise UsageError(f"{studied.reader} reads no {name!r}: there are {', '.join(names)}")
+        if spreads[names.index(name)] == 0:
+            raise UsageError(
+                f"all {len(studied.readings)} pictures read alike in {name!r}: there is nothing to find"
+            )
+    return [names.index(name) for name in targets]

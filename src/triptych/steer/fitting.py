@@ -1,0 +1,120 @@
+"""Directions out of numbers: codes and readings in, vectors out. No model, no pictures.
+
+With codes w of covariance S and readings r, the least-squares slopes are B = S^-1 Cov(w, r). For normal
+noise they are the mean gradient of the readings (Stein 1981): a small step d changes reading k by B_k . d
+on average, however bent the generator. So a step that shall change one reading alone is a solution of
+linear equations, as short as may be, measured by how unusual it is for a code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST_SHARE = 1e-4  # of the largest variance: flatter directions of the codes count as flat
+RIDGES = np.logspace(-10, 2, 49)  # shares of the held slopes' sum of squares
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Codes as numbers: their mean and a factor of their covariance."""
+
+    mean: np.ndarray  # (D,)
+    root: np.ndarray  # (D, R): covariance = root root^T, R <= D
+
+    @classmethod
+    def of(cls, codes: np.ndarray) -> Cloud:
+        """From codes (N, D); directions in which they hardly vary are left out."""
+        mean = codes.mean(0)
+        _, scales, rows = np.linalg.svd(codes - mean, full_matrices=False)
+        spread = scales / max(len(codes) - 1, 1) ** 0.5
+        kept = spread**2 > LEAST_SHARE * spread[0] ** 2
+        return cls(mean, rows[kept].T * spread[kept])
+
+    @classmethod
+    def normal(cls, width: int) -> Cloud:
+        """Standard normal noise, known without a sample."""
+        return cls(np.zeros(width), np.eye(width))
+
+    @property
+    def width(self) -> int:
+        """R: in how many directions the codes vary."""
+        return self.root.shape[1]
+
+    def white(self, codes: np.ndarray) -> np.ndarray:
+        """Codes (N, D) as uncorrelated numbers of variance 1: (N, R)."""
+        return (codes - self.mean) @ (self.root / (self.root**2).sum(0))
+
+    def spread_along(self, step: np.ndarray) -> float:
+        """The standard deviation of codes along a step (D,)."""
+        return float(np.linalg.norm(self.root.T @ (step / np.linalg.norm(step))))
+
+
+def white_slopes(white: np.ndarray, readings: np.ndarray, ridge: float = 0.0) -> np.ndarray:
+    """Least-squares slopes of readings (N, K) on white codes (N, R), an offset besides: (R, K).
+
+    ridge: a penalty on the slopes' squares, in pictures: so many pictures' worth of belief in 0.
+    """
+    white = white - white.mean(0)
+    square = white.T @ white + ridge * np.eye(white.shape[1])
+    return np.linalg.solve(square, white.T @ (readings - readings.mean(0)))
+
+
+def steepest_alone(
+    slopes: np.ndarray,
+    target: int,
+    held: Sequence[int],
+    chance: float = 0.0,
+    besides: np.ndarray | None = None,
+) -> np.ndarray:
+    """The step that raises one reading by 1 and moves the held ones least: (R,).
+
+    With b the target's slopes and H the held ones': d = argmin |H^T d + e|^2 + c |d|^2 over b . d = 1. At
+    c = 0 that leaves the held readings where they are (Shen et al. 2020, section 3.2, "conditional
+    manipulation", for all others at once), however far it must go for it. Fitted slopes are off by chance,
+    the more the farther the step, and where codes have fewer numbers than there are readings nothing is
+    free of all of them: so c is the one (of `RIDGES`) with the least largest change to be reckoned with,
+    max_k |H_k . d + e_k| + chance |d|.
+
+    slopes: (R, K). target, held: numbers of readings. chance: how far off slopes are, per unit of a step.
+    besides: e (H,), what the step does to the held readings beyond their slopes; None for 0. Raises
+    ValueError for a target without slopes.
+    """
+    wanted, others = slopes[:, target], slopes[:, list(held)]  # (R,), (R, H)
+    extra = np.zeros(others.shape[1]) if besides is None else besides
+    if not float(wanted @ wanted) > 0:
+        raise ValueError("no step moves this on average")
+    size = max(float((others**2).sum()), float(wanted @ wanted))
+    steps = [_ridge_step(wanted, others, extra, share * size) for share in RIDGES]
+    worst = [np.abs(others.T @ d + extra).max(initial=0.0) + chance * np.linalg.norm(d) for d in steps]
+    return steps[int(np.argmin(worst))]
+
+
+def _ridge_step(wanted: np.ndarray, others: np.ndarray, extra: np.ndarray, ridge: float) -> np.ndarray:
+    square = others @ others.T + ridge * np.eye(len(wanted))
+    along, back = np.linalg.solve(square, np.column_stack([wanted, others @ extra])).T
+    return along * (1 + wanted @ back) / (wanted @ along) - back
+
+
+def share_explained(white: np.ndarray, readings: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """R^2 of each reading on pictures that the slopes were not fitted to: (K,); below 0: worse than none."""
+    guessed = (white - white.mean(0)) @ slopes
+    centred = readings - readings.mean(0)
+    left, whole = ((centred - guessed) ** 2).sum(0), (centred**2).sum(0)
+    return np.where(whole > 0, 1 - left / np.maximum(whole, 1e-300), 0.0)
+
+
+def closed_form(reader: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The unit directions that change a linear layer's output most: eigenvectors of A^T A.
+
+    Shen and Zhou 2021, "Closed-form factorization of latent semantics in GANs", eq. 4-6.
+    reader: A, (outputs, D). Returns (count, D), the strongest first, and their eigenvalues (count,). The
+    sign of each, free in the paper, is chosen so that its largest entry is positive.
+    """
+    values, vectors = np.linalg.eigh(reader.T @ reader)
+    order = np.argsort(values)[::-1][:count]
+    found = vectors[:, order].T  # (count, D)
+    largest = np.take_along_axis(found, np.abs(found).argmax(1)[:, None], 1)
+    return found * np.sign(largest), values[order]

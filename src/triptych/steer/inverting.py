@@ -1,0 +1,218 @@
+"""Inversion: which point of a space would draw a given picture, and how far off what it draws is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triptych.core import images as pictures
+from triptych.core.errors import UsageError
+from triptych.core.record import Record
+from triptych.core.styled import Styled
+from triptych.data.prepare import decode, in_mode, is_grey, padded, square
+from triptych.metrics.features import Extractor
+from triptych.model import SAMPLING_BATCH, Model, read_settings
+from triptych.steer.codes import Codes, Labels, Space, code_shape, codes_at, paint
+
+STARTS = 512  # seeds among whose pictures the nearest is where the search begins
+FIRST_SEED = 4_000_000
+STEPS, RATE = 200, 0.05
+TETHER = 0.002  # pull of styles towards where styles usually are, against squared error in [-1, 1]
+LEVELS = 255.0
+
+
+class Found(Record):
+    """How near one picture was come to."""
+
+    picture: str
+    error: float
+    """Mean squared error, on the scale of [-1, 1]."""
+    psnr: float
+    """Peak signal-to-noise ratio, decibels."""
+    chance: float
+    """The mean squared error of an unrelated sample of the model."""
+    features: float | None
+    """Distance in features to the picture, over that of an unrelated sample: 0 is the same, 1 chance."""
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Given pictures, the codes found for them and what these draw."""
+
+    codes: Codes
+    given: np.ndarray  # (N, H, W, C) uint8
+    drawn: np.ndarray  # (N, H, W, C) uint8
+    found: tuple[Found, ...]
+
+
+def invert(
+    model: Model,
+    pixels: np.ndarray,
+    space: Space = "noise",
+    labels: Labels = None,
+    extractor: Extractor | None = None,
+    names: Sequence[str] | None = None,
+    steps: int = STEPS,
+    **controls: Any,
+) -> Inversion:
+    """Find the codes of pictures, and measure how far what they draw is off.
+
+    pixels: (N, H, W, C) uint8 of the model's size and channels; see `prepared` for others. space: "noise"
+    asks the family (an encoder, a deterministic sampler run backwards, or a search); "style" searches for
+    styles, one a layer of their own (W+ of Abdal et al. 2019), near where the mapping puts them. labels: of
+    the pictures, for a conditional model. steps: of the search for styles. Raises ValueError for pictures of
+    another size or colour mode.
+    """
+    code_shape(model, space)
+    _fits(model, pixels)
+    if labels is None and model.family.conditional:
+        raise UsageError(
+            f"this {model.family.title} was trained with labels: say which class each picture is of, as in "
+            f"--labels 3 (0-{model.spec.classes - 1})"
+        )
+    seeds = range(len(pixels))
+    told = codes_at(model, seeds, "noise", labels, **controls).labels
+    if space == "style":
+        values = _styles_of(model, pixels, steps, **controls)
+    else:
+        values = model.invert(pixels, told, **controls)
+    codes = Codes(space, values, tuple(seeds), told)
+    drawn = paint(model, codes, **controls)
+    return Inversion(codes, pixels, drawn, _errors(model, pixels, drawn, extractor, names, **controls))
+
+
+def _errors(
+    model: Model,
+    given: np.ndarray,
+    drawn: np.ndarray,
+    extractor: Extractor | None,
+    names: Sequence[str] | None,
+    **controls: Any,
+) -> tuple[Found, ...]:
+    other = paint(model, codes_at(model, range(FIRST_SEED, FIRST_SEED + len(given)), **controls), **controls)
+    errors, chances = (_mean_squares(given, shown) for shown in (drawn, other))
+    shares: list[float | None] = [None] * len(given)
+    if extractor is not None:
+        real, mine, others = (extractor(shown) for shown in (given, drawn, other))
+        apart = np.linalg.norm(real - others, axis=1).mean()  # one yardstick for all of them
+        shares = [float(x) for x in np.linalg.norm(real - mine, axis=1) / max(apart, 1e-12)]
+    return tuple(
+        Found(
+            picture=names[k] if names else str(k),
+            error=float(errors[k]),
+            psnr=float(10 * np.log10(4 / max(errors[k], 1e-9))),  # peak: from -1 to 1
+            chance=float(chances[k]),
+            features=shares[k],
+        )
+        for k in range(len(given))
+    )
+
+
+def _mean_squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    gap = (a.astype(np.float64) - b) * pictures.LEVEL_STEP
+    return (gap**2).reshape(len(a), -1).mean(1)
+
+
+def _fits(model: Model, pixels: np.ndarray) -> None:
+    spec = model.spec
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or not len(pixels):
+        raise UsageError(f"expected pictures (N, H, W, C) uint8, got {pixels.shape} {pixels.dtype}")
+    if pixels.shape[1:] != (spec.size, spec.size, spec.channels):
+        _, height, width, channels = pixels.shape
+        raise UsageError(
+            f"this model draws pictures of {spec.size} x {spec.size} px in {_mode(spec.channels)}, got "
+            f"{width} x {height} px in {_mode(channels)}: bring them there with steer.inverting.prepared, or "
+            "give the files to triptych steer RUN invert, which does so and says what it did"
+        )
+
+
+def _mode(channels: int) -> str:
+    return {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+
+
+def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
+    """A picture file as the model's own pictures were prepared, (H, W, C) uint8, and what was done to it.
+
+    The second is a sentence, None where the picture fitted as it was. A 28 px picture for a 32 px model is
+    laid on the black ground that these sets are padded with; any other is cut to its middle square and
+    resized. Raises DataError for a file that is no picture.
+    """
+    spec = model.spec
+    image = decode(file, spec.size)
+    done = []
+    mode = "grey" if spec.channels == 1 else "rgb"
+    if mode == "grey" and not is_grey(image):
+        done.append("turned grey")
+    if image.size == (28, 28) and spec.size == 32:
+        pixels = padded(in_mode(image, mode)[None], 32)[0][0]  # type: ignore[arg-type]
+        done.insert(0, "laid on a black ground of 32 x 32 px")
+    else:
+        if image.width != image.height:
+            done.insert(0, "cut to its middle square")
+        if min(image.size) != spec.size:
+            done.insert(
+                len(done) - (done[-1:] == ["turned grey"]), f"resized to {spec.size} x {spec.size} px"
+            )
+        pixels = in_mode(square(image, spec.size), mode)  # type: ignore[arg-type]
+    told = f"{file.name} ({image.width} x {image.height} px) was {', then '.join(done)}" if done else None
+    return pixels, told
+
+
+# --- the search for styles ---
+
+
+def _styles_of(model: Model, pixels: np.ndarray, steps: int, **controls: Any) -> Tensor:
+    """(N, layers, width): from the nearest of many seeds' styles downhill in squared error."""
+    family = model.family
+    assert isinstance(family, Styled)
+    settings = read_settings(family.Controls, controls, f"{family.title}'s controls")
+    pool = codes_at(model, range(FIRST_SEED, FIRST_SEED + STARTS), "style", None, **controls)
+    seen = paint(model, pool, **controls).reshape(STARTS, -1).astype(np.float32)
+    mean, spread = (
+        part.to(model.device) for part in (pool.values.mean(0), pool.values.std(0).clamp(min=1e-3))
+    )
+    found = []
+    for start in range(0, len(pixels), SAMPLING_BATCH):
+        rows = list(range(start, min(start + SAMPLING_BATCH, len(pixels))))
+        flat = pixels[rows].reshape(len(rows), -1).astype(np.float32)
+        nearest = ((seen**2).sum(1) - 2 * flat @ seen.T).argmin(1)  # (B,)
+        wanted = pictures.to_float(pixels[rows]).to(model.device)
+        begun = pool.values[torch.from_numpy(nearest)].to(model.device)
+        loss = partial(_style_loss, family, settings, wanted, rows, mean, spread)
+        found.append(descend(loss, begun, spread, steps).cpu())
+    return torch.cat(found)
+
+
+def _style_loss(
+    family: Styled,
+    settings: Any,
+    wanted: Tensor,
+    rows: list[int],
+    mean: Tensor,
+    spread: Tensor,
+    styles: Tensor,
+) -> Tensor:
+    """Squared error of the pictures, and how far the styles are from where the mapping puts them."""
+    error = (family.paint_styles(styles, rows, settings) - wanted).square().flatten(1).mean(1)  # (B,)
+    away = ((styles - mean) / spread).square().flatten(1).mean(1)
+    return (error + TETHER * away).sum()
+
+
+def descend(loss: Callable[[Tensor], Tensor], start: Tensor, scale: Tensor, steps: int) -> Tensor:
+    """Walk downhill from `start` with Adam, in units of `scale`; the rate falls to 0 along half a cosine."""
+    moved = torch.zeros_like(start).requires_grad_()
+    optimizer = torch.optim.Adam([moved], lr=RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    with torch.enable_grad():
+        for _ in range(steps):
+            (moved.grad,) = torch.autograd.grad(loss(start + moved * scale), moved)
+            optimizer.step()
+            schedule.step()
+    return (start + moved * scale).detach()

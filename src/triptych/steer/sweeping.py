@@ -1,0 +1,151 @@
+"""Sweeps of one control: pictures of the same seeds at several values, with what each does to the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from triptych.core.errors import UsageError
+from triptych.core.record import Record
+from triptych.evaluate import FIRST_SEED, data_of, draw, enough, trained_judge
+from triptych.figures import charts
+from triptych.metrics import vendi
+from triptych.metrics.card import Score
+from triptych.metrics.features import Extractor
+from triptych.metrics.threads import one_thread
+from triptych.model import Model, read_settings
+from triptych.scoring import chosen, score_pixels
+
+if TYPE_CHECKING:
+    from triptych.data import Dataset
+
+VALUES = (0.25, 0.5, 0.7, 0.85, 1.0)
+SAMPLES = 1000
+Progress = Callable[[str, int, int], None]
+
+
+class Point(Record):
+    """One value of the control."""
+
+    value: float
+    scores: tuple[Score, ...]
+    """FID, KID, precision, recall, density, coverage: quality and diversity against the test pictures."""
+    vendi: float
+    """How many different pictures the samples amount to (Friedman and Dieng 2023): diversity by itself."""
+
+    def score(self, metric: str) -> Score:
+        """The score of one metric."""
+        return next(s for s in self.scores if s.card.metric == metric)
+
+
+class Measured(Record):
+    """A sweep in numbers."""
+
+    control: str
+    samples: int
+    points: tuple[Point, ...]
+    vendi_real: float
+    """The same of as many training pictures."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep in numbers and pictures."""
+
+    measured: Measured
+    pictures: np.ndarray  # (values, shown, H, W, C) uint8: the same seeds at each value
+
+
+def sweep(
+    model: Model,
+    values: Sequence[float] = VALUES,
+    control: str = "truncation",
+    seeds: Iterable[int] = range(8),
+    samples: int = SAMPLES,
+    features: str | Extractor = "auto",
+    data: Dataset | None = None,
+    progress: Progress | None = None,
+    **controls: Any,
+) -> Sweep:
+    """Draw and score at each value of one control, all else alike: the same seeds, judge and test pictures.
+
+    seeds: whose pictures are shown. samples: scored at each value, at least 20. features: who judges, as
+    `evaluate` takes it. controls: the others. The run's metrics.jsonl is left alone. Raises UsageError for
+    a control that the family has not and for values outside what it takes.
+    """
+    kind = model.family.Controls
+    if control not in kind.model_fields:
+        there_are = ", ".join(kind.model_fields) or "none"
+        raise UsageError(f"{model.family.title} has no control {control!r}: there are {there_are}")
+    if len(values) == 0:
+        raise UsageError("a sweep needs a value, as in --values 0.5,0.7,1")
+    asked = [{**controls, control: int(v) if float(v).is_integer() else float(v)} for v in values]
+    for one in asked:
+        read_settings(kind, one, f"{model.family.title}'s controls")
+    enough(samples)
+    dataset = data_of(model, data)
+    judge = (
+        trained_judge(dataset, features, progress, model.device) if isinstance(features, str) else features
+    )
+    real, train = np.asarray(dataset.test.pixels), chosen(dataset.train.pixels, samples)
+    points, shown = [], []
+    for one, value in zip(asked, values, strict=True):
+        drawn = draw(model, samples, FIRST_SEED, one, progress)
+        scores = score_pixels(
+            real, drawn.pixels, judge, data=dataset.fingerprint, split="test", about=drawn.about
+        )
+        points.append(Point(value=float(value), scores=tuple(scores), vendi=_vendi(judge, drawn.pixels)))
+        shown.append(model.sample(seeds, **one))
+    measured = Measured(
+        control=control, samples=samples, points=tuple(points), vendi_real=_vendi(judge, train)
+    )
+    return Sweep(measured, np.stack(shown))
+
+
+def _vendi(judge: Extractor, pixels: np.ndarray) -> float:
+    with one_thread():
+        return float(vendi.vendi_score(judge(pixels)))
+
+
+def row_names(measured: Measured) -> list[str]:
+    """What stands beside each row of pictures."""
+    named = []
+    for p in measured.points:
+        fid, precision, recall = (p.score(metric).value for metric in ("FID", "precision", "recall"))
+        facts = [f"FID {fid:.3g}", f"precision {precision:.2f}", f"recall {recall:.2f}, Vendi {p.vendi:.1f}"]
+        named.append("\n".join([f"{measured.control} {p.value:g}", *facts]))
+    return named
+
+
+STYLE = (
+    "text{font:11px sans-serif;fill:#444}.gridline{stroke:#e4e4e4}.tick{font-size:10px}svg{background:#fff}"
+)
+
+
+def chart(measured: Measured) -> str:
+    """Quality and diversity over the control's values: an SVG of two charts side by side."""
+    xs = [p.value for p in measured.points]
+
+    def line(metric: str, colour: str) -> tuple[str, str, list[float], list[float]]:
+        return (metric, colour, xs, [p.score(metric).value for p in measured.points])
+
+    pair = [line("precision", "#2f6fb0"), line("recall", "#c2571a")]
+    drawn = [
+        charts.curve("FID", [line("FID", "#444")], measured.control),
+        charts.curve("precision (blue) and recall (orange)", pair, measured.control),
+    ]
+    placed = "".join(
+        part.replace("<svg ", f'<svg x="{360 * k}" y="24" width="340" height="170" ', 1)
+        for k, part in enumerate(drawn)
+    )
+    heads = (
+        '<text x="46" y="16">FID</text><text x="406" y="16" style="fill:#2f6fb0">precision</text>'
+        '<text x="470" y="16" style="fill:#c2571a">recall</text>'
+    )
+    return (
+        '<svg viewBox="0 0 700 200" width="700" height="200" xmlns="http://www.w3.org/2000/svg">'
+        f'<style>{STYLE}</style><rect width="700" height="200" fill="#fff"/>{heads}{placed}</svg>'
+    )

@@ -1,0 +1,323 @@
+"""What a discriminator sees: known transforms, and a chance that goes by the overfitting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from triptych.core.family import ImageSpec, Turn
+from triptych.data import Split, batches
+from triptych.families.dcgan import Dcgan, DcganConfig
+from triptych.nets.augment import (
+    Adaptive,
+    Augment,
+    DiffAugment,
+    NoAugment,
+    changed,
+    perhaps_changed,
+    resampling,
+)
+from triptych.plan import Arithmetic, Options, Plan
+from triptych.train import Training, fresh_copy
+
+SIZE = 16
+RGB = ImageSpec(channels=3, size=SIZE)
+ALL: tuple[Any, ...] = ("flip", "rotation", "translation", "scaling", "colour")
+POLICIES = [DiffAugment(), Adaptive(policy=ALL, start=0.7)]
+
+
+def some(count: int = 8, channels: int = 3) -> Tensor:
+    made = np.random.default_rng(0).uniform(-1, 1, (count, channels, SIZE, SIZE))
+    return torch.from_numpy(made).float()
+
+
+def turn_of(count: int = 8, step: int = 0, parts: int = 1) -> list[Turn]:
+    pixels = np.zeros((count, SIZE, SIZE, 3), np.uint8)
+    whole = next(batches(Split(pixels), count, 0))
+    share = count // parts
+    cuts = [whole.cut(start, start + share) for start in range(0, count, share)]
+    return [Turn(0, step, 0.0, frozenset(), batch) for batch in cuts]
+
+
+class Told:
+    """A turn whose draws are told: the same numbers for each picture."""
+
+    def __init__(self, images: Tensor, *draws: Sequence[float]) -> None:
+        self.draws = [torch.tensor([draw] * len(images)) for draw in draws]
+
+    def rand(self, count: int) -> Tensor:
+        drawn = self.draws.pop(0)
+        assert drawn.shape[1] == count
+        return drawn
+
+    randn = rand
+
+
+def adapted(policy: str, even: Sequence[float], normal: Sequence[float] = (0.0,) * 4) -> Tensor:
+    """The eight pictures with one change, for certain."""
+    told: Any = Told(some(), [0.5] * 7, even, normal)
+    return perhaps_changed(some(), (policy,), torch.tensor(1.0), told)
+
+
+def diffed(policy: str, *draws: float, images: Tensor | None = None) -> Tensor:
+    images = some() if images is None else images
+    told: Any = Told(images, draws)
+    return changed(images, (policy,), told)
+
+
+# --- the transforms --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_quarter_turn_is_exact(quarters: int) -> None:
+    found = adapted("rotation", [0, (quarters + 0.5) / 4, 0, 0])
+    assert torch.equal(found, torch.rot90(some(), quarters, (2, 3)))
+
+
+def test_a_flip_changes_sides() -> None:
+    assert torch.equal(adapted("flip", [0.4, 0, 0, 0]), some().flip(3))
+    assert torch.equal(adapted("flip", [0.6, 0, 0, 0]), some())
+
+
+def test_an_adaptive_shift_is_whole_and_beyond_lies_the_reflection() -> None:
+    found = adapted("translation", [0, 0, 0.99, 0.3])  # of -2..2: two down, one to the left
+    padded = np.pad(some().numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="symmetric")
+    assert np.array_equal(found.numpy(), padded[:, :, 0:SIZE, 3 : 3 + SIZE])
+
+
+@pytest.mark.parametrize("n", [-3.0, -1.0, 1.0, 3.0])
+def test_a_scale_is_two_to_the_fifth_of_a_normal(n: float) -> None:
+    ramp = torch.arange(SIZE) - (SIZE - 1) / 2
+    told: Any = Told(some(1), [0.0] * 7, [0.0] * 4, [n, 0, 0, 0])
+    images = ramp.expand(1, 1, SIZE, SIZE)
+    found = perhaps_changed(images, ("scaling",), torch.tensor(1.0), told)
+    inner, slack = slice(5, 11), 1e-5 if n > 0 else 0.1  # a wider kernel keeps a slope only nearly
+    assert torch.allclose(found[..., inner], (images / 2 ** (0.2 * n))[..., inner], atol=slack)
+
+
+def test_what_is_made_smaller_is_smoothed_and_a_plain_picture_stays_plain() -> None:
+    board = (torch.arange(SIZE) % 2 * 2.0 - 1).expand(1, 1, SIZE, SIZE)
+    plain = torch.full((1, 1, SIZE, SIZE), 0.3)
+    for images, least, most in ((board, 0.0, 0.15), (plain, 0.3 - 1e-6, 0.3 + 1e-6)):
+        told: Any = Told(images, [0.0] * 7, [0.0] * 4, [-3.0, 0, 0, 0])
+        found = perhaps_changed(images, ("scaling",), torch.tensor(1.0), told)[..., 4:12].abs()
+        assert least <= found.min() and found.max() <= most
+
+
+def test_adaptive_colours() -> None:
+    x = some()
+    shaded = adapted("colour", [0] * 4, [0, 0.5, 0, 0])
+    assert torch.allclose(shaded, x + 0.1)
+    contrasted = adapted("colour", [0] * 4, [0, 0, 2.0, 0])
+    assert torch.allclose(contrasted, 2 * x)
+    grey = x.mean(1, keepdim=True)
+    assert torch.allclose(adapted("colour", [0] * 4, [0, 0, 0, 1.0]), grey + 2 * (x - grey), atol=1e-6)
+
+
+def test_diff_colours() -> None:
+    x = some()
+    assert torch.allclose(diffed("colour", 0.9, 0.5, 0.5, 0, 0, 0, 0), x + 0.4, atol=1e-6)
+    grey, middle = x.mean(1, keepdim=True), x.mean((1, 2, 3), keepdim=True)
+    assert torch.allclose(diffed("colour", 0.5, 0, 0.5, 0, 0, 0, 0), grey.expand_as(x), atol=1e-6)
+    assert torch.allclose(diffed("colour", 0.5, 0.5, 1.0, 0, 0, 0, 0), middle + 1.5 * (x - middle), atol=1e-6)
+
+
+def test_grey_pictures_have_no_saturation() -> None:
+    x = some(channels=1)
+    assert torch.equal(diffed("colour", 0.5, 0.9, 0.5, 0, 0, 0, 0, images=x), x)
+
+
+def test_a_diff_shift_of_up_to_an_eighth_leaves_nothing_behind() -> None:
+    found = diffed("translation", 0, 0, 0, 0.0, 0.7, 0, 0)  # two up, one to the right
+    wanted = torch.zeros_like(some())
+    wanted[:, :, : SIZE - 2, 1:] = some()[:, :, 2:, : SIZE - 1]
+    assert torch.equal(found, wanted)
+
+
+def test_half_a_side_is_cut_out_about_any_pixel() -> None:
+    ones, half = torch.ones(1, 1, SIZE, SIZE), SIZE // 2
+    cut = 1 - diffed("cutout", 0, 0, 0, 0, 0, 0.5, 0.5, images=ones)
+    assert cut.sum() == half**2 and bool((cut[..., 4:12, 4:12] == 1).all())
+    corner = 1 - diffed("cutout", 0, 0, 0, 0, 0, 0.0, 0.999, images=ones)
+    assert corner.sum() == (half // 2) * (half // 2) and corner[0, 0, 0, -1] == 1
+
+
+def test_rows_of_a_reflecting_matrix_are_averages() -> None:
+    sources = torch.linspace(-9, SIZE + 8, SIZE).expand(2, SIZE)
+    found = resampling(sources, torch.tensor([1.0, 1.7]), reflect=True)
+    assert bool((found >= 0).all()) and torch.allclose(found.sum(2), torch.ones(2, SIZE))
+
+
+def test_each_change_befalls_a_share_p() -> None:
+    count, spread = 2000, []
+    images = some(1).expand(count, -1, -1, -1)
+    for policy, chance in (("translation", 24 / 25), ("rotation", 3 / 4), ("flip", 1 / 2), ("scaling", 1.0)):
+        found = perhaps_changed(images, (policy,), torch.tensor(0.3), turn_of(count)[0])
+        share = float((found != images).flatten(1).any(1).float().mean())
+        spread.append(abs(share - 0.3 * chance))
+    assert max(spread) < 4 * np.sqrt(0.3 * 0.7 / count)
+
+
+# --- the contract ----------------------------------------------------------------------------
+
+
+def test_nothing_is_nothing() -> None:
+    module, (turn,) = Augment(NoAugment(), RGB), turn_of()
+    x = some()
+    module.watch(x)
+    assert module(x, turn) is x and module.seen() == {} and not module.state_dict()
+    assert torch.equal(turn.rand(3), turn_of()[0].rand(3))  # no draw was spent
+
+
+def test_a_chance_of_0_changes_no_bit() -> None:
+    assert torch.equal(Augment(Adaptive(policy=ALL), RGB)(some(), turn_of()[0]), some())
+
+
+@pytest.mark.parametrize("config", POLICIES, ids=lambda c: c.kind)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_draws_are_each_pictures_own(config: Any, channels: int) -> None:
+    module, x = Augment(config, RGB), some(channels=channels)
+    whole = module(x, turn_of()[0])
+    assert whole.shape == x.shape and whole.dtype == torch.float32 and not torch.equal(whole, x)
+    halves = [module(x[4 * k : 4 * k + 4], turn) for k, turn in enumerate(turn_of(parts=2))]
+    assert torch.equal(torch.cat(halves), whole)
+    turn = turn_of()[0]
+    assert not torch.equal(module(x, turn), module(x, turn))  # real pictures and fakes: two draws
+    assert not torch.equal(module(x, turn_of(step=1)[0]), whole)
+
+
+@pytest.mark.parametrize("config", POLICIES, ids=lambda c: c.kind)
+def test_a_gradient_penalty_goes_through(config: Any) -> None:
+    """With D(x) = w |T(x)|^2 the penalty |dD/dx|^2 is w^2 times a number, and its slope in w 2 w times it."""
+    module, weight = Augment(config, RGB), torch.tensor(1.5, requires_grad=True)
+    x = some().requires_grad_()
+    verdict = weight * module(x, turn_of()[0]).square().sum()
+    (slope,) = torch.autograd.grad(verdict, x, create_graph=True)
+    penalty = slope.square().sum()
+    (of_weight, of_pixels) = torch.autograd.grad(penalty, (weight, x))
+    assert of_weight.item() == pytest.approx(2 * penalty.item() / 1.5, rel=1e-4)
+    assert bool(of_pixels.isfinite().all()) and float(of_pixels.abs().sum()) > 0
+
+
+def test_bf16_rounds_no_pixel() -> None:
+    module, x = Augment(DiffAugment(), RGB), some()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = module(x, turn_of()[0])
+    assert torch.equal(found, module(x, turn_of()[0]))
+
+
+@pytest.mark.parametrize("config", POLICIES, ids=lambda c: c.kind)
+def test_pictures_too_small_are_refused(config: Any) -> None:
+    with pytest.raises(ValueError, match="8 pixels or more, got 1: leave out --augment"):
+        Augment(config, ImageSpec(channels=2, size=1))
+
+
+# --- the adaptive chance ---------------------------------------------------------------------
+
+
+def chances(module: Augment, verdicts: Sequence[float], steps: int, parts: int = 1) -> list[float]:
+    """The chance in each step, when eight real pictures a step are judged alike."""
+    met = []
+    for step in range(steps):
+        now = set()
+        for turn in turn_of(step=step, parts=parts):
+            module(some(8 // parts), turn)
+            now.add(module.seen()["augment"].item())
+            module.watch(torch.tensor(verdicts)[turn.batch.rows])
+        module(some(), turn_of(step=step)[0])  # the generator's turn
+        now.add(module.seen()["augment"].item())
+        assert len(now) == 1
+        met.append(now.pop())
+    return met
+
+
+def test_the_chance_goes_from_0_to_1_in_the_images_of_the_ramp() -> None:
+    module = Augment(Adaptive(ramp_images=800, limit=1.0, every=4), RGB)
+    met = chances(module, [1.0] * 8, 105)
+    assert met[:5] == [0, 0, 0, 0, pytest.approx(0.04)] and met[4:8] == [met[4]] * 4
+    assert met[96] == pytest.approx(0.96, abs=1e-5) and met[100] == pytest.approx(1.0, abs=1e-5)
+    assert met[104] == 1.0
+    assert module.seen()["overfit"].item() == 1.0
+
+
+def test_below_the_target_the_chance_falls_and_stays_within_its_ends() -> None:
+    wary = Adaptive(ramp_images=100, start=0.5, every=1, target=0.6)
+    met = chances(Augment(wary, RGB), [1, 1, 1, 1, 1, 1, -1, -1], 9)  # r = 0.5
+    assert met == pytest.approx([max(0.0, 0.5 - 0.08 * k) for k in range(9)], abs=1e-6)
+    met = chances(Augment(wary, RGB), [1.0] * 7 + [-0.1], 9)  # r = 0.75
+    assert met == pytest.approx([min(0.8, 0.5 + 0.08 * k) for k in range(9)], abs=1e-6)
+    assert Augment(Adaptive(start=1.0), RGB).seen()["augment"].item() == pytest.approx(0.8)
+
+
+def test_micro_batches_meet_one_chance_and_move_it_once() -> None:
+    config = Adaptive(ramp_images=100, every=2, target=0.6)
+    verdicts = [1, 1, 1, 1, 1, 1, 1, -1]
+    whole, parts = (Augment(config, RGB) for _ in range(2))
+    assert chances(whole, verdicts, 9) == chances(parts, verdicts, 9, parts=4)
+    for name, kept in whole.state_dict().items():
+        assert torch.equal(kept, parts.state_dict()[name]), name
+
+
+def test_verdicts_without_a_zero_are_read_about_the_middle() -> None:
+    module = Augment(Adaptive(every=1), RGB)
+    module.watch(torch.tensor([9.0, 11.0, 7.0, 13.0]), fake=torch.tensor([6.0, 10.0]))  # middle: 9
+    assert module.signs.item() == 0 + 1 - 1 + 1 and module.judged.item() == 4
+
+
+def test_a_look_from_outside_moves_nothing() -> None:
+    module = Augment(Adaptive(every=1), RGB)
+    before = {name: kept.clone() for name, kept in module.state_dict().items()}
+    module.eval()
+    module.watch(torch.ones(8))
+    module(some(), turn_of(step=3)[0])
+    assert all(torch.equal(kept, before[name]) for name, kept in module.state_dict().items())
+
+
+def begin(micro: int | None = None) -> Training:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, SIZE, SIZE, 1), dtype=np.uint8)
+    torch.manual_seed(0)
+    config = DcganConfig(augment=Adaptive(ramp_images=200, every=2, target=0.1), width=8, rate=2e-3)
+    family = Dcgan(config, ImageSpec(channels=1, size=SIZE))
+    plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
+    return Training(family, Split(pixels), Options(batch=8, micro_batch=micro), plan)
+
+
+def state(training: Training) -> dict[str, Tensor]:
+    files = training.files()
+    return {f"{f}/{key}": kept.clone() for f, held in files.items() for key, kept in held.items()}
+
+
+def test_an_adaptive_run_goes_on_to_the_same_bits() -> None:
+    def walk(training: Training, steps: int) -> list[dict[str, Tensor]]:
+        stream = training.steps()
+        return [next(stream).values for _ in range(steps)]
+
+    straight, half = begin(), begin()
+    seen = walk(straight, 21)
+    assert len({float(v["discriminator/augment"]) for v in seen}) > 5  # the chance moved
+    walk(half, 11)  # between two moves: signs are under way
+    again = Training(fresh_copy(half.family), half.split, half.options, half.plan)
+    again.restore(11, {f: {k: t.clone() for k, t in held.items()} for f, held in half.files().items()})
+    walk(again, 10)
+    resumed = state(again)
+    for name, kept in state(straight).items():
+        assert torch.equal(kept, resumed[name]), name
+    assert {"weights/augment.p", "weights/augment.signs"} <= resumed.keys()
+
+
+def test_both_players_of_a_dcgan_meet_changed_pictures() -> None:
+    torch.manual_seed(0)
+    spec = ImageSpec(channels=3, size=SIZE)
+    family = Dcgan(DcganConfig(augment=DiffAugment(), width=4), spec)
+    plain = Dcgan(DcganConfig(width=4), spec)
+    plain.load_state_dict(family.state_dict())
+    turn, other = turn_of()[0], turn_of()[0]
+    turn.movers = other.movers = frozenset({"discriminator", "generator"})
+    for loss in ("discriminator_loss", "generator_loss"):
+        ours, theirs = (getattr(f, loss)(t.batch, t)[0] for f, t in ((family, turn), (plain, other)))
+        assert ours.item() != theirs.item(), loss

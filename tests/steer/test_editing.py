@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from triptych.model import Model
+from triptych.steer.codes import codes_at
+from triptych.steer.directions import coordinates, named
+from triptych.steer.editing import changes_of, drift, edit, measure, traverse, with_effects
+from triptych.steer.readers import Attribute
+
+
+def test_no_amount_is_no_edit_and_the_others_are_moves(bands: Model) -> None:
+    codes = codes_at(bands, [3, 4])
+    direction = coordinates(bands, [2])[0]
+    shown = edit(bands, codes, direction, [-1, 0, 2])
+    assert shown.shape == (2, 3, 6, 6, 1)
+    np.testing.assert_array_equal(shown[:, 1], bands.sample([3, 4]))
+    np.testing.assert_array_equal(shown[:, 2], bands.generate(codes.values + 2 * direction.vector))
+
+
+def test_a_traversal_moves_every_code_along_every_direction(bands: Model) -> None:
+    codes, along = codes_at(bands, [3, 4]), coordinates(bands, [0, 1, 2])
+    shown = traverse(bands, codes, along, [-1, 1])
+    assert shown.shape == (2, 3, 2, 6, 6, 1)
+    np.testing.assert_array_equal(shown[1, 2, 0], edit(bands, codes, along[2], [-1])[1, 0])
+    with pytest.raises(ValueError, match="at least one of each"):
+        traverse(bands, codes, [], [1])
+
+
+def test_labels_and_seeds_stay_when_noise_moves(told: Model) -> None:
+    codes = codes_at(told, [5, 6], labels=[2, 0])
+    shown = edit(told, codes, coordinates(told, [0])[0], [0])
+    np.testing.assert_array_equal(shown[:, 0], told.sample([5, 6], [2, 0]))
+
+
+def test_controls_act_after_the_move(bands: Model) -> None:
+    codes = codes_at(bands, [3])
+    shown = edit(bands, codes, coordinates(bands, [0])[0], [2], scale=0.0)
+    assert (shown == shown[0, 0, 0, 0, 0]).all()
+
+
+def test_spaces_do_not_mix(layers: Model) -> None:
+    with pytest.raises(ValueError, match="lies in style space, these codes in noise space"):
+        edit(layers, codes_at(layers, [1]), coordinates(layers, [0], "style")[0], [1])
+
+
+def test_changes_in_standard_deviations() -> None:
+    attributes = [Attribute("a=1", "a"), Attribute("a=2", "a"), Attribute("b", "b"), Attribute("c", "c")]
+    before = np.random.default_rng(0).normal(size=(1000, 4)) * [1, 1, 5, 0]
+    step = np.array([0.5, -0.75, 10, 0])
+    readings = np.stack([before - step, before, before + 2 * step])
+    spreads = before.std(0)
+    a, b = changes_of(readings, attributes, 2.0)  # c never varies
+    assert (a.factor, a.attribute, b.factor) == ("a", "a=2", "b")
+    assert a.mean == pytest.approx(-0.75 * 3 / 4 / spreads[1])
+    assert a.forth == pytest.approx(-0.75 / spreads[1]) and a.stirred == pytest.approx(0.75 / spreads[1])
+    assert b.mean == pytest.approx(10 * 3 / 4 / spreads[2]) and b.error == pytest.approx(0, abs=1e-9)
+    targeted = changes_of(readings, attributes, 2.0, attributes[0])[0]
+    assert targeted.attribute == "a=1" and targeted.mean == pytest.approx(0.5 * 3 / 4 / spreads[0])
+
+
+def test_drift_is_a_share_of_the_distance_between_strangers() -> None:
+    before = np.random.default_rng(0).normal(size=(400, 8))
+    assert drift(before, before) == 0
+    assert drift(before, np.roll(before, 5, axis=0)) == pytest.approx(1, rel=0.05)
+    assert drift(np.ones((3, 2)), np.ones((3, 2))) == 0
+
+
+class Levels:
+    """Features: the levels themselves."""
+
+    name, width, classes = "levels", 36, 0
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels.reshape(len(pixels), -1).astype(np.float32)
+
+
+def test_an_edit_is_measured(bands: Model, reader) -> None:
+    codes = codes_at(bands, range(60))
+    top = named(bands, "top", "noise", "by hand", torch.tensor([1.0, 0.6, 0, 0, 0, 0]))
+    nothing = named(bands, "idle", "noise", "by hand", torch.zeros(6))
+    moving, still = measure(bands, codes, [top, nothing], 1.0, reader, Levels())  # type: ignore[arg-type]
+    assert moving.target is not None and moving.target.attribute == "top" and moving.target.mean > 0.5
+    assert moving.others[0].attribute == "bottom" and moving.others[0].mean == pytest.approx(0.32, abs=0.1)
+    assert moving.ratio == pytest.approx(moving.target.mean / moving.others[0].mean)
+    assert moving.identity is not None and 0.1 < moving.identity < 1 and moving.features == "levels"
+    assert still.target is None and still.ratio is None and still.identity == 0
+    noted = with_effects([top, nothing], [moving, still])
+    assert noted[0].about.effects["top"] == pytest.approx(moving.target.mean, abs=1e-4)
+    assert set(noted[1].about.effects) == {"top", "middle", "bottom"}
+
+
+@pytest.mark.parametrize(("count", "amount"), [(19, 1.0), (20, 0.0), (20, -1.0)])
+def test_what_is_too_little_to_measure(bands: Model, reader, count: int, amount: float) -> None:
+    with pytest.raises(ValueError, match="20 codes or more and an amount above 0"):
+        measure(bands, codes_at(bands, range(count)), coordinates(bands, [0]), amount, reader)

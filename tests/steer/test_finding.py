@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import MIXING
+
+from triptych.model import Model
+from triptych.steer.codes import codes_at
+from triptych.steer.editing import measure
+from triptych.steer.finding import clear, find, study
+
+
+def test_a_direction_of_a_straight_generator_is_exact(bands: Model, reader) -> None:
+    found = find(bands, reader, study(bands, reader, 300))
+    assert [d.name for d in found] == ["top", "middle", "bottom"]  # "nothing" never varies
+    for k, direction in enumerate(found):
+        assert direction.vector.norm() == pytest.approx(1, abs=1e-5)  # a standard deviation of noise
+        moved = torch.tensor(MIXING) @ direction.vector
+        assert moved[k] > 0.5
+        assert np.abs(np.delete(moved.numpy(), k)).max() < 0.005
+
+
+def test_other_samples_show_the_same(bands: Model, reader) -> None:
+    found = find(bands, reader, study(bands, reader, 300), ["middle"])
+    effect = measure(bands, codes_at(bands, range(200)), found, 1.0, reader)[0]
+    assert effect.target is not None and effect.target.attribute == "middle"
+    spread = np.linalg.norm(MIXING[1])
+    expected = float(torch.tensor(MIXING)[1] @ found[0].vector) / spread
+    assert effect.target.mean == pytest.approx(expected, rel=0.15)  # the spread is of 200 samples
+    assert effect.ratio is not None and effect.ratio > 50
+    assert {c.factor for c in effect.others} == {"top", "bottom"}
+
+
+def test_trying_out_takes_back_what_a_bent_generator_does_besides(bent: Model, reader) -> None:
+    studied = study(bent, reader, 1000)
+    codes = codes_at(bent, range(500))
+    plain, tried = (
+        measure(bent, codes, find(bent, reader, studied, ["top"], tried=tried, amount=2), 2.0, reader)[0]
+        for tried in (0, 500)
+    )
+    assert plain.ratio is not None and tried.ratio is not None
+    assert tried.ratio > 3 * plain.ratio
+
+
+def test_in_style_space_every_layer_moves_or_those_asked(layers: Model, reader) -> None:
+    studied = study(layers, reader, 300)
+    assert studied.codes.space == "style" and studied.white.shape == (300, 2)
+    alike = find(layers, reader, studied, ["top"])  # one style moves all three bands alike
+    effect = measure(layers, codes_at(layers, range(50), "style"), alike, 1.0, reader)[0]
+    assert effect.ratio == pytest.approx(1, abs=0.01)
+    one = find(layers, lone(reader), study(layers, lone(reader), 300), layers=[1])[0]
+    assert one.vector[[0, 2]].eq(0).all() and one.vector[1].abs().sum() > 0
+
+
+def lone(reader):
+    class First:
+        name, attributes, accuracy = reader.name, reader.attributes[:1], reader.accuracy
+
+        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+            return reader(pixels)[:, :1]
+
+    return First()
+
+
+def test_what_cannot_be_found(bands: Model, reader) -> None:
+    with pytest.raises(ValueError, match="at least 200 pictures"):
+        study(bands, reader, 199)
+    studied = study(bands, reader, 200)
+    with pytest.raises(ValueError, match="band reader reads no 'left': there are top, middle"):
+        find(bands, reader, studied, ["left"])
+    with pytest.raises(ValueError, match="200 pictures read alike in 'nothing'"):
+        find(bands, reader, studied, ["nothing"])
+
+
+def test_a_change_within_its_error_is_none() -> None:
+    np.testing.assert_allclose(
+        clear(np.array([1.0, -1.0, 0.3, 0.0]), np.array([0.25, 0.0, 0.2, 0.1])), [0.75, -1, 0, 0]
+    )

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from triptych.core.family import ImageSpec
+from triptych.data import DataError
+from triptych.metrics.features import random_conv
+from triptych.model import Model, load_family
+from triptych.steer.inverting import invert, prepared
+
+
+def mean_error(found) -> float:
+    return float(np.mean([one.error for one in found.found]))
+
+
+def test_the_error_goes_down_with_the_search(layers: Model) -> None:
+    given = layers.sample(range(6))
+    near, nearer = (invert(layers, given, "style", steps=steps) for steps in (0, 100))
+    assert mean_error(nearer) < 0.1 * mean_error(near) and mean_error(near) < mean_chance(near)
+    assert nearer.codes.values.shape == (6, 3, 2)
+    np.testing.assert_array_equal(layers.paint_styles(nearer.codes.values, range(6)), nearer.drawn)
+
+
+def mean_chance(found) -> float:
+    return float(np.mean([one.chance for one in found.found]))
+
+
+def test_what_no_mapping_gives_is_found_layer_by_layer(layers: Model) -> None:
+    """Bands of unlike levels are no picture of the mapping's: each layer gets a style of its own."""
+    given = np.repeat(np.array([100, 140, 120], np.uint8), 12).reshape(1, 6, 6, 1)
+    found = invert(layers, given, "style", steps=200)
+    assert np.abs(found.drawn.astype(int) - given).max() <= 8
+
+
+def test_noise_is_asked_of_the_family(bands: Model) -> None:
+    given = bands.sample(range(4))
+    found = invert(bands, given, extractor=random_conv(6), names=["a", "b", "c", "d"])
+    assert mean_error(found) < 0.2 * mean_chance(found)
+    one = found.found[0]
+    assert one.picture == "a" and one.features is not None and one.features < 0.5
+    assert one.psnr == pytest.approx(10 * np.log10(4 / max(one.error, 1e-9)))
+    gap = (found.drawn[0].astype(float) - given[0]) / 127.5
+    assert one.error == pytest.approx((gap**2).mean())
+
+
+def test_a_conditional_model_must_be_told_the_class(told: Model) -> None:
+    given = told.sample([0, 1], [2, 2])
+    with pytest.raises(ValueError, match=r"say which class each picture is of, as in --labels 3 \(0-2\)"):
+        invert(told, given)
+    assert len(invert(told, given, labels=[2]).found) == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "got"),
+    [((1, 6, 6, 3), "6 x 6 px in colour"), ((1, 12, 8, 1), "8 x 12 px in grey"), ((0, 6, 6, 1), "uint8")],
+)
+def test_pictures_of_another_size_or_mode_are_refused(bands: Model, shape, got: str) -> None:
+    with pytest.raises(ValueError, match=got):
+        invert(bands, np.zeros(shape, np.uint8))
+
+
+def model_of(channels: int, size: int) -> Model:
+    kind = load_family("dcgan")
+    return Model(kind(kind.Config(latent=2, width=2), ImageSpec(channels, size)))
+
+
+def test_files_are_made_to_fit_and_it_is_said_how(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    file = tmp_path / "photo.png"
+    Image.fromarray(rng.integers(0, 256, (20, 40, 3), dtype=np.uint8)).save(file)
+    pixels, told = prepared(model_of(1, 16), file)
+    assert pixels.shape == (16, 16, 1)
+    assert told == (
+        "photo.png (40 x 20 px) was cut to its middle square, then resized to 16 x 16 px, then turned grey"
+    )
+    pixels, told = prepared(model_of(3, 32), file)
+    assert pixels.shape == (32, 32, 3) and told is not None and "grey" not in told
+
+
+def test_files_that_fit_are_left_alone(tmp_path: Path) -> None:
+    own = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(own).save(tmp_path / "own.png")
+    pixels, told = prepared(model_of(3, 16), tmp_path / "own.png")
+    assert told is None
+    np.testing.assert_array_equal(pixels, own)
+
+
+def test_28_px_are_padded_as_their_sets_are(tmp_path: Path) -> None:
+    digit = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(digit).save(tmp_path / "digit.png")
+    pixels, told = prepared(model_of(1, 32), tmp_path / "digit.png")
+    np.testing.assert_array_equal(pixels[2:30, 2:30, 0], digit)
+    assert pixels[:2].max() == 0 and told == "digit.png (28 x 28 px) was laid on a black ground of 32 x 32 px"
+
+
+def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text("hello")
+    with pytest.raises(DataError, match="not a picture"):
+        prepared(model_of(1, 16), tmp_path / "x.png")

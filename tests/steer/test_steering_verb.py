@@ -1,0 +1,162 @@
+"""The verb, act by act, on a run of a few steps."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import triptych
+from triptych import cli
+
+TINY = {"steps": 2, "batch": 8, "threads": 1, "precision": "fp32", "latent": 6, "width": 4}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("runs")
+    made = {"plain": ("dcgan", {}), "told": ("dcgan", {"conditional": True}), "flat": ("vae", {"latent": 2})}
+    return {
+        name: str(triptych.train(family, "digits", runs=home, **{**TINY, **more}).path)
+        for name, (family, more) in made.items()
+    }
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    assert cli.main(["steer", *words, "--json"]) == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+def test_a_run_alone_lists_what_can_be_done(runs, capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, runs["plain"])
+    assert found["spaces"] == {"noise": [6]} and "mix" not in found["acts"] and "map" not in found["acts"]
+    assert "map" in told(capsys, runs["flat"])["acts"]
+    assert cli.main(["steer", runs["plain"]]) == 0
+    assert "mix          not here: no styles between noise and picture" in capsys.readouterr().out
+    assert cli.main(["steer", "--help"]) == 0
+    assert "interpolate" in capsys.readouterr().out
+
+
+def test_walks(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "x.npy")
+    found = told(
+        capsys, runs["plain"], "interpolate", "--seeds", "0-5", "--stops", "3", "--frames", "3", "--out", out
+    )
+    assert found["shape"] == [2, 5, 16, 16, 1] and found["rows"] == [[0, 1, 2], [3, 4, 5]]
+    assert np.load(out).shape == (2, 5, 16, 16, 1)
+    told(
+        capsys,
+        runs["told"],
+        "interpolate",
+        "--seeds",
+        "0-3",
+        "--labels",
+        "3,4",
+        "--frames",
+        "3",
+        "--out",
+        out,
+    )
+    told(
+        capsys,
+        runs["plain"],
+        "traverse",
+        "--numbers",
+        "0,5",
+        "--frames",
+        "3",
+        "--truncation",
+        "0.5",
+        "--out",
+        out,
+    )
+    assert np.load(out).shape == (2, 3, 16, 16, 1)
+    told(capsys, runs["flat"], "map", "--across", "3", "--out", out)
+    assert np.load(out).shape == (3, 3, 16, 16, 1)
+
+
+def test_directions_are_found_kept_and_used(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept, out = str(tmp_path / "d.safetensors"), str(tmp_path / "x.png")
+    found = told(
+        capsys, runs["plain"], "directions", "--samples", "200", "--measured", "20", "--attributes",
+        "class=3,brightness", "--save", kept, "--out", out,
+    )  # fmt: skip
+    assert [d["name"] for d in found["directions"]] == ["class=3", "brightness"]
+    assert found["effects"][1]["target"]["attribute"] == "brightness"
+    assert "brightness" in found["directions"][1]["effects"]
+    edited = told(
+        capsys, runs["plain"], "edit", "--direction", f"{kept}:brightness", "--measured", "20", "--out", out
+    )
+    assert edited["direction"]["name"] == "brightness" and edited["effects"][0]["amount"] == 1
+    with Image.open(out) as shown:
+        assert shown.size[0] > 5 * 64
+    told(capsys, runs["plain"], "traverse", "--direction", kept, "--out", out)
+    assert cli.main(["steer", runs["plain"], "edit", "--direction", kept]) == 2
+    assert "holds several: add one's name" in capsys.readouterr().err
+    assert cli.main(["steer", runs["told"], "edit", "--direction", f"{kept}:brightness"]) == 2
+    assert "one set of weights only" in capsys.readouterr().err
+    free = told(
+        capsys, runs["plain"], "directions", "--how", "closed-form", "--count", "2", "--measured", "0",
+        "--save", kept, "--out", out,
+    )  # fmt: skip
+    assert [d["name"] for d in free["directions"]] == ["closed form 1", "closed form 2"]
+
+
+def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, photo = str(tmp_path / "x.png"), tmp_path / "photo.png"
+    found = told(capsys, runs["flat"], "invert", "--test", "0-2", "--out", out)
+    assert [p["picture"] for p in found["pictures"]] == ["test 0", "test 1", "test 2"]
+    told(capsys, runs["told"], "invert", "--test", "0-1", "--out", out)  # the split's own labels
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(photo)
+    assert cli.main(["steer", runs["flat"], "invert", "--pictures", str(photo), "--out", out]) == 0
+    assert "photo.png (30 x 20 px) was cut to its middle square, then resized" in capsys.readouterr().err
+    assert cli.main(["steer", runs["told"], "invert", "--pictures", str(photo), "--out", out]) == 2
+    assert "say which class each picture is of" in capsys.readouterr().err
+
+
+def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "x.png"
+    found = told(
+        capsys,
+        runs["plain"],
+        "truncation",
+        "--values",
+        "0.5,1",
+        "--samples",
+        "30",
+        "--seeds",
+        "0-2",
+        "--out",
+        str(out),
+    )
+    assert [p["value"] for p in found["points"]] == [0.5, 1.0]
+    assert out.is_file() and (tmp_path / "x.svg").read_text().startswith("<svg")
+    assert not (Path(runs["plain"]) / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["interpolat"], "Did you mean interpolate"),
+        (["mix"], "no style space"),
+        (["map"], "needs a noise of two numbers"),
+        (["interpolate", "--seeds", "0-2"], "no whole rows of 2 stops"),
+        (["interpolate", "--labels", "1"], "does not read labels"),
+        (["interpolate", "--space", "style"], "no style space"),
+        (["traverse", "--numbers", "6"], "numbers 0-5"),
+        (["traverse", "--frames", "1"], "--frames 2 or more"),
+        (["traverse", "--direction", "none.safetensors"], "no file of directions"),
+        (["traverse", "--layers", "coarse"], "no style space"),
+        (["sweep", "--values", "a"], "--values are numbers"),
+        (["sweep", "--control", "guidance"], "no control 'guidance': there are truncation"),
+        (["directions", "--how", "magic"], "labels or closed-form"),
+        (["invert", "--test", "9999"], "the test split has the rows 0-"),
+    ],
+)
+def test_wrong_usage(runs, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["steer", runs["plain"], *words]) in (1, 2)
+    assert re.search(said, capsys.readouterr().err)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from triptych.core.family import ImageSpec
+from triptych.data import Dataset, load
+from triptych.metrics.features import random_conv
+from triptych.model import Model, load_family
+from triptych.steer.sweeping import chart, row_names, sweep
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits")
+
+
+def model_of(family: str, **config) -> Model:
+    kind = load_family(family)
+    torch.manual_seed(0)
+    return Model(kind(kind.Config(**config), ImageSpec(1, 16, 10)))
+
+
+def test_a_sweep_scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
+    model = model_of("vae", latent=4, width=2)
+    found = sweep(model, [0, 2.5], seeds=[7, 8, 9], samples=64, features=random_conv(16), data=digits)
+    assert found.pictures.shape == (2, 3, 16, 16, 1)
+    assert (found.pictures[0] == found.pictures[0, :1]).all()  # at truncation 0 there is one picture
+    assert (found.pictures[1] == model.sample([7, 8, 9], truncation=2.5)).all()
+    none, much = found.measured.points
+    assert none.vendi == pytest.approx(1, abs=1e-3) and much.vendi > none.vendi
+    assert none.score("recall").value == 0
+    assert {s.card.controls["truncation"] for s in much.scores} == {2.5}
+    assert none.score("FID").card.data == digits.fingerprint
+    assert found.measured.vendi_real > much.vendi
+    assert row_names(found.measured)[1].startswith("truncation 2.5\nFID ")
+    drawn = chart(found.measured)
+    assert drawn.startswith("<svg") and drawn.count("<path") == 3 and "recall" in drawn
+
+
+def test_whole_numbers_reach_controls_that_count(digits: Dataset) -> None:
+    with pytest.raises(ValueError, match="no control 'truncation': there are"):
+        sweep(model_of("diffusion", channels=(8, 8), blocks=1), [1], data=digits)
+    with pytest.raises(ValueError, match="steps"):
+        sweep(model_of("diffusion", channels=(8, 8), blocks=1), [2.5], control="steps", data=digits)
+
+
+@pytest.mark.parametrize(
+    ("values", "samples", "told"),
+    [([], 64, "needs a value"), ([-1.0], 64, "truncation"), ([1.0], 19, "at least 20")],
+)
+def test_sweeps_that_are_none(digits: Dataset, values, samples: int, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        sweep(model_of("vae", latent=4, width=2), values, samples=samples, data=digits)

@@ -1,0 +1,58 @@
+"""Points of a plane go the whole way that pictures go: train, draw, evaluate, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import triptych
+from triptych.core.scatter import SIDE_PX
+from triptych.data import sources
+from triptych.data.points import draw_ring
+from triptych.evaluate import evaluation, score_sources
+from triptych.gallery import write_pictures
+from triptych.report import write_report
+from triptych.run import Run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return triptych.train(
+        "wgan", "points:ring", steps=8, batch=16, threads=1, precision="fp32", width=8, latent=2,
+        runs=tmp_path_factory.mktemp("runs"),
+    )  # fmt: skip
+
+
+def test_the_way_of_a_point(run: Run, tmp_path: Path) -> None:
+    with Image.open(sorted((run.path / "samples").iterdir())[-1]) as grid:
+        assert grid.size == (SIDE_PX, SIDE_PX)
+    model = triptych.load(run.path)
+    drawn = model.sample(range(3))
+    assert drawn.shape == (3, 1, 1, 2)
+    write_pictures(tmp_path / "points.npy", drawn, range(3))
+    write_pictures(tmp_path / "points.png", drawn, range(3), ["a", "b", "c"])
+    write_pictures(tmp_path / "points", drawn, range(3))
+    assert np.array_equal(np.load(tmp_path / "points.npy"), drawn)
+    assert len(list((tmp_path / "points").iterdir())) == 3
+    found = evaluation(model, 64, most_real=200, closer=True)
+    assert found.judge.name == "coordinates" and found.classes is not None
+    assert found.closer is not None and found.closer.modes is not None
+    assert found.closer.modes.n == 64 and found.closer.modes.modes.of == 8
+    assert found.classes.sure == pytest.approx(found.closer.modes.near)
+    assert found.closer.traits is None and "LSD" not in {s.card.metric for s in found.scores}
+    page = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "critic/distance" in page and "(Wasserstein distance)" in page
+
+
+def test_points_beside_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources.points, "draw_ring", lambda count, seed: draw_ring(count // 200, seed))
+    real = score_sources("points:ring", "points:ring")
+    assert real[0].name == "FID[coordinates]" and real[0].value == pytest.approx(0, abs=1e-6)
+
+
+def test_other_families_say_what_they_cannot_draw() -> None:
+    with pytest.raises(ValueError, match="draws pictures, not points of 1 x 1 px: dcgan and wgan can"):
+        triptych.train("vae", "points:ring", steps=1)
