@@ -103,7 +103,8 @@ class Lookout:
         told = None if labels is None else labels.numpy()
         seen = look_at(self.reference, drawn, told, before[-1] if before else None)
         probes = {player.name: probe(player) for player in training.players}
-        record = {"step": training.step, **seen, "weights": probes}
+        turns = {p.name: len(range(0, training.step, p.every)) for p in training.players}
+        record = {"step": training.step, **seen, "turns": turns, "weights": probes}
         self.diagnosis = self.diagnose([*before, record])
         self.looked_at = training.step
         self._keep_picture(drawn[:SHOWN])

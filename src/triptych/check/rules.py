@@ -95,7 +95,7 @@ def _norms(forger: list[nn.Module], judge: list[nn.Module]) -> tuple[bool, str]:
 def _followed(layers: list[nn.Module]) -> list[bool]:
     """For each convolution, whether batch norm comes before the next one."""
     places = [k for k, m in enumerate(layers) if isinstance(m, CONVOLUTIONS)]
-    ends = [*places[1:], len(layers)]
+    ends = [*places[1:], len(layers)] if places else []
     return [any(isinstance(m, NORMS) for m in layers[a:b]) for a, b in zip(places, ends, strict=True)]
 
 

@@ -101,7 +101,9 @@ class Course:
     def begun(self) -> np.ndarray:
         """Looks after the pictures first left the untrained generator's behind, (looks,) bool."""
         late = self.steps > limits.BEGUN_STEPS
-        return np.asarray(np.logical_or.accumulate(self.poorness < limits.BEGUN) | late)
+        turns = np.array([_turns(look) for look in self.looks])
+        left = np.logical_or.accumulate(self.poorness < limits.BEGUN) if len(self) else late
+        return np.asarray((left | late) & (turns >= limits.FEWEST_TURNS))
 
     def growth(self, player: str) -> np.ndarray:
         """How fast a player's weights grew: beside their start, over the root of the steps, (looks,)."""
@@ -115,6 +117,11 @@ class Course:
     def poor(self) -> np.ndarray:
         """Looks whose pictures are not like the data, (looks,) bool."""
         return (self.poorness > limits.POOR) & (self.seen("covered") < limits.UNCOVERED)
+
+
+def _turns(look: Mapping[str, Any]) -> float:
+    """The moves of the player that has made the fewest."""
+    return float(min(look.get("turns", {}).values(), default=look["step"]))
 
 
 def _number(value: Any) -> float:
