@@ -25,7 +25,7 @@ def test_help_does_not_load_torch() -> None:
 
 def test_the_verbs() -> None:
     assert " ".join(cli.ORDER) == (
-        "demo train resume duel sample steer evaluate compare conformance report data"
+        "demo train resume duel sample steer evaluate check compare conformance report data"
     )
     assert set(cli.VERBS) == set(cli.ORDER)
 

@@ -182,7 +182,7 @@ def _read_run(path: Path) -> Entry:
         notes.append(f"evaluated at step {step}, but trained to {states[-1]} since: {AGAIN} {path}")
     elif step is not None and step < plan.get("steps", 0) and plan.get("limit_seconds") is None:
         notes.append(f"evaluated at step {step} of {plan['steps']}: its training is not finished")
-    options = {k: v for k, v in run.card["options"].items() if k not in ("seed", "save_every")}
+    options = {k: v for k, v in run.card["options"].items() if k not in ("seed", "save_every", "on_collapse")}
     card = next(iter(scores.values())).card
     key = {
         "family": run.card["family"],

@@ -21,10 +21,13 @@ from triptych.core import images as pictures
 from triptych.core.scatter import is_points
 from triptych.data import Dataset, batches
 from triptych.data import load as load_data
+from triptych.lookout import Lookout
 from triptych.model import Model, build, load_family, read_settings
 from triptych.plan import Options, Plan, make_plan, versions
+from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
 from triptych.train import Step, Training, TrainingError, fresh_copy, timer
+from triptych.watch import Diagnosis
 
 LOG_LINES = 400  # about so many in a run
 GRID_PICTURES, CLOUD_POINTS = 36, 1000
@@ -46,6 +49,7 @@ class Progress:
     steps: int
     images_per_second: float
     losses: Callable[[], dict[str, float]]  # read only when asked: reading waits for the device
+    news: str = ""  # what the watch has to say that cannot wait
 
 
 Watcher = Callable[[Progress], None]
@@ -131,6 +135,7 @@ def resume(
         torch.set_num_threads(plan.threads)
         training = Training(build(run.card, family), dataset.train, options, plan)
         training.restore(meta["step"], tensors)
+        take_up(training, run, meta)
         run.cut_log(meta["step"])
         resumed = {"step": meta["step"], "passed_over": complaints, "versions": versions()}
         run.update_card(plan=plan.model_dump(mode="json"), resumed=[*run.card.get("resumed", []), resumed])
@@ -139,47 +144,82 @@ def resume(
 
 
 def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> None:
-    """Train to the plan's end, to the clock's, or until asked to stop; the state is saved in any case."""
-    plan, shown = training.plan, Model(fresh_copy(training.family).to(training.device), run)
-    log_every = max(1, plan.steps // LOG_LINES)
-    looks = looks_of(plan.steps)
-    try:
-        with stop_signals() as stop_asked:
-            if training.step == 0:
-                save(training, run, clock)
-            clock.go_on()
-            for step in training.steps():
-                clock.lap(training, step)
-                late = plan.limit_seconds is not None and clock.seconds > plan.limit_seconds
-                ends = step.step >= plan.steps or late
-                stops = stop_asked()
-                if step.step % log_every == 0 or ends:
-                    run.append_log(clock.line(step.step))
-                if step.step in looks or ends:
-                    draw(training, run, shown)
-                    run.save_average(step.step, training.average.tensors, {"seconds": clock.seconds})
-                if ends or stops or clock.save_due(step.step, training.options.save_every):
-                    save(training, run, clock)
-                if watch is not None:
-                    watch(clock.progress(run, step, plan))
-                clock.go_on()
-                if ends or stops:
-                    break
-    except TrainingError as error:
-        raise TrainingError(explain_failure(error, run)) from error
-    if stops and not ends:
+    """Train to the plan's end, to the clock's, or until asked to stop; the state is saved in any case.
+
+    A training that fails, or that the watch gives up, goes back to its last good state where asked to.
+    """
+    shown = Model(fresh_copy(training.family).to(training.device), run, run.card["data"].get("class_counts"))
+    lookout = Lookout(training, run, shown) if training.family.game else None
+    with stop_signals() as stop_asked:
+        while True:
+            try:
+                stopped = stretch(training, run, clock, shown, lookout, watch, stop_asked)
+                break
+            except TrainingError as error:
+                found = None if lookout is None else lookout.fail(error)
+                meta = go_back(training, run, found, str(error))
+                if meta is None:
+                    raise TrainingError(explain_failure(error, run, found)) from error
+                clock.go_back(meta)
+                if lookout is not None:
+                    lookout.diagnosis = lookout.diagnose()
+    if stopped:
         raise Interrupted(
-            f"stopped at step {training.step} of {plan.steps}, state saved. "
+            f"stopped at step {training.step} of {training.plan.steps}, state saved. "
             f"Go on with: triptych resume {run.path}"
         )
 
 
-def save(training: Training, run: Run, clock: Clock) -> None:
-    """Write the whole state, and what the clock and the log need to go on."""
+def stretch(
+    training: Training,
+    run: Run,
+    clock: Clock,
+    shown: Model,
+    lookout: Lookout | None,
+    watch: Watcher | None,
+    stop_asked: Callable[[], bool],
+) -> bool:
+    """Train until the end, or until asked to stop: returns whether it stopped before the end.
+
+    Raises TrainingError when a loss is not finite, or when the watch gives the game up.
+    """
+    plan, every = training.plan, training.options.save_every
+    log_every, looks = max(1, plan.steps // LOG_LINES), looks_of(plan.steps)
+    if training.step == 0:
+        save(training, run, clock, lookout)
+        if lookout is not None and lookout.due(0) and not run.looks():
+            lookout.look()  # at the untrained generator: how bad pictures can be
+    clock.go_on()
+    for step in training.steps():
+        clock.lap(training, step)
+        late = plan.limit_seconds is not None and clock.seconds > plan.limit_seconds
+        ends, stops = step.step >= plan.steps or late, stop_asked()
+        if step.step % log_every == 0 or ends:
+            run.append_log({**clock.line(step.step), **rescued(training, run)})
+        if step.step in looks or ends:
+            draw(training, run, shown)
+            run.save_average(step.step, training.average.tensors, {"seconds": clock.seconds})
+        if lookout is not None and lookout.due(step.step):
+            lookout.look(ends)
+        keeps = lookout is not None and lookout.wants_state()
+        if ends or stops or keeps or clock.save_due(step.step, every):
+            save(training, run, clock, lookout)
+        if watch is not None:
+            watch(clock.progress(run, step, plan, lookout))
+        clock.go_on()
+        if ends or stops:
+            return stops and not ends
+    raise AssertionError("batches never end")
+
+
+def save(training: Training, run: Run, clock: Clock, lookout: Lookout | None = None) -> None:
+    """Write the whole state, and what the clock, the log and the watch need to go on."""
     meta = {
         "step": training.step,
         "images": training.step * training.options.batch,
         "peak_memory_bytes": devices.peak_memory_bytes(training.device),
+        "healthy": lookout is not None and lookout.healthy,
+        **rescue_meta(training, run),
         **clock.meta(),
     }
     run.save_state(training.step, training.files(), meta)
@@ -203,11 +243,13 @@ def draw(training: Training, run: Run, shown: Model) -> None:
     pictures.write_png(run.path / "samples" / f"step-{training.step:08d}.png", sheet)
 
 
-def explain_failure(error: TrainingError, run: Run) -> str:
+def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> str:
     """What a run that became not finite leaves, and what may help."""
-    kept = run.states()
-    state = f"The last good state, of step {kept[-1]}, is kept" if kept else "No state was saved yet"
-    return f"{error}. {state} in {run.path}. {REMEDY}"
+    kept = candidates(run, found)
+    state = f"The last good state, of step {kept[0]}, is kept" if kept else "No state was saved yet"
+    page = run.path / "post-mortem.html"
+    more = f" What happened, and what may help: {page}" if page.exists() else ""
+    return f"{error}. {state} in {run.path}. {REMEDY}{more}"
 
 
 class Clock:
@@ -225,6 +267,11 @@ class Clock:
     def go_on(self) -> None:
         """Start counting again."""
         self.started = time.perf_counter()
+
+    def go_back(self, meta: Mapping[str, Any]) -> None:
+        """Take up the running means of an earlier state; the time spent since is spent all the same."""
+        self.sums, self.counts = dict(meta["sums"]), dict(meta["counts"])
+        self.logged = [meta["logged"][0], self.seconds]
 
     def lap(self, training: Training, step: Step) -> None:
         """Count the time of one step and take in what it showed."""
@@ -254,13 +301,19 @@ class Clock:
         """Whether it is time for a state: by steps if asked, else by the clock."""
         return step % every == 0 if every else time.perf_counter() - self.saved_at > SAVE_SECONDS
 
-    def progress(self, run: Run, step: Step, plan: Plan) -> Progress:
+    def progress(self, run: Run, step: Step, plan: Plan, lookout: Lookout | None) -> Progress:
         """What a watcher is told."""
 
         def losses() -> dict[str, float]:
             return {name: number(value) for name, value in step.values.items() if name.endswith("/loss")}
 
-        return Progress(run, step.step, plan.steps, self.batch / max(self.pace, 1e-9), losses)
+        return Progress(run, step.step, plan.steps, self.batch / max(self.pace, 1e-9), losses, news(lookout))
+
+
+def news(lookout: Lookout | None) -> str:
+    """What the watch has to say that cannot wait, in one line."""
+    found = None if lookout is None else lookout.diagnosis
+    return f"the watch: {found.line()}" if found is not None and found.fatal else ""
 
 
 def number(value: Tensor | float) -> float:

@@ -31,10 +31,15 @@ def progress_bar(title: str) -> Iterator[Watcher]:
     )  # fmt: skip
     with Bar(*columns, console=console) as bar:
         task = bar.add_task(title, total=None, pace="timing a few steps", losses="")
-        shown_at = 0.0
+        shown_at, told = 0.0, ""
 
         def watch(progress: Progress) -> None:
-            nonlocal shown_at
+            nonlocal shown_at, told
+            if progress.news != told:
+                told = progress.news
+                console.print(
+                    told or "the watch: it has recovered", style="bold", markup=False, highlight=False
+                )
             now = time.perf_counter()
             if now - shown_at > 0.25 or progress.step >= progress.steps:
                 shown_at = now
@@ -50,9 +55,12 @@ class _Lines:
     """A line every ten seconds, for logs."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.shown_at = title, time.perf_counter()
+        self.title, self.shown_at, self.told = title, time.perf_counter(), ""
 
     def __call__(self, progress: Progress) -> None:
+        if progress.news != self.told:
+            self.told = progress.news
+            print(self.told or "the watch: it has recovered", file=sys.stderr, flush=True)
         now = time.perf_counter()
         if now - self.shown_at < 10 and progress.step < progress.steps:
             return

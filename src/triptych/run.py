@@ -3,10 +3,12 @@
     runs/0007-dcgan-mnist/
       run.json        all options, the plan made from them, data, versions: written once
       log.jsonl       one line a logged step; cut back to the state's step on resume
+      watch.jsonl     one line a look of the watch at a game of two players; cut back like the log
       metrics.jsonl   one line an evaluation
       samples/        picture grids by step, fixed seeds
       states/         step-00000000/ ...: safetensors and JSON, each file with its SHA-256
       averages/       the averaged weights at a few log-spaced steps
+      watch/          what the watch saw: a few samples of the raw weights at each look
       lock            held while somebody writes
 
 A state is written under a temporary name, synced and renamed: it is there whole or not at all.
@@ -51,6 +53,14 @@ class Run:
         """The evaluations made so far, oldest first."""
         return read_jsonl(self.path / "metrics.jsonl")
 
+    def looks(self) -> list[dict[str, Any]]:
+        """What the watch saw, in order; empty for families without a game."""
+        return read_jsonl(self.path / "watch.jsonl")
+
+    def append_look(self, record: Mapping[str, Any]) -> None:
+        """Add one line to watch.jsonl."""
+        self._append("watch.jsonl", record)
+
     def append_log(self, record: Mapping[str, Any]) -> None:
         """Add one line to log.jsonl."""
         self._append("log.jsonl", record)
@@ -60,10 +70,12 @@ class Run:
         self._append("metrics.jsonl", record)
 
     def cut_log(self, step: int) -> None:
-        """Forget logged steps after `step`: a resumed run writes them again."""
-        kept = [line for line in self.log() if line["step"] <= step]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_atomically(self.path / "log.jsonl", text)
+        """Forget what was logged and seen after `step`: a resumed run writes it again."""
+        for name in ("log.jsonl", "watch.jsonl"):
+            kept = [line for line in read_jsonl(self.path / name) if line["step"] <= step]
+            if kept or (self.path / name).exists():
+                text = "".join(json.dumps(line) + "\n" for line in kept)
+                write_atomically(self.path / name, text)
 
     def update_card(self, **changes: Any) -> None:
         """Replace entries of run.json: a new total of steps, for one."""
@@ -91,14 +103,33 @@ class Run:
     ) -> None:
         """Write a state: `files` maps a name to its tensors, `meta` is JSON. Then drop older ones.
 
-        Step 0 and the `keep` newest states stay. Raises RunError when it cannot be written, with
-        everything that was there before untouched.
+        Step 0, the `keep` newest states and the `keep` newest healthy ones stay. Raises RunError when it
+        cannot be written, with everything that was there before untouched.
         """
         with self._explained("state"):
             put_sealed(self.state_path(step), files, meta)
+        spared = {0, *self.healthy_states()[-keep:]}
         for old in self.states()[:-keep]:
-            if old != 0:
+            if old not in spared:
                 shutil.rmtree(self.state_path(old), ignore_errors=True)
+
+    def healthy_states(self) -> list[int]:
+        """The steps of the states whose meta says that the watch found the game healthy, in order."""
+        found = []
+        for step in self.states():
+            try:
+                if self.state_meta(step).get("healthy"):
+                    found.append(step)
+            except RunError:  # damaged: nobody will want it back
+                continue
+        return found
+
+    def forget_after(self, step: int) -> None:
+        """Drop all states after `step`, and what was logged since: the run goes on from there anew."""
+        for later in self.states():
+            if later > step:
+                shutil.rmtree(self.state_path(later), ignore_errors=True)
+        self.cut_log(step)
 
     def state_meta(self, step: int | None = None) -> dict[str, Any]:
         """What was noted beside a state's tensors (newest by default)."""

@@ -49,6 +49,7 @@ class Training:
         self.family = family.to(self.device).to(memory_format=layout).train()  # type: ignore[call-overload]
         self.players = family.players()
         self.rates = {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in self.players}
+        self.ease = 1.0  # factor on all learning rates: halved when a run goes back to a good state
         self.average = Average(family, family.shown, options.average)
         self._unread: dict[str, Tensor] = {}
 
@@ -94,10 +95,13 @@ class Training:
         Whether a loss is finite is read one step late, so that the device is never waited for.
         """
         for group, rate in zip(player.optimizer.param_groups, self.rates[player.name], strict=True):
-            group["lr"] = rate * player.rate(done)
+            group["lr"] = rate * player.rate(done) * self.ease
         if player.clip is not None:
             norm = torch.nn.utils.clip_grad_norm_(player.parameters(), player.clip)
             values[f"{player.name}/gradient"] = norm.detach()
+        elif self.family.game is not None:  # the watch asks who still learns
+            gradients = [p.grad for p in player.parameters() if p.grad is not None]
+            values[f"{player.name}/gradient"] = torch.nn.utils.get_total_norm(gradients)
         self.check(player.name)
         self._unread[player.name] = values[f"{player.name}/loss"]
         player.optimizer.step()
@@ -139,6 +143,7 @@ class Training:
                     parameter = parameters[int(number)]
                     player.optimizer.state[parameter][key] = like_parameter(saved, parameter)
         self.step = step
+        self._unread.clear()
 
 
 def note(values: dict[str, Tensor], player: str, seen: Mapping[str, Tensor], share: float) -> None:

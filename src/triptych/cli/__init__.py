@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from triptych import __version__
-from triptych.cli import directing, judging, looking, making, steering
+from triptych.cli import checking, directing, judging, looking, making, steering
 from triptych.cli.verbs import VERBS
 
-__all__ = ["directing", "judging", "looking", "main", "making", "steering"]
+__all__ = ["checking", "directing", "judging", "looking", "main", "making", "steering"]
 
 ORDER = (
     "demo",
@@ -25,6 +25,7 @@ ORDER = (
     "sample",
     "steer",
     "evaluate",
+    "check",
     "compare",
     "conformance",
     "report",

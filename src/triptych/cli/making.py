@@ -73,7 +73,7 @@ def resume(words: list[str]) -> dict[str, Any]:
 
     with progress_bar(flags.run.name) as watch:
         run = go_on(flags.run, flags.steps, watch=watch, family=flags.family)
-    return finished(run)
+    return finished(run, flags.family)
 
 
 @verb("duel", "families against each other: equal budgets, several seeds, one judge, one report")
@@ -137,7 +137,18 @@ def fought(made: Any, out: Path | None) -> dict[str, Any]:
     return {**contest.as_dict(made), "report": str(report)}
 
 
-def finished(run: Any) -> dict[str, Any]:
-    """The last line of every verb that makes a run: its path."""
+def finished(run: Any, family: str | None = None) -> dict[str, Any]:
+    """The last line of every verb that makes a run: its path; before it, what the watch says of a game."""
+    from triptych.lookout import diagnosis_of
+    from triptych.model import load_family
+
+    game = load_family(family or run.card["family"]).game
+    if game is None:
+        print(run.path)
+        return {"run": str(run.path)}
+    found = diagnosis_of(run, game)
+    say(f"the watch: {found.line()}")
+    if pages := sorted(run.path.glob("post-mortem*.html")):
+        say(f"open {pages[-1]} in a browser")
     print(run.path)
-    return {"run": str(run.path)}
+    return {"run": str(run.path), "watch": {"verdict": found.verdict, "since": found.since}}

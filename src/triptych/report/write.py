@@ -17,6 +17,7 @@ from triptych.data import DataError, Dataset
 from triptych.data import load as load_data
 from triptych.figures import charts
 from triptych.figures.svg import short
+from triptych.lookout import diagnosis_of
 from triptych.metrics.intervals import METRICS
 from triptych.model import load, load_family
 from triptych.report.facts import Facts, differences, findings, gather
@@ -44,7 +45,7 @@ def write_report(
     facts = gather(opened)
     page = _template().render(
         title=title or f"{', '.join(f.label for f in facts)} on {facts[0].run.card['data']['name']}",
-        css=(resources.files("triptych.report") / "style.css").read_text(encoding="utf-8"),
+        css=(resources.files("triptych.figures") / "style.css").read_text(encoding="utf-8"),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=facts,
         warnings=differences(facts) if len(facts) > 1 else [],
@@ -176,6 +177,15 @@ def _curves(f: Facts) -> list[tuple[str, str, str]]:
     return drawn
 
 
+def _watch(f: Facts) -> str:
+    try:
+        game = load_family(f.run.card["family"]).game
+    except ValueError:  # a family of the user's own: what was said of it at the time
+        seen = [look["verdict"] for look in f.run.looks()]
+        return seen[-1] if seen else ""
+    return "" if game is None else diagnosis_of(f.run, game).line()
+
+
 def _classes(f: Facts) -> str | None:
     view = (f.evaluation or {}).get("classes")
     if not view:
@@ -243,6 +253,7 @@ class Chapter:
     progress: list[tuple[int, str]]
     curves: list[tuple[str, str, str]]
     classes: str | None
+    watch: str  # what the watch says of a game of two; empty for other families
 
 
 def _chapters(facts: Sequence[Facts]) -> dict[str, Any]:
@@ -261,7 +272,7 @@ def _chapters(facts: Sequence[Facts]) -> dict[str, Any]:
             beside = neighbours(model, f.evaluation or {}, data.train.pixels)
         except (RunError, DataError, ValueError) as error:
             gap = str(error)
-        chapters.append(Chapter(f, drawn, beside, gap, _progress(f.run), _curves(f), _classes(f)))
+        chapters.append(Chapter(f, drawn, beside, gap, _progress(f.run), _curves(f), _classes(f), _watch(f)))
     return {"chapters": chapters, "real": real}
 
 

@@ -1,0 +1,270 @@
+"""Planted diseases: is each named right, and is no healthy run called sick?
+
+    python benchmarks/diseases.py --out DIR [--quick] [--family dcgan] [--sources digits ...] [--again]
+
+Every case is one short training, kept under DIR: what is there is not trained again. A disease is planted
+by flags or in a family file of the benchmark's own, written to DIR; the package knows nothing of it.
+`--again` trains nothing and only diagnoses the kept logs anew: what a change of thresholds does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import triptych
+from triptych.model import load_family
+from triptych.run import open_run
+from triptych.train import TrainingError
+from triptych.watch import diagnose
+
+RESULTS = Path(__file__).parent / "results"
+SOURCES: dict[str, dict[str, Any]] = {
+    "digits": {"steps": 600},
+    "shapes": {"size": 16, "steps": 600},
+    "fashion-mnist": {"steps": 450},
+}
+QUICK = {"digits": {"steps": 400}}
+COMMON: dict[str, Any] = {"batch": 64, "threads": 1, "precision": "fp32"}
+RECIPES: dict[str, dict[str, Any]] = {
+    "dcgan": {"width": 24, "rate": 1e-3, "instance_noise": 0.3},
+    "wgan": {"width": 24},
+    "stylegan": {},
+}
+TEXTBOOK: dict[str, dict[str, Any]] = {
+    "dcgan": {"width": 24, "rate": 2e-4},
+    "wgan": {"width": 24},
+    "stylegan": {},
+}
+
+PLANTED = '''
+"""{title} with a disease, for the benchmark of the watch."""
+from dataclasses import replace
+import torch
+from triptych.families.{module} import {kind} as Sound
+
+
+class PlantedConfig(Sound.Config):
+    """Its settings."""
+    plant: str = ""
+    """Which disease."""
+
+
+class Planted(Sound):
+    """The sound family, but for what is planted."""
+
+    Config = PlantedConfig
+
+    def players(self):
+        critic, generator = self.game.critic, self.game.generator
+        made = []
+        for player in super().players():
+            if self.config.plant == "frozen" and player.name == critic:
+                for group in player.optimizer.param_groups:
+                    group["lr"] = 0.0
+            if self.config.plant == "frozen late" and player.name == critic:
+                player = replace(player, rate=lambda done: 0.0 if done > 0.4 else 1.0)
+            if self.config.plant == "overtrained" and player.name == generator:
+                player = replace(player, every=8)
+            if self.config.plant == "labels":
+                player = replace(player, loss=shuffling(player.loss))
+            if self.config.plant == "nan" and player.name == generator:
+                player = replace(player, loss=poisoned(player.loss))
+            if self.config.plant == "flipped" and player.name == generator:
+                player = replace(player, loss=flipped(player.loss))
+            made.append(player)
+        return made
+
+
+def shuffling(loss):
+    def shuffled(batch, turn):
+        source = torch.Generator().manual_seed(turn.step)
+        if turn.once("shuffled", lambda: turn.batch.labels is not None):
+            order = turn.once("order", lambda: torch.randperm(len(batch.labels), generator=source))
+            sick = turn.once("sick", lambda: replace(batch, labels=batch.labels[order]))
+            turn.batch = sick
+            return loss(sick, turn)
+        return loss(batch, turn)
+    return shuffled
+
+
+def poisoned(loss):
+    def not_a_number(batch, turn):
+        value, extras = loss(batch, turn)
+        return value * (float("nan") if turn.done > 0.6 else 1.0), extras
+    return not_a_number
+
+
+def flipped(loss):
+    def other_way(batch, turn):
+        value, extras = loss(batch, turn)
+        return -value, extras
+    return other_way
+'''
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training and the verdicts that would be right."""
+
+    name: str
+    right: tuple[str, ...]
+    plant: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    recipe: str = "recipe"
+    factor: float = 1.0  # on the learning rate
+    labelled: bool = False  # only where there are labels
+
+
+MIN_MAX = {"loss": "min-max", "instance_noise": 0.0}
+LOST = ("critic overpowering", "diverged", "generator collapsed")  # a generator that helps its opponent
+TOLD = {"conditional": True}
+CASES = (
+    Case("healthy, recipe", ("healthy",)),
+    Case("healthy, told the class", ("healthy",), config=TOLD, labelled=True),
+    Case("healthy, textbook", ("healthy",), recipe="textbook"),
+    Case("learning rate x 100", ("diverged",), factor=100),
+    Case("learning rate x 100, textbook", ("diverged",), factor=100, recipe="textbook"),
+    Case("frozen discriminator", ("critic not learning",), plant="frozen"),
+    Case("min-max, overtrained", ("critic overpowering",), plant="overtrained", config=MIN_MAX),
+    Case("latent of 1", ("generator collapsed",), config={"latent": 1}),
+    Case("latent of 2", ("generator collapsed",), config={"latent": 2}),
+    Case("labels shuffled", ("labels carry nothing",), plant="labels", config=TOLD, labelled=True),
+    Case("NaN injected", ("not finite",), plant="nan"),
+    # not asked for: does it carry over?
+    Case("discriminator frozen late", ("critic not learning",), plant="frozen late"),
+    Case("generator's loss with the wrong sign", LOST, plant="flipped"),
+)  # fmt: skip
+
+
+def settings(case: Case, family: str, source: str, seed: int, quick: bool) -> dict[str, Any]:
+    config = dict((RECIPES if case.recipe == "recipe" else TEXTBOOK)[family])
+    fields = load_family(family).Config.model_fields
+    config |= {k: v for k, v in case.config.items() if k in fields}
+    if case.factor != 1:
+        for name in ("rate", "critic_rate"):
+            usual = config.get(name, fields[name].default if name in fields else None)
+            if usual is not None:
+                config[name] = usual * case.factor
+    shape = (QUICK if quick else SOURCES)[source]
+    return {**COMMON, **shape, **config, "plant": case.plant, "seed": seed}
+
+
+def key_of(case: Case, family: str, source: str, seed: int) -> str:
+    return f"{family}-{source}-{case.name}-{seed}".replace(" ", "-").replace(",", "").replace("'", "")
+
+
+def train(case: Case, family: str, source: str, seed: int, out: Path, quick: bool) -> Path:
+    """Train a case if it has not been: returns where its log is kept."""
+    kept = out / key_of(case, family, source, seed)
+    if (kept / "done").exists():
+        return kept
+    out.mkdir(parents=True, exist_ok=True)
+    own = out / f"planted_{family}.py"
+    kind = load_family(family)
+    own.write_text(PLANTED.format(title=kind.title, module=family, kind=kind.__name__))
+    home = out / "runs" / kept.name
+    shutil.rmtree(home, ignore_errors=True)
+    try:
+        triptych.train(str(own), source, runs=home, **settings(case, family, source, seed, quick))
+    except TrainingError as error:
+        print(f"  {error}")
+    (path,) = home.glob("0*")
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in ("run.json", "log.jsonl", "watch.jsonl"):
+        if (path / name).exists():
+            shutil.copy(path / name, kept / name)
+    for page in path.glob("post-mortem*.html"):
+        shutil.copy(page, kept / page.name)
+    shutil.copytree(path / "watch", kept / "watch", dirs_exist_ok=True)
+    shutil.rmtree(home)
+    (kept / "done").touch()
+    return kept
+
+
+def judged(kept: Path, family: str, right: tuple[str, ...]) -> dict[str, Any]:
+    """What the watch says at the end, and the first alarm on the way."""
+    run, game = open_run(kept), load_family(family).game
+    assert game is not None
+    log, looks, steps = run.log(), run.looks(), run.card["plan"]["steps"]
+    last = diagnose(log, looks, game, steps)
+    alarms = []
+    for k, look in enumerate(looks):
+        so_far = [line for line in log if line["step"] <= look["step"]]
+        found = diagnose(so_far, looks[: k + 1], game, steps)
+        if found.verdict not in ("healthy", "too early"):
+            alarms.append((look["step"], found.verdict))
+    wrong = [alarm for alarm in alarms if alarm[1] not in right]
+    seconds = sum(look.get("seconds", 0.0) for look in looks)
+    return {
+        "verdict": last.verdict, "line": last.line(), "also": list(last.also), "right": last.verdict in right,
+        "fatal": last.fatal, "first_alarm": alarms[0] if alarms else None, "wrong_on_the_way": wrong[:1],
+        "steps": steps, "look_seconds": round(seconds, 2),
+        "train_seconds": log[-1]["seconds"] if log else 0.0,
+    }  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| family | source | planted | verdict | right | first alarm, of the steps | wrong on the way |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        first = "-" if row["first_alarm"] is None else f"{row['first_alarm'][0] / row['steps']:.0%}"
+        strange = ", ".join(f"{v} at {s / row['steps']:.0%}" for s, v in row["wrong_on_the_way"]) or "-"
+        told = "yes" if row["right"] else "**no**"
+        lines.append(
+            f"| {row['family']} | {row['source']} | {row['case']} | {row['verdict']} | {told} | {first} "
+            f"| {strange} |"
+        )
+    good = sum(row["right"] for row in rows)
+    share = sum(r["look_seconds"] for r in rows) / max(sum(r["train_seconds"] for r in rows), 1e-9)
+    return "\n".join(
+        [*lines, "", f"{good} of {len(rows)} named right; looking took {share:.1%} of the training time."]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("diseases"))
+    parser.add_argument("--quick", action="store_true", help="digits only, shorter")
+    parser.add_argument("--again", action="store_true", help="train nothing, diagnose what is kept")
+    parser.add_argument("--family", nargs="+", default=["dcgan"])
+    parser.add_argument("--sources", nargs="+", default=None)
+    parser.add_argument("--cases", nargs="+", default=[""], help="only those with one of these words")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="also write results/diseases.md")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for family in asked.family:
+        for source in asked.sources or (QUICK if asked.quick else SOURCES):
+            for case in CASES:
+                if not any(word in case.name for word in asked.cases):
+                    continue
+                fields = load_family(family).Config.model_fields
+                if any(name not in fields for name in case.config if name == "loss"):
+                    continue  # a disease this family cannot have
+                for seed in range(asked.seeds):
+                    kept = asked.out / key_of(case, family, source, seed)
+                    if not (kept / "done").exists() and asked.again:
+                        continue
+                    kept = train(case, family, source, seed, asked.out, asked.quick)
+                    row = judged(kept, family, case.right)
+                    rows.append({"family": family, "source": source, "case": case.name, "seed": seed, **row})
+                    print(f"{'ok ' if row['right'] else 'NO '} {kept.name}: {row['line']}", flush=True)
+    print(table(rows))
+    (asked.out / "rows.json").write_text(json.dumps(rows, indent=1))
+    if asked.write:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "diseases.md").write_text("# Planted diseases\n\n" + table(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Are the losses right: each player's is taken again on a batch, and followed one small step downhill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from triptych.check.answers import Answer, judged
+from triptych.core.family import Batch, Player, Turn
+from triptych.train import Training
+
+CHAPTER = "losses"
+STRIDE = 1e-3  # of the small step, in units of the player's own weights
+MORE_STRIDES = (1.0, 0.1, 0.01)  # a rough landscape may need smaller ones
+
+
+def losses(training: Training) -> list[Answer]:
+    """Every question on the losses. The training's weights are as before afterwards."""
+    batch = next(training.batches()).to(training.device)
+    answers = [_apart(training)]
+    for player in training.players:
+        answers += _of_player(training, player, batch)
+    game = training.family.game
+    if game is not None:
+        by_name = {player.name: player for player in training.players}
+        answers += _of_game(training, by_name[game.critic], by_name[game.generator], batch)
+    return answers
+
+
+def _turn(training: Training, batch: Batch) -> Turn:
+    """The same turn each time it is asked for: the same noise."""
+    movers = frozenset(player.name for player in training.players)
+    asked, done = training.options, min(training.step / training.plan.steps, 1.0)
+    return Turn(asked.seed, training.step, done, movers, batch)
+
+
+def _apart(training: Training) -> Answer:
+    owned = [id(p) for player in training.players for p in player.parameters()]
+    all_of_it = {id(p) for p in training.family.parameters() if p.requires_grad}
+    good = len(owned) == len(set(owned)) and set(owned) == all_of_it
+    who = " and ".join(f"{p.name} ({len(p.parameters())} tensors)" for p in training.players)
+    return judged(CHAPTER, "does every weight belong to one player", good, who)
+
+
+def _of_player(training: Training, player: Player, batch: Batch) -> list[Answer]:
+    loss, _ = player.loss(batch, _turn(training, batch))
+    own, before = player.parameters(), float(loss.detach())
+    gradients = torch.autograd.grad(loss, own, allow_unused=True)
+    reached = sum(g is not None and bool(g.isfinite().all()) and bool(g.abs().sum() > 0) for g in gradients)
+    answers = [
+        judged(
+            CHAPTER,
+            f"does the {player.name}'s loss reach all its weights",
+            reached == len(own),
+            f"{reached} of {len(own)} tensors have a finite gradient, loss {before:.4g}",
+        )
+    ]
+    after = _after_a_step(training, player, gradients, batch, before)
+    answers.append(
+        judged(
+            CHAPTER,
+            f"does the {player.name}'s loss fall along its gradient",
+            after < before,
+            f"{before:.6g} before, {after:.6g} after a small step",
+        )
+    )
+    return answers
+
+
+def _after_a_step(
+    training: Training, player: Player, gradients: Sequence[Tensor | None], batch: Batch, before: float
+) -> float:
+    after = before
+    for factor in MORE_STRIDES:
+        with small_step(player.parameters(), gradients, STRIDE * factor), torch.no_grad():
+            after = float(_detached_loss(training, player, batch))
+        if after < before:
+            break
+    return after
+
+
+def _detached_loss(training: Training, player: Player, batch: Batch) -> Tensor:
+    with torch.enable_grad():  # a penalty may ask for gradients of its own
+        return player.loss(batch, _turn(training, batch))[0].detach()
+
+
+@contextmanager
+def small_step(
+    parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None], share: float
+) -> Iterator[None]:
+    """Weights moved downhill by `share` of their own length, and back again on leaving."""
+    kept = [p.detach().clone() for p in parameters]
+    pairs = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    length = float(torch.stack([p.detach().square().sum() for p, _ in pairs]).sum().sqrt())
+    steep = float(torch.stack([g.square().sum() for _, g in pairs]).sum().sqrt())
+    with torch.no_grad():
+        for p, g in pairs:
+            p.sub_(g, alpha=share * length / max(steep, 1e-30))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for p, old in zip(parameters, kept, strict=True):
+                p.copy_(old)
+
+
+def _of_game(training: Training, critic: Player, generator: Player, batch: Batch) -> list[Answer]:
+    """What only a game of two can be asked: who reaches whom, and which way the verdicts go."""
+    loss, said = critic.loss(batch, _turn(training, batch))
+    across = torch.autograd.grad(loss, generator.parameters(), allow_unused=True, retain_graph=True)
+    leak = sum(float(g.abs().sum()) for g in across if g is not None)
+    answers = [
+        judged(
+            CHAPTER,
+            f"are the fakes detached in the {critic.name}'s loss",
+            leak == 0,
+            f"its gradient in the {generator.name}'s weights sums to {leak:.3g}",
+        )
+    ]
+    own = torch.autograd.grad(loss, critic.parameters(), allow_unused=True)
+    before = _verdicts(said)
+    after = _verdicts_after(training, critic, own, critic, batch)
+    answers.append(
+        judged(
+            CHAPTER,
+            f"does the {critic.name} learn to tell real from fake",
+            after[0] - after[1] > before[0] - before[1],
+            f"real minus fake {before[0] - before[1]:.6f} before its step, {after[0] - after[1]:.6f} after",
+        )
+    )
+    move = torch.autograd.grad(
+        generator.loss(batch, _turn(training, batch))[0], generator.parameters(), allow_unused=True
+    )
+    fooled = _verdicts_after(training, generator, move, critic, batch)
+    answers.append(
+        judged(
+            CHAPTER,
+            f"does the {generator.name}'s step raise the {critic.name}'s verdict on fakes",
+            fooled[1] > before[1],
+            f"{before[1]:.6f} before, {fooled[1]:.6f} after",
+        )
+    )
+    return answers
+
+
+def _verdicts(said: dict[str, Tensor]) -> tuple[float, float]:
+    return float(said["real"]), float(said["fake"])
+
+
+def _verdicts_after(
+    training: Training, mover: Player, gradients: Sequence[Tensor | None], critic: Player, batch: Batch
+) -> tuple[float, float]:
+    with small_step(mover.parameters(), gradients, STRIDE):
+        return _verdicts(critic.loss(batch, _turn(training, batch))[1])

@@ -1,0 +1,40 @@
+"""The verb that asks a run the study guide's checklist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from triptych.cli.flags import flags_of, parse, positional
+from triptych.cli.verbs import verb
+
+
+@verb("check", "the GAN checklist, answered from a run: losses, architecture, optimiser, balance, samples")
+def check(words: list[str]) -> dict[str, Any]:
+    """Answer the checklist."""
+    flags = parse(
+        words,
+        flags_of(
+            run=(positional(Path), ..., "The run's directory."),
+            family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+        ),
+        "check",
+        "Answer the study guide's checklist from the run itself. Exit code 0 whatever is found, 1 only when "
+        "the run cannot be read.",
+    )
+    from triptych.check import check as ask
+
+    answers = ask(flags.run, family=flags.family)
+    chapter = ""
+    for answer in answers:
+        if answer.chapter != chapter:
+            chapter = answer.chapter
+            print(chapter.capitalize())
+        print(f"  {answer.answer:<14}  {answer.question}: {answer.figure}")
+    wrong = sum(answer.answer == "not ok" for answer in answers)
+    print(
+        f"{wrong} of {len(answers)} answers are not ok"
+        if wrong
+        else f"nothing wrong in {len(answers)} answers"
+    )
+    return {"run": str(flags.run), "answers": [a.model_dump() for a in answers], "not_ok": wrong}

@@ -1,0 +1,148 @@
+"""Looks at a game of two players while it is trained: draws a few samples, notes what they show.
+
+A look changes nothing in the training: it draws from a copy, at fixed seeds, from the raw weights, in
+which a disease shows first (the averaged ones, which are shown to people, remember better days). Its
+time is no training time.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from triptych.core import images as pictures
+from triptych.model import Model
+from triptych.postmortem import write_post_mortem
+from triptych.run import Run
+from triptych.train import Training, TrainingError
+from triptych.watch import FEWEST_LOOKS, Diagnosis, Reference, diagnose, look_at
+
+if TYPE_CHECKING:
+    from triptych.core.family import Game, Player
+
+PLANNED = 32  # looks in a run
+APART_PICTURES = 2000  # trained on between two looks at least, so that looking stays cheap beside training
+SHOWN = 16  # samples kept as a picture of each look
+SHOWN_PX = 64
+GOOD_STATES = 8  # of a run at most: how often a healthy state is set aside
+PROBED = 64  # weights of each player that are noted at each look, to see whether it moves at all
+
+
+class GivenUp(TrainingError):  # noqa: N818 - a verdict rather than a mistake
+    """A game that the watch gives up."""
+
+
+class Lookout:
+    """The watch over one training."""
+
+    def __init__(self, training: Training, run: Run, shown: Model) -> None:
+        game = training.family.game
+        assert game is not None
+        self.training, self.run, self.shown, self.game = training, run, shown, game
+        self.every = looks_every(training.plan.steps, training.options.batch)
+        self.worthwhile = training.plan.steps // self.every >= FEWEST_LOOKS
+        self.looked_at = -1
+        self.reference: Reference | None = None  # made at the first look: a run of few steps has none
+        self.diagnosis = self.diagnose()
+
+    def due(self, step: int) -> bool:
+        """Whether it is time for a look, a function of the step and the plan; never in a run of few steps."""
+        return self.worthwhile and (step % self.every == 0 or step >= self.training.plan.steps)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last look found the game healthy."""
+        return self.diagnosis.verdict == "healthy"
+
+    def wants_state(self) -> bool:
+        """Whether the state of this step should be set aside as a good one to come back to."""
+        if not (self.healthy and self.looked_at == self.training.step):
+            return False
+        since = self.training.step - max(self.run.healthy_states(), default=0)
+        return since >= self.training.plan.steps / GOOD_STATES
+
+    def look(self, ends: bool = False) -> Diagnosis:
+        """Look once, write what was seen to the run, and say what it means.
+
+        ends: this is the training's last step. Raises GivenUp when the verdict is fatal and the options
+        say not to go on.
+        """
+        began, last = time.perf_counter(), self.diagnosis
+        self._see(began)
+        found = self.diagnosis
+        if found.fatal and (ends or not last.fatal or found.verdict != last.verdict):
+            write_post_mortem(self.run, found, self.game)
+        policy = self.training.options.on_collapse
+        if found.fatal and (policy == "rollback" or (policy == "stop" and not ends)):
+            raise GivenUp(found.line())
+        return found
+
+    def fail(self, error: TrainingError) -> Diagnosis:
+        """Note that the training cannot go on, and write its post-mortem."""
+        if not isinstance(error, GivenUp):
+            step = self.training.step + 1  # after any state that was saved: a resumed run forgets it
+            said = {"verdict": "not finite", "since": step}
+            self.run.append_look({"step": step, "failure": str(error), **said})
+            self.diagnosis = self.diagnose()
+            write_post_mortem(self.run, self.diagnosis, self.game)
+        return self.diagnosis
+
+    def _see(self, began: float) -> None:
+        training = self.training
+        if self.reference is None:
+            self.reference = Reference(training.split, training.family.spec.classes)
+        self.shown.family.load_state_dict(training.family.state_dict())
+        seeds = range(self.reference.samples)
+        drawn, labels = self.shown.sample(seeds), self.shown.labels_for(seeds)
+        before = self.run.looks()
+        told = None if labels is None else labels.numpy()
+        seen = look_at(self.reference, drawn, told, before[-1] if before else None)
+        probes = {player.name: probe(player) for player in training.players}
+        turns = {p.name: len(range(0, training.step, p.every)) for p in training.players}
+        record = {"step": training.step, **seen, "turns": turns, "weights": probes}
+        self.diagnosis = self.diagnose([*before, record])
+        self.looked_at = training.step
+        self._keep_picture(drawn[:SHOWN])
+        said = {"verdict": self.diagnosis.verdict, "since": self.diagnosis.since}
+        self.run.append_look({**record, **said, "seconds": round(time.perf_counter() - began, 4)})
+
+    def diagnose(self, looks: Sequence[dict[str, Any]] | None = None) -> Diagnosis:
+        """What the log and the looks so far mean."""
+        seen = self.run.looks() if looks is None else looks
+        return diagnose(self.run.log(), seen, self.game, self.training.plan.steps)
+
+    def _keep_picture(self, drawn: np.ndarray) -> None:
+        home = self.run.path / "watch"
+        home.mkdir(exist_ok=True)
+        step_px = max(1, drawn.shape[1] // SHOWN_PX)
+        if drawn.shape[3] not in (1, 3) or drawn.shape[1] < 4:
+            return  # points: there is no picture to see
+        sheet = pictures.grid(drawn[:, ::step_px, ::step_px], scale=max(1, 32 // drawn.shape[1]))
+        pictures.write_png(home / f"step-{self.training.step:08d}.png", sheet)
+
+
+def diagnosis_of(run: Run, game: Game) -> Diagnosis:
+    """What a run's log and looks mean, told from its directory."""
+    return diagnose(run.log(), run.looks(), game, int(run.card["plan"]["steps"]))
+
+
+def looks_every(steps: int, batch: int) -> int:
+    """Steps between two looks."""
+    return max(math.ceil(steps / PLANNED), math.ceil(APART_PICTURES / batch))
+
+
+def probe(player: Player) -> list[float]:
+    """A few of a player's weights, evenly over all of them."""
+    owned = [parameter.detach().flatten() for parameter in player.parameters()]
+    ends = np.cumsum([len(flat) for flat in owned])
+    places = np.unique(np.linspace(0, ends[-1] - 1, PROBED).astype(np.int64))
+    which = np.searchsorted(ends, places, side="right")
+    picked = [
+        owned[k][int(place - (ends[k] - len(owned[k])))] for k, place in zip(which, places, strict=True)
+    ]
+    return [float(f"{x:.6g}") for x in torch.stack(picked).float().cpu().tolist()]

@@ -1,0 +1,8 @@
+"""The watch over games of two players: a few samples now and then, and a verdict in words."""
+
+from triptych.watch.limits import FEWEST_LOOKS
+from triptych.watch.looking import Reference, look_at
+from triptych.watch.remedies import Remedy, remedies_for
+from triptych.watch.verdicts import Diagnosis, diagnose
+
+__all__ = ["FEWEST_LOOKS", "Diagnosis", "Reference", "Remedy", "diagnose", "look_at", "remedies_for"]

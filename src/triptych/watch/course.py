@@ -1,0 +1,128 @@
+"""A run's past as the watch reads it: everything on the grid of the looks, medians between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from triptych.watch import limits
+
+Records = Sequence[Mapping[str, Any]]
+
+
+class Course:
+    """Series of what was logged and seen, one value a look, and how long a sign has lasted.
+
+    log: log lines. looks: lines of watch.jsonl. planned: steps of the whole run.
+    """
+
+    def __init__(self, log: Records, looks: Records, planned: int) -> None:
+        seen = [look for look in looks if "modes" in look]
+        self.first = seen[0] if seen and seen[0]["step"] == 0 else None  # the untrained generator's look
+        self.looks = seen[1:] if self.first else seen
+        self.log, self.planned = log, planned
+        self.steps = np.array([look["step"] for look in self.looks], dtype=np.int64)
+        self.failures = [look for look in looks if "failure" in look]
+        ends = np.array([line["step"] for line in log], dtype=np.int64)
+        self._places = np.searchsorted(self.steps, ends)  # the look that sums a log line up
+
+    def __len__(self) -> int:
+        return len(self.looks)
+
+    def seen(self, name: str) -> np.ndarray:
+        """A number of every look, nan where it is missing."""
+        return np.array([_number(look.get(name)) for look in self.looks])
+
+    def logged(self, name: str) -> np.ndarray:
+        """The median of a logged value between two looks, on the looks' grid; nan where there is none."""
+        values = np.array([_number(line.get(name)) for line in self.log])
+        found = np.full(len(self), np.nan)
+        for k in range(len(self)):
+            own = values[self._places == k] if len(values) else values
+            own = own[~np.isnan(own)]
+            found[k] = np.median(own) if len(own) else np.nan
+        return found
+
+    def early(self, name: str) -> float:
+        """The largest of the first few logged values: what later ones are measured with."""
+        values = [_number(line.get(name)) for line in self.log]
+        known = [v for v in values if math.isfinite(v)]
+        return max(known[: max(3, len(known) // 20)], default=math.nan)
+
+    def weights(self, player: str) -> np.ndarray:
+        """The probed weights of a player, (looks, probes); no columns where they are missing."""
+        rows = [look.get("weights", {}).get(player, []) for look in self.looks]
+        return np.array(rows) if rows and len({len(row) for row in rows}) == 1 else np.zeros((len(rows), 0))
+
+    def start(self, player: str) -> np.ndarray | None:
+        """The probed weights of a player before training."""
+        found = (self.first or {}).get("weights", {}).get(player)
+        return np.array(found) if found else None
+
+    def now(self, values: np.ndarray) -> float:
+        """The median of a series' last fifth."""
+        tail = values[-max(3, round(limits.NOW * len(values))) :]
+        tail = tail[~np.isnan(tail)]
+        return float(np.median(tail)) if len(tail) else math.nan
+
+    def lasting(self, sign: np.ndarray, warm_up: float = limits.WARM_UP) -> int | None:
+        """The step since which a sign has held, if it holds now and has for long enough.
+
+        sign: (looks,) bool. Looks in the run's first `warm_up` share do not count.
+        """
+        counts = self.steps > warm_up * self.planned
+        held = 0
+        while held < len(sign) and sign[-1 - held] and counts[-1 - held]:
+            held += 1
+        return int(self.steps[-held]) if held >= self.patience else None
+
+    @property
+    def patience(self) -> int:
+        """Looks that a sign must last."""
+        return max(limits.PERSISTS_LOOKS, round(limits.PERSISTS * self.looks_planned))
+
+    @property
+    def looks_planned(self) -> float:
+        """How many looks the whole run will have."""
+        between = float(np.median(np.diff(self.steps))) if len(self) > 1 else float(self.planned)
+        return self.planned / max(between, 1.0)
+
+    @property
+    def poorness(self) -> np.ndarray:
+        """How far the pictures are on the way from real ones (0) back to the untrained generator's (1)."""
+        distance = self.seen("distance")
+        start = _number((self.first or {}).get("distance"))
+        return (distance - 1) / max(start - 1, 1.0) if math.isfinite(start) else (distance - 1) / 3
+
+    @property
+    def begun(self) -> np.ndarray:
+        """Looks after the pictures first left the untrained generator's behind, (looks,) bool."""
+        late = self.steps > limits.BEGUN_STEPS
+        turns = np.array([_turns(look) for look in self.looks])
+        left = np.logical_or.accumulate(self.poorness < limits.BEGUN) if len(self) else late
+        return np.asarray((left | late) & (turns >= limits.FEWEST_TURNS))
+
+    def growth(self, player: str) -> np.ndarray:
+        """How fast a player's weights grew: beside their start, over the root of the steps, (looks,)."""
+        start, weights = self.start(player), self.weights(player)
+        if start is None or weights.shape[1] != len(start):
+            return np.full(len(self), np.nan)
+        sizes = np.sqrt(np.square(weights).mean(axis=1)) / max(float(np.sqrt(np.square(start).mean())), 1e-30)
+        return np.asarray((sizes - 1) / np.sqrt(self.steps))
+
+    @property
+    def poor(self) -> np.ndarray:
+        """Looks whose pictures are not like the data, (looks,) bool."""
+        return (self.poorness > limits.POOR) & (self.seen("covered") < limits.UNCOVERED)
+
+
+def _turns(look: Mapping[str, Any]) -> float:
+    """The moves of the player that has made the fewest."""
+    return float(min(look.get("turns", {}).values(), default=look["step"]))
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan

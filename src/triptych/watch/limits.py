@@ -1,0 +1,43 @@
+"""Every threshold of the watch, in one place, and why it is what it is.
+
+All are ratios: to what real pictures score in the samples' place, to the untrained generator, or to the
+run's own past. None has a unit, and none knows a source, a resolution or a network.
+"""
+
+FEWEST_LOOKS = 5  # with fewer a run is too short to be judged
+FEWEST_TURNS = 100  # of the generator: with fewer it has learnt nothing yet, whatever its samples look like
+WARM_UP = 0.25  # share of the planned steps in which early noise is not called a disease
+PERSISTS = 0.12  # share of the planned looks that a sign must last, and ...
+PERSISTS_LOOKS = 3  # ... looks at least: one bad look is chance
+NOW = 0.2  # share of the looks that "now" is made of
+
+# --- pictures ------------------------------------------------------------------------------
+FEW_MODES = 0.4  # effective modes, of the data's: healthy runs keep 0.7 and more
+CROWDED = 0.5  # distance to the nearest sample in units of the spread, of the data's; healthy: 0.8 to 1.6
+SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one picture
+DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance
+BEGUN = 0.7  # of that way: a generator that was never nearer has not begun, so it cannot have collapsed
+BEGUN_STEPS = 2000  # after so many steps even that is no excuse: usual rates leave the start in a few hundred
+POOR = 0.4  # of the way from real pictures (0) back to the untrained generator's (1); healthy: under 0.25
+UNCOVERED = 0.1  # share of real pictures with a sample among them, beside the data's own
+IMPROVES = 0.85  # a distance to the data that fell below this share of its past is still falling, ...
+WIDENS = 1.2  # ... and modes or a spread that grew by this factor are still growing
+
+# --- the game ------------------------------------------------------------------------------
+FOOLED = 0.1  # by which a mean probability on fakes exceeds that on real pictures: worse than chance
+SURE = 0.03  # a mean verdict this near to 0 or 1: the critic no longer doubts
+DEAD = 0.01  # of the generator's early gradient: two orders of magnitude
+STILL = 1e-3  # of the generator's movement: a critic whose weights move less stands still
+RUNAWAY = 0.25  # growth of the weights beside their start, over the root of the steps: healthy runs of
+# Adam at the usual rates stay under 0.05, a rate 100 times too high is at 0.3 to 5 from the first look on
+BLOWN = 100.0  # times its own early size: a gradient or loss that ran away
+
+# --- labels: association of label and picture is Cramer's V squared, 0 where chance decides ---
+SILENT = 0.06  # of that in the data, over the last looks: below, the condition has no effect
+SPEAKS = 0.006  # in the data itself: below, no reader finds the labels in the real pictures
+CLEAR = 0.5  # margin of the reader on samples, beside real pictures: below, they are not clear enough to read
+LABELS_WARM_UP = 0.5  # labels are learnt after shapes
+
+# --- swings --------------------------------------------------------------------------------
+HOPS = 0.6  # share of the samples that changes its mode from one look to the next
+SWINGS = 0.25  # change of the number of modes from look to look, as a share of it; healthy: under 0.15

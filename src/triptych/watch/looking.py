@@ -1,0 +1,182 @@
+"""What the watch sees: a few hundred samples, measured in the units of the source's own pictures.
+
+Everything is a ratio to what real pictures score in the samples' place, so that 1 means "as the data" on
+every source, and nothing needs a unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from triptych.core.images import HALF_RANGE
+from triptych.core.seeds import mix
+from triptych.data import Split
+from triptych.metrics.threads import one_thread
+from triptych.watch.reader import Reader, association
+from triptych.watch.space import Space, distances
+
+SAMPLES = 256  # pictures a look
+POOL = 1536  # training pictures that samples are compared with
+CELLS = 20  # of the source's pictures by k-means: its modes, with labels or without
+SKETCHED = 24  # samples whose place is noted, to see from one look to the next whether they move
+SKETCH_AXES = 6
+NEIGHBOURS = 5  # of the balls whose covering is counted (Naeem et al. 2020)
+SURE_CLASSES = 40  # with more, too few samples a class to ask what a label does
+SATURATED = 0.99  # of the range [-1, 1]
+
+Numbers = dict[str, float]
+
+
+class Reference:
+    """A source as the watch knows it: features of some training pictures and what they score themselves.
+
+    split: the training pictures. The choice of pictures depends on nothing but their number.
+    """
+
+    def __init__(self, split: Split, classes: int = 0) -> None:
+        with one_thread():  # the same cells whatever the machine
+            self._learn(split, classes)
+
+    def _learn(self, split: Split, classes: int) -> None:
+        count = len(split)
+        self.samples = max(8, min(SAMPLES, count // 4))
+        rows = np.random.default_rng(mix("watch", count)).permutation(count)[: POOL + 2 * self.samples]
+        pixels = np.asarray(split.pixels[np.sort(rows)])[np.argsort(np.argsort(rows))]
+        self.space = Space(pixels)
+        features = self.space(pixels)  # (R, D)
+        first, second, self.pool = np.split(features, [self.samples, 2 * self.samples])
+        if len(self.pool) < 2:
+            self.pool = features
+        self.spread = float(distances(first, second).mean())  # of two pictures of the source
+        self._axes(features)
+        self.cells = _cells(features)
+        self.balls = _nearest(first, NEIGHBOURS)  # radius of each real picture's ball
+        self.real = first
+        self.reader = None
+        if split.labels is not None and 1 < classes <= SURE_CLASSES:
+            told = np.asarray(split.labels)[rows]
+            self.reader = Reader(self.space, pixels, told, classes, 2 * self.samples)
+        self.saturated = saturated_share(pixels)
+        self.scores = self.measure(second)
+
+    def _axes(self, features: np.ndarray) -> None:
+        self.mean = features.mean(axis=0)
+        _, _, axes = np.linalg.svd(features - self.mean, full_matrices=False)
+        self.axes = axes[:SKETCH_AXES]
+
+    def measure(self, features: np.ndarray) -> Numbers:
+        """Plain numbers of a set of pictures; see `look_at` for what they become."""
+        own = distances(features, features)
+        np.fill_diagonal(own, np.inf)
+        near = np.sort(own, axis=1)[:, :2]  # (N, 2): nearest and second nearest
+        to_real = distances(features, self.real)
+        shares = np.bincount(self.cell_of(features), minlength=len(self.cells)) / len(features)
+        return {
+            "spread": float(own[np.isfinite(own)].mean()),
+            "gap": float(np.median(near[:, 0])),
+            "dimension": dimension(near),
+            "modes": math.exp(entropy(shares)),
+            "hit": float((shares > 0).sum()),
+            "distance": float(np.median(distances(features, self.pool).min(axis=1))),
+            "covered": float((to_real.min(axis=0) <= self.balls).mean()),
+        }
+
+    def cell_of(self, features: np.ndarray) -> np.ndarray:
+        """The cell each picture falls into: (N,)."""
+        return distances(features, self.cells).argmin(axis=1)
+
+    def sketch(self, features: np.ndarray) -> list[list[float]]:
+        """Where the first few samples lie on the source's widest axes, in units of its spread."""
+        placed = (features[:SKETCHED] - self.mean) @ self.axes.T / self.spread
+        return [[round(float(x), 3) for x in row] for row in placed]
+
+
+def look_at(
+    reference: Reference,
+    pixels: np.ndarray,
+    labels: np.ndarray | None = None,
+    before: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What one look shows, as numbers for `watch.jsonl`.
+
+    pixels: (N, H, W, C) uint8 samples at the fixed seeds, N = reference.samples. labels: (N,) asked for,
+    None when the family is not conditional. before: the look before this one.
+    """
+    features = reference.space(pixels)
+    own, real = reference.measure(features), reference.scores
+    found: dict[str, Any] = {name: _ratio(own[name], real[name]) for name in own}
+    # neighbours in units of the samples' own spread: crowding, however pale or wild the pictures are
+    found["sparse"] = _ratio(found["gap"], found["spread"])
+    same = real["gap"] * 0.1
+    gaps = distances(features, features) + np.diag(np.full(len(features), np.inf))
+    found["duplicates"] = float((gaps.min(axis=1) <= same).mean())
+    found["saturated"], found["saturated_real"] = saturated_share(pixels), reference.saturated
+    shares = np.bincount(reference.cell_of(features), minlength=len(reference.cells)) / len(features)
+    found["cells"] = [round(float(s), 4) for s in shares]
+    found["sketch"] = reference.sketch(features)
+    if before is not None and before.get("sketch"):
+        found["moved"] = _moved(before["sketch"], found["sketch"])
+        found["shifted"] = 0.5 * float(np.abs(shares - np.array(before["cells"])).sum())
+    if reference.reader is not None:
+        found |= _classes(reference.reader, pixels, labels)
+    return {name: round(v, 5) if isinstance(v, float) else v for name, v in found.items()}
+
+
+def _classes(reader: Reader, pixels: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
+    guesses, clear = reader(pixels)
+    shares = np.bincount(guesses, minlength=reader.classes) / len(guesses)
+    found: dict[str, Any] = {"classes": [round(float(s), 4) for s in shares]}
+    if labels is not None:
+        found["clear"] = clear
+        found["told"] = association(labels, guesses, reader.classes)
+        found["told_real"] = reader.real
+    return found
+
+
+def dimension(near: np.ndarray) -> float:
+    """Intrinsic dimension of a set from each point's nearest and second nearest distance, (N, 2).
+
+    Facco et al. 2017, "Estimating the intrinsic dimension of datasets by a minimal neighborhood
+    information" (TwoNN), the maximum-likelihood form N / sum log(r2 / r1).
+    """
+    kept = near[near[:, 0] > 0]
+    logs = np.log(kept[:, 1] / kept[:, 0]) if len(kept) else np.zeros(1)
+    total = float(logs.sum())
+    return len(kept) / total if total > 0 else 0.0
+
+
+def entropy(shares: Sequence[float] | np.ndarray) -> float:
+    """Of shares that sum to 1, in nats."""
+    known = np.asarray(shares)[np.asarray(shares) > 0]
+    return float(-(known * np.log(known)).sum())
+
+
+def saturated_share(pixels: np.ndarray) -> float:
+    """Share of pixels within a hundredth of the range's ends."""
+    far = np.abs(pixels.astype(np.float32) / HALF_RANGE - 1.0) > SATURATED
+    return float(far.mean())
+
+
+def _cells(features: np.ndarray) -> np.ndarray:
+    from sklearn.cluster import KMeans
+
+    made = KMeans(min(CELLS, len(features) // 4), n_init=2, random_state=0, max_iter=50).fit(features)
+    return np.asarray(made.cluster_centers_, dtype=np.float32)
+
+
+def _nearest(features: np.ndarray, k: int) -> np.ndarray:
+    own = np.sort(distances(features, features), axis=1)  # the first is the picture itself
+    return own[:, min(k, own.shape[1] - 1)]
+
+
+def _ratio(value: float, real: float) -> float:
+    return value / real if real > 0 else float(value > 0)
+
+
+def _moved(before: Sequence[Sequence[float]], now: Sequence[Sequence[float]]) -> float:
+    steps = np.linalg.norm(np.array(now) - np.array(before), axis=1)
+    return float(np.median(steps))

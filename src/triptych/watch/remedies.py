@@ -1,0 +1,122 @@
+"""What may help against a disease: settings of the family at hand, gentlest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Remedy(NamedTuple):
+    """One thing to try."""
+
+    words: str
+    flags: dict[str, str]  # "--rate" -> "1e-4"; "" for a switch
+
+
+def remedies_for(verdict: str, config: Mapping[str, Any], options: Mapping[str, Any]) -> list[Remedy]:
+    """Two remedies for a verdict, with flags that the run's family has.
+
+    config: the family's, as run.json keeps it. options: the training's.
+    """
+    wanted = [remedy for make in ORDER.get(verdict, ()) if (remedy := make(config, options)) is not None]
+    return [*wanted, _rollback(config, options), _another_seed(config, options)][:2]
+
+
+Values = Mapping[str, Any]
+
+
+def _gentler(config: Values, options: Values) -> Remedy | None:
+    if "rate" not in config:
+        return None
+    rate = config["rate"] / (100 if config["rate"] >= 0.02 else 10 if config["rate"] >= 2e-3 else 4)
+    flags = {"--rate": f"{rate:.3g}"}
+    if config.get("critic_rate") is not None:
+        flags["--critic-rate"] = f"{config['critic_rate'] * rate / config['rate']:.3g}"
+    return Remedy("A smaller learning rate for both players.", flags)
+
+
+def _slower_critic(config: Values, options: Values) -> Remedy | None:
+    if "critic_rate" not in config:
+        return None
+    rate = (config["critic_rate"] or config["rate"]) / 4
+    return Remedy(
+        "A slower critic: it must not win before the generator has learnt.", {"--critic-rate": f"{rate:.3g}"}
+    )
+
+
+def _faster_critic(config: Values, options: Values) -> Remedy | None:
+    if "critic_rate" not in config:
+        return None
+    return Remedy(
+        "A critic that learns as fast as the generator.", {"--critic-rate": f"{config['rate']:.3g}"}
+    )
+
+
+def _non_saturating(config: Values, options: Values) -> Remedy | None:
+    if config.get("loss") != "min-max":
+        return None
+    return Remedy(
+        "The non-saturating loss: log(1 - D(G(z))) vanishes where the critic is sure.",
+        {"--loss": "non-saturating"},
+    )
+
+
+def _noise(config: Values, options: Values) -> Remedy | None:
+    if "instance_noise" not in config or config["instance_noise"] >= 0.3:
+        return None
+    return Remedy(
+        "Noise on what the critic sees, so that real and fake overlap.", {"--instance-noise": "0.3"}
+    )
+
+
+def _wider_latent(config: Values, options: Values) -> Remedy | None:
+    if not isinstance(config.get("latent"), int) or config["latent"] >= 64:
+        return None
+    return Remedy(
+        f"More numbers in the latent vector: {config['latent']} span too little.", {"--latent": "100"}
+    )
+
+
+def _usual_momentum(config: Values, options: Values) -> Remedy | None:
+    if config.get("beta1", 0.5) <= 0.5:
+        return None
+    return Remedy("Less momentum: a high beta1 is known to make the game swing.", {"--beta1": "0.5"})
+
+
+def _larger_batch(config: Values, options: Values) -> Remedy | None:
+    if options.get("batch", 128) >= 128:
+        return None
+    return Remedy("A larger batch: each step then sees more of the modes.", {"--batch": "128"})
+
+
+def _fp32(config: Values, options: Values) -> Remedy | None:
+    if options.get("precision") == "fp32":
+        return None
+    return Remedy("Full precision.", {"--precision": "fp32"})
+
+
+def _unconditional(config: Values, options: Values) -> Remedy | None:
+    if not config.get("conditional"):
+        return None
+    return Remedy(
+        "Check the labels (triptych data inspect), or train without them.", {"--no-conditional": ""}
+    )
+
+
+def _rollback(config: Values, options: Values) -> Remedy:
+    return Remedy("Let it go back to its last good state, at lower rates.", {"--on-collapse": "rollback"})
+
+
+def _another_seed(config: Values, options: Values) -> Remedy:
+    return Remedy("Another seed: some games are lost by chance.", {"--seed": str(options.get("seed", 0) + 1)})
+
+
+ORDER = {
+    "not finite": (_gentler, _fp32),
+    "diverged": (_gentler, _usual_momentum, _noise),
+    "generator collapsed": (_wider_latent, _noise, _larger_batch, _gentler),
+    "critic overpowering": (_non_saturating, _noise, _slower_critic, _gentler),
+    "critic not learning": (_faster_critic, _gentler),
+    "oscillating": (_usual_momentum, _gentler, _larger_batch),
+    "labels carry nothing": (_unconditional,),
+}

@@ -1,0 +1,285 @@
+"""From a run's log and looks to a verdict in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from triptych.core.family import Game
+from triptych.watch import limits
+from triptych.watch.course import Course, Records
+
+Verdict = Literal[
+    "healthy", "too early", "not finite", "critic not learning", "critic overpowering", "diverged",
+    "generator collapsed", "labels carry nothing", "oscillating",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the watch says of a game."""
+
+    verdict: Verdict
+    since: int | None = None  # the step at which it began
+    evidence: tuple[str, ...] = ()  # sentences with figures
+    also: tuple[str, ...] = field(default=())  # other verdicts for which there are signs
+    fatal: bool = False  # nothing good will come of going on
+
+    def line(self) -> str:
+        """In one line."""
+        since = "" if self.since is None else f" since step {self.since:,}"
+        return f"{self.verdict}{since}" + (f": {self.evidence[0]}" if self.evidence else "")
+
+
+def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
+    """Say how a game of two players goes.
+
+    log: lines of log.jsonl; looks: of watch.jsonl, both so far. steps: planned for the whole run. A sign
+    counts when it has lasted (`limits`), so that neither a bad look nor early noise is an alarm. Signs are
+    asked for in the order of `FINDERS`: a cause before what it leads to.
+    """
+    course = Course(log, looks, steps)
+    found = [_not_finite(course)]
+    if len(course) >= limits.FEWEST_LOOKS:
+        found += [finder(course, game) for finder in FINDERS]
+    known = [diagnosis for diagnosis in found if diagnosis is not None]
+    if known:
+        others = dict.fromkeys(d.verdict for d in known[1:] if d.verdict != known[0].verdict)
+        return replace(known[0], also=tuple(others))
+    if len(course) < limits.FEWEST_LOOKS or course.steps[-1] <= limits.WARM_UP * steps:
+        return Diagnosis("too early", evidence=(f"{len(course)} looks so far",))
+    if (_crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
+        return Diagnosis("too early", evidence=(f"the samples are not there yet: {_state(course)}",))
+    return Diagnosis("healthy", evidence=(_state(course),))
+
+
+def _state(course: Course) -> str:
+    modes, sparse = course.now(course.seen("modes")), course.now(course.seen("sparse"))
+    distance = course.now(course.seen("distance"))
+    return (
+        f"{modes:.0%} of the data's modes, nearest sample {sparse:.2f} and distance to the data "
+        f"{distance:.2f} times the data's own"
+    )
+
+
+def _not_finite(course: Course) -> Diagnosis | None:
+    for failure in course.failures:
+        return Diagnosis("not finite", int(failure["step"]), (str(failure["failure"]),), fatal=True)
+    for line in course.log:
+        for name, value in line.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                said = f"{name} became {value} by step {line['step']}"
+                return Diagnosis("not finite", int(line["step"]), (said,), fatal=True)
+    return None
+
+
+def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
+    """The critic stands still, or its verdict is no better than chance on pictures unlike the data."""
+    judge, forger = _movement(course, game.critic), _movement(course, game.generator)
+    with np.errstate(invalid="ignore"):
+        still = (judge <= limits.STILL * forger) & (forger > 0)
+    if (since := course.lasting(still)) is not None:
+        share = course.now(judge) / max(course.now(forger), 1e-30)
+        said = f"the {game.critic}'s weights move {share:.1g} times as far as the {game.generator}'s"
+        return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
+    real, fake = course.logged(f"{game.critic}/real"), course.logged(f"{game.critic}/fake")
+    margin = limits.FOOLED if game.verdicts == "probabilities" else 0.0
+    if (since := course.lasting((fake - real > margin) & course.poor)) is None:
+        return None
+    said = f"the {game.critic} rates fakes above real pictures, although they are unlike the data"
+    return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
+
+
+def _critic_overpowering(course: Course, game: Game) -> Diagnosis | None:
+    """The critic is sure of every picture; what the generator learns from then vanishes, or leads nowhere."""
+    real, fake = course.logged(f"{game.critic}/real"), course.logged(f"{game.critic}/fake")
+    name = f"{game.generator}/gradient"
+    gradient, early = course.logged(name), course.early(name)
+    dead = gradient < limits.DEAD * early
+    sure = np.ones(len(course), dtype=bool)
+    if game.verdicts == "probabilities":
+        sure = (fake < limits.SURE) & (real > 1 - limits.SURE)
+    since = course.lasting(dead & sure, warm_up=limits.WARM_UP / 2)
+    ratio = course.now(gradient) / early if early else math.nan
+    faded = f"the {game.generator}'s gradient is {ratio:.1g} of what it was early on"
+    if since is not None and (course.poor[-1] or ratio < limits.DEAD / 10):
+        return Diagnosis(
+            "critic overpowering", since, (faded, _verdicts(course, game), _quality(course)), fatal=True
+        )
+    if game.verdicts != "probabilities":
+        return None
+    if (since := course.lasting(sure & course.poor)) is None:
+        return None
+    said = f"the {game.critic} is sure of every picture, and the pictures stay unlike the data"
+    return Diagnosis("critic overpowering", since, (said, faded, _verdicts(course, game), _quality(course)))
+
+
+def _diverged(course: Course, game: Game) -> Diagnosis | None:
+    """Weights that ran away, or pictures unlike the data that get no better."""
+    grown = {player: course.growth(player) for player in (game.critic, game.generator)}
+    with np.errstate(invalid="ignore"):
+        fast = np.logical_or(*(g > limits.RUNAWAY for g in grown.values()))
+        kept = np.logical_or.accumulate(
+            fast
+        )  # a rate that was ruinous at the start has not been mended since
+    since, away = course.lasting(kept, warm_up=0.0), _blown(course, game)
+    if since is not None:
+        sizes = " and ".join(
+            f"the {player}'s are {1 + g[-1] * math.sqrt(course.steps[-1]):.3g}" for player, g in grown.items()
+        )
+        said = f"the weights ran away: {sizes} times the size of their start, by step {course.steps[-1]:,}"
+        fatal = course.lasting(course.poor) is not None
+        return Diagnosis(
+            "diverged", since, (said, *away, _quality(course), _verdicts(course, game)), fatal=fatal
+        )
+    since = course.lasting(course.poor & course.begun)
+    if since is None or _improving(course):
+        return None
+    if course.now(_crowded(course).astype(float)) >= 0.5 and not away:
+        return None  # one poor picture again and again: collapsed
+    return Diagnosis("diverged", since, (_quality(course), *away, _verdicts(course, game)), fatal=True)
+
+
+def _blown(course: Course, game: Game) -> list[str]:
+    """What grew out of all proportion, in sentences."""
+    said = []
+    for player in (game.critic, game.generator):
+        for name in (f"{player}/gradient", f"{player}/loss"):
+            early, now = abs(course.early(name)), abs(course.now(course.logged(name)))
+            if now > limits.BLOWN * early > 0:
+                said.append(f"{name} is {now / early:.0f} times what it was early on")
+    return said
+
+
+def _improving(course: Course) -> bool:
+    """Whether pictures come nearer to the data."""
+    before, now = _then_and_now(course.seen("distance"))
+    return now < limits.IMPROVES * before
+
+
+def _widening(course: Course) -> bool:
+    """Whether samples become more diverse."""
+    pairs = (_then_and_now(course.seen(name)) for name in ("modes", "spread"))
+    return any(now > limits.WIDENS * before for before, now in pairs)
+
+
+def _then_and_now(values: np.ndarray) -> tuple[float, float]:
+    """Medians of the first and the last third of the run's second half so far."""
+    half = values[len(values) // 2 :]
+    third = max(1, len(half) // 3)
+    return float(np.median(half[:third])), float(np.median(half[-third:]))
+
+
+def _crowded(course: Course) -> np.ndarray:
+    """Looks at which samples repeat each other, or few modes are left: (looks,) bool."""
+    few = course.seen("modes") < limits.FEW_MODES
+    near = course.seen("sparse") < limits.CROWDED
+    same = course.seen("spread") < limits.SAME
+    twins = course.seen("duplicates") > limits.DUPLICATES
+    return few | near | same | twins
+
+
+def _collapsed(course: Course, game: Game) -> Diagnosis | None:
+    """The samples repeat each other, or only few of the data's modes are left."""
+    since = course.lasting(_crowded(course) & course.begun)
+    if since is None or _widening(course) or (_improving(course) and course.poor[-1]):
+        return None
+    seen = {name: course.now(course.seen(name)) for name in ("modes", "sparse", "spread", "duplicates")}
+    said = []
+    if seen["modes"] < limits.FEW_MODES:
+        said.append(f"{seen['modes']:.0%} of the data's modes are left: {_left(course)}")
+    if seen["sparse"] < limits.CROWDED:
+        said.append(
+            f"the nearest other sample is {seen['sparse']:.2f} times as far as among real pictures, for the "
+            "samples' spread: they lie on a thin line through the data"
+        )
+    if seen["spread"] < limits.SAME:
+        said.append(f"two samples are {seen['spread']:.2f} times as far apart as two real pictures")
+    if seen["duplicates"] > limits.DUPLICATES:
+        said.append(f"{seen['duplicates']:.0%} of the samples have a near twin among the others")
+    said = said or ["few modes and near twins take turns"]
+    return Diagnosis("generator collapsed", since, (*said, _quality(course)), fatal=True)
+
+
+def _left(course: Course) -> str:
+    """Which modes are left, with their shares."""
+    last = course.looks[-1]
+    shares, what = (last["classes"], "class") if "classes" in last else (last["cells"], "mode")
+    largest = sorted(range(len(shares)), key=lambda k: -shares[k])[:4]
+    return ", ".join(f"{what} {k} ({shares[k]:.0%} of the samples)" for k in largest if shares[k] > 0.02)
+
+
+def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
+    """A conditional family whose pictures do not show the label that was asked for."""
+    told, real = course.seen("told"), course.seen("told_real")
+    if np.isnan(told).all():
+        return None
+    recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
+    meaningless = bool(real[-1] < limits.SPEAKS)
+    silent = ((recent < limits.SILENT * real) & (course.seen("clear") > limits.CLEAR)) | meaningless
+    if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
+        return None
+    said = (
+        f"of the labels a reader finds {max(recent[-1], 0.0) ** 0.5:.2f} in the samples that were asked for "
+        f"them and {max(real[-1], 0.0) ** 0.5:.2f} in real pictures (Cramer's V, 0 is chance)"
+    )
+    why = (
+        "the labels of the training pictures themselves say nothing of what is to be seen"
+        if meaningless
+        else "samples of unlike labels are alike: the condition has no effect"
+    )
+    return Diagnosis("labels carry nothing", since, (said, why))
+
+
+def _oscillating(course: Course, game: Game) -> Diagnosis | None:
+    """From look to look the samples hop between modes rather than settle."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        swing = np.abs(np.diff(np.log(course.seen("modes")), prepend=np.nan))
+    recent = np.array([np.nanmedian(swing[max(1, k - 5) : k + 2]) for k in range(len(swing))])
+    sign = (course.seen("shifted") > limits.HOPS) & (recent > limits.SWINGS)
+    if (since := course.lasting(sign, warm_up=2 * limits.WARM_UP)) is None:
+        return None
+    said = (
+        f"from look to look {course.now(course.seen('shifted')):.0%} of the samples change their mode, and "
+        f"the number of modes by {course.now(swing):.0%}"
+    )
+    return Diagnosis("oscillating", since, (said, _verdicts(course, game), _quality(course)))
+
+
+def _movement(course: Course, player: str) -> np.ndarray:
+    """How far a player's probed weights moved since the look before, beside their size: (looks,)."""
+    weights, start = course.weights(player), course.start(player)
+    if weights.shape[1] == 0:
+        return np.full(len(course), np.nan)
+    before = np.vstack([weights[:1] if start is None else start[None], weights[:-1]])
+    size = np.sqrt(np.square(weights).mean(axis=1))
+    return np.sqrt(np.square(weights - before).mean(axis=1)) / np.maximum(size, 1e-30)
+
+
+def _verdicts(course: Course, game: Game) -> str:
+    real, fake = (course.now(course.logged(f"{game.critic}/{which}")) for which in ("real", "fake"))
+    return f"its verdict is {real:.3g} on real pictures and {fake:.3g} on fakes"
+
+
+def _quality(course: Course) -> str:
+    distance, covered = course.now(course.seen("distance")), course.now(course.seen("covered"))
+    start = "" if course.first is None else f" (untrained: {course.first['distance']:.2f})"
+    return (
+        f"samples are {distance:.2f} times as far from the data as real pictures are{start}, and "
+        f"{covered:.0%} of the real ones have a sample near them"
+    )
+
+
+Finder = Callable[[Course, Game], Diagnosis | None]
+FINDERS: Sequence[Finder] = (
+    _critic_not_learning,
+    _critic_overpowering,
+    _diverged,
+    _collapsed,
+    _labels_carry_nothing,
+    _oscillating,
+)

@@ -1,0 +1,134 @@
+"""The checklist: right answers for sound runs, and wrong ones found in spoilt ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+import triptych
+from triptych import cli
+from triptych.check import Answer, check
+from triptych.run import RunError, open_run
+
+OPTIONS: dict[str, Any] = {"data": "digits", "steps": 3, "batch": 16, "threads": 1, "precision": "fp32"}
+
+SPOILT = '''
+from torch import nn
+from triptych.families.dcgan import Dcgan, DcganConfig
+
+class SpoiltConfig(DcganConfig):
+    """Its settings."""
+    fault: str = ""
+
+class Spoilt(Dcgan):
+    """A DCGAN with one mistake."""
+    Config = SpoiltConfig
+
+    def __init__(self, config, spec, parts=None):
+        super().__init__(config, spec, parts)
+        if config.fault == "pooling":
+            self.discriminator.insert(2, nn.AvgPool2d(1))
+        if config.fault == "relu":
+            self.discriminator[1] = nn.ReLU()
+        if config.fault == "norm":
+            self.generator.insert(len(self.generator) - 1, nn.BatchNorm2d(spec.channels))
+
+    def discriminator_loss(self, batch, turn):
+        loss, extras = super().discriminator_loss(batch, turn)
+        return (-loss if self.config.fault == "sign" else loss), extras
+
+    def generator_loss(self, batch, turn):
+        loss, extras = super().generator_loss(batch, turn)
+        return (-loss if self.config.fault == "helpful" else loss), extras
+
+    def players(self):
+        made = super().players()
+        if self.config.fault == "rate":
+            made[0].optimizer.param_groups[0]["lr"] = 1.0
+        if self.config.fault == "betas":
+            made[1].optimizer.param_groups[0]["betas"] = (0.9, 0.999)
+        return made
+
+    def fakes(self, turn):
+        made = super().fakes(turn)
+        if self.config.fault == "attached":
+            made.detach = lambda: made
+        return made
+'''
+
+
+def wrong(answers: list[Answer]) -> list[str]:
+    return [answer.question for answer in answers if answer.answer == "not ok"]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("runs")
+    return triptych.train("dcgan", runs=home, width=4, **OPTIONS).path
+
+
+def test_a_sound_run_has_nothing_wrong(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = check(sound)
+    assert wrong(answers) == []
+    assert {a.chapter for a in answers} == {"losses", "architecture", "optimiser", "balance", "samples"}
+    assert cli.main(["check", str(sound), "--json"]) == 0
+    told = capsys.readouterr().out
+    assert "no pooling: 0 pooling layers" in told
+    assert len(json.loads(told.splitlines()[-1])["answers"]) == len(answers)
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("pooling", "no pooling"),
+        ("relu", "LeakyReLU in the discriminator"),
+        ("norm", "batch norm but at the generator's output and the discriminator's input"),
+        ("sign", "does the discriminator learn to tell real from fake"),
+        ("helpful", "does the generator's step raise the discriminator's verdict on fakes"),
+        ("rate", "is the discriminator's learning rate as configured"),
+        ("betas", "are the generator's betas as configured"),
+        ("attached", "are the fakes detached in the discriminator's loss"),
+    ],
+)
+def test_a_mistake_is_found(fault: str, found: str, tmp_path: Path) -> None:
+    own = tmp_path / "spoilt.py"
+    own.write_text(SPOILT)
+    run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **{**OPTIONS, "steps": 1})
+    assert found in wrong(check(run.path, family=str(own)))
+
+
+def test_other_families_are_asked_what_applies(tmp_path: Path) -> None:
+    answers = check(triptych.train("vae", runs=tmp_path, width=4, **OPTIONS).path)
+    assert wrong(answers) == []
+    beside = [a.question for a in answers if a.answer == "does not apply"]
+    assert "the DCGAN rules" in beside and "is the game balanced" in beside
+    answers = check(triptych.train("wgan", runs=tmp_path, width=4, **{**OPTIONS, "steps": 6}).path)
+    assert not [q for q in wrong(answers) if "learn to tell" not in q]
+    norms = next(a for a in answers if a.question.startswith("batch norm"))
+    assert norms.answer == "does not apply" and "Gulrajani" in norms.figure
+    points = triptych.train("dcgan", runs=tmp_path, width=4, **{**OPTIONS, "data": "points:ring"})
+    assert any(a.answer == "not ok" and "convolutions" in a.question for a in check(points.path))
+
+
+def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunError, match="there is no run"):
+        check(tmp_path / "none")
+    assert cli.main(["check", str(tmp_path / "none")]) == 1
+    run = open_run(sound)
+    card = json.loads((sound / "run.json").read_text())
+    card["data"]["source"] = "folder:/nowhere"
+    (sound / "run.json").write_text(json.dumps(card))
+    answers = check(run.path)
+    assert answers[0].answer == "not known" and "cannot be read" in answers[0].figure
+
+
+def test_the_layers_of_a_network_are_read_in_order() -> None:
+    from triptych.check.rules import _followed
+
+    norm, conv = nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)
+    assert _followed([conv, norm, nn.ReLU(), conv, nn.Tanh()]) == [True, False]
+    assert _followed([nn.Linear(2, 2)]) == []

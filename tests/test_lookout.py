@@ -1,0 +1,180 @@
+"""The watch at work: looks in real trainings, exact resume, failures, ways back, the post-mortem page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import triptych
+from triptych import cli, lookout, rescue
+from triptych.driver import resume
+from triptych.postmortem.write import command_with
+from triptych.run import Run, open_run, sha256
+from triptych.train import TrainingError
+from triptych.watch import looking
+
+OPTIONS: dict[str, Any] = {
+    "data": "digits", "steps": 40, "batch": 16, "threads": 1, "precision": "fp32", "width": 4,
+}  # fmt: skip
+CLOCKS = {"seconds", "images_per_second"}
+
+SICK = '''
+from triptych.families.dcgan import Dcgan, DcganConfig
+
+class SickConfig(DcganConfig):
+    """Its settings."""
+    fails_at: int = 20
+    bears: float = 0.0
+
+class Sick(Dcgan):
+    """A DCGAN whose loss is not a number at a step, unless its last learning rate was borne."""
+    Config = SickConfig
+
+    def players(self):
+        made = super().players()
+        self.optimizer = made[1].optimizer
+        return made
+
+    def generator_loss(self, batch, turn):
+        loss, extras = super().generator_loss(batch, turn)
+        ill = turn.step == self.config.fails_at and self.optimizer.param_groups[0]["lr"] > self.config.bears
+        return (loss * float("nan") if ill else loss), extras
+'''
+
+
+@pytest.fixture(autouse=True)
+def looks_every_four_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookout, "APART_PICTURES", 64)
+    monkeypatch.setattr(looking, "SAMPLES", 32)  # seconds rather than minutes
+    monkeypatch.setattr(looking, "POOL", 150)
+
+
+@pytest.fixture
+def sick(tmp_path: Path) -> str:
+    own = tmp_path / "sick.py"
+    own.write_text(SICK)
+    return str(own)
+
+
+def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if k not in CLOCKS} for line in lines]
+
+
+def hashes(run: Run, step: int = 40) -> list[str]:
+    return [sha256(run.state_path(step) / f"{name}.safetensors") for name in ("weights", "optimizers")]
+
+
+def stopping_at(step: int) -> Any:
+    def watch(progress: Any) -> None:
+        if progress.step == step:
+            raise KeyboardInterrupt  # as hard as a second Ctrl-C
+
+    return watch
+
+
+def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    looks = run.looks()
+    assert [look["step"] for look in looks] == list(range(0, 41, 4))
+    assert all(0 <= look["modes"] <= 1.5 and look["verdict"] for look in looks)
+    assert (run.path / "watch" / "step-00000040.png").is_file()
+    assert {"discriminator/gradient", "generator/gradient"} <= set(run.log()[-1])
+    monkeypatch.setattr(lookout, "APART_PICTURES", 10**9)
+    unwatched = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    assert unwatched.looks() == [] and hashes(unwatched) == hashes(run)
+
+
+def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
+    whole = triptych.train("dcgan", runs=tmp_path / "a", save_every=10, **OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        triptych.train("dcgan", runs=tmp_path / "b", save_every=10, watch=stopping_at(27), **OPTIONS)
+    run = open_run(tmp_path / "b" / "0001-dcgan-digits")
+    assert run.looks()[-1]["step"] == 24 and run.states()[-1] == 20
+    again = resume(run.path)
+    assert hashes(again) == hashes(whole)
+    assert timeless(again.looks()) == timeless(whole.looks())
+    assert timeless(again.log()) == timeless(whole.log())
+
+
+def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"became nan.*is kept.*post-mortem\.html"):
+        triptych.train(sick, runs=tmp_path / "runs", save_every=5, **OPTIONS)
+    (path,) = (tmp_path / "runs").glob("0*")
+    run = open_run(path)
+    assert run.looks()[-1]["verdict"] == "not finite" and run.states()[-1] <= 20
+    page = (path / "post-mortem.html").read_text()
+    assert "<h1>Not finite</h1>" in page and "became nan" in page
+    bare = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert not re.search(r"(src|href)=\"(?!data:|#)", bare) and "<script" not in bare
+    assert "--rate" in page and "prefers-color-scheme: dark" in page and page.count("<svg") >= 4
+
+
+def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) -> None:
+    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "save_every": 8}
+    run = triptych.train(sick, runs=tmp_path / "a", **asked)
+    (way,) = run.card["rollbacks"]
+    assert way["rate_factor"] == 0.5 and way["verdict"] == "not finite" and "nan" in way["why"]
+    assert run.states()[-1] == 40 and run.state_meta()["ease"] == 0.5
+    after = [line for line in run.log() if line["step"] > way["to"]]
+    assert after and all(line["rollbacks"] == 1 and line["rate_factor"] == 0.5 for line in after)
+    assert [line["step"] for line in run.log()] == list(range(1, 41))  # nothing of the lost way is left
+    with pytest.raises(KeyboardInterrupt):
+        triptych.train(sick, runs=tmp_path / "b", watch=stopping_at(33), **asked)
+    stopped = open_run(tmp_path / "b" / "0001-sick-digits")
+    again = resume(stopped.path, family=sick)
+    assert hashes(again) == hashes(run) and timeless(again.looks()) == timeless(run.looks())
+
+
+def test_three_ways_back_and_no_more(sick: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="became nan"):
+        triptych.train(sick, runs=tmp_path / "runs", on_collapse="rollback", save_every=8, **OPTIONS)
+    run = open_run(next((tmp_path / "runs").glob("0*")))
+    assert [way["rate_factor"] for way in run.card["rollbacks"]] == [0.5, 0.25, 0.125]
+    assert len(list(run.path.glob("post-mortem*.html"))) == 4
+
+
+def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sick = lookout.Diagnosis("generator collapsed", 12, ("one picture",), fatal=True)
+    fine = lookout.Diagnosis("healthy")
+
+    def say(self: Any, looks: Any = None) -> Any:
+        seen = self.run.looks() if looks is None else looks
+        return sick if seen and seen[-1]["step"] > 20 else fine
+
+    monkeypatch.setattr(lookout.Lookout, "diagnose", say)
+    told: list[str] = []
+    run = triptych.train("dcgan", runs=tmp_path, watch=lambda p: told.append(p.news), **OPTIONS)
+    assert told[-1] == "the watch: generator collapsed since step 12: one picture" and "" in told
+    assert run.states()[-1] == 40 and (run.path / "post-mortem.html").is_file()
+    assert run.healthy_states() == [0, 8, 16]  # kept from pruning although others came after them
+    with pytest.raises(TrainingError, match=r"generator collapsed.*last good state, of step 8, is kept"):
+        triptych.train("dcgan", runs=tmp_path, on_collapse="stop", **OPTIONS)
+    with pytest.raises(TrainingError, match="generator collapsed"):
+        triptych.train("dcgan", runs=tmp_path, on_collapse="rollback", **OPTIONS)
+    last = open_run(sorted(tmp_path.glob("0*"))[-1])
+    assert len(last.card["rollbacks"]) == rescue.MOST and last.card["rollbacks"][0]["to"] < 12
+
+
+def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [w for k, v in OPTIONS.items() for w in (f"--{k}", str(v))]
+    assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--json", *words]) == 0
+    told = capsys.readouterr()
+    assert re.search(r"the watch: (healthy|too early)", told.err)
+    assert json.loads(told.out.splitlines()[-1])["watch"]["verdict"] in ("healthy", "too early")
+
+
+def test_a_remedy_is_a_command(tmp_path: Path) -> None:
+    card = {"command": "triptych train dcgan --data digits --rate 0.1 --no-conditional --steps=5"}
+    assert command_with(card, {"--rate": "0.001"}) == (
+        "triptych train dcgan --data digits --no-conditional --steps=5 --rate 0.001"
+    )
+    assert "--steps=5" not in command_with(card, {"--steps": "9"})
+    run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "steps": 2})
+    words = shlex.split(command_with(run.card, {"--latent": "7"}))
+    assert words[:3] == ["triptych", "train", "dcgan"] and words[words.index("--latent") + 1] == "7"
+    assert words[words.index("--width") + 1] == "4"

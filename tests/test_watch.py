@@ -1,0 +1,276 @@
+"""The watch: known answers for what it measures, and verdicts on games made of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from triptych.core.family import Game
+from triptych.data import Split, load
+from triptych.watch import Diagnosis, Reference, diagnose, look_at, remedies_for
+from triptych.watch.looking import dimension
+from triptych.watch.reader import association
+
+GAME = Game()
+STEPS, LOOKS = 1000, 25
+Line = dict[str, Any]
+Change = Callable[[float, Line, Line], None]  # (share of the run done, log line, look) -> changed in place
+
+
+def game(change: Change = lambda done, line, look: None, looks: int = LOOKS) -> tuple[list[Line], list[Line]]:
+    """A log and looks of a healthy game, changed as told."""
+    rng = np.random.default_rng(0)
+    log, seen = [], []
+    for k in range(looks + 1):
+        done = k / LOOKS
+        untrained = math.exp(-12 * done)  # pictures leave the start behind in the first tenth
+        noise = rng.normal(0, 0.02, 8)
+        weights = 0.02 * (1 + 0.5 * math.sqrt(done)) * np.sin(np.arange(32) + 3 * done)
+        look = {
+            "step": round(STEPS * done), "modes": 0.9 - 0.85 * untrained + noise[0], "spread": 1 - untrained,
+            "sparse": 1.2 + noise[1], "distance": 1.4 + 2.6 * untrained + noise[2], "duplicates": 0.0,
+            "covered": 0.6 * (1 - untrained) ** 4, "shifted": 0.25 + noise[3], "cells": [0.05] * 20,
+            "weights": {"discriminator": weights.tolist(), "generator": (1.3 * weights).tolist()},
+        }  # fmt: skip
+        line = {
+            "step": look["step"], "discriminator/loss": 1.3, "generator/loss": 0.9 + noise[4],
+            "discriminator/real": 0.6 + noise[5], "discriminator/fake": 0.4 + noise[6],
+            "discriminator/gradient": 5.0, "generator/gradient": 6.0 - 4 * done,
+        }  # fmt: skip
+        change(done, line, look)
+        seen.append(look)
+        if k:
+            log.append(line)
+    return log, seen
+
+
+def verdict(change: Change, looks: int = LOOKS, game_of: Game = GAME) -> Diagnosis:
+    return diagnose(*game(change, looks), game_of, STEPS)
+
+
+def test_a_healthy_game_is_healthy_at_every_moment() -> None:
+    log, looks = game()
+    for k in range(len(looks) + 1):
+        seen = [line for line in log if k and line["step"] <= looks[k - 1]["step"]]
+        assert diagnose(seen, looks[:k], GAME, STEPS).verdict in ("too early", "healthy"), k
+    assert diagnose(log, looks, GAME, STEPS) == Diagnosis(
+        "healthy", evidence=(diagnose(log, looks, GAME, STEPS).evidence[0],)
+    )
+
+
+def test_noise_at_the_start_is_no_collapse() -> None:
+    def slow(done: float, line: Line, look: Line) -> None:
+        left = max(0.0, 1 - 1.6 * done)  # the generator needs most of the run to leave its start
+        look |= {"modes": 0.9 - 0.85 * left, "spread": 1 - left, "distance": 1.4 + 2.6 * left, "covered": 0.0}
+
+    log, looks = game(slow)
+    for k in range(len(looks)):
+        found = diagnose(log[:k], looks[: k + 1], GAME, STEPS)
+        assert found.verdict in ("too early", "healthy"), (k, found)
+
+
+def collapsed(done: float, line: Line, look: Line) -> None:
+    if done > 0.5:
+        look |= {"modes": 0.1, "sparse": 0.2, "duplicates": 0.4, "cells": [0.7, 0.3] + [0.0] * 18}
+
+
+def thin(done: float, line: Line, look: Line) -> None:
+    look |= {"sparse": 0.15}
+
+
+def frozen(done: float, line: Line, look: Line) -> None:
+    look["weights"]["discriminator"] = [0.1] * 32
+    line |= {"discriminator/real": 0.5, "discriminator/fake": 0.9}
+
+
+def weak(done: float, line: Line, look: Line) -> None:
+    line |= {"discriminator/real": 0.45, "discriminator/fake": 0.8}
+    look |= {"distance": 3.5, "covered": 0.0}
+
+
+def vanished(done: float, line: Line, look: Line) -> None:
+    line |= {"discriminator/real": 0.999, "discriminator/fake": 1e-3}
+    line["generator/gradient"] = 5.0 if done < 0.05 else 1e-3
+    look |= {"distance": 3.8, "covered": 0.0, "modes": 0.05}
+
+
+def sure(done: float, line: Line, look: Line) -> None:
+    line |= {"discriminator/real": 0.999, "discriminator/fake": 1e-3}
+    look |= {"distance": 3.8, "covered": 0.0}
+
+
+def ran_away(done: float, line: Line, look: Line) -> None:
+    scale = 1 + 40 * math.sqrt(done)
+    look["weights"] = {who: (scale * np.array(w)).tolist() for who, w in look["weights"].items()}
+
+
+def garbage(done: float, line: Line, look: Line) -> None:
+    if done > 0.4:
+        look |= {"distance": 3.0, "covered": 0.0}
+
+
+def silent(done: float, line: Line, look: Line) -> None:
+    look |= {"told": 0.001 * math.sin(20 * done), "told_real": 0.8, "clear": 0.9}
+
+
+def meaningless(done: float, line: Line, look: Line) -> None:
+    look |= {"told": 0.001, "told_real": 0.001, "clear": 0.9}
+
+
+def hopping(done: float, line: Line, look: Line) -> None:
+    look |= {"shifted": 0.8, "modes": 0.9 if round(LOOKS * done) % 2 else 0.45}
+
+
+def poisoned(done: float, line: Line, look: Line) -> None:
+    if done > 0.7:
+        line["generator/loss"] = math.nan
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "fatal"),
+    [
+        (collapsed, "generator collapsed", True),
+        (thin, "generator collapsed", True),
+        (frozen, "critic not learning", False),
+        (weak, "critic not learning", False),
+        (vanished, "critic overpowering", True),
+        (sure, "critic overpowering", False),
+        (ran_away, "diverged", False),
+        (garbage, "diverged", True),
+        (silent, "labels carry nothing", False),
+        (meaningless, "labels carry nothing", False),
+        (hopping, "oscillating", False),
+        (poisoned, "not finite", True),
+    ],
+)
+def test_diseases_are_named(change: Change, name: str, fatal: bool) -> None:
+    found = verdict(change)
+    assert (found.verdict, found.fatal) == (name, fatal), found
+    assert found.since is not None and any(c.isdigit() for c in " ".join(found.evidence))
+
+
+def test_since_is_when_it_began_and_one_bad_look_is_none() -> None:
+    found = verdict(collapsed)
+    assert found.since == 520  # the first look after half of the run
+    assert "mode 0 (70% of the samples)" in found.evidence[0]
+
+    def once(done: float, line: Line, look: Line) -> None:
+        if abs(done - 0.6) < 0.01:
+            collapsed(done, line, look)
+
+    assert verdict(once).verdict == "healthy"
+
+
+def test_a_critic_of_scores_may_win_without_alarm() -> None:
+    def scores(done: float, line: Line, look: Line) -> None:
+        line |= {"discriminator/real": 40.0, "discriminator/fake": -35.0, "discriminator/loss": -75.0}
+
+    assert verdict(scores, game_of=Game(verdicts="scores")).verdict == "healthy"
+
+    def dead(done: float, line: Line, look: Line) -> None:
+        scores(done, line, look)
+        line["generator/gradient"] = 5.0 if done < 0.05 else 1e-4
+        look |= {"distance": 3.8, "covered": 0.0}
+
+    assert verdict(dead, game_of=Game(verdicts="scores")).verdict == "critic overpowering"
+
+
+def test_a_failure_is_the_verdict() -> None:
+    log, looks = game(looks=4)
+    looks.append({"step": 161, "failure": "the generator's loss became nan by step 160"})
+    found = diagnose(log, looks, GAME, STEPS)
+    assert found.verdict == "not finite" and found.since == 161 and "nan by step 160" in found.line()
+
+
+def test_without_looks_it_is_too_early() -> None:
+    assert diagnose([], [], GAME, STEPS).verdict == "too early"
+
+
+def test_remedies_are_two_and_fit_the_family() -> None:
+    config = {"rate": 0.02, "loss": "min-max", "instance_noise": 0.0, "latent": 2, "beta1": 0.5}
+    first, second = remedies_for("critic overpowering", config, {"seed": 0})
+    assert first.flags == {"--loss": "non-saturating"} and second.flags == {"--instance-noise": "0.3"}
+    assert remedies_for("diverged", config, {})[0].flags == {"--rate": "0.0002"}
+    assert remedies_for("generator collapsed", config, {})[0].flags == {"--latent": "100"}
+    for name in ("not finite", "oscillating", "labels carry nothing", "critic not learning"):
+        assert len(remedies_for(name, {}, {"seed": 3})) == 2
+    assert remedies_for("oscillating", {}, {"seed": 3, "batch": 128})[1].flags == {"--seed": "4"}
+
+
+# --- what a look measures ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Reference, Split]:
+    data = load("digits")
+    return Reference(data.train, data.spec.classes), data.test
+
+
+def test_real_pictures_look_like_the_data(digits: tuple[Reference, Split]) -> None:
+    reference, test = digits
+    assert test.labels is not None
+    seen = look_at(reference, test.pixels[:256], np.asarray(test.labels[:256]))
+    for name in ("modes", "spread", "sparse", "distance", "covered", "dimension"):
+        assert seen[name] == pytest.approx(1, abs=0.15), name
+    assert seen["duplicates"] == 0 and seen["told"] > 0.8 and seen["told_real"] > 0.8
+    assert seen["saturated"] == pytest.approx(seen["saturated_real"], abs=0.02)
+
+
+def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:
+    reference, test = digits
+    pixels, labels = test.pixels[:256], np.asarray(test.labels)[:256]
+    one = look_at(reference, np.repeat(pixels[:1], 256, axis=0))
+    assert one["spread"] == 0 and one["duplicates"] == 1 and one["modes"] < 0.1
+    two = look_at(reference, pixels[labels < 2])
+    assert two["modes"] < 0.5 and two["distance"] < 1.3 and sum(two["classes"][:2]) > 0.9
+    blend = np.linspace(0, 1, 256)[:, None, None, None]
+    line = (blend * pixels[0] + (1 - blend) * pixels[3]).astype(np.uint8)
+    assert look_at(reference, line)["sparse"] < 0.1
+    noise = np.random.default_rng(0).integers(0, 256, pixels.shape, dtype=np.uint8)
+    lost = look_at(reference, noise)
+    assert lost["covered"] == 0 and lost["distance"] > 3
+    shuffled = look_at(reference, pixels, np.random.default_rng(0).permutation(labels))
+    assert abs(shuffled["told"]) < 0.03
+    swapped = look_at(reference, pixels, 9 - labels)
+    assert swapped["told"] > 0.8  # another name for every class is no silence
+
+
+def test_what_moved_is_seen_from_look_to_look(digits: tuple[Reference, Split]) -> None:
+    reference, test = digits
+    first = look_at(reference, test.pixels[:256])
+    assert "moved" not in first
+    assert look_at(reference, test.pixels[:256], None, first)["moved"] == 0
+    other = look_at(reference, test.pixels[::-1][:256], None, first)
+    assert other["moved"] > 0.5 and other["shifted"] < 0.4
+
+
+def test_points_and_unlabelled_pictures_can_be_looked_at() -> None:
+    rng = np.random.default_rng(0)
+    turn = rng.integers(0, 8, 4000) * np.pi / 4
+    ring = np.stack([np.cos(turn), np.sin(turn)], 1) * 90 + 128 + rng.normal(0, 2, (4000, 2))
+    points = ring.round().astype(np.uint8)[:, None, None, :]  # (N, 1, 1, 2)
+    reference = Reference(Split(points))
+    assert look_at(reference, points[-256:])["modes"] == pytest.approx(1, abs=0.2)
+    half = points[-512:][(turn[-512:] < 3)][:200]
+    assert look_at(reference, half)["modes"] < 0.65
+
+
+def test_the_dimension_of_a_line_and_of_a_cube() -> None:
+    rng = np.random.default_rng(0)
+    for d in (1, 3):
+        points = rng.random((2000, d))
+        gaps = np.sort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)[:, 1:3]
+        assert dimension(gaps) == pytest.approx(d, rel=0.1)  # Facco et al. 2017
+
+
+def test_association_is_unbiased() -> None:
+    rng = np.random.default_rng(0)
+    chance = [association(rng.integers(0, 5, 200), rng.integers(0, 5, 200), 5) for _ in range(300)]
+    assert abs(np.mean(chance)) < 0.002 < np.std(chance)  # Bergsma 2013: 0 on average, not only above it
+    labels = rng.integers(0, 5, 200)
+    assert association(labels, (labels + 2) % 5, 5) == pytest.approx(1, abs=0.01)
+    assert association(labels, np.zeros(200, dtype=np.int64), 5) == 0
