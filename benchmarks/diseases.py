@@ -39,7 +39,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 TEXTBOOK: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 24, "rate": 2e-4},
-    "wgan": {"width": 24},
+    "wgan": {"width": 24, "rate": 1e-4},
     "stylegan": {"width": 16, "widest": 64, "batch": 32, "loss": "logistic", "penalties": "r1"},
 }
 
