@@ -119,11 +119,15 @@ def garbage(done: float, line: Line, look: Line) -> None:
 
 
 def silent(done: float, line: Line, look: Line) -> None:
-    look |= {"told": 0.001 * math.sin(20 * done), "told_real": 0.8, "clear": 0.9}
+    look |= {"told": 0.001 * math.sin(20 * done), "told_real": 0.8}
 
 
 def meaningless(done: float, line: Line, look: Line) -> None:
-    look |= {"told": 0.001, "told_real": 0.001, "clear": 0.9}
+    look |= {"told": 0.001, "told_real": 0.001}
+
+
+def worse(done: float, line: Line, look: Line) -> None:
+    look |= {"distance": 4 + 2 * done, "covered": 0.0, "modes": 0.05, "spread": 0.05, "duplicates": 1.0}
 
 
 def hopping(done: float, line: Line, look: Line) -> None:
@@ -146,6 +150,7 @@ def poisoned(done: float, line: Line, look: Line) -> None:
         (sure, "critic overpowering", False),
         (ran_away, "diverged", False),
         (garbage, "diverged", True),
+        (worse, "generator collapsed", True),
         (silent, "labels carry nothing", False),
         (meaningless, "labels carry nothing", False),
         (hopping, "oscillating", False),

@@ -129,11 +129,10 @@ def look_at(
 def _classes(
     reader: Reader, pixels: np.ndarray, features: np.ndarray, labels: np.ndarray | None
 ) -> dict[str, Any]:
-    guesses, clear = reader(pixels, features)
+    guesses = reader(pixels, features)
     shares = np.bincount(guesses, minlength=reader.classes) / len(guesses)
     found: dict[str, Any] = {"classes": [round(float(s), 4) for s in shares]}
     if labels is not None:
-        found["clear"] = clear
         found["told"] = association(labels, guesses, reader.classes)
         found["told_real"] = reader.real
     return found

@@ -51,13 +51,11 @@ class Reader:
         self.prior = np.bincount(labels[held:], minlength=classes) / len(self.seen)
         kernel = np.exp(-self.gamma * square) + RIDGE * np.eye(len(square))
         self.weights = np.linalg.solve(kernel, np.eye(classes)[labels[held:]] - self.prior)
-        guesses, self.margin = self._read(seen[:held])  # of real pictures, held out
-        self.real = association(labels[:held], guesses, classes)
+        self.real = association(labels[:held], self._read(seen[:held]), classes)  # of real ones, held out
 
-    def __call__(self, pixels: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, float]:
-        """The class of each picture, (N,), and how clear they are: mean margin, real pictures' being 1."""
-        guesses, margin = self._read(self._scaled(self._raw(pixels, features)))
-        return guesses, margin / max(self.margin, 1e-12)
+    def __call__(self, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """The class of each picture, (N,)."""
+        return self._read(self._scaled(self._raw(pixels, features)))
 
     def _raw(self, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
         small = min(pixels.shape[1:3]) < GRID  # points: there are no edges
@@ -66,11 +64,9 @@ class Reader:
     def _scaled(self, raw: np.ndarray) -> np.ndarray:
         return ((raw - self.mean) / self.scale).astype(np.float32)
 
-    def _read(self, scaled: np.ndarray) -> tuple[np.ndarray, float]:
+    def _read(self, scaled: np.ndarray) -> np.ndarray:
         kernel = np.exp(-self.gamma * distances(scaled, self.seen) ** 2)
-        scores = kernel @ self.weights + self.prior  # (N, classes)
-        ordered = np.sort(scores, axis=1)
-        return scores.argmax(axis=1), float((ordered[:, -1] - ordered[:, -2]).mean())
+        return (kernel @ self.weights + self.prior).argmax(axis=1)
 
 
 def association(labels: np.ndarray, guesses: np.ndarray, classes: int) -> float:

@@ -226,7 +226,8 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
         return None
     recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
     meaningless = bool(real[-1] < limits.SPEAKS)
-    silent = ((recent < limits.SILENT * real) & (course.seen("clear") > limits.CLEAR)) | meaningless
+    good = (course.poorness < limits.READABLE_POOR) & (course.seen("covered") > limits.READABLE_COVERED)
+    silent = ((recent < limits.SILENT * real) & good) | meaningless
     if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
         return None
     said = (
