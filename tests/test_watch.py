@@ -113,6 +113,12 @@ def ran_away(done: float, line: Line, look: Line) -> None:
     look["weights"] = {who: (scale * np.array(w)).tolist() for who, w in look["weights"].items()}
 
 
+def blown(done: float, line: Line, look: Line) -> None:
+    if done > 0.5:
+        line |= {"generator/loss": 4e6, "discriminator/real": 1.0, "discriminator/fake": 0.0}
+        look |= {"distance": 4.5, "covered": 0.0}
+
+
 def garbage(done: float, line: Line, look: Line) -> None:
     if done > 0.4:
         look |= {"distance": 3.0, "covered": 0.0}
@@ -149,6 +155,7 @@ def poisoned(done: float, line: Line, look: Line) -> None:
         (vanished, "critic overpowering", True),
         (sure, "critic overpowering", False),
         (ran_away, "diverged", False),
+        (blown, "diverged", True),
         (garbage, "diverged", True),
         (worse, "generator collapsed", True),
         (silent, "labels carry nothing", False),

@@ -52,6 +52,11 @@ class Course:
         known = [v for v in values if math.isfinite(v)]
         return max(known[: max(3, len(known) // 20)], default=math.nan)
 
+    def at_first(self, name: str) -> float:
+        """The median of the first few logged values."""
+        known = [v for line in self.log if math.isfinite(v := _number(line.get(name)))]
+        return float(np.median(np.abs(known[: max(3, len(known) // 20)]))) if known else math.nan
+
     def weights(self, player: str) -> np.ndarray:
         """The probed weights of a player, (looks, probes); no columns where they are missing."""
         rows = [look.get("weights", {}).get(player, []) for look in self.looks]

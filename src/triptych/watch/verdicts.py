@@ -118,41 +118,47 @@ def _critic_overpowering(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("critic overpowering", since, (said, faded, _verdicts(course, game), _quality(course)))
 
 
-def _diverged(course: Course, game: Game) -> Diagnosis | None:
-    """Weights that ran away, or pictures unlike the data that get no better."""
+def _ran_away(course: Course, game: Game) -> Diagnosis | None:
+    """Weights, gradients or losses that grew out of all proportion: a rate that is far too high."""
     grown = {player: course.growth(player) for player in (game.critic, game.generator)}
     with np.errstate(invalid="ignore"):
         fast = np.logical_or(*(g > limits.RUNAWAY for g in grown.values()))
-        kept = np.logical_or.accumulate(
-            fast
-        )  # a rate that was ruinous at the start has not been mended since
-    since, away = course.lasting(kept, warm_up=0.0), _blown(course, game)
+    # a rate that was ruinous at the start has not been mended since
+    since, said = course.lasting(np.logical_or.accumulate(fast), warm_up=0.0), []
     if since is not None:
         sizes = " and ".join(
             f"the {player}'s are {1 + g[-1] * math.sqrt(course.steps[-1]):.3g}" for player, g in grown.items()
         )
-        said = f"the weights ran away: {sizes} times the size of their start, by step {course.steps[-1]:,}"
-        fatal = course.lasting(course.poor) is not None
-        return Diagnosis(
-            "diverged", since, (said, *away, _quality(course), _verdicts(course, game)), fatal=fatal
-        )
+        said = [f"the weights ran away: {sizes} times the size of their start"]
+    for name, base in _sane(course, game).items():
+        with np.errstate(invalid="ignore"):
+            blown = np.abs(course.logged(name)) > limits.BLOWN * base
+        if (from_step := course.lasting(blown, warm_up=0.0)) is not None:
+            since = from_step if since is None else min(since, from_step)
+            said.append(f"{name} is {course.now(course.logged(name)):.3g}; sane is about {base:.2g}")
+    if since is None:
+        return None
+    fatal = course.lasting(course.poor) is not None
+    return Diagnosis("diverged", since, (*said, _quality(course), _verdicts(course, game)), fatal=fatal)
+
+
+def _sane(course: Course, game: Game) -> dict[str, float]:
+    """The size that gradients and losses should not exceed a hundred times."""
+    players = (game.critic, game.generator)
+    sizes = {f"{player}/gradient": course.at_first(f"{player}/gradient") for player in players}
+    if game.verdicts == "probabilities":  # a guess costs ln 2; scores have no scale
+        sizes |= {f"{player}/loss": math.log(2) for player in players}
+    return {name: size for name, size in sizes.items() if size > 0}
+
+
+def _lost(course: Course, game: Game) -> Diagnosis | None:
+    """Pictures unlike the data that get no better."""
     since = course.lasting(course.poor & course.begun)
     if since is None or _improving(course):
         return None
-    if course.now(_crowded(course).astype(float)) >= 0.5 and not away:
+    if course.now(_crowded(course).astype(float)) >= 0.5:
         return None  # one poor picture again and again: collapsed
-    return Diagnosis("diverged", since, (_quality(course), *away, _verdicts(course, game)), fatal=True)
-
-
-def _blown(course: Course, game: Game) -> list[str]:
-    """What grew out of all proportion, in sentences."""
-    said = []
-    for player in (game.critic, game.generator):
-        for name in (f"{player}/gradient", f"{player}/loss"):
-            early, now = abs(course.early(name)), abs(course.now(course.logged(name)))
-            if now > limits.BLOWN * early > 0:
-                said.append(f"{name} is {now / early:.0f} times what it was early on")
-    return said
+    return Diagnosis("diverged", since, (_quality(course), _verdicts(course, game)), fatal=True)
 
 
 def _improving(course: Course) -> bool:
@@ -284,8 +290,9 @@ def _quality(course: Course) -> str:
 Finder = Callable[[Course, Game], Diagnosis | None]
 FINDERS: Sequence[Finder] = (
     _critic_not_learning,
+    _ran_away,
     _critic_overpowering,
-    _diverged,
+    _lost,
     _collapsed,
     _labels_carry_nothing,
     _oscillating,
