@@ -34,13 +34,13 @@ QUICK = {"digits": {"steps": 400}}
 COMMON: dict[str, Any] = {"batch": 64, "threads": 1, "precision": "fp32"}
 RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 24, "rate": 1e-3, "instance_noise": 0.3},
-    "wgan": {"width": 24},
-    "stylegan": {},
+    "wgan": {"width": 24, "rate": 5e-4, "critic_rate": 1e-3, "generator_every": 2},
+    "stylegan": {"width": 16, "widest": 64, "batch": 32},
 }
 TEXTBOOK: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 24, "rate": 2e-4},
-    "wgan": {"width": 24},
-    "stylegan": {},
+    "wgan": {"width": 24, "rate": 1e-4},
+    "stylegan": {"width": 16, "widest": 64, "batch": 32, "loss": "logistic", "penalties": "r1"},
 }
 
 PLANTED = '''
@@ -128,7 +128,7 @@ TOLD = {"conditional": True}
 CASES = (
     Case("healthy, recipe", ("healthy",)),
     Case("healthy, told the class", ("healthy",), config=TOLD, labelled=True),
-    Case("healthy, textbook", ("healthy",), recipe="textbook"),
+    Case("healthy, textbook", ("healthy", "too early"), recipe="textbook"),
     Case("learning rate x 100", ("diverged",), factor=100),
     Case("learning rate x 100, textbook", ("diverged",), factor=100, recipe="textbook"),
     Case("frozen discriminator", ("critic not learning",), plant="frozen"),
@@ -249,8 +249,8 @@ def main() -> None:
                 if not any(word in case.name for word in asked.cases):
                     continue
                 fields = load_family(family).Config.model_fields
-                if any(name not in fields for name in case.config if name == "loss"):
-                    continue  # a disease this family cannot have
+                if case.plant == "overtrained" and "instance_noise" not in fields:
+                    continue  # only DCGAN has a loss that vanishes
                 for seed in range(asked.seeds):
                     kept = asked.out / key_of(case, family, source, seed)
                     if not (kept / "done").exists() and asked.again:

@@ -82,6 +82,7 @@ def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.
     looks = run.looks()
     assert [look["step"] for look in looks] == list(range(0, 41, 4))
     assert all(0 <= look["modes"] <= 1.5 and look["verdict"] for look in looks)
+    assert all(look["moved"] > 0 for look in looks[1:])  # of the weights of the moment
     assert (run.path / "watch" / "step-00000040.png").is_file()
     assert {"discriminator/gradient", "generator/gradient"} <= set(run.log()[-1])
     monkeypatch.setattr(lookout, "APART_PICTURES", 10**9)

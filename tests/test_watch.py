@@ -63,14 +63,19 @@ def test_a_healthy_game_is_healthy_at_every_moment() -> None:
 
 
 def test_noise_at_the_start_is_no_collapse() -> None:
-    def slow(done: float, line: Line, look: Line) -> None:
-        left = max(0.0, 1 - 1.6 * done)  # the generator needs most of the run to leave its start
-        look |= {"modes": 0.9 - 0.85 * left, "spread": 1 - left, "distance": 1.4 + 2.6 * left, "covered": 0.0}
+    def slow(done: float, line: Line, look: Line) -> None:  # near the data soon, but of few kinds for long
+        look |= {"modes": 0.05 + 0.3 * done, "spread": 0.1 + 0.5 * done, "covered": 0.4 * done}
+        look["distance"] = 4 - 2.6 * min(1, 2.5 * done)
 
-    log, looks = game(slow)
-    for k in range(len(looks)):
-        found = diagnose(log[:k], looks[: k + 1], GAME, STEPS)
-        assert found.verdict in ("too early", "healthy"), (k, found)
+    def rough(done: float, line: Line, look: Line) -> None:
+        if 0.1 < done < 0.25:
+            collapsed(1.0, line, look)
+
+    for change in (slow, rough):
+        log, looks = game(change)
+        for k in range(len(looks)):
+            found = diagnose(log[:k], looks[: k + 1], GAME, STEPS)
+            assert found.verdict in ("too early", "healthy"), (k, found)
 
 
 def collapsed(done: float, line: Line, look: Line) -> None:
@@ -114,11 +119,15 @@ def garbage(done: float, line: Line, look: Line) -> None:
 
 
 def silent(done: float, line: Line, look: Line) -> None:
-    look |= {"told": 0.001 * math.sin(20 * done), "told_real": 0.8, "clear": 0.9}
+    look |= {"told": 0.001 * math.sin(20 * done), "told_real": 0.8}
 
 
 def meaningless(done: float, line: Line, look: Line) -> None:
-    look |= {"told": 0.001, "told_real": 0.001, "clear": 0.9}
+    look |= {"told": 0.001, "told_real": 0.001}
+
+
+def worse(done: float, line: Line, look: Line) -> None:
+    look |= {"distance": 4 + 2 * done, "covered": 0.0, "modes": 0.05, "spread": 0.05, "duplicates": 1.0}
 
 
 def hopping(done: float, line: Line, look: Line) -> None:
@@ -141,6 +150,7 @@ def poisoned(done: float, line: Line, look: Line) -> None:
         (sure, "critic overpowering", False),
         (ran_away, "diverged", False),
         (garbage, "diverged", True),
+        (worse, "generator collapsed", True),
         (silent, "labels carry nothing", False),
         (meaningless, "labels carry nothing", False),
         (hopping, "oscillating", False),
@@ -163,6 +173,7 @@ def test_since_is_when_it_began_and_one_bad_look_is_none() -> None:
             collapsed(done, line, look)
 
     assert verdict(once).verdict == "healthy"
+    assert verdict(once, looks=15).verdict == "too early"  # it is the last look, and no health either
 
 
 def test_a_critic_of_scores_may_win_without_alarm() -> None:

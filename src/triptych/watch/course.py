@@ -102,7 +102,8 @@ class Course:
         """Looks after the pictures first left the untrained generator's behind, (looks,) bool."""
         late = self.steps > limits.BEGUN_STEPS
         turns = np.array([_turns(look) for look in self.looks])
-        left = np.logical_or.accumulate(self.poorness < limits.BEGUN) if len(self) else late
+        away = (self.poorness < limits.BEGUN) | (self.poorness > limits.WORSE)
+        left = np.logical_or.accumulate(away) if len(self) else late
         return np.asarray((left | late) & (turns >= limits.FEWEST_TURNS))
 
     def growth(self, player: str) -> np.ndarray:

@@ -18,6 +18,7 @@ SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one p
 DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance
 BEGUN = 0.7  # of that way: a generator that was never nearer has not begun, so it cannot have collapsed
 BEGUN_STEPS = 2000  # after so many steps even that is no excuse: usual rates leave the start in a few hundred
+WORSE = 1.1  # of that way: worse than at the start, so something was learnt, but not to paint
 POOR = 0.4  # of the way from real pictures (0) back to the untrained generator's (1); healthy: under 0.25
 UNCOVERED = 0.1  # share of real pictures with a sample among them, beside the data's own
 IMPROVES = 0.85  # a distance to the data that fell below this share of its past is still falling, ...
@@ -35,7 +36,7 @@ BLOWN = 100.0  # times its own early size: a gradient or loss that ran away
 # --- labels: association of label and picture is Cramer's V squared, 0 where chance decides ---
 SILENT = 0.06  # of that in the data, over the last looks: below, the condition has no effect
 SPEAKS = 0.006  # in the data itself: below, no reader finds the labels in the real pictures
-CLEAR = 0.5  # margin of the reader on samples, beside real pictures: below, they are not clear enough to read
+READABLE_POOR, READABLE_COVERED = 0.5, 0.25  # pictures at least so good show a label if they have one
 LABELS_WARM_UP = 0.5  # labels are learnt after shapes
 
 # --- swings --------------------------------------------------------------------------------

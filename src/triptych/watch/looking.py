@@ -20,7 +20,7 @@ from triptych.watch.reader import Reader, association
 from triptych.watch.space import Space, distances
 
 SAMPLES = 256  # pictures a look
-POOL = 1536  # training pictures that samples are compared with
+POOL = 1024  # training pictures that samples are compared with
 CELLS = 20  # of the source's pictures by k-means: its modes, with labels or without
 SKETCHED = 24  # samples whose place is noted, to see from one look to the next whether they move
 SKETCH_AXES = 6
@@ -47,7 +47,7 @@ class Reference:
         rows = np.random.default_rng(mix("watch", count)).permutation(count)[: POOL + 2 * self.samples]
         pixels = np.asarray(split.pixels[np.sort(rows)])[np.argsort(np.argsort(rows))]
         self.space = Space(pixels)
-        features = self.space(pixels)  # (R, D)
+        features = self.space.real  # (R, D)
         first, second, self.pool = np.split(features, [self.samples, 2 * self.samples])
         if len(self.pool) < 2:
             self.pool = features
@@ -59,7 +59,7 @@ class Reference:
         self.reader = None
         if split.labels is not None and 1 < classes <= SURE_CLASSES:
             told = np.asarray(split.labels)[rows]
-            self.reader = Reader(self.space, pixels, told, classes, 2 * self.samples)
+            self.reader = Reader(pixels, features, told, classes, 2 * self.samples)
         self.saturated = saturated_share(pixels)
         self.scores = self.measure(second)
 
@@ -122,16 +122,17 @@ def look_at(
         found["moved"] = _moved(before["sketch"], found["sketch"])
         found["shifted"] = 0.5 * float(np.abs(shares - np.array(before["cells"])).sum())
     if reference.reader is not None:
-        found |= _classes(reference.reader, pixels, labels)
+        found |= _classes(reference.reader, pixels, features, labels)
     return {name: round(v, 5) if isinstance(v, float) else v for name, v in found.items()}
 
 
-def _classes(reader: Reader, pixels: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
-    guesses, clear = reader(pixels)
+def _classes(
+    reader: Reader, pixels: np.ndarray, features: np.ndarray, labels: np.ndarray | None
+) -> dict[str, Any]:
+    guesses = reader(pixels, features)
     shares = np.bincount(guesses, minlength=reader.classes) / len(guesses)
     found: dict[str, Any] = {"classes": [round(float(s), 4) for s in shares]}
     if labels is not None:
-        found["clear"] = clear
         found["told"] = association(labels, guesses, reader.classes)
         found["told_real"] = reader.real
     return found
@@ -164,7 +165,7 @@ def saturated_share(pixels: np.ndarray) -> float:
 def _cells(features: np.ndarray) -> np.ndarray:
     from sklearn.cluster import KMeans
 
-    made = KMeans(min(CELLS, len(features) // 4), n_init=2, random_state=0, max_iter=50).fit(features)
+    made = KMeans(min(CELLS, len(features) // 4), n_init=1, random_state=0, max_iter=50).fit(features)
     return np.asarray(made.cluster_centers_, dtype=np.float32)
 
 

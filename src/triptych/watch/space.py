@@ -17,7 +17,8 @@ class Space:
     """Features of pictures: random convolutions (texture, edges) beside the pixels of a thumbnail.
 
     Each of the two is divided by its total standard deviation on `real`, (N, H, W, C) uint8, so that both
-    weigh alike and a distance of about 1.4 a block is that between two pictures of the source.
+    weigh alike and a distance of about 1.4 a block is that between two pictures of the source. `real`
+    afterwards holds their features, (N, D).
     """
 
     def __init__(self, real: np.ndarray) -> None:
@@ -25,12 +26,17 @@ class Space:
         self._network: NetworkExtractor | None = None
         if size >= SMALLEST_PX and channels in (1, 3):
             self._network = random_conv(size)
-        self._scales = [float(np.sqrt(block.var(axis=0).sum())) or 1.0 for block in self._blocks(real)]
+        blocks = self._blocks(real)
+        self._scales = [float(np.sqrt(block.var(axis=0).sum())) or 1.0 for block in blocks]
+        self.real = self._joined(blocks)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """(N, H, W, C) uint8 -> (N, D) float32."""
-        blocks = zip(self._blocks(pixels), self._scales, strict=True)
-        return np.concatenate([block / scale for block, scale in blocks], axis=1).astype(np.float32)
+        return self._joined(self._blocks(pixels))
+
+    def _joined(self, blocks: list[np.ndarray]) -> np.ndarray:
+        scaled = [block / scale for block, scale in zip(blocks, self._scales, strict=True)]
+        return np.concatenate(scaled, axis=1).astype(np.float32)
 
     def _blocks(self, pixels: np.ndarray) -> list[np.ndarray]:
         pictures = to_float(np.array(pixels))  # (N, C, H, W)

@@ -177,16 +177,22 @@ def _then_and_now(values: np.ndarray) -> tuple[float, float]:
 def _crowded(course: Course) -> np.ndarray:
     """Looks at which samples repeat each other, or few modes are left: (looks,) bool."""
     few = course.seen("modes") < limits.FEW_MODES
-    near = course.seen("sparse") < limits.CROWDED
     same = course.seen("spread") < limits.SAME
-    twins = course.seen("duplicates") > limits.DUPLICATES
-    return few | near | same | twins
+    return few | same | _repeating(course)
+
+
+def _repeating(course: Course) -> np.ndarray:
+    """Looks at which samples lie closer to each other than those of the data ever do, (looks,) bool."""
+    near = course.seen("sparse") < limits.CROWDED
+    return near | (course.seen("duplicates") > limits.DUPLICATES)
 
 
 def _collapsed(course: Course, game: Game) -> Diagnosis | None:
     """The samples repeat each other, or only few of the data's modes are left."""
-    since = course.lasting(_crowded(course) & course.begun)
-    if since is None or _widening(course) or (_improving(course) and course.poor[-1]):
+    since = course.lasting(_repeating(course) & course.begun)
+    if since is None and not _widening(course):  # few modes that become more are a slow start
+        since = course.lasting(_crowded(course) & course.begun)
+    if since is None or (_improving(course) and course.poor[-1]):
         return None
     seen = {name: course.now(course.seen(name)) for name in ("modes", "sparse", "spread", "duplicates")}
     said = []
@@ -220,7 +226,8 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
         return None
     recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
     meaningless = bool(real[-1] < limits.SPEAKS)
-    silent = ((recent < limits.SILENT * real) & (course.seen("clear") > limits.CLEAR)) | meaningless
+    good = (course.poorness < limits.READABLE_POOR) & (course.seen("covered") > limits.READABLE_COVERED)
+    silent = ((recent < limits.SILENT * real) & good) | meaningless
     if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
         return None
     said = (
