@@ -1,6 +1,6 @@
 """Directions found on `shapes`: how far each moves its factor, and how far every other.
 
-    python benchmarks/steering_shapes.py [RUN] [--family dcgan] [--steps 3500] [--amount 1]
+    python benchmarks/steering_shapes.py [RUN] [--family dcgan] [--steps 3500] [--amount 2] [--all]
 
 Without a RUN it trains one, without labels, so that every factor is in the code. Directions are found on
 one set of seeds and measured on another. Changes are means over pictures from -amount to +amount, in
@@ -22,7 +22,7 @@ from triptych.judge import judge_for
 from triptych.metrics.threads import one_thread
 from triptych.steer.codes import codes_at
 from triptych.steer.editing import Effect, measure
-from triptych.steer.finding import FIRST_SEED, Study, find, study
+from triptych.steer.finding import MEASURED_SEED, Study, find, likeliest, study
 from triptych.steer.readers import reader_for
 
 RESULTS = Path(__file__).parent / "results"
@@ -39,9 +39,10 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=4000, help="pictures the directions are found on")
     parser.add_argument("--tried", type=int, default=400, help="pictures each direction is tried out on")
     parser.add_argument("--measured", type=int, default=1000, help="other pictures they are measured on")
-    parser.add_argument("--amount", type=float, default=1.0)
+    parser.add_argument("--amount", type=float, default=2.0)
     parser.add_argument("--space", default=None)
-    parser.add_argument("--attributes", nargs="*", default=None)
+    parser.add_argument("--attributes", nargs="*", default=None, help="left out: each factor's likeliest")
+    parser.add_argument("--all", action="store_true", help="every attribute instead")
     return parser.parse_args()
 
 
@@ -58,8 +59,9 @@ def main() -> None:
     reader, extractor = reader_for(dataset), judge_for(dataset)
     with one_thread():
         studied = study(model, reader, flags.samples, flags.space)
-        directions = find(model, reader, studied, flags.attributes, tried=flags.tried, amount=flags.amount)
-        seeds = range(FIRST_SEED + 10**6, FIRST_SEED + 10**6 + flags.measured)
+        names = None if flags.all else flags.attributes or likeliest(studied)  # chosen before any measuring
+        directions = find(model, reader, studied, names, tried=flags.tried, amount=flags.amount)
+        seeds = range(MEASURED_SEED, MEASURED_SEED + flags.measured)
         codes = codes_at(model, seeds, studied.codes.space)
         effects = measure(model, codes, directions, flags.amount, reader, extractor)
     facts = {

@@ -8,7 +8,8 @@ from conftest import MIXING
 from triptych.model import Model
 from triptych.steer.codes import codes_at
 from triptych.steer.editing import measure
-from triptych.steer.finding import clear, find, study
+from triptych.steer.finding import clear, find, likeliest, prospects, study
+from triptych.steer.readers import Attribute
 
 
 def test_a_direction_of_a_straight_generator_is_exact(bands: Model, reader) -> None:
@@ -71,6 +72,23 @@ def test_what_cannot_be_found(bands: Model, reader) -> None:
         find(bands, reader, studied, ["left"])
     with pytest.raises(ValueError, match="200 pictures read alike in 'nothing'"):
         find(bands, reader, studied, ["nothing"])
+
+
+def test_the_likeliest_attribute_of_a_factor_is_the_one_least_bound_to_others(bands: Model, reader) -> None:
+    class Halves:
+        """Two attributes of one factor: the middle band by itself, and tied to the top one."""
+
+        name, accuracy = "halves", reader.accuracy
+        attributes = (Attribute("free", "a"), Attribute("tied", "a"), Attribute("top", "b"))
+
+        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+            read = reader(pixels)
+            return np.column_stack([read[:, 1], read[:, 1] + 30 * read[:, 0], read[:, 0]])
+
+    studied = study(bands, Halves(), 400)
+    promised = prospects(studied)
+    assert promised["free"] > 3 * promised["tied"]
+    assert likeliest(studied) == ["free", "top"]
 
 
 def test_a_change_within_its_error_is_none() -> None:

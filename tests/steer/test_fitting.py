@@ -76,6 +76,12 @@ def test_what_the_step_does_besides_is_made_up_for() -> None:
     np.testing.assert_allclose(slopes.T @ step, [1, -0.3, 0.2], atol=1e-7)
 
 
+def test_what_it_does_besides_is_weighed_against_chance() -> None:
+    slopes = np.array([[1.0, 0.0], [0.0, 1.0]])
+    step = steepest_alone(slopes, 0, [1], chance=0.3, besides=np.array([0.5]))
+    np.testing.assert_allclose(step, [1, -0.5], atol=0.05)
+
+
 def test_held_slopes_within_chance_are_not_run_from() -> None:
     slopes = np.array([[1.0, 0.01, 0.5], [0.0, 0.001, 0.0]])
     exact, wary = steepest_alone(slopes, 0, [1]), steepest_alone(slopes, 0, [1], chance=0.05)

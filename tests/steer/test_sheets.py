@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from triptych.core.scatter import cloud
 from triptych.steer.sheets import framed, sheet, write_sheet
 
 SHOWN = np.random.default_rng(0).integers(0, 200, (2, 3, 64, 64, 3), dtype=np.uint8)
@@ -20,6 +21,13 @@ def test_names_take_room_and_pictures_keep_their_pixels() -> None:
     np.testing.assert_array_equal(named[grown[0] :, grown[1] :], bare)
     assert named[:, : grown[1]].min() < 100  # something is written there
     assert sheet(SHOWN[..., :1], ["grey", "too"]).shape[2] == 1
+
+
+def test_points_are_drawn_a_row_together() -> None:
+    points = np.random.default_rng(0).integers(0, 256, (2, 9, 1, 1, 2), dtype=np.uint8)
+    drawn = sheet(points, ["one", "two"], [""] * 9)
+    np.testing.assert_array_equal(drawn[2:290, -290:-2], cloud(points[0]))
+    np.testing.assert_array_equal(drawn[292:580, -290:-2], cloud(points[1]))
 
 
 def test_a_frame_puts_the_parents_beside_and_above() -> None:

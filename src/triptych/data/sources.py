@@ -42,7 +42,7 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
     colour: auto keeps grey grey. Raises UsageError for an unknown name and DataError for data that
     cannot be used.
     """
-    if source == "points:ring":
+    if isinstance(source, str) and source == "points:ring":
         return _ring(source, size, colour)
     if size is not None and not 4 <= size <= 1024:
         raise UsageError(f"size must lie in 4..1024 pixels, got {size}")

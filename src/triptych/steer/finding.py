@@ -119,6 +119,32 @@ def find(
     return found
 
 
+def prospects(studied: Study) -> dict[str, float]:
+    """How many times as much each target attribute should move as any other factor, by the slopes alone.
+
+    Chance is reckoned with, bends of the generator are not: for choosing which directions to look for. A
+    factor's class that pictures hardly tell from other factors has a low one.
+    """
+    slopes, chance = scaled_slopes(studied), SURE * len(studied.readings) ** -0.5
+    found = {}
+    for k in numbers_of(studied, None):
+        step, held = steepest_alone(slopes, k, held_for(studied, k), chance), held_for(studied, k)
+        worst = np.abs(slopes[:, held].T @ step).max(initial=0.0) + chance * np.linalg.norm(step)
+        found[studied.attributes[k].name] = float(1 / worst)
+    return found
+
+
+def likeliest(studied: Study) -> list[str]:
+    """Of each factor the attribute with the best prospects."""
+    best: dict[str, str] = {}
+    promised = prospects(studied)
+    for attribute in studied.attributes:
+        held = best.get(attribute.factor)
+        if attribute.name in promised and (held is None or promised[attribute.name] > promised[held]):
+            best[attribute.factor] = attribute.name
+    return list(best.values())
+
+
 def scaled_slopes(studied: Study) -> np.ndarray:
     """Slopes of the readings in units of their spreads on white codes, (R, K)."""
     spreads = np.where(studied.spreads > 0, studied.spreads, 1.0)

@@ -10,6 +10,7 @@ from PIL import ImageDraw, ImageFont
 
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
+from triptych.core.scatter import cloud, is_points
 
 CELL_PX = 64  # a picture is enlarged by a whole number to about this
 FONT_PX = 11
@@ -20,8 +21,11 @@ def sheet(
 ) -> np.ndarray:
     """Lay out a table of pictures: (R, F, H, W, C) uint8 -> (height, width, C) uint8.
 
-    rows, columns: their names, R and F short texts.
+    rows, columns: their names, R and F short texts. Points of a plane, (R, F, 1, 1, 2), become one drawing
+    a row, without names of columns.
     """
+    if is_points(shown):
+        shown, columns = np.stack([cloud(row) for row in shown])[:, None], None
     count, across, height, width, channels = shown.shape
     scale = max(1, CELL_PX // height)
     cells = pictures.grid(shown.reshape(-1, height, width, channels), across, scale=scale)
