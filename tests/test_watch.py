@@ -119,6 +119,17 @@ def blown(done: float, line: Line, look: Line) -> None:
         look |= {"distance": 4.5, "covered": 0.0}
 
 
+def blind(done: float, line: Line, look: Line) -> None:
+    line |= {"discriminator/real": 0.501, "discriminator/fake": 0.5}
+    look |= {"covered": 0.1}
+
+
+def burst(done: float, line: Line, look: Line) -> None:
+    if done < 0.05:
+        line["generator/loss"] = 2e4
+    look |= {"covered": 0.1, "modes": 0.5}
+
+
 def garbage(done: float, line: Line, look: Line) -> None:
     if done > 0.4:
         look |= {"distance": 3.0, "covered": 0.0}
@@ -156,6 +167,8 @@ def poisoned(done: float, line: Line, look: Line) -> None:
         (sure, "critic overpowering", False),
         (ran_away, "diverged", False),
         (blown, "diverged", True),
+        (blind, "critic not learning", False),
+        (burst, "diverged", False),
         (garbage, "diverged", True),
         (worse, "generator collapsed", True),
         (silent, "labels carry nothing", False),

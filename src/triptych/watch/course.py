@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,19 @@ class Course:
 
     def logged(self, name: str) -> np.ndarray:
         """The median of a logged value between two looks, on the looks' grid; nan where there is none."""
+        return self._between(name, np.median)
+
+    def peaks(self, name: str) -> np.ndarray:
+        """The largest size of a logged value between two looks; nan where there is none."""
+        return self._between(name, lambda values: np.abs(values).max())
+
+    def _between(self, name: str, summary: Callable[[np.ndarray], Any]) -> np.ndarray:
         values = np.array([_number(line.get(name)) for line in self.log])
         found = np.full(len(self), np.nan)
         for k in range(len(self)):
             own = values[self._places == k] if len(values) else values
             own = own[~np.isnan(own)]
-            found[k] = np.median(own) if len(own) else np.nan
+            found[k] = summary(own) if len(own) else np.nan
         return found
 
     def early(self, name: str) -> float:

@@ -26,6 +26,7 @@ WIDENS = 1.2  # ... and modes or a spread that grew by this factor are still gro
 
 # --- the game ------------------------------------------------------------------------------
 FOOLED = 0.1  # by which a mean probability on fakes exceeds that on real pictures: worse than chance
+BLIND = 0.02  # between the mean probabilities of real pictures and fakes: a critic that sees no difference
 SURE = 0.03  # a mean verdict this near to 0 or 1: the critic no longer doubts
 DEAD = 0.01  # of the generator's early gradient: two orders of magnitude
 STILL = 1e-3  # of the generator's movement: a critic whose weights move less stands still

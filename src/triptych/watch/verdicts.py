@@ -88,9 +88,14 @@ def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
         return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
     real, fake = course.logged(f"{game.critic}/real"), course.logged(f"{game.critic}/fake")
     margin = limits.FOOLED if game.verdicts == "probabilities" else 0.0
-    if (since := course.lasting((fake - real > margin) & course.poor)) is None:
-        return None
+    since = course.lasting((fake - real > margin) & course.poor)
     said = f"the {game.critic} rates fakes above real pictures, although they are unlike the data"
+    if since is None and game.verdicts == "probabilities":
+        blind = (np.abs(real - fake) < limits.BLIND) & _unwell(course) & course.begun
+        since = course.lasting(blind, warm_up=2 * limits.WARM_UP)
+        said = f"the {game.critic} does not tell fakes from real pictures, although they are unlike"
+    if since is None:
+        return None
     return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
 
 
@@ -133,9 +138,14 @@ def _ran_away(course: Course, game: Game) -> Diagnosis | None:
     for name, base in _sane(course, game).items():
         with np.errstate(invalid="ignore"):
             blown = np.abs(course.logged(name)) > limits.BLOWN * base
-        if (from_step := course.lasting(blown, warm_up=0.0)) is not None:
+        with np.errstate(invalid="ignore"):
+            burst = np.logical_or.accumulate(course.peaks(name) > limits.BLOWN * base)
+        from_step = course.lasting(blown, warm_up=0.0)
+        if from_step is None and name.endswith("/loss"):  # a burst long past, from which it never recovered
+            from_step = course.lasting(burst, warm_up=0.0) and course.lasting(burst & _unwell(course))
+        if from_step is not None:
             since = from_step if since is None else min(since, from_step)
-            said.append(f"{name} is {course.now(course.logged(name)):.3g}; sane is about {base:.2g}")
+            said.append(f"{name} reached {np.nanmax(course.peaks(name)):.3g}; sane is about {base:.2g}")
     if since is None:
         return None
     fatal = course.lasting(course.poor) is not None
@@ -149,6 +159,11 @@ def _sane(course: Course, game: Game) -> dict[str, float]:
     if game.verdicts == "probabilities":  # a guess costs ln 2; scores have no scale
         sizes |= {f"{player}/loss": math.log(2) for player in players}
     return {name: size for name, size in sizes.items() if size > 0}
+
+
+def _unwell(course: Course) -> np.ndarray:
+    """Looks at which pictures are neither good nor diverse, (looks,) bool."""
+    return (course.seen("covered") < limits.READABLE_COVERED) | _crowded(course)
 
 
 def _lost(course: Course, game: Game) -> Diagnosis | None:
@@ -289,8 +304,8 @@ def _quality(course: Course) -> str:
 
 Finder = Callable[[Course, Game], Diagnosis | None]
 FINDERS: Sequence[Finder] = (
-    _critic_not_learning,
     _ran_away,
+    _critic_not_learning,
     _critic_overpowering,
     _lost,
     _collapsed,
