@@ -86,6 +86,7 @@ def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.
     assert (run.path / "watch" / "step-00000040.png").is_file()
     assert {"discriminator/gradient", "generator/gradient"} <= set(run.log()[-1])
     monkeypatch.setattr(lookout, "APART_PICTURES", 10**9)
+    monkeypatch.setattr(lookout, "APART_STEPS", 10**9)
     unwatched = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
     assert unwatched.looks() == [] and hashes(unwatched) == hashes(run)
 
@@ -179,3 +180,11 @@ def test_a_remedy_is_a_command(tmp_path: Path) -> None:
     words = shlex.split(command_with(run.card, {"--latent": "7"}))
     assert words[:3] == ["triptych", "train", "dcgan"] and words[words.index("--latent") + 1] == "7"
     assert words[words.index("--width") + 1] == "4"
+
+
+def test_short_runs_are_watched_too_if_they_have_steps_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert lookout.looks_every(10_000, 64) == 313  # some thirty in a run
+    assert lookout.looks_every(300, 32) == 25  # twelve, where 2,000 pictures apart would be four
+    assert lookout.looks_every(60, 128) == 10
+    assert 40 // lookout.looks_every(40, 16) < lookout.FEWEST_LOOKS

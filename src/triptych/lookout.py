@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from triptych.core.family import Game, Player
 
 PLANNED = 32  # looks in a run
-APART_PICTURES = 2000  # trained on between two looks at least, so that looking stays cheap beside training
+APART_PICTURES = 2000  # trained on between two looks, so that looking stays cheap beside training, ...
+SHORT = 12  # ... but a short run gets so many looks all the same, ...
+APART_STEPS = 10  # ... if there are so many steps between them
 SHOWN = 16  # samples kept as a picture of each look
 SHOWN_PX = 64
 GOOD_STATES = 8  # of a run at most: how often a healthy state is set aside
@@ -133,7 +135,8 @@ def diagnosis_of(run: Run, game: Game) -> Diagnosis:
 
 def looks_every(steps: int, batch: int) -> int:
     """Steps between two looks."""
-    return max(math.ceil(steps / PLANNED), math.ceil(APART_PICTURES / batch))
+    cheap = min(math.ceil(APART_PICTURES / batch), max(math.ceil(steps / SHORT), APART_STEPS))
+    return max(math.ceil(steps / PLANNED), cheap)
 
 
 def probe(player: Player) -> list[float]:
