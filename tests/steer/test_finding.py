@@ -8,7 +8,7 @@ from conftest import MIXING
 from triptych.model import Model
 from triptych.steer.codes import codes_at
 from triptych.steer.editing import measure
-from triptych.steer.finding import clear, find, likeliest, prospects, study
+from triptych.steer.finding import clear, find, likeliest, prospects, study, try_out
 from triptych.steer.readers import Attribute
 
 
@@ -95,3 +95,15 @@ def test_a_change_within_its_error_is_none() -> None:
     np.testing.assert_allclose(
         clear(np.array([1.0, -1.0, 0.3, 0.0]), np.array([0.25, 0.0, 0.2, 0.1])), [0.75, -1, 0, 0]
     )
+
+
+def test_the_best_step_of_those_tried_is_kept() -> None:
+    slopes, tried = np.eye(3), []
+
+    def changes(white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tried.append(white / np.linalg.norm(white))
+        return np.array([1.0, 0.1 + 0.4 * len(tried), 0.0]), np.zeros(3)  # ever worse, whatever is done
+
+    best = try_out(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
+    np.testing.assert_array_equal(best, [1, 0, 0])
+    assert len(tried) == 3 and not np.allclose(tried[0], tried[1])

@@ -6,6 +6,7 @@ import pytest
 from triptych.steer.fitting import (
     Cloud,
     closed_form,
+    corrected,
     share_explained,
     steepest_alone,
     white_slopes,
@@ -70,16 +71,12 @@ def test_two_readings_that_move_alike_are_held_once() -> None:
     np.testing.assert_allclose(slopes.T @ step, [1, 0, 0, 0], atol=1e-7)
 
 
-def test_what_the_step_does_besides_is_made_up_for() -> None:
-    slopes, besides = RNG.normal(size=(6, 3)), np.array([0.3, -0.2])
-    step = steepest_alone(slopes, 0, [1, 2], besides=besides)
-    np.testing.assert_allclose(slopes.T @ step, [1, -0.3, 0.2], atol=1e-7)
-
-
-def test_what_it_does_besides_is_weighed_against_chance() -> None:
-    slopes = np.array([[1.0, 0.0], [0.0, 1.0]])
-    step = steepest_alone(slopes, 0, [1], chance=0.3, besides=np.array([0.5]))
-    np.testing.assert_allclose(step, [1, -0.5], atol=0.05)
+def test_slopes_are_corrected_along_a_step_alone() -> None:
+    slopes, seen = RNG.normal(size=(4, 3)), RNG.normal(size=3)
+    step, across = np.array([0.6, 0.8, 0, 0]), np.array([0.8, -0.6, 0.5, 1])
+    found = corrected(slopes, step, seen)
+    np.testing.assert_allclose(found.T @ step, seen)
+    np.testing.assert_allclose(found.T @ across, slopes.T @ across)
 
 
 def test_held_slopes_within_chance_are_not_run_from() -> None:

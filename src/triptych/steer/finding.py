@@ -14,7 +14,14 @@ from triptych.core.styled import Styled
 from triptych.model import SAMPLING_BATCH, Model
 from triptych.steer.codes import Codes, Space, codes_at, paint
 from triptych.steer.directions import Direction, cloud_of, named, shaped
-from triptych.steer.fitting import Cloud, share_explained, steepest_alone, white_slopes
+from triptych.steer.fitting import (
+    Cloud,
+    corrected,
+    largest_change,
+    share_explained,
+    steepest_alone,
+    white_slopes,
+)
 from triptych.steer.readers import Attribute, Reader
 
 FIRST_SEED = 3_000_000  # far from those of evaluation and of training's pictures
@@ -23,7 +30,7 @@ SAMPLES = 4000
 LEAST = 200
 RIDGE = 10.0  # pictures' worth of belief that a number of the code does nothing
 SURE = 2.0  # standard errors of a slope that are reckoned with: about the largest of twenty
-ROUNDS = 2
+ROUNDS = 3
 HELD_BACK = 0.2  # of the pictures, to say how far the readings are linear in the code
 
 Progress = Callable[[str, int, int], None]
@@ -91,32 +98,53 @@ def find(
     Of the attribute's own factor nothing is held: the classes of one factor cannot but make way for
     each other. targets: names of attributes; None: all that vary, turns aside. layers: of styles, which shall
     move; the step is found for all and then given to these alone. tried: on so many of the study's
-    pictures each direction is tried out by -amount and +amount, `ROUNDS` times, and what it then does
-    beyond its slopes is reckoned with; 0 leaves it as fitted. Raises UsageError for unknown names and
+    pictures each direction is tried out by -amount and +amount, `ROUNDS` times, and the slopes are
+    corrected by what it then did; 0 leaves it as fitted. Raises UsageError for unknown names and
     for one that no picture varies in.
     """
-    slopes = scaled_slopes(studied)
-    moving = None if layers is None else list(layers)
+    slopes, moving = scaled_slopes(studied), None if layers is None else list(layers)
     explained, found = _explained(studied), []
     chosen = numbers_of(studied, targets)
-    for done, k in enumerate(chosen):
-        name, held = studied.attributes[k].name, held_for(studied, k)
+
+    def direction_of(white: np.ndarray, k: int) -> Direction:
         told = f"slopes of {studied.reader} on {len(studied.readings)} pictures, R2 {explained[k]:.2f}"
+        told += f", tried out on {tried}" if tried else ""
+        return _direction(model, studied, studied.attributes[k].name, white, moving, told)
+
+    for done, k in enumerate(chosen):
+
+        def changes(white: np.ndarray, k: int = k) -> tuple[np.ndarray, np.ndarray]:
+            return _changes(model, reader, studied, direction_of(white, k), tried, amount, **controls)
+
         chance = SURE * len(studied.readings) ** -0.5
-        white = steepest_alone(slopes, k, held, chance)
-        direction = _direction(model, studied, name, white, moving, told)
-        for _ in range(ROUNDS if tried else 0):
-            means, errors = _changes(
-                model, reader, studied, direction, tried, amount, **controls
-            )  # (K,) each
-            unit = white / np.linalg.norm(white)
-            besides = clear(means - slopes.T @ unit, errors) / (slopes[:, k] @ unit)
-            white = steepest_alone(slopes, k, held, chance, besides[held])
-            direction = _direction(model, studied, name, white, moving, f"{told}, tried out on {tried}")
-        found.append(direction)
+        white = steepest_alone(slopes, k, held_for(studied, k), chance)
+        if tried:
+            white = try_out(white, slopes, k, held_for(studied, k), chance, changes)
+        found.append(direction_of(white, k))
         if progress is not None:
             progress("directions", done + 1, len(chosen))
     return found
+
+
+Changes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # of a step (R,): means, errors, (K,) each
+
+
+def try_out(
+    white: np.ndarray, slopes: np.ndarray, k: int, held: Sequence[int], chance: float, changes: Changes
+) -> np.ndarray:
+    """A step, tried, its slopes corrected and found anew, `ROUNDS` times: the best of those tried, (R,)."""
+    best, least = white, np.inf
+    for _ in range(ROUNDS):
+        means, errors = changes(white)
+        others = np.abs(means[held]) + errors[held]
+        worst = float(others.max(initial=0.0)) / max(float(means[k]), 1e-9)
+        if worst < least:
+            best, least = white, worst
+        unit = white / np.linalg.norm(white)
+        was = slopes.T @ unit
+        slopes = corrected(slopes, unit, was + clear(means - was, errors))
+        white = steepest_alone(slopes, k, held, chance)
+    return best
 
 
 def prospects(studied: Study) -> dict[str, float]:
@@ -128,9 +156,9 @@ def prospects(studied: Study) -> dict[str, float]:
     slopes, chance = scaled_slopes(studied), SURE * len(studied.readings) ** -0.5
     found = {}
     for k in numbers_of(studied, None):
-        step, held = steepest_alone(slopes, k, held_for(studied, k), chance), held_for(studied, k)
-        worst = np.abs(slopes[:, held].T @ step).max(initial=0.0) + chance * np.linalg.norm(step)
-        found[studied.attributes[k].name] = float(1 / worst)
+        held = held_for(studied, k)
+        step = steepest_alone(slopes, k, held, chance)
+        found[studied.attributes[k].name] = 1 / largest_change(slopes[:, held], step, chance)
     return found
 
 

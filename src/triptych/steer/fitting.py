@@ -62,40 +62,40 @@ def white_slopes(white: np.ndarray, readings: np.ndarray, ridge: float = 0.0) ->
     return np.linalg.solve(square, white.T @ (readings - readings.mean(0)))
 
 
-def steepest_alone(
-    slopes: np.ndarray,
-    target: int,
-    held: Sequence[int],
-    chance: float = 0.0,
-    besides: np.ndarray | None = None,
-) -> np.ndarray:
+def steepest_alone(slopes: np.ndarray, target: int, held: Sequence[int], chance: float = 0.0) -> np.ndarray:
     """The step that raises one reading by 1 and moves the held ones least: (R,).
 
-    With b the target's slopes and H the held ones': d = argmin |H^T d + e|^2 + c |d|^2 over b . d = 1. At
+    With b the target's slopes and H the held ones': d = argmin |H^T d|^2 + c |d|^2 over b . d = 1. At
     c = 0 that leaves the held readings where they are (Shen et al. 2020, section 3.2, "conditional
     manipulation", for all others at once), however far it must go for it. Fitted slopes are off by chance,
     the more the farther the step, and where codes have fewer numbers than there are readings nothing is
     free of all of them: so c is the one (of `RIDGES`) with the least largest change to be reckoned with,
-    max_k |H_k . d + e_k| + chance |d|.
+    max_k |H_k . d| + chance |d|.
 
     slopes: (R, K). target, held: numbers of readings. chance: how far off slopes are, per unit of a step.
-    besides: e (H,), what the step does to the held readings beyond their slopes; None for 0. Raises
-    ValueError for a target without slopes.
+    Raises ValueError for a target without slopes.
     """
     wanted, others = slopes[:, target], slopes[:, list(held)]  # (R,), (R, H)
-    extra = np.zeros(others.shape[1]) if besides is None else besides
     if not float(wanted @ wanted) > 0:
         raise ValueError("no step moves this on average")
     size = max(float((others**2).sum()), float(wanted @ wanted))
-    steps = [_ridge_step(wanted, others, extra, share * size) for share in RIDGES]
-    worst = [np.abs(others.T @ d + extra).max(initial=0.0) + chance * np.linalg.norm(d) for d in steps]
-    return steps[int(np.argmin(worst))]
+    square, flat = others @ others.T, size * np.eye(len(wanted))
+    along = [np.linalg.solve(square + share * flat, wanted) for share in RIDGES]
+    steps = [step / (wanted @ step) for step in along]
+    return steps[int(np.argmin([largest_change(others, d, chance) for d in steps]))]
 
 
-def _ridge_step(wanted: np.ndarray, others: np.ndarray, extra: np.ndarray, ridge: float) -> np.ndarray:
-    square = others @ others.T + ridge * np.eye(len(wanted))
-    along, back = np.linalg.solve(square, np.column_stack([wanted, others @ extra])).T
-    return along * (1 + wanted @ back) / (wanted @ along) - back
+def largest_change(others: np.ndarray, step: np.ndarray, chance: float) -> float:
+    """max_k |H_k . d| + chance |d|: how much a step may move the most moved reading, of slopes H (R, H)."""
+    return float(np.abs(others.T @ step).max(initial=0.0) + chance * np.linalg.norm(step))
+
+
+def corrected(slopes: np.ndarray, step: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Slopes (R, K) that give the changes `seen` (K,) along a unit step, and across it what they gave before.
+
+    B + u (m - B^T u)^T (Broyden 1965, "A class of methods for solving nonlinear simultaneous equations").
+    """
+    return slopes + np.outer(step, seen - slopes.T @ step)
 
 
 def share_explained(white: np.ndarray, readings: np.ndarray, slopes: np.ndarray) -> np.ndarray:
