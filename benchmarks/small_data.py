@@ -1,0 +1,118 @@
+"""What augmentation is worth when pictures are few: DCGAN on a hundred of Fashion-MNIST, equal steps.
+
+Each kind of `--augment` from the same seeds, judged against the 10,000 test pictures by the extractor of the
+whole source. Needs the Fashion-MNIST files (see the README's sources). Writes a JSON file and a table to
+`results/`; what is there already is kept, so kinds and seeds can be run one by one.
+
+    python benchmarks/small_data.py --pictures 100 --steps 4000 --seeds 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import triptych
+from triptych.core import device, images
+from triptych.data import Dataset, load
+from triptych.judge import judge_for
+from triptych.scoring import score_pixels
+
+KINDS: dict[str, dict[str, Any]] = {
+    "none": {"kind": "none"},
+    "diff": {"kind": "diff"},
+    "adaptive": {"kind": "adaptive", "ramp_images": 20_000},
+}
+WANTED = ("FID", "precision", "recall")
+
+
+def trained(kind: str, seed: int, few: np.ndarray, flags: argparse.Namespace, runs: Path) -> dict[str, Any]:
+    run = triptych.train(
+        "dcgan", data=few, runs=runs, name=f"{kind}-{seed}", steps=flags.steps, batch=flags.batch, seed=seed,
+        width=flags.width, rate=flags.rate, augment=KINDS[kind], precision="fp32",
+    )  # fmt: skip
+    last = run.log()[-1]
+    seen = ("augment", "overfit", "real", "fake")
+    facts = {name: last[key] for name in seen if (key := f"discriminator/{name}") in last}
+    return {"kind": kind, "seed": seed, "end": facts}
+
+
+def judged(data: Dataset, drawn: np.ndarray, few: np.ndarray, judge: Any) -> dict[str, Any]:
+    scores = score_pixels(np.asarray(data.test.pixels), drawn, judge, train=few)
+    return {s.card.metric: [s.value, s.low, s.high] for s in scores if s.card.metric in WANTED}
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--pictures", type=int, default=100)
+    asked.add_argument("--size", type=int, default=16)
+    asked.add_argument("--steps", type=int, default=4000)
+    asked.add_argument("--batch", type=int, default=32)
+    asked.add_argument("--width", type=int, default=32)
+    asked.add_argument("--rate", type=float, default=5e-4)
+    asked.add_argument("--seeds", type=int, default=2)
+    asked.add_argument("--samples", type=int, default=2000)
+    asked.add_argument("--only", choices=list(KINDS), help="run one kind")
+    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = asked.parse_args()
+    data = load("fashion-mnist", size=flags.size)
+    judge = judge_for(data)
+    few = np.asarray(data.train.pixels[: flags.pictures])
+    home = Path(tempfile.mkdtemp(prefix="small-data-"))
+    path = flags.out / "small_data.json"
+    setting = {
+        **{k: v for k, v in vars(flags).items() if k not in ("only", "out", "seeds")},
+        "source": "fashion-mnist, the first pictures", "real": f"{len(data.test):,} test pictures",
+        "judge": judge.name, "processor": device.describe(torch.device("cpu")),
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "triptych": triptych.__version__,
+    }  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    if path.is_file() and (before := json.loads(path.read_text()))["setting"] == setting:
+        rows = before["rows"]
+    for kind in [flags.only] if flags.only else list(KINDS):
+        for seed in sorted(set(range(flags.seeds)) - {r["seed"] for r in rows if r["kind"] == kind}):
+            row = trained(kind, seed, few, flags, home)
+            model = triptych.load(next(home.glob(f"*-{kind}-{seed}")))
+            drawn = model.sample(range(10**9, 10**9 + flags.samples))
+            images.write_png(home / f"{kind}-{seed}.png", images.grid(drawn[:64], 8, scale=2))
+            row["scores"] = judged(data, drawn, few, judge)
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+            write(rows, setting, flags.out)
+    print(f"grids of samples: {home}")
+
+
+def write(rows: list[dict[str, Any]], setting: dict[str, Any], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "small_data.json").write_text(json.dumps({"setting": setting, "rows": rows}, indent=1))
+    lines = [
+        f"# DCGAN on {setting['pictures']} pictures of Fashion-MNIST, {setting['steps']:,} steps",
+        "",
+        "A tenth of them held out; "
+        f"{setting['size']} px, width {setting['width']}, batch {setting['batch']}, "
+        f"rate {setting['rate']:g}. "
+        f"{setting['samples']:,} samples against the {setting['real']}, features of {setting['judge']}. "
+        f"Adaptive with a ramp of {KINDS['adaptive']['ramp_images']:,} images. {setting['processor']}.",
+        "",
+        "| --augment | seed | FID | precision | recall | D(x) at the end | D(G(z)) | chance |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda r: (list(KINDS).index(r["kind"]), r["seed"])):
+        fid, precision, recall = (row["scores"][name] for name in WANTED)
+        end = row["end"]
+        chance = f"{end['augment']:.2f}" if "augment" in end else ""
+        lines.append(
+            f"| {row['kind']} | {row['seed']} | {fid[0]:.1f} [{fid[1]:.1f}, {fid[2]:.1f}] "
+            f"| {precision[0]:.3f} | {recall[0]:.3f} | {end['real']:.2f} | {end['fake']:.2f} | {chance} |"
+        )
+    (out / "small_data.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
