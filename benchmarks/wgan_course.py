@@ -50,8 +50,9 @@ def course(flags: argparse.Namespace, runs: Path) -> list[dict[str, float]]:
     for step in marks(flags.steps):
         if run is None:
             run = triptych.train(
-                "wgan", flags.data, steps=step, batch=flags.batch, rate=flags.rate, seed=flags.seed, runs=runs
-            )
+                "wgan", flags.data, steps=step, batch=flags.batch, rate=flags.rate,
+                critic_rate=flags.critic_rate, generator_every=flags.every, seed=flags.seed, runs=runs,
+            )  # fmt: skip
         else:
             run = resume(run.path, step)
         made = triptych.load(run.path, weights="raw").sample(range(10**6, 10**6 + flags.samples))
@@ -80,6 +81,8 @@ def main() -> None:
     asked.add_argument("--steps", type=int, default=3000)
     asked.add_argument("--batch", type=int, default=64)
     asked.add_argument("--rate", type=float, default=5e-4)
+    asked.add_argument("--critic-rate", type=float, default=None)
+    asked.add_argument("--every", type=int, default=5, help="the generator moves every so many steps")
     asked.add_argument("--samples", type=int, default=1000)
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -90,7 +93,9 @@ def main() -> None:
     results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     results[flags.data] = {
         "spearman": float(spearmanr([r["distance"] for r in rows], [r["fid"] for r in rows]).statistic),
-        "setting": f"batch {flags.batch}, rate {flags.rate:g}, seed {flags.seed}, {flags.samples} samples, "
+        "setting": f"batch {flags.batch}, rate {flags.rate:g}, critic rate "
+        f"{flags.critic_rate or flags.rate:g}, generator every {flags.every}, seed {flags.seed}, "
+        f"{flags.samples} samples, "
         f"{time.perf_counter() - began:.0f} s on {device.describe(torch.device('cpu'))}, "
         f"{torch.get_num_threads()} thread(s)",
         "rows": rows,
