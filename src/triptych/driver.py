@@ -24,6 +24,7 @@ from triptych.data import load as load_data
 from triptych.lookout import Lookout
 from triptych.model import Model, build, load_family, read_settings
 from triptych.plan import Options, Plan, make_plan, versions
+from triptych.postmortem import newest_post_mortem
 from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
 from triptych.train import Step, Training, TrainingError, fresh_copy, timer
@@ -247,8 +248,8 @@ def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> 
     """What a run that became not finite leaves, and what may help."""
     kept = candidates(run, found)
     state = f"The last good state, of step {kept[0]}, is kept" if kept else "No state was saved yet"
-    page = run.path / "post-mortem.html"
-    more = f" What happened, and what may help: {page}" if page.exists() else ""
+    page = newest_post_mortem(run)
+    more = f" What happened, and what may help: {page}" if page else ""
     return f"{error}. {state} in {run.path}. {REMEDY}{more}"
 
 

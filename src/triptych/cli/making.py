@@ -141,6 +141,7 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     """The last line of every verb that makes a run: its path; before it, what the watch says of a game."""
     from triptych.lookout import diagnosis_of
     from triptych.model import load_family
+    from triptych.postmortem import newest_post_mortem
 
     game = load_family(family or run.card["family"]).game
     if game is None:
@@ -148,7 +149,7 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
         return {"run": str(run.path)}
     found = diagnosis_of(run, game)
     say(f"the watch: {found.line()}")
-    if pages := sorted(run.path.glob("post-mortem*.html")):
-        say(f"open {pages[-1]} in a browser")
+    if page := newest_post_mortem(run):
+        say(f"open {page} in a browser")
     print(run.path)
     return {"run": str(run.path), "watch": {"verdict": found.verdict, "since": found.since}}

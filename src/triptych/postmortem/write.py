@@ -35,7 +35,7 @@ SEEN = {  # looks: name -> title, how to read it
 def write_post_mortem(run: Run, found: Diagnosis, game: Game) -> Path:
     """Write RUN/post-mortem.html, or post-mortem-2.html after a first way back, and return its path."""
     past = run.card.get("rollbacks", [])
-    out = run.path / (f"post-mortem-{len(past) + 1}.html" if past else "post-mortem.html")
+    out = run.path / _page_name(len(past))
     log, looks = run.log(), [look for look in run.looks() if "modes" in look]
     page = _template().render(
         css=(resources.files("triptych.figures") / "style.css").read_text(encoding="utf-8"),
@@ -54,6 +54,16 @@ def write_post_mortem(run: Run, found: Diagnosis, game: Game) -> Path:
     )
     out.write_text(page, encoding="utf-8")
     return out
+
+
+def newest_post_mortem(run: Run) -> Path | None:
+    """The page written last, after the most ways back; None if there is none."""
+    names = (_page_name(ways) for ways in range(len(run.card.get("rollbacks", [])), -1, -1))
+    return next((run.path / name for name in names if (run.path / name).is_file()), None)
+
+
+def _page_name(ways_back: int) -> str:
+    return f"post-mortem-{ways_back + 1}.html" if ways_back else "post-mortem.html"
 
 
 def command_with(card: dict[str, Any], flags: dict[str, str]) -> str:
