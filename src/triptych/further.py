@@ -56,8 +56,16 @@ class _Judged:
 
     def dealt(self, both: Pair) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Both sets in the groups of every jackknife here: what belongs together stays together."""
-        count = groups_for(min(map(len, self.pixels)))
-        return deal(np.asarray(both[0]), count, seed=0), deal(np.asarray(both[1]), count, seed=1)
+        return deal(np.asarray(both[0]), self.groups, seed=0), self.dealt_fakes(both[1])
+
+    def dealt_fakes(self, rows: np.ndarray) -> list[np.ndarray]:
+        """What is known of the made pictures, in the same groups."""
+        return deal(np.asarray(rows), self.groups, seed=1)
+
+    @property
+    def groups(self) -> int:
+        """How many."""
+        return groups_for(min(map(len, self.pixels)))
 
     def score(
         self,
@@ -101,7 +109,7 @@ class _Judged:
         """IS, of a judge with classes."""
         if not self.judge.classes:
             return
-        train, told = self.train, self.dealt((self.pixels[0], self.judge.probabilities(self.pixels[1])))[1]
+        train, told = self.train, self.dealt_fakes(self.judge.probabilities(self.pixels[1]))
         splits = 10 if min(map(len, told)) >= 10 and (train is None or len(train) >= 10) else 1
         found = inception.inception_score_without_each(told, splits)
         floor = None if train is None else inception.inception_score(self.judge.probabilities(train), splits)

@@ -143,13 +143,13 @@ class Wgan(Family[WganConfig, WganControls]):
 
     def paint(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         """noise: (B, latent), labels: (B,) int64. Returns (B, C, H, W) in [-1, 1]."""
-        return self.generator(self.told(noise[:, :, None, None], labels)).float()
+        return self.generator(self.with_labels(noise[:, :, None, None], labels)).float()
 
     def scores(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """f(x), (B,): higher is more real; without a scale of its own. images: (B, C, H, W)."""
-        return self.critic(self.told(images, labels)).float().flatten()
+        return self.critic(self.with_labels(images, labels)).float().flatten()
 
-    def told(self, planes: Tensor, labels: Tensor | None) -> Tensor:
+    def with_labels(self, planes: Tensor, labels: Tensor | None) -> Tensor:
         """(B, channels, H, W), followed by one constant plane a class when the family is conditional."""
         if not self.conditional:
             return planes
