@@ -97,6 +97,19 @@ def test_settings_that_come_in_kinds_have_flags_of_their_own(
     assert "--augment {none,diff,adaptive}" in told and "changed. (default: 0.6)" in told
 
 
+def test_a_family_of_ones_own_has_the_flags_that_its_settings_inherit(tmp_path: Path) -> None:
+    own = tmp_path / "milder.py"
+    own.write_text(
+        "from triptych.families.dcgan import Dcgan, DcganConfig\n\n\n"
+        "class MilderConfig(DcganConfig):\n    mildness: float = 1.0\n\n\n"
+        "class Milder(Dcgan):\n    Config = MilderConfig\n"
+    )
+    words = ["train", str(own), "--runs", str(tmp_path), *TINY, "--latent", "7", "--mildness", "0.5"]
+    assert cli.main(words) == 0
+    card = json.loads(next(tmp_path.glob("0001-*/run.json")).read_text())
+    assert (card["config"]["latent"], card["config"]["mildness"]) == (7, 0.5)
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

@@ -34,8 +34,8 @@ def flags_of(*models: type[BaseModel], **own: tuple[Any, Any, str]) -> type:
                     shown = {"name": f"{name}.{part}".replace("_", "-"), "help_behavior_hint": ""}
                     fields.append((f"{name}__{part}", *field(union, None, told, **shown)))
             elif name not in own:
-                kind, text = model.__annotations__.get(name), info.description or ""
-                fields.append((name, *field(info.rebuild_annotation() if kind else Any, info.default, text)))
+                kind = info.rebuild_annotation()  # not the class's own annotations: settings may be inherited
+                fields.append((name, *field(kind, info.default, info.description or "")))
     names = [name for name, *_ in fields]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"two settings are called {min(twice)!r}: the family must give its own another name")
