@@ -17,7 +17,7 @@ from triptych.families.stylegan import (
     StyleganConfig,
     StyleganControls,
     adversarial,
-    squared_slope,
+    squared_slopes,
     verdicts,
 )
 from triptych.model import Model
@@ -47,8 +47,8 @@ def batch() -> Batch:
     return next(batches(split(), 8, 0))
 
 
-def turn(batch: Batch, step: int = 0) -> Turn:
-    return Turn(0, step, 0.5, frozenset({"discriminator", "generator"}), batch)
+def turn(batch: Batch, step: int = 0, done: float = 0.0) -> Turn:
+    return Turn(0, step, done, frozenset({"discriminator", "generator"}), batch)
 
 
 def test_adversarial_losses_on_known_logits() -> None:
@@ -70,10 +70,10 @@ def test_the_slope_penalty_is_the_closed_form_on_known_discriminators() -> None:
     images = torch.randn(5, 1, 3, 3, requires_grad=True)
     weight = torch.randn(1, 3, 3)
     linear = (images * weight).flatten(1).sum(1)
-    assert squared_slope(linear, images).item() == pytest.approx(weight.square().sum().item(), rel=1e-5)
+    assert squared_slopes(linear, images)[0].item() == pytest.approx(weight.square().sum().item(), rel=1e-5)
     scale = torch.tensor(0.7, requires_grad=True)
     quadratic = scale / 2 * images.square().flatten(1).sum(1)  # slope: scale * image
-    penalty, size = squared_slope(quadratic, images), images.square().flatten(1).sum(1).mean().item()
+    (penalty,), size = squared_slopes(quadratic, images), images.square().flatten(1).sum(1).mean().item()
     assert penalty.item() == pytest.approx(0.49 * size, rel=1e-5)
     (again,) = torch.autograd.grad(penalty, scale)
     assert again.item() == pytest.approx(1.4 * size, rel=1e-5)
@@ -92,10 +92,21 @@ def test_penalties_come_when_due_and_count_for_the_steps_between(batch: Batch, p
         assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
 
 
+def test_rates_and_gamma_cool_along_half_a_cosine(batch: Batch) -> None:
+    family = made(gamma=0.8, penalty_every=1, gamma_end=0.1, rate_end=0.25)
+    bare = made(gamma=0.0)
+    for done, gamma, rate in ((0.0, 0.8, 1.0), (0.5, 0.44, 0.625), (1.0, 0.08, 0.25)):
+        loss, seen = family.discriminator_loss(batch, turn(batch, done=done))
+        plain, _ = bare.discriminator_loss(batch, turn(batch, done=done))
+        extra = gamma / 2 * (seen["r1"] + seen["r2"]).item()
+        assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
+        assert [player.rate(done) for player in family.players()] == pytest.approx([rate, rate])
+
+
 def test_the_generator_plays_the_discriminators_game_from_the_other_side(batch: Batch) -> None:
     family = made()
     now = turn(batch)
-    real, fake = family.logits(batch.images, now), family.logits(family.fakes(now), now)
+    real, fake = family.logits(now, batch.images, family.fakes(now))
     assert family.generator_loss(batch, now)[0].item() == pytest.approx(
         adversarial("relativistic", fake, real).item(), rel=1e-5
     )

@@ -172,6 +172,9 @@ def test_the_spread_of_a_group_is_told() -> None:
         assert told[group].min().item() == pytest.approx(wanted) == told[group].max().item()
     halves = [spread(x[a:b], torch.arange(a, b), 4) for a, b in ((0, 4), (4, 6))]
     assert torch.equal(spread(x, torch.arange(6), 4), torch.cat(halves))
+    other = torch.randn(6, 3, 4, 4)  # another side seen in the same pass makes groups of its own
+    sides = [spread(side, torch.arange(6), 4) for side in (x, other)]
+    assert torch.equal(spread(torch.cat([x, other]), torch.arange(6), 4), torch.cat(sides))
 
 
 def test_a_torn_group_is_an_error() -> None:

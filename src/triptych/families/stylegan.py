@@ -6,7 +6,9 @@ dead; long live the GAN!", R3GAN) for the relativistic game with penalties on bo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -42,6 +44,8 @@ class StyleganConfig(Settings):
     """Whose slope is punished: real pictures' and fakes' (R3GAN), or only real ones' (StyleGAN2)."""
     gamma: float = Field(1.0, ge=0)
     """Weight of the penalties: more is calmer and slower to sharpen, less lets the discriminator run off."""
+    gamma_end: float = Field(0.1, ge=0, le=1)
+    """Share of `gamma` that is left at the end of the run, along half a cosine: calm first, sharp last."""
     penalty_every: int = Field(4, ge=1)
     """Steps between penalties, which count so many times as much; R3GAN takes 1, StyleGAN2 16."""
     mixing: float = Field(0.9, ge=0, le=1)
@@ -56,6 +60,8 @@ class StyleganConfig(Settings):
     """Tell both players the label: by the mapping, and by projection (Miyato and Koyama 2018)."""
     rate: float = Field(2e-3, gt=0)
     """Learning rate of both players."""
+    rate_end: float = Field(0.25, gt=0, le=1)
+    """Share of both learning rates that is left at the end of the run, along half a cosine."""
     critic_rate: float | None = Field(None, gt=0)
     """Learning rate of the discriminator, if it is to differ (Heusel et al. 2017); else `rate`."""
     generator_every: int = Field(1, ge=1)
@@ -120,13 +126,14 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         betas need none of StyleGAN2's correction (Karras et al. 2020, appendix B).
         """
         config = self.config
+        cooling = partial(cosine, end=config.rate_end)
         judge = torch.optim.Adam(
             self.discriminator.parameters(), config.critic_rate or config.rate, BETAS, fused=True
         )
         painter = torch.optim.Adam(self.generator.parameters(), config.rate, BETAS, fused=True)
         return [
-            Player("discriminator", judge, self.discriminator_loss),
-            Player("generator", painter, self.generator_loss, every=config.generator_every),
+            Player("discriminator", judge, self.discriminator_loss, rate=cooling),
+            Player("generator", painter, self.generator_loss, every=config.generator_every, rate=cooling),
         ]
 
     def fakes(self, turn: Turn) -> Tensor:
@@ -153,35 +160,42 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         below = torch.arange(layers, device=first.device) < crossover[:, None]  # (B, layers)
         return torch.where(below[:, :, None], every, second[:, None])
 
-    def logits(self, images: Tensor, turn: Turn) -> Tensor:
-        """The discriminator's verdict on this turn's pictures, augmented: (B,), higher is more real."""
-        return self.discriminator(self.augment(images, turn), turn.batch.labels, turn.batch.rows).float()
+    def logits(self, turn: Turn, *sides: Tensor) -> tuple[Tensor, ...]:
+        """The discriminator's verdicts on this turn's pictures, augmented: (B,) a side, higher is more real.
+
+        sides: (B, C, H, W) each, seen in one pass: many small layers cost by the call.
+        """
+        seen = torch.cat([self.augment(images, turn) for images in sides])  # (k B, C, H, W)
+        labels = turn.batch.labels
+        told = None if labels is None else labels.repeat(len(sides))
+        return self.discriminator(seen, told, turn.batch.rows).float().chunk(len(sides))
 
     def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """f(D(G(z)) - D(x)), or f(-D(x)) + f(D(G(z))), and gamma/2 times the penalties whose turn it is."""
         due = turn.step % self.config.penalty_every == 0 and self.config.gamma > 0
-        on_fakes = due and self.config.penalties == "r1+r2"
-        images = batch.images.detach().requires_grad_(due)
-        fakes = self.fakes(turn).detach().requires_grad_(on_fakes)
-        real, fake = self.logits(images, turn), self.logits(fakes, turn)
+        judged = [batch.images.detach(), self.fakes(turn).detach()]
+        punished = dict(zip(("r1", "r2"), judged, strict=True)) if due else {}
+        if self.config.penalties == "r1":
+            punished.pop("r2", None)
+        for images in punished.values():
+            images.requires_grad_()
+        real, fake = self.logits(turn, *judged)
         self.augment.watch(real, fake if self.config.loss == "relativistic" else None)
         loss, seen = adversarial(self.config.loss, real, fake), verdicts(self.config.loss, real, fake)
-        weight = self.config.gamma / 2 * self.config.penalty_every
-        if due:
-            seen["r1"] = squared_slope(real, images)
-            loss = loss + weight * seen["r1"]
-        if on_fakes:
-            seen["r2"] = squared_slope(fake, fakes)
-            loss = loss + weight * seen["r2"]
+        if punished:
+            penalties = squared_slopes(torch.cat([real, fake]), *punished.values())
+            seen |= dict(zip(punished, penalties, strict=True))
+            gamma = self.config.gamma * cosine(turn.done, self.config.gamma_end)
+            loss = loss + gamma / 2 * self.config.penalty_every * sum(penalties)
         return loss, {**{name: value.detach() for name, value in seen.items()}, **self.augment.seen()}
 
     def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """The same with the sides exchanged: f(D(x) - D(G(z))), or f(-D(G(z)))."""
-        fake = self.logits(self.fakes(turn), turn)
+        (fake,) = self.logits(turn, self.fakes(turn))
         if self.config.loss == "logistic":
             return F.softplus(-fake).mean(), {}
         with torch.no_grad():  # real pictures do not hang on the generator
-            real = self.logits(batch.images, turn)
+            (real,) = self.logits(turn, batch.images)
         return F.softplus(real - fake).mean(), {}
 
     def generate(
@@ -212,6 +226,11 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         return self.generator.readers()
 
 
+def cosine(done: float, end: float) -> float:
+    """From 1 to `end` along half a cosine over the done share of a run (Huang et al. 2024, appendix)."""
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * done))
+
+
 def adversarial(loss: str, real: Tensor, fake: Tensor) -> Tensor:
     """What the discriminator minimises without penalties. real, fake: (B,) logits; pairs share a row.
 
@@ -235,10 +254,11 @@ def verdicts(loss: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
     }
 
 
-def squared_slope(logits: Tensor, images: Tensor) -> Tensor:
+def squared_slopes(logits: Tensor, *images: Tensor) -> list[Tensor]:
     """Mean over the pictures of |grad D|^2: R1 on real ones, R2 on fakes (Mescheder et al. 2018, eq. 9).
 
-    logits: (B,), of images (B, C, H, W) that require gradients. The result can be differentiated again.
+    logits: (N,), of pictures among which are images, (B, C, H, W) each, that require gradients. The results
+    can be differentiated again.
     """
-    (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, C, H, W)
-    return slope.square().flatten(1).sum(1).mean()
+    slopes = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, C, H, W) each
+    return [slope.square().flatten(1).sum(1).mean() for slope in slopes]

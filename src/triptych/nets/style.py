@@ -221,24 +221,28 @@ class ResidualBlock(nn.Module):
 def spread(x: Tensor, rows: Tensor, group: int) -> Tensor:
     """One more channel: how much the pictures of a group differ (Karras et al. 2018, section 3).
 
-    x: (B, C, H, W). rows: (B,), which pictures of the step these are: groups are rows 0..group-1, the next as
-    many, ... of the whole step, so that micro-batches change nothing; the last group may be smaller.
-    Returns (B, C + 1, H, W). Raises ValueError when a group is torn apart.
+    x: (k B, C, H, W), of k sides (the real one, the forged one) of B pictures each, that are grouped apart.
+    rows: (B,), which pictures of the step these are: groups are rows 0..group-1, the next as many, ... of the
+    whole step, so that micro-batches change nothing; the last group may be smaller.
+    Returns (k B, C + 1, H, W). Raises ValueError when a group is torn apart.
     """
-    B, C, H, W = x.shape
+    C, H, W = x.shape[1:]
+    B = len(rows)
     if int(rows[0]) % group:
         raise ValueError(
             f"a micro-batch begins with picture {int(rows[0])} of the step, inside a group of {group} "
             f"seen together: choose a --micro-batch that is a multiple of {group}, or --group 1"
         )
     parts = []
-    for part in (x[: B - B % group], x[B - B % group :]):
-        if len(part):
-            size = min(group, len(part))
-            y = part.float().view(-1, size, C, H, W)  # (groups, size, C, H, W)
-            y = (y.var(dim=1, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))  # (groups,)
-            parts.append(y.repeat_interleave(size))
-    plane = torch.cat(parts).to(x.dtype)[:, None, None, None].expand(-1, 1, H, W)  # (B, 1, H, W)
+    for side in x.float().split(B):
+        for part in (side[: B - B % group], side[B - B % group :]):
+            if len(part):
+                size = min(group, len(part))
+                y = part.reshape(-1, size, C, H, W)  # (groups, size, C, H, W)
+                apart = (y - y.mean(dim=1, keepdim=True)).square().mean(dim=1)  # var takes 13 times as long
+                y = (apart + 1e-8).sqrt().mean(dim=(1, 2, 3))  # (groups,)
+                parts.append(y.repeat_interleave(size))
+    plane = torch.cat(parts).to(x.dtype)[:, None, None, None].expand(-1, 1, H, W)  # (k B, 1, H, W)
     return torch.cat([x, plane], dim=1)
 
 
@@ -261,8 +265,14 @@ class StyleDiscriminator(nn.Module):
         self.labels = nn.Parameter(torch.randn(classes, last)) if classes else None
 
     def forward(self, images: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
-        """images: (B, C, H, W), labels: (B,) int64, rows: (B,) int64. Returns (B,): above 0 is real."""
-        x = self.blocks(rectify(self.entry(images)))  # (B, last, 4, 4)
+        """images: (k B, C, H, W) of k sides, labels: (k B,) int64, rows: (B,) int64, of each side.
+
+        Returns (k B,): above 0 is real.
+        """
+        x = self.entry(images)
+        if self.conv.weight.is_contiguous(memory_format=torch.channels_last):
+            x = x.contiguous(memory_format=torch.channels_last)  # grey pictures have no layout to pass on
+        x = self.blocks(rectify(x))  # (B, last, 4, 4)
         x = rectify(self.conv(spread(x, rows, self.group)))
         phi = rectify(self.dense(x.flatten(1)))  # (B, last)
         with torch.autocast(images.device.type, enabled=False):
