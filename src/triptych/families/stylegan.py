@@ -34,15 +34,15 @@ class StyleganConfig(Settings):
     """Numbers in one style; every layer of the generator reads one."""
     depth: int = Field(2, ge=1)
     """Layers from latent vector to style; the paper's eight pay at 256 px and many hours."""
-    width: int = Field(32, ge=1)
-    """Channels of the layers nearest the picture; half the side has twice as many."""
+    width: int = Field(16, ge=1)
+    """Channels of the layers nearest the picture; half the side has twice as many. On a GPU more pay."""
     widest: int = Field(128, ge=1)
     """Channels that no layer exceeds; 512 suits 256 px on a GPU."""
     loss: Literal["relativistic", "logistic"] = "relativistic"
     """Real pictures judged against fakes in pairs (R3GAN), or each by itself (non-saturating, StyleGAN2)."""
     penalties: Literal["r1+r2", "r1"] = "r1+r2"
     """Whose slope is punished: real pictures' and fakes' (R3GAN), or only real ones' (StyleGAN2)."""
-    gamma: float = Field(1.0, ge=0)
+    gamma: float = Field(10.0, ge=0)
     """Weight of the penalties: more is calmer and slower to sharpen, less lets the discriminator run off."""
     gamma_end: float = Field(0.1, ge=0, le=1)
     """Share of `gamma` that is left at the end of the run, along half a cosine: calm first, sharp last."""
@@ -58,8 +58,8 @@ class StyleganConfig(Settings):
     """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
     conditional: bool = False
     """Tell both players the label: by the mapping, and by projection (Miyato and Koyama 2018)."""
-    rate: float = Field(2e-3, gt=0)
-    """Learning rate of both players."""
+    rate: float = Field(5e-3, gt=0)
+    """Learning rate of both players; the papers' 0.002 suits days, a few minutes bear twice the default."""
     rate_end: float = Field(0.25, gt=0, le=1)
     """Share of both learning rates that is left at the end of the run, along half a cosine."""
     critic_rate: float | None = Field(None, gt=0)
