@@ -70,10 +70,15 @@ def test_the_slope_penalty_is_the_closed_form_on_known_discriminators() -> None:
     images = torch.randn(5, 1, 3, 3, requires_grad=True)
     weight = torch.randn(1, 3, 3)
     linear = (images * weight).flatten(1).sum(1)
-    assert squared_slopes(linear, images)[0].item() == pytest.approx(weight.square().sum().item(), rel=1e-5)
+    assert squared_slopes(linear.sum(), images)[0].item() == pytest.approx(
+        weight.square().sum().item(), rel=1e-5
+    )
     scale = torch.tensor(0.7, requires_grad=True)
     quadratic = scale / 2 * images.square().flatten(1).sum(1)  # slope: scale * image
-    (penalty,), size = squared_slopes(quadratic, images), images.square().flatten(1).sum(1).mean().item()
+    (penalty,), size = (
+        squared_slopes(quadratic.sum(), images),
+        images.square().flatten(1).sum(1).mean().item(),
+    )
     assert penalty.item() == pytest.approx(0.49 * size, rel=1e-5)
     (again,) = torch.autograd.grad(penalty, scale)
     assert again.item() == pytest.approx(1.4 * size, rel=1e-5)

@@ -106,12 +106,20 @@ def test_the_mean_style_follows_each_class() -> None:
     labels = torch.tensor([0, 2, 2])
     styles = torch.tensor([[1.0, 1, 1], [2, 2, 2], [4, 4, 4]])
     mapping.track(styles, labels)
-    wanted = torch.tensor([1 - MEMORY, 0, (1 - MEMORY**2) * 3])
-    assert torch.allclose(mapping.mean, wanted[:, None].expand(3, 3), rtol=1e-4)
+    wanted = torch.tensor([[1.0], [0], [3]]).expand(3, 3)
+    assert torch.allclose(mapping.mean, wanted)
+    mapping.track(styles + 1, labels)  # of few pictures the plain mean, ...
+    assert torch.allclose(mapping.mean, wanted + torch.tensor([[0.5], [0], [0.5]]))
     for _ in range(4000):
-        mapping.track(styles, labels)
-    assert torch.allclose(mapping.mean, torch.tensor([[1.0], [0], [3]]).expand(3, 3), atol=1e-3)
+        mapping.track(styles - 1, labels)
+    assert torch.allclose(mapping.mean, wanted - torch.tensor([[1.0], [0], [1]]), atol=1e-2)
+    mapping.track(styles, labels)  # ... of many one with a memory
+    moved = torch.tensor([[1 - MEMORY], [0], [1 - MEMORY**2]])
+    assert torch.allclose(mapping.mean, wanted - torch.tensor([[1.0], [0], [1]]) + moved, atol=1e-2, rtol=0)
     assert torch.equal(mapping.centre(labels), mapping.mean[labels])
+    with torch.autocast("cpu", torch.bfloat16):
+        mapping.track(styles, labels)
+    assert mapping.mean.dtype == torch.float32
 
 
 def test_the_length_of_a_latent_vector_does_not_count() -> None:

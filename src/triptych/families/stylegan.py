@@ -95,8 +95,8 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         "lost.",
         "discriminator/wins": "How surely the real picture of a pair is picked: 0.5 is a blind guess, 0.6 to "
         "0.9 a healthy game.",
-        "discriminator/r1": "Squared slope of the verdict at real pictures. A growing one says that the "
-        "discriminator hangs on details: more --gamma holds it down.",
+        "discriminator/r1": "Squared slope of the verdict at real pictures. It grows as gamma cools; one "
+        "that runs away early says that the discriminator hangs on details: more --gamma holds it down.",
         "discriminator/r2": "The same at fakes.",
         **{f"discriminator/{name}": told for name, told in CURVES.items()},
     }
@@ -179,11 +179,14 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
             punished.pop("r2", None)
         for images in punished.values():
             images.requires_grad_()
-        real, fake = self.logits(turn, *judged)
+        if len(punished) == 1:  # the unpunished side had better not be differentiated twice
+            (real,), (fake,) = self.logits(turn, judged[0]), self.logits(turn, judged[1])
+        else:
+            real, fake = self.logits(turn, *judged)
         self.augment.watch(real, fake if self.config.loss == "relativistic" else None)
         loss, seen = adversarial(self.config.loss, real, fake), verdicts(self.config.loss, real, fake)
         if punished:
-            penalties = squared_slopes(torch.cat([real, fake]), *punished.values())
+            penalties = squared_slopes(real.sum() + fake.sum(), *punished.values())
             seen |= dict(zip(punished, penalties, strict=True))
             gamma = self.config.gamma * cosine(turn.done, self.config.gamma_end)
             loss = loss + gamma / 2 * self.config.penalty_every * sum(penalties)
@@ -254,11 +257,11 @@ def verdicts(loss: str, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
     }
 
 
-def squared_slopes(logits: Tensor, *images: Tensor) -> list[Tensor]:
+def squared_slopes(total: Tensor, *images: Tensor) -> list[Tensor]:
     """Mean over the pictures of |grad D|^2: R1 on real ones, R2 on fakes (Mescheder et al. 2018, eq. 9).
 
-    logits: (N,), of pictures among which are images, (B, C, H, W) each, that require gradients. The results
-    can be differentiated again.
+    total: scalar, the sum of the logits of pictures among which are images, (B, C, H, W) each, that require
+    gradients. The results can be differentiated again.
     """
-    slopes = torch.autograd.grad(logits.sum(), images, create_graph=True)  # (B, C, H, W) each
+    slopes = torch.autograd.grad(total, images, create_graph=True)  # (B, C, H, W) each
     return [slope.square().flatten(1).sum(1).mean() for slope in slopes]

@@ -64,8 +64,10 @@ def halved(x: Tensor) -> Tensor:
     """Half the side: the filter [1, 3, 3, 1] / 8 each way, then every other pixel. x: (B, C, H, W).
 
     It is the transpose of `doubled`, which has a kernel that is quick on every device and can be
-    differentiated twice, as a gradient penalty asks; a depthwise convolution is slow in bfloat16.
+    differentiated twice, as a gradient penalty asks; a depthwise convolution is slow in bfloat16. On a GPU it
+    adds up in the type it is given, so it is given float32.
     """
     B, C, H, W = x.shape
     down = torch.ops.aten.upsample_bilinear2d_backward
-    return down(x, [H, W], [B, C, H // 2, W // 2], False, None, None) / 4  # (B, C, H / 2, W / 2)
+    wide = x.float() if x.is_cuda else x
+    return (down(wide, [H, W], [B, C, H // 2, W // 2], False, None, None) / 4).to(x.dtype)

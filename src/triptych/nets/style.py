@@ -38,6 +38,7 @@ class Mapping(nn.Module):
     """
 
     mean: Tensor  # (classes or 1, style): a buffer, hence averaged with the weights and saved with them
+    seen: Tensor  # (classes or 1, 1): pictures of each class so far
 
     def __init__(self, latent: int, style: int, depth: int, classes: int = 0) -> None:
         super().__init__()
@@ -49,6 +50,7 @@ class Mapping(nn.Module):
             for wide, narrow, gain in zip(widths[:-1], widths[1:], gains, strict=True)
         )
         self.register_buffer("mean", torch.zeros(max(classes, 1), style))
+        self.register_buffer("seen", torch.zeros(max(classes, 1), 1))
 
     def forward(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         """noise: (B, latent), labels: (B,) int64. Returns (B, style)."""
@@ -63,13 +65,20 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def track(self, styles: Tensor, labels: Tensor | None) -> None:
-        """Move the mean style of each class towards the styles, (B, style), of its pictures."""
+        """Move the mean style of each class towards the styles, (B, style), of its pictures.
+
+        It is the plain mean at first: an average with a fixed memory would long lean towards its start.
+        """
         kinds = len(self.mean)
-        told = torch.zeros_like(styles[:, 0], dtype=torch.int64) if kinds == 1 or labels is None else labels
-        members = F.one_hot(told, kinds).to(styles.dtype)  # (B, classes)
-        counts = members.sum(0)[:, None]  # (classes, 1)
-        found = members.T @ styles / counts.clamp(min=1)  # (classes, style)
-        self.mean.lerp_(found, 1 - MEMORY**counts)
+        with torch.autocast(styles.device.type, enabled=False):
+            told = (
+                torch.zeros_like(styles[:, 0], dtype=torch.int64) if kinds == 1 or labels is None else labels
+            )
+            members = F.one_hot(told, kinds).to(styles.dtype)  # (B, classes)
+            counts = members.sum(0)[:, None]  # (classes, 1)
+            found = members.T @ styles / counts.clamp(min=1)  # (classes, style)
+            self.seen += counts
+            self.mean.lerp_(found, torch.maximum(1 - MEMORY**counts, counts / self.seen.clamp(min=1)))
 
     def centre(self, labels: Tensor | None) -> Tensor:
         """(1 or B, style): the mean style, of the pictures' classes if there are any."""
