@@ -110,6 +110,15 @@ def test_a_family_of_ones_own_has_the_flags_that_its_settings_inherit(tmp_path: 
     assert (card["config"]["latent"], card["config"]["mildness"]) == (7, 0.5)
 
 
+def test_a_family_says_how_many_pictures_a_step_suit_it(tmp_path: Path) -> None:
+    short = ["--steps", "1", "--width", "4", "--precision", "fp32", "--runs", str(tmp_path)]
+    assert cli.main(["train", "stylegan", *short]) == 0
+    assert cli.main(["train", "stylegan", *short, "--batch", "8"]) == 0
+    run = triptych.train("stylegan", steps=1, width=4, precision="fp32", runs=tmp_path)
+    cards = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("0*/run.json"))]
+    assert [card["options"]["batch"] for card in cards] == [16, 8, 16] and run.card == cards[-1]
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

@@ -77,7 +77,7 @@ def train(
     shared = {key: settings.pop(key) for key in list(settings) if key in Options.model_fields}
     config = read_settings(kind.Config, settings, f"{kind.title}'s config")
     source = data if isinstance(data, str) else "given from Python"
-    options = read_settings(Options, {**shared, "data": source}, "the training options")
+    options = read_settings(Options, {"batch": kind.batch, **shared, "data": source}, "the training options")
     dataset = load_data(data, size=options.size, colour=options.colour)
     card: dict[str, Any] = {
         "triptych": versions()["triptych"],

@@ -37,6 +37,7 @@ def train(words: list[str]) -> dict[str, Any]:
     own = {
         "runs": (Path, Path("runs"), "Directory the new run is made in."),
         "name": (str | None, None, "Name of the run after its number; left out: family and data."),
+        "batch": (int, kind.batch, "Pictures a step."),
     }
     flags = parse(
         words[1:], flags_of(Options, kind.Config, **own), f"train {name}", kind.__doc__ or kind.title

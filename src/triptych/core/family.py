@@ -222,6 +222,7 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     needs: ClassVar[dict[str, str]] = {}  # parts made of other runs: {"first_stage": "autoencoder"}
     shown: ClassVar[tuple[str, ...]]  # module prefixes that generate() uses: averaged and exported
     title: ClassVar[str]  # as a reader would say it: "DCGAN"
+    batch: ClassVar[int] = 128  # pictures a step, where no other number is asked for
     curves: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
     game: ClassVar[Game | None] = None  # of the families with two players
     rhythm: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
