@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from triptych.model import Model
 from triptych.steer.codes import codes_at
 from triptych.steer.directions import coordinates, named
-from triptych.steer.editing import changes_of, drift, edit, measure, traverse, with_effects
+from triptych.steer.editing import changes_of, drift, edit, effect_of, measure, traverse, with_effects
 from triptych.steer.readers import Attribute
 
 
@@ -61,6 +63,38 @@ def test_changes_in_standard_deviations() -> None:
     assert targeted.attribute == "a=1" and targeted.mean == pytest.approx(0.5 * 3 / 4 / spreads[0])
 
 
+class Unread:
+    """Three factors; their readings are given."""
+
+    name = "given"
+    attributes = tuple(Attribute(name, name) for name in ("target", "side", "bent"))
+    accuracy: ClassVar[dict[str, str]] = {}
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("forth", "back", "ratio", "swing", "first"),
+    [
+        ([1, 0.1, 0], [-1, -0.1, 0], 10, 10, "side"),
+        ([1, 0.1, 0.5], [-1, -0.1, 0.5], 2, 10, "bent"),  # bends both ways alike: cancels from -a to +a
+        ([0.2, 0.1, 0], [-1, -0.1, 0], 2, 6, "side"),  # the target too in the worse way
+        ([-1, 0.1, 0], [1, -0.1, 0], -10, -10, "side"),  # a direction that lowers its target is no success
+    ],
+)
+def test_the_ratio_takes_the_worse_of_two_ways_of_looking_and_the_swing_the_even_one(
+    forth: list[float], back: list[float], ratio: float, swing: float, first: str
+) -> None:
+    reader = Unread()
+    before = np.random.default_rng(0).normal(size=(400, 3))
+    before /= before.std(0)
+    readings = np.stack([before + back, before, before + forth])
+    found = effect_of("target", readings, reader, 1.0, reader.attributes[0])
+    assert found.ratio == pytest.approx(ratio) and found.swing == pytest.approx(swing)
+    assert found.others[0].attribute == first
+
+
 def test_drift_is_a_share_of_the_distance_between_strangers() -> None:
     before = np.random.default_rng(0).normal(size=(400, 8))
     assert drift(before, before) == 0
@@ -84,9 +118,10 @@ def test_an_edit_is_measured(bands: Model, reader) -> None:
     moving, still = measure(bands, codes, [top, nothing], 1.0, reader, Levels())  # type: ignore[arg-type]
     assert moving.target is not None and moving.target.attribute == "top" and moving.target.mean > 0.5
     assert moving.others[0].attribute == "bottom" and moving.others[0].mean == pytest.approx(0.32, abs=0.1)
-    assert moving.ratio == pytest.approx(moving.target.mean / moving.others[0].mean)
+    assert moving.ratio == pytest.approx(moving.target.at_least / moving.others[0].at_most)
+    assert moving.swing == pytest.approx(moving.target.mean / moving.others[0].mean)
     assert moving.identity is not None and 0.1 < moving.identity < 1 and moving.features == "levels"
-    assert still.target is None and still.ratio is None and still.identity == 0
+    assert still.target is None and still.ratio is None and still.swing is None and still.identity == 0
     noted = with_effects([top, nothing], [moving, still])
     assert noted[0].about.effects["top"] == pytest.approx(moving.target.mean, abs=1e-4)
     assert set(noted[1].about.effects) == {"top", "middle", "bottom"}

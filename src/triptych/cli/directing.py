@@ -121,12 +121,19 @@ def show_directions(model: Any, flags: Any, found: list[Any]) -> None:
 
 def print_effects(effects: list[Any]) -> None:
     """One line a direction: what it moved, in standard deviations a unit, and what else."""
+    if any(effect.ratio is not None for effect in effects):
+        print(
+            "A unit moves each factor by so many standard deviations, on average from - to + and, in "
+            "brackets, from no edit to +. Ratio: the target to the most moved other factor, each in the "
+            "worse of the two; swing: from - to + alone."
+        )
     for effect in effects:
         on, off = effect.target, effect.others[0] if effect.others else None
         line = f"{effect.direction}:"
-        line += f" {on.mean:+.2f} a unit (+-{2 * on.error:.2f})," if on is not None else ""
-        line += f" most else {off.attribute} {off.mean:+.2f}" if off is not None else ""
-        line += f", {effect.ratio:.1f} times as much" if effect.ratio is not None else ""
+        line += f" {on.mean:+.2f} +-{2 * on.error:.2f} ({on.forth:+.2f})," if on is not None else ""
+        line += f" most else {off.factor} {off.mean:+.2f} ({off.forth:+.2f})" if off is not None else ""
+        line += f", ratio {effect.ratio:.1f}" if effect.ratio is not None else ""
+        line += f", swing {effect.swing:.1f}" if effect.swing is not None else ""
         print(line + (f"; picture drift {effect.identity:.2f}" if effect.identity is not None else ""))
 
 

@@ -22,7 +22,11 @@ LEAST = 20
 
 
 class Change(Record):
-    """What a direction did to one factor, in standard deviations of unedited samples' readings."""
+    """What a direction did to one factor, in standard deviations of unedited samples' readings.
+
+    There are two ways of looking: from -amount to +amount, where what bends both ways alike cancels, and
+    from no edit to +amount, which is what an edited picture shows.
+    """
 
     factor: str
     mean: float
@@ -31,11 +35,21 @@ class Change(Record):
     attribute: str
     """Which that was."""
     forth: float
-    """Mean change from no edit to +amount, a unit: what bends both ways alike shows here, not in `mean`."""
+    """Mean change from no edit to +amount, a unit, of the attribute that changed most so."""
     stirred: float
     """Mean absolute change of a picture from no edit to +amount, a unit: also what cancels out on average."""
     error: float
     """Standard error of `mean`."""
+
+    @property
+    def at_most(self) -> float:
+        """The larger of both ways of looking, without its sign: what an untouched factor is held to."""
+        return max(abs(self.mean), abs(self.forth))
+
+    @property
+    def at_least(self) -> float:
+        """The smaller of both ways of looking, with its sign: what a target is held to."""
+        return min(self.mean, self.forth)
 
 
 class Effect(Record):
@@ -48,9 +62,12 @@ class Effect(Record):
     target: Change | None
     """Of the factor the direction was found for; None where it was found without one."""
     others: tuple[Change, ...]
-    """Of every other factor, the most moved first."""
+    """Of every other factor, the most moved first, in the larger of both ways of looking."""
     ratio: float | None = None
-    """How many times as much the target moved as the most moved other factor."""
+    """How many times as much the target rose as the most moved other factor moved, each in the worse of both
+    ways of looking; below 0 where the target fell. None without a target, and where nothing else moved."""
+    swing: float | None = None
+    """The same from -amount to +amount alone, for who moves a slider both ways: what bends cancels."""
     identity: float | None = None
     """Mean distance in features from a picture to its edit, over that between unrelated samples: 0 is the
     same picture, 1 another."""
@@ -113,7 +130,7 @@ def measure(
         ends = edit(model, codes, direction, (-amount, amount), **controls)  # (N, 2, H, W, C)
         readings = np.stack([reader(ends[:, 0]), read, reader(ends[:, 1])])  # (3, N, K)
         own = next((a for a in reader.attributes if a.name == direction.name), None)
-        effect = _effect(direction.name, readings, reader, amount, own)
+        effect = effect_of(direction.name, readings, reader, amount, own)
         if extractor is not None and seen is not None:
             moved = drift(seen, extractor(ends[:, 1]))
             effect = effect.model_copy(update={"identity": moved, "features": extractor.name})
@@ -123,12 +140,13 @@ def measure(
     return found
 
 
-def _effect(
+def effect_of(
     name: str, readings: np.ndarray, reader: Reader, amount: float, target: Attribute | None
 ) -> Effect:
+    """What a direction called `name` did, from readings (3, N, K) at -amount, 0 and +amount."""
     changes = changes_of(readings, reader.attributes, amount, target)
     on = next((c for c in changes if target is not None and c.factor == target.factor), None)
-    others = sorted((c for c in changes if c is not on), key=lambda c: -abs(c.mean))
+    others = sorted((c for c in changes if c is not on), key=lambda c: -c.at_most)
     return Effect(
         direction=name,
         amount=amount,
@@ -136,8 +154,15 @@ def _effect(
         reader=reader.name,
         target=on,
         others=tuple(others),
-        ratio=abs(on.mean) / abs(others[0].mean) if on is not None and others and others[0].mean else None,
+        ratio=None if on is None else _times(on.at_least, [c.at_most for c in others]),
+        swing=None if on is None else _times(on.mean, [abs(c.mean) for c in others]),
     )
+
+
+def _times(wanted: float, others: Sequence[float]) -> float | None:
+    """How many times the largest of the others; None where there is none above 0."""
+    most = max(others, default=0.0)
+    return wanted / most if most > 0 else None
 
 
 def with_effects(directions: Sequence[Direction], effects: Sequence[Effect]) -> list[Direction]:
