@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import triptych
 from triptych import cli
+from triptych.cli import directing
+from triptych.data import Dataset, Split
+from triptych.model import Model
+from triptych.steer import readers
+from triptych.steer.directions import named
 
 TINY = {"steps": 2, "batch": 8, "threads": 1, "precision": "fp32", "latent": 6, "width": 4}
 
@@ -104,6 +111,20 @@ def test_directions_are_found_kept_and_used(runs, tmp_path: Path, capsys: pytest
         "--save", kept, "--out", out,
     )  # fmt: skip
     assert [d["name"] for d in free["directions"]] == ["closed form 1", "closed form 2"]
+
+
+def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch, bands: Model) -> None:
+    told = {f"a{k}": np.array([0, 1] * 4) for k in range(3)}
+    split = Split(np.zeros((8, 6, 6, 1), np.uint8), factors=told)
+    source = Dataset("faces", "given", split, split, fingerprint="edit")
+    monkeypatch.setattr(sys.modules["triptych.evaluate"], "data_of", lambda model: source)
+    monkeypatch.setattr(readers, "FACTOR_STEPS", 1)
+    monkeypatch.setattr(readers, "MOST_ATTRIBUTES", 1)
+    monkeypatch.setattr(directing, "measured", lambda model, flags, found, reader, dataset: (found, reader))
+    last = named(bands, "a2", "noise", "by hand", torch.ones(6))
+    assert [a.name for a in directing.edit_effects(bands, None, [last]).attributes] == ["a2", "a0"]
+    free = named(bands, "closed form 1", "noise", "by hand", torch.ones(6))
+    assert [a.name for a in directing.edit_effects(bands, None, [free]).attributes] == ["a0"]
 
 
 def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

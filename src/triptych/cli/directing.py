@@ -236,11 +236,12 @@ def edit_effects(model: Any, flags: Any, found: list[Any]) -> list[Any]:
     """What the direction does, where pictures of the source can be read."""
     from triptych.core.errors import UsageError
     from triptych.evaluate import data_of
-    from triptych.steer.readers import reader_for
+    from triptych.steer.readers import read_by_factor, reader_for
 
     try:
         dataset = data_of(model)
-        reader = reader_for(dataset)
+        factors = read_by_factor(dataset)
+        reader = reader_for(dataset, [d.name for d in found if d.name in factors])
     except UsageError as error:
         say(f"not measured: {error}")
         return []
