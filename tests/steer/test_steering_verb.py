@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +117,7 @@ def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch
     told = {f"a{k}": np.array([0, 1] * 4) for k in range(3)}
     split = Split(np.zeros((8, 6, 6, 1), np.uint8), factors=told)
     source = Dataset("faces", "given", split, split, fingerprint="edit")
-    monkeypatch.setattr(sys.modules["triptych.evaluate"], "data_of", lambda model: source)
+    monkeypatch.setattr(importlib.import_module("triptych.evaluate"), "data_of", lambda model: source)
     monkeypatch.setattr(readers, "FACTOR_STEPS", 1)
     monkeypatch.setattr(readers, "MOST_ATTRIBUTES", 1)
     monkeypatch.setattr(directing, "measured", lambda model, flags, found, reader, dataset: (found, reader))

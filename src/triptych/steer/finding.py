@@ -114,7 +114,11 @@ def find(
     for done, k in enumerate(chosen):
 
         def changes(white: np.ndarray, k: int = k) -> tuple[np.ndarray, np.ndarray]:
-            return _changes(model, reader, studied, direction_of(white, k), tried, amount, **controls)
+            means, errors = _changes(
+                model, reader, studied, direction_of(white, k), tried, amount, **controls
+            )
+            length = float(np.linalg.norm(studied.cloud.unit(white)))  # of the direction, in white numbers
+            return means / length, errors / length
 
         chance = SURE * len(studied.readings) ** -0.5
         white = steepest_alone(slopes, k, held_for(studied, k), chance)
@@ -126,7 +130,8 @@ def find(
     return found
 
 
-Changes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # of a step (R,): means, errors, (K,) each
+# Of a step (R,) in white numbers: means of the changes a white unit along it, and their errors, (K,) each.
+Changes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def try_out(
@@ -216,8 +221,7 @@ def _direction(
     model: Model, studied: Study, name: str, white: np.ndarray, layers: list[int] | None, how: str
 ) -> Direction:
     """A step in white numbers as a direction: one unit is one standard deviation of the codes along it."""
-    step = studied.cloud.root @ white  # (D,)
-    step *= studied.cloud.spread_along(step) / np.linalg.norm(step)
+    step = studied.cloud.root @ studied.cloud.unit(white)  # (D,)
     space = studied.codes.space
     return named(model, name, space, how, shaped(torch.from_numpy(step), model, space, layers))
 
