@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import triptych
 from triptych import cli
 from triptych.cli import directing
 from triptych.data import Dataset, Split
+from triptych.data.dataset import DataError
 from triptych.model import Model
 from triptych.steer import readers
 from triptych.steer.directions import named
@@ -121,10 +123,28 @@ def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(readers, "FACTOR_STEPS", 1)
     monkeypatch.setattr(readers, "MOST_ATTRIBUTES", 1)
     monkeypatch.setattr(directing, "measured", lambda model, flags, found, reader, dataset: (found, reader))
+    flags = SimpleNamespace(measured=20)
     last = named(bands, "a2", "noise", "by hand", torch.ones(6))
-    assert [a.name for a in directing.edit_effects(bands, None, [last]).attributes] == ["a2", "a0"]
+    assert [a.name for a in directing.measured_if_read(bands, flags, [last])[1].attributes] == ["a2", "a0"]
     free = named(bands, "closed form 1", "noise", "by hand", torch.ones(6))
-    assert [a.name for a in directing.edit_effects(bands, None, [free]).attributes] == ["a0"]
+    assert [a.name for a in directing.measured_if_read(bands, flags, [free])[1].attributes] == ["a0"]
+
+
+def test_what_needs_no_data_is_made_where_the_data_are_gone(
+    runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(model: Model) -> Dataset:
+        raise DataError("there is no folder of pictures any more")
+
+    monkeypatch.setattr(importlib.import_module("triptych.evaluate"), "data_of", gone)
+    kept, out = tmp_path / "d.safetensors", tmp_path / "x.png"
+    words = ["directions", "--how", "closed-form", "--count", "1", "--save", str(kept), "--out", str(out)]
+    assert cli.main(["steer", runs["plain"], *words]) == 0 and kept.is_file() and out.is_file()
+    assert "not measured: there is no folder of pictures any more" in capsys.readouterr().err
+    assert cli.main(["steer", runs["plain"], "edit", "--direction", str(kept), "--out", str(out)]) == 0
+    assert "not measured: there is no folder" in capsys.readouterr().err
+    assert cli.main(["steer", runs["plain"], *words, "--measured", "0"]) == 0
+    assert "not measured" not in capsys.readouterr().err
 
 
 def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

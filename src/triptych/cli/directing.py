@@ -72,17 +72,26 @@ def from_labels(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
 
 def from_weights(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
     """Directions read off the weights, and their effects where pictures can be read."""
-    from triptych.core.errors import UsageError
-    from triptych.evaluate import data_of
     from triptych.steer.directions import closed_form_directions
-    from triptych.steer.readers import reader_for
 
     found = closed_form_directions(model, flags.count, flags.space, layers_of(flags, model))
+    return measured_if_read(model, flags, found)
+
+
+def measured_if_read(model: Any, flags: Any, found: list[Any]) -> tuple[list[Any], list[Any]]:
+    """As `measured`; where the source's pictures are not to be had or cannot be read, that is said."""
+    if not flags.measured:
+        return found, []
+    from triptych.evaluate import data_of
+    from triptych.steer.readers import read_by_factor, reader_for
+
     try:
         dataset = data_of(model)
-        reader = reader_for(dataset)
-    except UsageError:
-        return found, []  # nothing is known about these pictures
+        factors = read_by_factor(dataset)
+        reader = reader_for(dataset, [d.name for d in found if d.name in factors])
+    except (ValueError, OSError) as error:
+        say(f"not measured: {error}")
+        return found, []
     return measured(model, flags, found, reader, dataset)
 
 
@@ -225,24 +234,8 @@ def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         codes, names_ = codes_at(model, seeds, space, labels_of(flags), **controls), list(map(str, seeds))
     shown = move(model, codes, found[0], amounts, **controls)
     write_sheet(flags.out, shown, names_, [f"{a:+.3g}" for a in amounts])
-    effects = edit_effects(model, flags, found)
+    _, effects = measured_if_read(model, flags, found)
     print_effects(effects)
     print(flags.out)
     told = [effect.model_dump(mode="json") for effect in effects]
     return {"direction": found[0].about.model_dump(mode="json"), "effects": told, "out": str(flags.out)}
-
-
-def edit_effects(model: Any, flags: Any, found: list[Any]) -> list[Any]:
-    """What the direction does, where pictures of the source can be read."""
-    from triptych.core.errors import UsageError
-    from triptych.evaluate import data_of
-    from triptych.steer.readers import read_by_factor, reader_for
-
-    try:
-        dataset = data_of(model)
-        factors = read_by_factor(dataset)
-        reader = reader_for(dataset, [d.name for d in found if d.name in factors])
-    except UsageError as error:
-        say(f"not measured: {error}")
-        return []
-    return measured(model, flags, found, reader, dataset)[1]
