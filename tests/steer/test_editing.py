@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from triptych.model import Model
 from triptych.steer.codes import codes_at
 from triptych.steer.directions import coordinates, named
-from triptych.steer.editing import changes_of, drift, edit, effect_of, measure, traverse, with_effects
+from triptych.steer.editing import Effect, changes_of, drift, edit, effect_of, measure, traverse, with_effects
 from triptych.steer.readers import Attribute
 
 
@@ -64,11 +66,14 @@ def test_changes_in_standard_deviations() -> None:
 
 
 class Unread:
-    """Three factors; their readings are given."""
+    """Reads nothing: its readings are given."""
 
     name = "given"
-    attributes = tuple(Attribute(name, name) for name in ("target", "side", "bent"))
     accuracy: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, attributes: Sequence[Attribute] = ()) -> None:
+        three = (Attribute(name, name) for name in ("target", "side", "bent"))
+        self.attributes = tuple(attributes or three)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         raise AssertionError
@@ -95,11 +100,33 @@ def test_the_ratio_takes_the_worse_of_two_ways_of_looking_and_the_swing_the_even
     assert found.others[0].attribute == first
 
 
+def test_what_every_edit_creates_is_told_though_no_unedited_picture_shows_it() -> None:
+    attributes = [Attribute("wanted", "a"), Attribute("new", "b"), Attribute("never", "c")]
+    before = np.zeros((400, 3))
+    before[:, 0] = np.arange(400) % 2
+    readings = np.stack([before, before, before + np.array([1, 1, 0])])
+    wanted, new = changes_of(readings, attributes, 1.0)
+    assert new.factor == "b" and new.forth == pytest.approx(100)  # in hundredths of a class
+    assert effect_of("wanted", readings, Unread(attributes), 1.0, attributes[0]).ratio == pytest.approx(0.01)
+    assert wanted.forth == pytest.approx(2)
+
+
+def test_a_spread_of_next_to_nothing_does_not_blow_a_change_up() -> None:
+    before = np.random.default_rng(0).normal(size=(400, 1)) * 1e-9
+    readings = np.stack([before, before, before + 1e-4])
+    assert changes_of(readings, [Attribute("rare", "a")], 1.0)[0].forth == pytest.approx(0.01)
+    assert changes_of(readings, [Attribute("level", "a", least=1.0)], 1.0)[0].forth == pytest.approx(1e-4)
+
+
 def test_drift_is_a_share_of_the_distance_between_strangers() -> None:
     before = np.random.default_rng(0).normal(size=(400, 8))
     assert drift(before, before) == 0
     assert drift(before, np.roll(before, 5, axis=0)) == pytest.approx(1, rel=0.05)
     assert drift(np.ones((3, 2)), np.ones((3, 2))) == 0
+    moved = drift(np.ones((3, 2)), np.zeros((3, 2)))  # from one picture of all seeds to another
+    assert moved == np.inf
+    effect = Effect(direction="d", amount=1, n=3, reader="r", target=None, others=(), identity=moved)
+    assert Effect.model_validate_json(json.dumps(effect.model_dump(mode="json"), allow_nan=False)) == effect
 
 
 class Levels:

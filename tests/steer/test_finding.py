@@ -11,7 +11,7 @@ from triptych.model import Model
 from triptych.steer import finding
 from triptych.steer.codes import codes_at
 from triptych.steer.editing import measure
-from triptych.steer.finding import clear, find, likeliest, prospects, study, try_out
+from triptych.steer.finding import clear, find, held_for, likeliest, prospects, scaled_slopes, study, try_out
 from triptych.steer.readers import Attribute
 
 
@@ -75,6 +75,12 @@ def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unev
     find(model, reader, studied, ["top", "middle"], tried=400)
     for means, promised in seen:
         np.testing.assert_allclose(means, promised, rtol=0.06, atol=0.02)  # the ridge, and grey levels
+
+
+def test_a_step_is_held_to_what_no_picture_showed(bands: Model, reader) -> None:
+    studied = study(bands, reader, 200)
+    assert studied.spreads[3] == 0 and held_for(studied, 0) == [1, 2, 3]
+    assert studied.units[3] == 0.01 and (scaled_slopes(studied)[:, 3] == 0).all()
 
 
 def test_in_style_space_every_layer_moves_or_those_asked(layers: Model, reader) -> None:

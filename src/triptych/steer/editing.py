@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import field_serializer
 
 from triptych.core.errors import UsageError
 from triptych.core.record import Record
@@ -16,7 +17,7 @@ from triptych.model import Model
 from triptych.steer.codes import Codes, paint
 from triptych.steer.directions import Direction, belongs
 from triptych.steer.finding import Progress
-from triptych.steer.readers import Attribute, Reader
+from triptych.steer.readers import Attribute, Reader, units_of
 
 LEAST = 20
 
@@ -70,9 +71,13 @@ class Effect(Record):
     """The same from -amount to +amount alone, for who moves a slider both ways: what bends cancels."""
     identity: float | None = None
     """Mean distance in features from a picture to its edit, over that between unrelated samples: 0 is the
-    same picture, 1 another."""
+    same picture, 1 another. Infinite ("inf" in JSON) where unedited samples are all alike."""
     features: str | None = None
     """Whose features."""
+
+    @field_serializer("identity", when_used="json")
+    def _no_infinite_numbers(self, identity: float | None) -> float | str | None:
+        return "inf" if identity == float("inf") else identity  # JSON knows none
 
 
 def edit(
@@ -178,17 +183,17 @@ def with_effects(directions: Sequence[Direction], effects: Sequence[Effect]) -> 
 def changes_of(
     readings: np.ndarray, attributes: Sequence[Attribute], amount: float, target: Attribute | None = None
 ) -> list[Change]:
-    """The change of each factor that varies. readings: (3, N, K) at -amount, 0 and +amount.
+    """The change of each factor that anything changed in. readings: (3, N, K) at -amount, 0 and +amount.
 
     Of a factor with several attributes the most changed stands for it; of the target's factor, the target.
     """
-    spreads = readings[1].std(0)
-    scaled = readings / np.where(spreads > 0, spreads, 1.0)  # (3, N, K) in standard deviations
+    scaled = readings / units_of(readings[1], attributes)  # (3, N, K) in standard deviations
+    varies = np.ptp(readings, axis=(0, 1)) > 0  # also what no unedited picture shows and an edit creates
     both = (scaled[2] - scaled[0]) / (2 * amount)  # (N, K)
     forth = (scaled[2] - scaled[1]) / amount
     found = []
     for factor in dict.fromkeys(a.factor for a in attributes):
-        own = [k for k, a in enumerate(attributes) if a.factor == factor and spreads[k] > 0]
+        own = [k for k, a in enumerate(attributes) if a.factor == factor and varies[k]]
         if target is not None and target.factor == factor:
             own = [k for k in own if attributes[k] == target]
         if own:
@@ -209,7 +214,12 @@ def _change(both: np.ndarray, forth: np.ndarray, attributes: Sequence[Attribute]
 
 
 def drift(before: np.ndarray, after: np.ndarray) -> float:
-    """Mean distance of features (N, D) before and after, over that between unrelated pictures before."""
+    """Mean distance of features (N, D) before and after, over that between unrelated pictures before.
+
+    Infinite where pictures moved that were all alike before.
+    """
     moved = np.linalg.norm(after - before, axis=1).mean()
     apart = np.linalg.norm(np.roll(before, 1, axis=0) - before, axis=1).mean()
-    return float(moved / apart) if apart > 0 else 0.0
+    if moved == 0:
+        return 0.0
+    return float(moved / apart) if apart > 0 else float("inf")

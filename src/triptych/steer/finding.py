@@ -22,7 +22,7 @@ from triptych.steer.fitting import (
     steepest_alone,
     white_slopes,
 )
-from triptych.steer.readers import Attribute, Reader
+from triptych.steer.readers import Attribute, Reader, units_of
 
 FIRST_SEED = 3_000_000  # far from those of evaluation and of training's pictures
 MEASURED_SEED = 5_000_000  # of pictures that directions are measured on
@@ -51,6 +51,11 @@ class Study:
     def spreads(self) -> np.ndarray:
         """(K,): the standard deviation of each reading over unedited samples; 0 for what never varies."""
         return self.readings.std(0)
+
+    @property
+    def units(self) -> np.ndarray:
+        """(K,): what changes of each reading are told in: its spread, where that is not too small."""
+        return units_of(self.readings, self.attributes)
 
 
 def study(
@@ -180,8 +185,7 @@ def likeliest(studied: Study) -> list[str]:
 
 def scaled_slopes(studied: Study) -> np.ndarray:
     """Slopes of the readings in units of their spreads on white codes, (R, K)."""
-    spreads = np.where(studied.spreads > 0, studied.spreads, 1.0)
-    return white_slopes(studied.white, studied.readings / spreads, RIDGE)
+    return white_slopes(studied.white, studied.readings / studied.units, RIDGE)
 
 
 def clear(means: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -206,15 +210,17 @@ def _changes(
     back, forth = (
         paint(model, codes.moved(side * direction.vector), **controls) for side in (-amount, amount)
     )
-    spreads = np.where(studied.spreads > 0, studied.spreads, np.inf)
-    change = (reader(forth) - reader(back)) / spreads / (2 * amount)  # (N, K)
+    change = (reader(forth) - reader(back)) / studied.units / (2 * amount)  # (N, K)
     return change.mean(0), change.std(0, ddof=1) / len(change) ** 0.5
 
 
 def held_for(studied: Study, k: int) -> list[int]:
-    """Numbers of the attributes of other factors than attribute k's that vary at all."""
-    own, varies = studied.attributes[k].factor, studied.spreads > 0
-    return [j for j, a in enumerate(studied.attributes) if a.factor != own and varies[j]]
+    """Numbers of the attributes of other factors than attribute k's.
+
+    Also of what no picture showed: it has no slope, but a step that is tried out may create it.
+    """
+    own = studied.attributes[k].factor
+    return [j for j, a in enumerate(studied.attributes) if a.factor != own]
 
 
 def _direction(

@@ -34,6 +34,14 @@ class Attribute:
 
     name: str
     factor: str
+    least: float = 0.01
+    """The smallest spread that changes are told in: a hundredth of what goes from 0 to 1, such as a
+    probability; a class that next to no picture shows would else be moved infinitely by one that does."""
+
+
+def units_of(readings: np.ndarray, attributes: Sequence[Attribute]) -> np.ndarray:
+    """(K,): the standard deviation of each reading (N, K), or its attribute's least where that is more."""
+    return np.maximum(readings.std(0), [a.least for a in attributes])
 
 
 class Reader(Protocol):
@@ -94,7 +102,8 @@ class ClassReader:
     def __init__(self, judge: Extractor, names: Sequence[str]) -> None:
         self.name, self._judge = judge.name, judge
         named = [Attribute(f"class={name}", "class") for name in names]
-        self.attributes = (*named, Attribute("brightness", "brightness"), Attribute("contrast", "contrast"))
+        named += [Attribute(level, level, least=1.0) for level in ("brightness", "contrast")]  # a grey level
+        self.attributes = tuple(named)
         right = "not stated" if judge.accuracy is None else f"{judge.accuracy:.1%} of test pictures right"
         self.accuracy = {"class": right, "brightness": "exact", "contrast": "exact"}
 
