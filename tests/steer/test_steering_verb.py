@@ -15,7 +15,7 @@ from PIL import Image
 
 import triptych
 from triptych import cli
-from triptych.cli import directing
+from triptych.cli import acts, directing
 from triptych.data import Dataset, Split
 from triptych.data.dataset import DataError
 from triptych.model import Model
@@ -145,6 +145,20 @@ def test_what_needs_no_data_is_made_where_the_data_are_gone(
     assert "not measured: there is no folder" in capsys.readouterr().err
     assert cli.main(["steer", runs["plain"], *words, "--measured", "0"]) == 0
     assert "not measured" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"space": "noise"}, "noise has no layers: give --space style"),
+        ({"space": "style", "direction": "x.safetensors"}, "moves the layers that it was found for"),
+    ],
+)
+def test_layers_that_choose_nothing_are_refused(layers: Model, more: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        acts.layers_of(SimpleNamespace(layers="coarse", **more), layers)
+    assert acts.layers_of(SimpleNamespace(layers="coarse", space="style"), layers) == [0]
+    assert acts.layers_of(SimpleNamespace(layers="fine", space=None), layers) == [2]
 
 
 def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

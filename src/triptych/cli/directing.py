@@ -74,7 +74,8 @@ def from_weights(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
     """Directions read off the weights, and their effects where pictures can be read."""
     from triptych.steer.directions import closed_form_directions
 
-    found = closed_form_directions(model, flags.count, flags.space, layers_of(flags, model))
+    layers = layers_of(flags, model)
+    found = closed_form_directions(model, flags.count, flags.space, layers, **controls_of(flags, model))
     return measured_if_read(model, flags, found)
 
 

@@ -83,8 +83,12 @@ def coordinates(
     numbers: Iterable[int] | None = None,
     space: Space = "noise",
     layers: Iterable[int] | None = None,
+    **controls: Any,
 ) -> list[Direction]:
-    """Single numbers of the code as directions; None: the first eight. Raises UsageError for others."""
+    """Single numbers of the code as directions; None: the first eight. Raises UsageError for others.
+
+    controls: those that the codes are drawn with, whose spread is the unit: truncation draws styles together.
+    """
     shape = code_shape(model, space)
     width = int(torch.tensor(shape).prod()) if space == "noise" else shape[1]
     chosen = list(range(min(8, width)) if numbers is None else numbers)
@@ -92,7 +96,7 @@ def coordinates(
         raise UsageError(
             f"a code of {model.family.title}'s {space} has the numbers 0-{width - 1}, got {chosen}"
         )
-    cloud = cloud_of(model, space)
+    cloud = cloud_of(model, space, **controls)
     found = []
     for number in chosen:
         unit = np.eye(width)[number]
@@ -102,13 +106,17 @@ def coordinates(
 
 
 def closed_form_directions(
-    model: Model, count: int = 6, space: Space | None = None, layers: Iterable[int] | None = None
+    model: Model,
+    count: int = 6,
+    space: Space | None = None,
+    layers: Iterable[int] | None = None,
+    **controls: Any,
 ) -> list[Direction]:
     """Directions without any label: what the first layer that meets the code passes on most strongly.
 
     Shen and Zhou 2021 (SeFa). space: None takes styles where there are some. layers: of styles, whose
-    readers are taken together and which then move; None for all. Raises UsageError for a family whose
-    noise meets no such matrix.
+    readers are taken together and which then move; None for all. controls: as for `coordinates`. Raises
+    UsageError for a family whose noise meets no such matrix.
     """
     where: Space = space or ("style" if isinstance(model.family, Styled) else "noise")
     shape = code_shape(model, where)
@@ -121,8 +129,8 @@ def closed_form_directions(
         matrix = reader_of_noise(model)
     if not 1 <= count <= matrix.shape[1]:
         raise UsageError(f"there are 1-{matrix.shape[1]} closed-form directions, got --count {count}")
-    found, _ = closed_form(matrix.double().cpu().numpy(), count)
-    cloud = cloud_of(model, where)
+    found, _ = closed_form(matrix.cpu().double().numpy(), count)  # Apple's GPUs know no float64
+    cloud = cloud_of(model, where, **controls)
     return [
         named(
             model,
