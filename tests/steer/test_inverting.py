@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from triptych.core.family import ImageSpec
-from triptych.data import DataError
+from triptych.data import DataError, celeba
 from triptych.metrics.features import random_conv
 from triptych.model import Model, load_family
 from triptych.steer.inverting import invert, prepared
@@ -97,7 +98,23 @@ def test_28_px_are_padded_as_their_sets_are(tmp_path: Path) -> None:
     assert pixels[:2].max() == 0 and told == "digit.png (28 x 28 px) was laid on a black ground of 32 x 32 px"
 
 
+def test_an_aligned_face_is_cut_as_training_cut_it(tmp_path: Path) -> None:
+    shown = np.random.default_rng(0).integers(0, 256, (218, 178, 3), dtype=np.uint8)
+    Image.fromarray(shown).save(tmp_path / "face.jpg")
+    model = model_of(3, 16)
+    whole, _ = prepared(model, tmp_path / "face.jpg")
+    model.run = SimpleNamespace(card={"data": {"source": "celeba"}})  # type: ignore[assignment]
+    pixels, told = prepared(model, tmp_path / "face.jpg")
+    learnt = celeba._face(lambda name: tmp_path / name, "face.jpg", 16, "rgb")
+    np.testing.assert_array_equal(pixels, learnt)
+    assert not np.array_equal(pixels, whole)
+    assert told == (
+        "face.jpg (178 x 218 px) was cut to its middle 148 x 148 px, as the faces that were learnt from, "
+        "then resized to 16 x 16 px"
+    )
+
+
 def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("hello")
-    with pytest.raises(DataError, match="not a picture"):
+    with pytest.raises(DataError, match=r"x\.png: not a picture"):
         prepared(model_of(1, 16), tmp_path / "x.png")

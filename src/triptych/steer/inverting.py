@@ -16,6 +16,7 @@ from triptych.core import images as pictures
 from triptych.core.errors import UsageError
 from triptych.core.record import Record
 from triptych.core.styled import Styled
+from triptych.data import DataError, celeba
 from triptych.data.prepare import decode, in_mode, is_grey, padded, square
 from triptych.metrics.features import Extractor
 from triptych.model import SAMPLING_BATCH, Model, read_settings
@@ -141,27 +142,35 @@ def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
     """A picture file as the model's own pictures were prepared, (H, W, C) uint8, and what was done to it.
 
     The second is a sentence, None where the picture fitted as it was. A 28 px picture for a 32 px model is
-    laid on the black ground that these sets are padded with; any other is cut to its middle square and
-    resized. Raises DataError for a file that is no picture.
+    laid on the black ground that these sets are padded with; an aligned face for a model of `celeba` is cut
+    as that set's are; any other is cut to its middle square and resized. Raises DataError, with the file's
+    name, for one that is no picture.
     """
     spec = model.spec
-    image = decode(file, spec.size)
-    done = []
+    of_faces = model.run is not None and model.run.card["data"]["source"] == "celeba"
+    try:
+        image = decode(file, max(spec.size, celeba.WIDTH_PX) if of_faces else spec.size)
+    except DataError as error:
+        raise DataError(f"{file.name}: {error}") from error
+    given, done = image.size, []
+    if of_faces and given == (celeba.WIDTH_PX, celeba.HEIGHT_PX):
+        image = celeba.middle(image)
+        done.append(
+            f"cut to its middle {celeba.CROP_PX} x {celeba.CROP_PX} px, as the faces that were learnt from"
+        )
     mode = "grey" if spec.channels == 1 else "rgb"
-    if mode == "grey" and not is_grey(image):
-        done.append("turned grey")
     if image.size == (28, 28) and spec.size == 32:
         pixels = padded(in_mode(image, mode)[None], 32)[0][0]  # type: ignore[arg-type]
-        done.insert(0, "laid on a black ground of 32 x 32 px")
+        done.append("laid on a black ground of 32 x 32 px")
     else:
         if image.width != image.height:
-            done.insert(0, "cut to its middle square")
+            done.append("cut to its middle square")
         if min(image.size) != spec.size:
-            done.insert(
-                len(done) - (done[-1:] == ["turned grey"]), f"resized to {spec.size} x {spec.size} px"
-            )
+            done.append(f"resized to {spec.size} x {spec.size} px")
         pixels = in_mode(square(image, spec.size), mode)  # type: ignore[arg-type]
-    told = f"{file.name} ({image.width} x {image.height} px) was {', then '.join(done)}" if done else None
+    if mode == "grey" and not is_grey(image):
+        done.append("turned grey")
+    told = f"{file.name} ({given[0]} x {given[1]} px) was {', then '.join(done)}" if done else None
     return pixels, told
 
 
