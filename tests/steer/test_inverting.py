@@ -11,7 +11,7 @@ from triptych.core.family import ImageSpec
 from triptych.data import DataError, celeba
 from triptych.metrics.features import random_conv
 from triptych.model import Model, load_family
-from triptych.steer.inverting import invert, prepared
+from triptych.steer.inverting import FIRST_SEED, invert, prepared
 
 
 def mean_error(found) -> float:
@@ -53,6 +53,14 @@ def test_a_conditional_model_must_be_told_the_class(told: Model) -> None:
     with pytest.raises(ValueError, match=r"say which class each picture is of, as in --labels 3 \(0-2\)"):
         invert(told, given)
     assert len(invert(told, given, labels=[2]).found) == 2
+
+
+def test_strangers_are_of_the_same_class(told: Model) -> None:
+    given = told.sample([0, 1], [2, 0])
+    found = invert(told, given, labels=[2, 0])
+    other = told.sample([FIRST_SEED, FIRST_SEED + 1], [2, 0])
+    gaps = (((other.astype(float) - given) / 127.5) ** 2).mean((1, 2, 3))
+    assert [one.chance for one in found.found] == pytest.approx(gaps.tolist())
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,10 @@ def codes_at(
     chosen = [int(seed) for seed in seeds]
     if not chosen:
         raise UsageError("at least one seed is needed")
-    told = model.labels_for(chosen) if labels is None else torch.as_tensor(np.array(labels)).reshape(-1)
+    if labels is None:
+        told = model.labels_for(chosen)
+    else:
+        told = torch.as_tensor(labels if isinstance(labels, Tensor) else np.array(labels)).reshape(-1)
     if told is not None and len(told) not in (1, len(chosen)):
         raise UsageError(f"give one label, or one a code: {len(told)} labels for {len(chosen)} codes")
     if told is not None and len(told) == 1:

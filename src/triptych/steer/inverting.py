@@ -38,7 +38,7 @@ class Found(Record):
     psnr: float
     """Peak signal-to-noise ratio, decibels."""
     chance: float
-    """The mean squared error of an unrelated sample of the model."""
+    """The mean squared error of an unrelated sample of the model, of the same class where it has classes."""
     features: float | None
     """Distance in features to the picture, over that of an unrelated sample: 0 is the same, 1 chance."""
 
@@ -86,18 +86,20 @@ def invert(
         values = model.invert(pixels, told, **controls)
     codes = Codes(space, values, tuple(seeds), told)
     drawn = paint(model, codes, **controls)
-    return Inversion(codes, pixels, drawn, _errors(model, pixels, drawn, extractor, names, **controls))
+    return Inversion(codes, pixels, drawn, _errors(model, pixels, drawn, told, extractor, names, **controls))
 
 
 def _errors(
     model: Model,
     given: np.ndarray,
     drawn: np.ndarray,
+    labels: Tensor | None,
     extractor: Extractor | None,
     names: Sequence[str] | None,
     **controls: Any,
 ) -> tuple[Found, ...]:
-    other = paint(model, codes_at(model, range(FIRST_SEED, FIRST_SEED + len(given)), **controls), **controls)
+    strangers = range(FIRST_SEED, FIRST_SEED + len(given))  # of the same classes: others are easily farther
+    other = paint(model, codes_at(model, strangers, labels=labels, **controls), **controls)
     errors, chances = (_mean_squares(given, shown) for shown in (drawn, other))
     shares: list[float | None] = [None] * len(given)
     if extractor is not None:
