@@ -14,7 +14,7 @@ from triptych.core.errors import UsageError
 from triptych.core.record import Record
 from triptych.metrics.features import Extractor
 from triptych.model import Model
-from triptych.steer.codes import Codes, paint
+from triptych.steer.codes import Codes, model_hash, paint
 from triptych.steer.directions import Direction, belongs
 from triptych.steer.finding import Progress
 from triptych.steer.readers import Attribute, Reader, units_of
@@ -96,13 +96,25 @@ def traverse(
     """Every code moved along every direction by every amount: (N, directions, amounts, H, W, C) uint8."""
     if not directions or not len(amounts) or not len(codes):
         raise UsageError("a traversal needs a code, a direction and an amount, at least one of each")
+    check(model, codes, directions)
+    return _moved(model, codes, directions, amounts, **controls)
+
+
+def check(model: Model, codes: Codes, directions: Sequence[Direction]) -> None:
+    """Raises UsageError for directions of other weights than the model's or another space than the codes'."""
+    weights = model_hash(model)
     for direction in directions:
-        belongs(direction, model)
+        belongs(direction, model, weights)
         if direction.about.space != codes.space:
             raise UsageError(
                 f"the direction {direction.name!r} lies in {direction.about.space} space, these codes in "
                 f"{codes.space} space"
             )
+
+
+def _moved(
+    model: Model, codes: Codes, directions: Sequence[Direction], amounts: Sequence[float], **controls: Any
+) -> np.ndarray:
     steps = torch.cat([direction.steps(amounts) for direction in directions])  # (D A, *shape)
     moved = (codes.values[:, None] + steps).flatten(0, 1)  # (N D A, *shape)
     repeated = codes.cut([k for k in range(len(codes)) for _ in range(len(steps))])
@@ -128,11 +140,12 @@ def measure(
     """
     if len(codes) < LEAST or amount <= 0:
         raise UsageError(f"give {LEAST} codes or more and an amount above 0, got {len(codes)} and {amount}")
+    check(model, codes, directions)
     before = paint(model, codes, **controls)
     read, seen = reader(before), None if extractor is None else extractor(before)
     found = []
     for done, direction in enumerate(directions):
-        ends = edit(model, codes, direction, (-amount, amount), **controls)  # (N, 2, H, W, C)
+        ends = _moved(model, codes, [direction], (-amount, amount), **controls)[:, 0]  # (N, 2, H, W, C)
         readings = np.stack([reader(ends[:, 0]), read, reader(ends[:, 1])])  # (3, N, K)
         own = next((a for a in reader.attributes if a.name == direction.name), None)
         effect = effect_of(direction.name, readings, reader, amount, own)

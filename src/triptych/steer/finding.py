@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from triptych.core.errors import UsageError
 from triptych.core.styled import Styled
 from triptych.model import SAMPLING_BATCH, Model
-from triptych.steer.codes import Codes, Space, codes_at, paint
+from triptych.steer.codes import Codes, Space, codes_at, model_hash, paint
 from triptych.steer.directions import Direction, cloud_of, named, shaped
 from triptych.steer.fitting import (
     Cloud,
@@ -109,12 +110,13 @@ def find(
     """
     slopes, moving = scaled_slopes(studied), None if layers is None else list(layers)
     explained, found = _explained(studied), []
-    chosen = numbers_of(studied, targets)
+    chosen, weights = numbers_of(studied, targets), model_hash(model)
 
     def direction_of(white: np.ndarray, k: int) -> Direction:
         told = f"slopes of {studied.reader} on {len(studied.readings)} pictures, R2 {explained[k]:.2f}"
         told += f", tried out on {tried}" if tried else ""
-        return _direction(model, studied, studied.attributes[k].name, white, moving, told)
+        step = step_of(model, studied, white, moving)
+        return named(model, studied.attributes[k].name, studied.codes.space, told, step, weights)
 
     for done, k in enumerate(chosen):
 
@@ -223,13 +225,10 @@ def held_for(studied: Study, k: int) -> list[int]:
     return [j for j, a in enumerate(studied.attributes) if a.factor != own]
 
 
-def _direction(
-    model: Model, studied: Study, name: str, white: np.ndarray, layers: list[int] | None, how: str
-) -> Direction:
-    """A step in white numbers as a direction: one unit is one standard deviation of the codes along it."""
+def step_of(model: Model, studied: Study, white: np.ndarray, layers: list[int] | None) -> Tensor:
+    """A step in white numbers as one of codes: one unit is one standard deviation of the codes along it."""
     step = studied.cloud.root @ studied.cloud.unit(white)  # (D,)
-    space = studied.codes.space
-    return named(model, name, space, how, shaped(torch.from_numpy(step), model, space, layers))
+    return shaped(torch.from_numpy(step), model, studied.codes.space, layers)
 
 
 def _explained(studied: Study) -> np.ndarray:
