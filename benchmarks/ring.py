@@ -4,7 +4,7 @@
 
 Every contestant gets the same fully connected networks, batch and number of steps, and the learning rates
 of its row. A mode counts as covered when at least a tenth of its share of 2,000 samples (25) lies within
-3 sigma of its middle. Rows that were not run again are kept from the file.
+3 sigma of its middle. Rows that were not run again are kept from the file, each with what it was run under.
 """
 
 from __future__ import annotations
@@ -61,46 +61,57 @@ def main() -> None:
     for name, (family, settings) in CONTESTANTS.items():
         if flags.only not in name:
             continue
-        rows[name] = []
+        rows[name] = {"setting": setting(settings), "seeds": []}
         for seed in range(flags.seeds):
             row, drawn = one(family, settings, seed, runs)
-            rows[name].append(row)
+            rows[name]["seeds"].append(row)
             print(name, row, flush=True)
             images.write_png(runs / f"{family}-{len(rows)}-{seed}.png", images.grid(drawn))
         write(rows, flags.out)
     print(f"clouds of samples: {runs}")
 
 
-def write(rows: dict[str, list[dict[str, Any]]], out: Path) -> None:
-    machine = device.describe(torch.device("cpu"))
-    setting = {
-        "steps": STEPS, "batch": BATCH, "samples": SAMPLES, "processor": machine,
+def setting(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "steps": STEPS, "batch": BATCH, "samples": SAMPLES, "processor": device.describe(torch.device("cpu")),
         "threads": torch.get_num_threads(), "torch": torch.__version__, "triptych": triptych.__version__,
-        "contestants": {name: settings for name, (_, settings) in CONTESTANTS.items()},
+        "settings": settings,
     }  # fmt: skip
+
+
+def told(under: dict[str, Any]) -> str:
+    return (
+        f"{under['steps']:,} steps of {under['batch']} points, {under['samples']:,} samples a seed; "
+        f"{under['processor']}, {under['threads']} thread(s), torch {under['torch']}"
+    )
+
+
+def write(rows: dict[str, dict[str, Any]], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    (out / "ring.json").write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
+    (out / "ring.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
     lines = [
         "# Eight Gaussians on a ring",
         "",
-        f"{STEPS:,} steps of {BATCH} points, the same fully connected networks for all, averaged weights, "
-        f"{SAMPLES:,} samples a seed; {machine}, {setting['threads']} thread(s), torch {torch.__version__}. "
-        f"A mode is covered when {SAMPLES // 80} samples or more lie within 3 sigma of its middle; of the "
-        "data's own points 98.9 % do, of an even circle through the middles 51 %. Settings: `ring.json`.",
+        "The same fully connected networks for all, averaged weights. A mode is covered when a tenth of its "
+        "share of the samples or more lie within 3 sigma of its middle; of the data's own points 98.9 % do, "
+        "of an even circle through the middles 51 %. Settings: `ring.json`.",
         "",
         "| GAN | seeds | all eight covered | fewest covered | within 3 sigma: mean (least) | KL to even: "
-        "mean (most), nats | processor s |",
-        "|---|---|---|---|---|---|---|",
+        "mean (most), nats | processor s | run under |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for name in [name for name in CONTESTANTS if name in rows]:
-        found = rows[name]
+    shown = [name for name in CONTESTANTS if name in rows]
+    under = list(dict.fromkeys(told(rows[name]["setting"]) for name in shown))
+    for name in shown:
+        found, number = rows[name]["seeds"], under.index(told(rows[name]["setting"])) + 1
         covered, near = [r["covered"] for r in found], [r["near"] for r in found]
         kl = [float("nan") if r["kl"] is None else r["kl"] for r in found]
         lines.append(
             f"| {name} | {len(found)} | {sum(c == 8 for c in covered)} | {min(covered)} | "
             f"{np.mean(near):.1%} ({min(near):.1%}) | {np.nanmean(kl):.3f} ({np.nanmax(kl):.3f}) | "
-            f"{np.mean([r['processor_seconds'] for r in found]):.0f} |"
+            f"{np.mean([r['processor_seconds'] for r in found]):.0f} | {number} |"
         )
+    lines += ["", "Run under:", "", *(f"{k + 1}. {text}." for k, text in enumerate(under))]
     (out / "ring.md").write_text("\n".join(lines) + "\n")
 
 

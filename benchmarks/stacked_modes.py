@@ -5,7 +5,8 @@
 Every family gets the same minutes of training on this machine, a fresh process and its recipe for minutes.
 26,000 samples a run are read, colour by colour, by a classifier of single digits: modes seen of 1,000 and KL
 to the even spread, as in Metz et al. 2017 and Lin et al. 2018. Their networks and step counts are others, so
-only rows of this table compare. Needs the MNIST files.
+only rows of this table that were run under the same compare. Families that were not run again are kept from
+the file, each with what it was run under. Needs the MNIST files.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from triptych.modes import stacked_modes
 from triptych.recipes import recipe, run_apart
 
 SAMPLES, FIRST_SEED, AT_ONCE = 26_000, 10**6, 2_000
-Row = dict[str, Any]
+Row = dict[str, Any]  # of one seed
+Rows = dict[str, dict[str, Any]]  # of each family: what it was run under, and a row a seed
 
 
 def gans() -> list[str]:
@@ -66,48 +68,61 @@ def main() -> None:
     asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     flags = asked.parse_args()
     file = flags.out / "stacked_modes.json"
-    rows: dict[str, list[Row]] = json.loads(file.read_text())["rows"] if file.is_file() else {}
+    rows: Rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
     runs = Path(tempfile.mkdtemp(prefix="stacked-modes-"))
     for family in [name for name in gans() if flags.only in name]:
-        rows[family] = []
+        rows[family] = {"setting": setting(flags), "seeds": []}
         for seed in range(flags.seeds):
-            rows[family].append(trained(family, seed, flags, runs))
-            print(family, rows[family][-1], flush=True)
-            write(rows, flags)
+            rows[family]["seeds"].append(trained(family, seed, flags, runs))
+            print(family, rows[family]["seeds"][-1], flush=True)
+            write(rows, flags.out)
     print(f"runs: {runs}")
 
 
-def write(rows: dict[str, list[Row]], flags: argparse.Namespace) -> None:
-    machine = device.describe(torch.device("cpu"))
-    budget = f"{flags.steps:,} steps" if flags.steps else f"{flags.minutes:g} minutes"
-    setting = {
-        "budget": budget, "samples": flags.samples, "processor": machine,
+def setting(flags: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "budget": f"{flags.steps:,} steps" if flags.steps else f"{flags.minutes:g} minutes",
+        "samples": flags.samples, "processor": device.describe(torch.device("cpu")),
         "threads": torch.get_num_threads(), "torch": torch.__version__, "triptych": triptych.__version__,
     }  # fmt: skip
-    flags.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n"
-    (flags.out / "stacked_modes.json").write_text(text)
+
+
+def told(under: dict[str, Any]) -> str:
+    return (
+        f"{under['budget']} of training, {under['samples']:,} samples a run; {under['processor']}, "
+        f"{under['threads']} thread(s), torch {under['torch']}"
+    )
+
+
+def write(rows: Rows, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "stacked_modes.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    under = list(dict.fromkeys(told(row["setting"]) for row in rows.values()))
     lines = [
         "# Three digits as three colours: modes of 1,000",
         "",
-        f"{budget} of training each, {flags.samples:,} samples a run, read by MNIST's classifier colour by "
-        f"colour; {machine}, {setting['threads']} thread(s), torch {torch.__version__}.",
+        "Read by MNIST's classifier colour by colour.",
         "",
-        "| family | seeds | modes seen: mean (of each) | KL to even, nats: mean (of each) | steps |",
-        "|---|---|---|---|---|",
+        "| family | seeds | modes seen: mean (of each) | KL to even, nats: mean (of each) | steps | "
+        "run under |",
+        "|---|---|---|---|---|---|",
     ]
-    for family, found in rows.items():
-        done = [r for r in found if "not_run" not in r]
+    for family, row in rows.items():
+        number = under.index(told(row["setting"])) + 1
+        done = [r for r in row["seeds"] if "not_run" not in r]
+        lost = "; ".join(f"seed {r['seed']}: {r['not_run']}" for r in row["seeds"] if "not_run" in r)
+        seeds = f"{len(done)} of {len(row['seeds'])}" + (f", *not run*: {lost}" if lost else "")
         if not done:
-            lines.append(f"| {family} | *not run*: {found[0]['not_run'] if found else ''} | | | |")
+            lines.append(f"| {family} | {seeds} | | | | {number} |")
             continue
         modes, kl = [r["modes"] for r in done], [np.nan if r["kl"] is None else r["kl"] for r in done]
         lines.append(
-            f"| {family} | {len(done)} | {np.mean(modes):.0f} ({', '.join(map(str, modes))}) | "
+            f"| {family} | {seeds} | {np.mean(modes):.0f} ({', '.join(map(str, modes))}) | "
             f"{np.mean(kl):.3f} ({', '.join(f'{k:.3f}' for k in kl)}) | "
-            f"{', '.join(str(r['steps']) for r in done)} |"
+            f"{', '.join(str(r['steps']) for r in done)} | {number} |"
         )
-    (flags.out / "stacked_modes.md").write_text("\n".join(lines) + "\n")
+    lines += ["", "Run under:", "", *(f"{k + 1}. {text}." for k, text in enumerate(under))]
+    (out / "stacked_modes.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -80,18 +80,38 @@ def judge_for(
         return random_conv(spec.size)
     if not labelled:
         raise ValueError(f"{dataset.name} has no labels to train a classifier on: use --features random-conv")
-    home = cache_home() / "judges" / _folder_name(dataset)
+    return trained_once(
+        _folder_name(dataset), f"{dataset.name}-cnn", dataset.fingerprint, spec.size,
+        lambda: untrained(dataset), lambda: fit(dataset, progress),
+        lambda judge: accuracy_of(judge, dataset),
+    )  # fmt: skip
+
+
+def trained_once(
+    folder: str,
+    name: str,
+    fingerprint: str,
+    size: int,
+    fresh: Callable[[], DomainCNN],
+    train: Callable[[], DomainCNN],
+    accuracy: Callable[[NetworkExtractor], float],
+) -> NetworkExtractor:
+    """A classifier from the cache, else trained and kept there with its accuracy.
+
+    folder: in the cache, of this classifier alone. fingerprint: of what it learns from: one of other data
+    is not used. size: of its pictures, pixels. fresh: makes an untrained one, to take the kept weights.
+    """
+    home = cache_home() / "judges" / folder
     try:
-        return _read(home, dataset)
+        return _read(home, fresh(), name, size, fingerprint)
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         log.warning("the kept judge at %s cannot be used (%s): training it again", home, error)
     with one_thread():  # the weights then do not depend on how many threads the machine has
-        network = fit(dataset, progress)
-    judge = NetworkExtractor(network, f"{dataset.name}-cnn", spec.size)
-    judge.accuracy = accuracy_of(judge, dataset)
-    _keep(home, judge, dataset)
+        judge = NetworkExtractor(train(), name, size)
+    judge.accuracy = accuracy(judge)
+    _keep(home, judge, fingerprint)
     return judge
 
 
@@ -233,27 +253,30 @@ def _jumbled(pictures: Tensor, across: int, source: torch.Generator) -> Tensor:
 
 def _folder_name(dataset: Dataset) -> str:
     spec = dataset.spec
-    readable = re.sub(r"[^a-z0-9]+", "-", dataset.name.lower()).strip("-")[:40] or "source"
-    key = seeds.mix(dataset.fingerprint, spec.size, spec.channels, spec.classes)
-    return f"{readable}-{key:016x}-v{VERSION}"
+    return folder_name(dataset.name, dataset.fingerprint, spec.size, spec.channels, spec.classes)
 
 
-def _read(home: Path, dataset: Dataset) -> NetworkExtractor:
+def folder_name(name: str, *parts: str | int) -> str:
+    """A folder of the cache: readable, and another one for other parts."""
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "source"
+    return f"{readable}-{seeds.mix(*parts):016x}-v{VERSION}"
+
+
+def _read(home: Path, network: DomainCNN, name: str, size: int, fingerprint: str) -> NetworkExtractor:
     """The judge kept in `home`. Raises OSError or ValueError where there is none, or a damaged one."""
     tensors, meta = read_sealed(home, None)
-    network = untrained(dataset)
     network.load_state_dict(tensors["weights"])
-    if weights_hash(network) != meta["hash"] or meta["fingerprint"] != dataset.fingerprint:
+    if weights_hash(network) != meta["hash"] or meta["fingerprint"] != fingerprint:
         raise ValueError("its weights or its data are not those it names")
-    return NetworkExtractor(network, f"{dataset.name}-cnn", dataset.spec.size, float(meta["accuracy"]))
+    return NetworkExtractor(network, name, size, float(meta["accuracy"]))
 
 
-def _keep(home: Path, judge: NetworkExtractor, dataset: Dataset) -> None:
+def _keep(home: Path, judge: NetworkExtractor, fingerprint: str) -> None:
     """Write a judge whole or not at all; where that cannot be done it is trained again next time."""
     meta: dict[str, Any] = {
         "name": judge.name,
         "hash": judge.hash,
-        "fingerprint": dataset.fingerprint,
+        "fingerprint": fingerprint,
         "accuracy": judge.accuracy,
         "version": VERSION,
         "torch": torch.__version__,

@@ -26,6 +26,12 @@ def test_codes_are_cut_with_all_that_belongs_to_them(told: Model) -> None:
     assert codes_at(told, [3, 9], labels=[1]).labels.tolist() == [1, 1]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("labels", [[1, 2], [], [0] * 5])
+def test_labels_fit_the_codes_in_number(told: Model, labels: list[int]) -> None:
+    with pytest.raises(ValueError, match=f"one label, or one a code: {len(labels)} labels for 4 codes"):
+        codes_at(told, range(4), labels=labels)
+
+
 def test_labels_of_a_model_without_any(bands: Model) -> None:
     with pytest.raises(ValueError, match="was trained without labels: leave them out"):
         paint(bands, codes_at(bands, [1], labels=[0]))

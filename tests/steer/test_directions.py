@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import json
 import pickle
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import Bands
+from conftest import Bands, Layers
 from safetensors.torch import save_file
 
 from triptych.core.family import ImageSpec
 from triptych.model import Model, load_family
+from triptych.steer import directions
 from triptych.steer.directions import (
     belongs,
     chosen,
@@ -60,6 +63,38 @@ def test_one_unit_is_a_standard_deviation_of_the_codes(layers: Model) -> None:
     half = coordinates(layers, [1], "style", [0, 2])[0].vector
     np.testing.assert_allclose(half[:, 1], [0.5, 0, 0.5], rtol=0.1)
     assert half[:, 0].eq(0).all()
+
+
+class Truncated(Layers):
+    """Layers whose `scale` truncates, before their pictures are painted."""
+
+    def styles(self, noise: torch.Tensor, condition: Any, controls: Any) -> torch.Tensor:
+        return controls.scale * super().styles(noise, condition, controls)
+
+
+def test_a_unit_shrinks_with_the_codes_that_it_is_for() -> None:
+    model = Model(Truncated())  # type: ignore[arg-type]
+    for found in (coordinates, partial(closed_form_directions, count=2)):
+        whole, half = (found(model, space="style", scale=scale)[0].vector for scale in (1.0, 0.5))
+        torch.testing.assert_close(half, whole / 2)
+
+
+def test_weights_leave_their_device_before_they_are_doubled(
+    flat: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnApple:
+        """A matrix on a GPU that knows no float64."""
+
+        shape = (4, 2)
+
+        def cpu(self) -> torch.Tensor:
+            return torch.tensor([[1.0, 0.0], [0.0, 3.0]] * 2)
+
+        def double(self) -> torch.Tensor:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    monkeypatch.setattr(directions, "reader_of_noise", lambda model: OnApple())
+    assert closed_form_directions(flat, 1)[0].vector.tolist() == [0, 1]
 
 
 def test_closed_form_directions_of_styles(layers: Model) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from conftest import MIXING
+from conftest import MIXING, Layers
 
 from triptych.model import Model
+from triptych.steer import codes, directions, editing, finding
 from triptych.steer.codes import codes_at
 from triptych.steer.editing import measure
-from triptych.steer.finding import clear, find, likeliest, prospects, study, try_out
+from triptych.steer.finding import clear, find, held_for, likeliest, prospects, scaled_slopes, study, try_out
 from triptych.steer.readers import Attribute
 
 
@@ -35,13 +38,62 @@ def test_other_samples_show_the_same(bands: Model, reader) -> None:
 
 def test_trying_out_takes_back_what_a_bent_generator_does_besides(bent: Model, reader) -> None:
     studied = study(bent, reader, 1000)
-    codes = codes_at(bent, range(500))
+    fresh = codes_at(bent, range(500))
     plain, tried = (
-        measure(bent, codes, find(bent, reader, studied, ["top"], tried=tried, amount=2), 2.0, reader)[0]
+        measure(bent, fresh, find(bent, reader, studied, ["top"], tried=tried, amount=2), 2.0, reader)[0]
         for tried in (0, 500)
     )
     assert plain.ratio is not None and tried.ratio is not None
     assert tried.ratio > 3 * plain.ratio
+
+
+class Uneven(Layers):
+    """One layer; each band reads both numbers of its style, of which one spreads five times as far."""
+
+    style_shape = (1, 2)
+
+    def styles(self, noise: torch.Tensor, condition: Any, controls: Any) -> torch.Tensor:
+        return (noise[:, None, :2] * torch.tensor([1.0, 0.2])).float()
+
+    def paint_styles(self, styles: torch.Tensor, seeds: Any, controls: Any = None) -> torch.Tensor:
+        levels = styles[:, 0] @ torch.tensor([[1.0, 1.0, 0.0], [2.0, -3.0, 5.0]])  # (B, 3)
+        return (levels / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
+
+
+def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unevenly(
+    reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(Uneven(1))  # type: ignore[arg-type]
+    studied, seen = study(model, reader, 400), []
+    best = finding.try_out
+
+    def watched(white, slopes, k, held, chance, changes):
+        seen.append((changes(white)[0], slopes.T @ (white / np.linalg.norm(white))))
+        return best(white, slopes, k, held, chance, changes)
+
+    monkeypatch.setattr(finding, "try_out", watched)
+    find(model, reader, studied, ["top", "middle"], tried=400)
+    for means, promised in seen:
+        np.testing.assert_allclose(means, promised, rtol=0.06, atol=0.02)  # the ridge, and grey levels
+
+
+def test_weights_are_hashed_once_for_all_directions_and_rounds(
+    bands: Model, reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, true = [], codes.model_hash
+    for module in (finding, directions, editing):
+        monkeypatch.setattr(module, "model_hash", lambda model: asked.append(model) or true(model))
+    found = find(bands, reader, study(bands, reader, 200), tried=20)
+    assert len(found) == 3 and len(asked) == 1
+    measure(bands, codes_at(bands, range(20)), found, 1.0, reader)
+    assert len(asked) == 2
+    assert len(directions.coordinates(bands)) == 6 and len(asked) == 3
+
+
+def test_a_step_is_held_to_what_no_picture_showed(bands: Model, reader) -> None:
+    studied = study(bands, reader, 200)
+    assert studied.spreads[3] == 0 and held_for(studied, 0) == [1, 2, 3]
+    assert studied.units[3] == 0.01 and (scaled_slopes(studied)[:, 3] == 0).all()
 
 
 def test_in_style_space_every_layer_moves_or_those_asked(layers: Model, reader) -> None:

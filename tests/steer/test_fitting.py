@@ -44,6 +44,15 @@ def test_white_codes_are_white_and_flat_directions_are_left_out() -> None:
     assert cloud.spread_along(step) == pytest.approx(np.std(codes @ step / np.linalg.norm(step), ddof=1))
 
 
+def test_a_unit_is_one_standard_deviation_along_the_step_and_longer_than_one_white_number() -> None:
+    cloud = Cloud(np.zeros(2), np.diag([1.0, 0.2]))
+    unit = cloud.unit(np.array([3.0, 3.0]))
+    step = cloud.root @ unit
+    assert np.linalg.norm(step) == pytest.approx(cloud.spread_along(step))
+    assert np.linalg.norm(unit) == pytest.approx(2**0.5 * 1.0016**0.5 / 1.04)
+    assert np.linalg.norm(cloud.unit(np.array([0.0, 7.0]))) == pytest.approx(1)  # along an axis
+
+
 def test_slopes_of_straight_readings_are_exact() -> None:
     white, truth = RNG.normal(size=(100, 4)), RNG.normal(size=(4, 3))
     readings = white @ truth + 7

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from triptych.core.family import ImageSpec
-from triptych.data import DataError
+from triptych.data import DataError, celeba
 from triptych.metrics.features import random_conv
 from triptych.model import Model, load_family
-from triptych.steer.inverting import invert, prepared
+from triptych.steer.inverting import FIRST_SEED, invert, prepared
 
 
 def mean_error(found) -> float:
@@ -52,6 +53,14 @@ def test_a_conditional_model_must_be_told_the_class(told: Model) -> None:
     with pytest.raises(ValueError, match=r"say which class each picture is of, as in --labels 3 \(0-2\)"):
         invert(told, given)
     assert len(invert(told, given, labels=[2]).found) == 2
+
+
+def test_strangers_are_of_the_same_class(told: Model) -> None:
+    given = told.sample([0, 1], [2, 0])
+    found = invert(told, given, labels=[2, 0])
+    other = told.sample([FIRST_SEED, FIRST_SEED + 1], [2, 0])
+    gaps = (((other.astype(float) - given) / 127.5) ** 2).mean((1, 2, 3))
+    assert [one.chance for one in found.found] == pytest.approx(gaps.tolist())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +106,23 @@ def test_28_px_are_padded_as_their_sets_are(tmp_path: Path) -> None:
     assert pixels[:2].max() == 0 and told == "digit.png (28 x 28 px) was laid on a black ground of 32 x 32 px"
 
 
+def test_an_aligned_face_is_cut_as_training_cut_it(tmp_path: Path) -> None:
+    shown = np.random.default_rng(0).integers(0, 256, (218, 178, 3), dtype=np.uint8)
+    Image.fromarray(shown).save(tmp_path / "face.jpg")
+    model = model_of(3, 16)
+    whole, _ = prepared(model, tmp_path / "face.jpg")
+    model.run = SimpleNamespace(card={"data": {"source": "celeba"}})  # type: ignore[assignment]
+    pixels, told = prepared(model, tmp_path / "face.jpg")
+    learnt = celeba._face(lambda name: tmp_path / name, "face.jpg", 16, "rgb")
+    np.testing.assert_array_equal(pixels, learnt)
+    assert not np.array_equal(pixels, whole)
+    assert told == (
+        "face.jpg (178 x 218 px) was cut to its middle 148 x 148 px, as the faces that were learnt from, "
+        "then resized to 16 x 16 px"
+    )
+
+
 def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("hello")
-    with pytest.raises(DataError, match="not a picture"):
+    with pytest.raises(DataError, match=r"x\.png: not a picture"):
         prepared(model_of(1, 16), tmp_path / "x.png")

@@ -55,7 +55,7 @@ def test_classes_are_read_with_brightness_and_contrast() -> None:
     assert reader.accuracy["class"] == "90.0% of test pictures right"
 
 
-def dataset(factors: bool = True, labels: bool = False) -> Dataset:
+def dataset(factors: bool = True, labels: bool = False, mark: str = "f") -> Dataset:
     rng = np.random.default_rng(0)
     splits = []
     for _ in range(2):
@@ -66,19 +66,46 @@ def dataset(factors: bool = True, labels: bool = False) -> Dataset:
             pixels[:, :, 4:] += (80 * told["right"])[:, None, None, None].astype(np.uint8)
         splits.append(Split(pixels, rng.integers(0, 2, 200) if labels else None, factors=told))
     names = ("a", "b") if labels else ()
-    return Dataset("halves", "given", *splits, class_names=names, fingerprint="f")
+    return Dataset("halves", "given", *splits, class_names=names, fingerprint=mark)
 
 
 def test_factors_are_learnt_from_real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "FACTOR_STEPS", 60)
     source = dataset()
     reader = reader_for(source, ["right"])
-    assert isinstance(reader, FactorReader) and [a.name for a in reader.attributes] == ["right"]
+    assert isinstance(reader, FactorReader)
     found = reader(source.test.pixels)[:, 0] > 0.5
     assert (found == source.test.factors["right"]).mean() > 0.95
     assert "of test pictures right (the commoner answer: " in reader.accuracy["right"]
     with pytest.raises(ValueError, match="halves has no 0/1 factor 'top': there are left, right"):
         reader_for(source, ["top"])
+
+
+def test_what_was_not_asked_for_is_read_too_and_what_was_asked_for_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readers, "FACTOR_STEPS", 1)
+    monkeypatch.setattr(readers, "MOST_ATTRIBUTES", 1)
+
+    def names(*asked: str) -> list[str]:
+        return [a.name for a in reader_for(dataset(mark="order"), asked).attributes]
+
+    assert names("right") == ["right", "left"]  # nothing is left to hold a direction to otherwise
+    assert names("right", "left", "right") == ["right", "left"]
+    assert names() == ["left"]
+
+
+def test_a_factor_is_learnt_once_and_again_where_it_means_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "FACTOR_STEPS", 5)
+    source = dataset(mark="once")
+    reader = reader_for(source)
+    monkeypatch.setattr(readers, "fit_pictures", lambda *given, **more: pytest.fail("trained again"))
+    again = reader_for(source)
+    assert again.accuracy == reader.accuracy
+    np.testing.assert_array_equal(again(source.test.pixels), reader(source.test.pixels))
+    source.train.factors["left"] = 1 - source.train.factors["left"]
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        reader_for(source)
 
 
 def drawn_shapes(channels: int) -> Dataset:

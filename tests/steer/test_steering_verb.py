@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import triptych
 from triptych import cli
+from triptych.cli import acts, directing
+from triptych.data import Dataset, Split
+from triptych.data.dataset import DataError
+from triptych.model import Model
+from triptych.steer import readers
+from triptych.steer.directions import named
 
 TINY = {"steps": 2, "batch": 8, "threads": 1, "precision": "fp32", "latent": 6, "width": 4}
 
@@ -104,6 +113,52 @@ def test_directions_are_found_kept_and_used(runs, tmp_path: Path, capsys: pytest
         "--save", kept, "--out", out,
     )  # fmt: skip
     assert [d["name"] for d in free["directions"]] == ["closed form 1", "closed form 2"]
+
+
+def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch, bands: Model) -> None:
+    told = {f"a{k}": np.array([0, 1] * 4) for k in range(3)}
+    split = Split(np.zeros((8, 6, 6, 1), np.uint8), factors=told)
+    source = Dataset("faces", "given", split, split, fingerprint="edit")
+    monkeypatch.setattr(importlib.import_module("triptych.evaluate"), "data_of", lambda model: source)
+    monkeypatch.setattr(readers, "FACTOR_STEPS", 1)
+    monkeypatch.setattr(readers, "MOST_ATTRIBUTES", 1)
+    monkeypatch.setattr(directing, "measured", lambda model, flags, found, reader, dataset: (found, reader))
+    flags = SimpleNamespace(measured=20)
+    last = named(bands, "a2", "noise", "by hand", torch.ones(6))
+    assert [a.name for a in directing.measured_if_read(bands, flags, [last])[1].attributes] == ["a2", "a0"]
+    free = named(bands, "closed form 1", "noise", "by hand", torch.ones(6))
+    assert [a.name for a in directing.measured_if_read(bands, flags, [free])[1].attributes] == ["a0"]
+
+
+def test_what_needs_no_data_is_made_where_the_data_are_gone(
+    runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(model: Model) -> Dataset:
+        raise DataError("there is no folder of pictures any more")
+
+    monkeypatch.setattr(importlib.import_module("triptych.evaluate"), "data_of", gone)
+    kept, out = tmp_path / "d.safetensors", tmp_path / "x.png"
+    words = ["directions", "--how", "closed-form", "--count", "1", "--save", str(kept), "--out", str(out)]
+    assert cli.main(["steer", runs["plain"], *words]) == 0 and kept.is_file() and out.is_file()
+    assert "not measured: there is no folder of pictures any more" in capsys.readouterr().err
+    assert cli.main(["steer", runs["plain"], "edit", "--direction", str(kept), "--out", str(out)]) == 0
+    assert "not measured: there is no folder" in capsys.readouterr().err
+    assert cli.main(["steer", runs["plain"], *words, "--measured", "0"]) == 0
+    assert "not measured" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"space": "noise"}, "noise has no layers: give --space style"),
+        ({"space": "style", "direction": "x.safetensors"}, "moves the layers that it was found for"),
+    ],
+)
+def test_layers_that_choose_nothing_are_refused(layers: Model, more: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        acts.layers_of(SimpleNamespace(layers="coarse", **more), layers)
+    assert acts.layers_of(SimpleNamespace(layers="coarse", space="style"), layers) == [0]
+    assert acts.layers_of(SimpleNamespace(layers="fine", space=None), layers) == [2]
 
 
 def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

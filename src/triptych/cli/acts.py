@@ -62,13 +62,19 @@ def amounts_of(reach: float, frames: int) -> list[float]:
 
 
 def layers_of(flags: Any, model: Any) -> list[int] | None:
-    """Layer numbers of --layers; None: all. Raises UsageError for a family without styles."""
+    """Layer numbers of --layers; None: all. Raises UsageError where no layer is chosen by them."""
     if flags.layers is None:
         return None
+    from triptych.core.errors import UsageError
     from triptych.steer.codes import code_shape
     from triptych.steer.mixing import layers_called
 
-    return layers_called(flags.layers, code_shape(model, "style")[0])
+    chosen = layers_called(flags.layers, code_shape(model, "style")[0])
+    if getattr(flags, "direction", None) is not None:
+        raise UsageError("a direction from a file moves the layers that it was found for: leave --layers out")
+    if flags.space == "noise":
+        raise UsageError("noise has no layers: give --space style, or leave --layers out")
+    return chosen
 
 
 def directions_of(text: str) -> list[Any]:

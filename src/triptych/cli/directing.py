@@ -72,17 +72,27 @@ def from_labels(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
 
 def from_weights(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
     """Directions read off the weights, and their effects where pictures can be read."""
-    from triptych.core.errors import UsageError
-    from triptych.evaluate import data_of
     from triptych.steer.directions import closed_form_directions
-    from triptych.steer.readers import reader_for
 
-    found = closed_form_directions(model, flags.count, flags.space, layers_of(flags, model))
+    layers = layers_of(flags, model)
+    found = closed_form_directions(model, flags.count, flags.space, layers, **controls_of(flags, model))
+    return measured_if_read(model, flags, found)
+
+
+def measured_if_read(model: Any, flags: Any, found: list[Any]) -> tuple[list[Any], list[Any]]:
+    """As `measured`; where the source's pictures are not to be had or cannot be read, that is said."""
+    if not flags.measured:
+        return found, []
+    from triptych.evaluate import data_of
+    from triptych.steer.readers import read_by_factor, reader_for
+
     try:
         dataset = data_of(model)
-        reader = reader_for(dataset)
-    except UsageError:
-        return found, []  # nothing is known about these pictures
+        factors = read_by_factor(dataset)
+        reader = reader_for(dataset, [d.name for d in found if d.name in factors])
+    except (ValueError, OSError) as error:
+        say(f"not measured: {error}")
+        return found, []
     return measured(model, flags, found, reader, dataset)
 
 
@@ -121,12 +131,19 @@ def show_directions(model: Any, flags: Any, found: list[Any]) -> None:
 
 def print_effects(effects: list[Any]) -> None:
     """One line a direction: what it moved, in standard deviations a unit, and what else."""
+    if any(effect.ratio is not None for effect in effects):
+        print(
+            "A unit moves each factor by so many standard deviations, on average from - to + and, in "
+            "brackets, from no edit to +. Ratio: the target to the most moved other factor, each in the "
+            "worse of the two; swing: from - to + alone."
+        )
     for effect in effects:
         on, off = effect.target, effect.others[0] if effect.others else None
         line = f"{effect.direction}:"
-        line += f" {on.mean:+.2f} a unit (+-{2 * on.error:.2f})," if on is not None else ""
-        line += f" most else {off.attribute} {off.mean:+.2f}" if off is not None else ""
-        line += f", {effect.ratio:.1f} times as much" if effect.ratio is not None else ""
+        line += f" {on.mean:+.2f} +-{2 * on.error:.2f} ({on.forth:+.2f})," if on is not None else ""
+        line += f" most else {off.factor} {off.mean:+.2f} ({off.forth:+.2f})" if off is not None else ""
+        line += f", ratio {effect.ratio:.1f}" if effect.ratio is not None else ""
+        line += f", swing {effect.swing:.1f}" if effect.swing is not None else ""
         print(line + (f"; picture drift {effect.identity:.2f}" if effect.identity is not None else ""))
 
 
@@ -218,23 +235,8 @@ def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         codes, names_ = codes_at(model, seeds, space, labels_of(flags), **controls), list(map(str, seeds))
     shown = move(model, codes, found[0], amounts, **controls)
     write_sheet(flags.out, shown, names_, [f"{a:+.3g}" for a in amounts])
-    effects = edit_effects(model, flags, found)
+    _, effects = measured_if_read(model, flags, found)
     print_effects(effects)
     print(flags.out)
     told = [effect.model_dump(mode="json") for effect in effects]
     return {"direction": found[0].about.model_dump(mode="json"), "effects": told, "out": str(flags.out)}
-
-
-def edit_effects(model: Any, flags: Any, found: list[Any]) -> list[Any]:
-    """What the direction does, where pictures of the source can be read."""
-    from triptych.core.errors import UsageError
-    from triptych.evaluate import data_of
-    from triptych.steer.readers import reader_for
-
-    try:
-        dataset = data_of(model)
-        reader = reader_for(dataset)
-    except UsageError as error:
-        say(f"not measured: {error}")
-        return []
-    return measured(model, flags, found, reader, dataset)[1]

@@ -122,12 +122,12 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     from triptych.steer.editing import traverse as move
     from triptych.steer.sheets import write_sheet
 
+    controls, seeds, layers = controls_of(flags, model), numbers(flags.seeds), layers_of(flags, model)
     if flags.direction is not None:
         directions = directions_of(flags.direction)
     else:
         moving = None if flags.numbers is None else numbers(flags.numbers)
-        directions = coordinates(model, moving, flags.space, layers_of(flags, model))
-    controls, seeds = controls_of(flags, model), numbers(flags.seeds)
+        directions = coordinates(model, moving, flags.space, layers, **controls)
     codes = codes_at(model, seeds, directions[0].about.space, labels_of(flags), **controls)
     amounts = amounts_of(flags.reach, flags.frames)
     shown = move(model, codes, directions, amounts, **controls)  # (N, D, A, H, W, C)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
+from PIL import Image
 
 from triptych.data.dataset import Broken, DataError, Dataset, Split, keeping
 from triptych.data.files import MOST_BROKEN
@@ -236,5 +237,10 @@ def _face(read: Read, name: str, size: int, colour: Literal["grey", "rgb"]) -> n
         return Broken(name, "missing")
     except (OSError, EOFError, DataError, zipfile.BadZipFile, zlib.error) as error:
         return Broken(name, getattr(error, "strerror", None) or str(error))
+    return in_mode(square(middle(image), size), colour)
+
+
+def middle(image: Image.Image) -> Image.Image:
+    """The square of an aligned picture that is used."""
     left, top = (WIDTH_PX - CROP_PX) // 2, (HEIGHT_PX - CROP_PX) // 2
-    return in_mode(square(image.crop((left, top, left + CROP_PX, top + CROP_PX)), size), colour)
+    return image.crop((left, top, left + CROP_PX, top + CROP_PX))

@@ -69,13 +69,19 @@ def codes_at(
 ) -> Codes:
     """The points that seeds stand for. labels: one for all, one a seed, or None (drawn by the class law).
 
-    Raises UsageError for a space the model has not, ValueError for unfit seeds, labels or controls.
+    Raises UsageError for a space the model has not and for another number of labels, ValueError for unfit
+    seeds, labels or controls.
     """
     code_shape(model, space)
     chosen = [int(seed) for seed in seeds]
     if not chosen:
         raise UsageError("at least one seed is needed")
-    told = model.labels_for(chosen) if labels is None else torch.as_tensor(np.array(labels)).reshape(-1)
+    if labels is None:
+        told = model.labels_for(chosen)
+    else:
+        told = torch.as_tensor(labels if isinstance(labels, Tensor) else np.array(labels)).reshape(-1)
+    if told is not None and len(told) not in (1, len(chosen)):
+        raise UsageError(f"give one label, or one a code: {len(told)} labels for {len(chosen)} codes")
     if told is not None and len(told) == 1:
         told = told.expand(len(chosen))
     noise = streams.noise(chosen, model.family.noise_shape)  # (N, *noise shape)

@@ -83,8 +83,12 @@ def coordinates(
     numbers: Iterable[int] | None = None,
     space: Space = "noise",
     layers: Iterable[int] | None = None,
+    **controls: Any,
 ) -> list[Direction]:
-    """Single numbers of the code as directions; None: the first eight. Raises UsageError for others."""
+    """Single numbers of the code as directions; None: the first eight. Raises UsageError for others.
+
+    controls: those that the codes are drawn with, whose spread is the unit: truncation draws styles together.
+    """
     shape = code_shape(model, space)
     width = int(torch.tensor(shape).prod()) if space == "noise" else shape[1]
     chosen = list(range(min(8, width)) if numbers is None else numbers)
@@ -92,23 +96,27 @@ def coordinates(
         raise UsageError(
             f"a code of {model.family.title}'s {space} has the numbers 0-{width - 1}, got {chosen}"
         )
-    cloud = cloud_of(model, space)
+    cloud, weights = cloud_of(model, space, **controls), model_hash(model)
     found = []
     for number in chosen:
         unit = np.eye(width)[number]
         step = shaped(torch.from_numpy(unit * cloud.spread_along(unit)), model, space, layers)
-        found.append(named(model, f"coordinate {number}", space, "one number of the code", step))
+        found.append(named(model, f"coordinate {number}", space, "one number of the code", step, weights))
     return found
 
 
 def closed_form_directions(
-    model: Model, count: int = 6, space: Space | None = None, layers: Iterable[int] | None = None
+    model: Model,
+    count: int = 6,
+    space: Space | None = None,
+    layers: Iterable[int] | None = None,
+    **controls: Any,
 ) -> list[Direction]:
     """Directions without any label: what the first layer that meets the code passes on most strongly.
 
     Shen and Zhou 2021 (SeFa). space: None takes styles where there are some. layers: of styles, whose
-    readers are taken together and which then move; None for all. Raises UsageError for a family whose
-    noise meets no such matrix.
+    readers are taken together and which then move; None for all. controls: as for `coordinates`. Raises
+    UsageError for a family whose noise meets no such matrix.
     """
     where: Space = space or ("style" if isinstance(model.family, Styled) else "noise")
     shape = code_shape(model, where)
@@ -121,8 +129,8 @@ def closed_form_directions(
         matrix = reader_of_noise(model)
     if not 1 <= count <= matrix.shape[1]:
         raise UsageError(f"there are 1-{matrix.shape[1]} closed-form directions, got --count {count}")
-    found, _ = closed_form(matrix.double().cpu().numpy(), count)
-    cloud = cloud_of(model, where)
+    found, _ = closed_form(matrix.cpu().double().numpy(), count)  # Apple's GPUs know no float64
+    cloud, weights = cloud_of(model, where, **controls), model_hash(model)
     return [
         named(
             model,
@@ -130,6 +138,7 @@ def closed_form_directions(
             where,
             "closed-form factorisation of the weights that first meet the code",
             shaped(torch.from_numpy(step * cloud.spread_along(step)), model, where, moving),
+            weights,
         )
         for k, step in enumerate(found)
     ]
@@ -148,10 +157,19 @@ def reader_of_noise(model: Model) -> Tensor:
     return matrix
 
 
-def named(model: Model, name: str, space: Space, how: str, vector: Tensor, **more: Any) -> Direction:
-    """A direction of a model."""
+def named(
+    model: Model,
+    name: str,
+    space: Space,
+    how: str,
+    vector: Tensor,
+    weights: str | None = None,
+    **more: Any,
+) -> Direction:
+    """A direction of a model. weights: the model's hash, where it is at hand: all weights go into it."""
     run = model.run.path.name if model.run is not None else ""
-    return Direction(About(name=name, space=space, how=how, model=model_hash(model), run=run, **more), vector)
+    own = weights or model_hash(model)
+    return Direction(About(name=name, space=space, how=how, model=own, run=run, **more), vector)
 
 
 # --- files: tensors by number, everything else as JSON in the header ---
@@ -207,8 +225,11 @@ def chosen(directions: Sequence[Direction], name: str | None) -> list[Direction]
     return [directions[names.index(name)]]
 
 
-def belongs(direction: Direction, model: Model) -> None:
-    """Raises UsageError unless a direction was found in these weights and fits their space."""
+def belongs(direction: Direction, model: Model, weights: str | None = None) -> None:
+    """Raises UsageError unless a direction was found in these weights and fits their space.
+
+    weights: the model's hash, where it is at hand.
+    """
     about, shape = direction.about, code_shape(model, direction.about.space)
     where = f"another run ({about.run or 'without a name'}, weights {about.model[:12]})"
     if tuple(direction.vector.shape) != shape:
@@ -216,7 +237,7 @@ def belongs(direction: Direction, model: Model) -> None:
             f"the direction {about.name!r} has the shape {tuple(direction.vector.shape)}, this model's "
             f"{about.space} {shape}: it was found in {where}"
         )
-    if about.model != model_hash(model):
+    if about.model != (weights or model_hash(model)):
         raise UsageError(
             f"the direction {about.name!r} was found in {where}, and a direction means something to one "
             "set of weights only: find it again with triptych steer RUN directions"

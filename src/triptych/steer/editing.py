@@ -8,21 +8,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import field_serializer
 
 from triptych.core.errors import UsageError
 from triptych.core.record import Record
 from triptych.metrics.features import Extractor
 from triptych.model import Model
-from triptych.steer.codes import Codes, paint
+from triptych.steer.codes import Codes, model_hash, paint
 from triptych.steer.directions import Direction, belongs
 from triptych.steer.finding import Progress
-from triptych.steer.readers import Attribute, Reader
+from triptych.steer.readers import Attribute, Reader, units_of
 
 LEAST = 20
 
 
 class Change(Record):
-    """What a direction did to one factor, in standard deviations of unedited samples' readings."""
+    """What a direction did to one factor, in standard deviations of unedited samples' readings.
+
+    There are two ways of looking: from -amount to +amount, where what bends both ways alike cancels, and
+    from no edit to +amount, which is what an edited picture shows.
+    """
 
     factor: str
     mean: float
@@ -31,11 +36,21 @@ class Change(Record):
     attribute: str
     """Which that was."""
     forth: float
-    """Mean change from no edit to +amount, a unit: what bends both ways alike shows here, not in `mean`."""
+    """Mean change from no edit to +amount, a unit, of the attribute that changed most so."""
     stirred: float
     """Mean absolute change of a picture from no edit to +amount, a unit: also what cancels out on average."""
     error: float
     """Standard error of `mean`."""
+
+    @property
+    def at_most(self) -> float:
+        """The larger of both ways of looking, without its sign: what an untouched factor is held to."""
+        return max(abs(self.mean), abs(self.forth))
+
+    @property
+    def at_least(self) -> float:
+        """The smaller of both ways of looking, with its sign: what a target is held to."""
+        return min(self.mean, self.forth)
 
 
 class Effect(Record):
@@ -48,14 +63,21 @@ class Effect(Record):
     target: Change | None
     """Of the factor the direction was found for; None where it was found without one."""
     others: tuple[Change, ...]
-    """Of every other factor, the most moved first."""
+    """Of every other factor, the most moved first, in the larger of both ways of looking."""
     ratio: float | None = None
-    """How many times as much the target moved as the most moved other factor."""
+    """How many times as much the target rose as the most moved other factor moved, each in the worse of both
+    ways of looking; below 0 where the target fell. None without a target, and where nothing else moved."""
+    swing: float | None = None
+    """The same from -amount to +amount alone, for who moves a slider both ways: what bends cancels."""
     identity: float | None = None
     """Mean distance in features from a picture to its edit, over that between unrelated samples: 0 is the
-    same picture, 1 another."""
+    same picture, 1 another. Infinite ("inf" in JSON) where unedited samples are all alike."""
     features: str | None = None
     """Whose features."""
+
+    @field_serializer("identity", when_used="json")
+    def _no_infinite_numbers(self, identity: float | None) -> float | str | None:
+        return "inf" if identity == float("inf") else identity  # JSON knows none
 
 
 def edit(
@@ -74,13 +96,25 @@ def traverse(
     """Every code moved along every direction by every amount: (N, directions, amounts, H, W, C) uint8."""
     if not directions or not len(amounts) or not len(codes):
         raise UsageError("a traversal needs a code, a direction and an amount, at least one of each")
+    check(model, codes, directions)
+    return _moved(model, codes, directions, amounts, **controls)
+
+
+def check(model: Model, codes: Codes, directions: Sequence[Direction]) -> None:
+    """Raises UsageError for directions of other weights than the model's or another space than the codes'."""
+    weights = model_hash(model)
     for direction in directions:
-        belongs(direction, model)
+        belongs(direction, model, weights)
         if direction.about.space != codes.space:
             raise UsageError(
                 f"the direction {direction.name!r} lies in {direction.about.space} space, these codes in "
                 f"{codes.space} space"
             )
+
+
+def _moved(
+    model: Model, codes: Codes, directions: Sequence[Direction], amounts: Sequence[float], **controls: Any
+) -> np.ndarray:
     steps = torch.cat([direction.steps(amounts) for direction in directions])  # (D A, *shape)
     moved = (codes.values[:, None] + steps).flatten(0, 1)  # (N D A, *shape)
     repeated = codes.cut([k for k in range(len(codes)) for _ in range(len(steps))])
@@ -106,14 +140,15 @@ def measure(
     """
     if len(codes) < LEAST or amount <= 0:
         raise UsageError(f"give {LEAST} codes or more and an amount above 0, got {len(codes)} and {amount}")
+    check(model, codes, directions)
     before = paint(model, codes, **controls)
     read, seen = reader(before), None if extractor is None else extractor(before)
     found = []
     for done, direction in enumerate(directions):
-        ends = edit(model, codes, direction, (-amount, amount), **controls)  # (N, 2, H, W, C)
+        ends = _moved(model, codes, [direction], (-amount, amount), **controls)[:, 0]  # (N, 2, H, W, C)
         readings = np.stack([reader(ends[:, 0]), read, reader(ends[:, 1])])  # (3, N, K)
         own = next((a for a in reader.attributes if a.name == direction.name), None)
-        effect = _effect(direction.name, readings, reader, amount, own)
+        effect = effect_of(direction.name, readings, reader, amount, own)
         if extractor is not None and seen is not None:
             moved = drift(seen, extractor(ends[:, 1]))
             effect = effect.model_copy(update={"identity": moved, "features": extractor.name})
@@ -123,12 +158,13 @@ def measure(
     return found
 
 
-def _effect(
+def effect_of(
     name: str, readings: np.ndarray, reader: Reader, amount: float, target: Attribute | None
 ) -> Effect:
+    """What a direction called `name` did, from readings (3, N, K) at -amount, 0 and +amount."""
     changes = changes_of(readings, reader.attributes, amount, target)
     on = next((c for c in changes if target is not None and c.factor == target.factor), None)
-    others = sorted((c for c in changes if c is not on), key=lambda c: -abs(c.mean))
+    others = sorted((c for c in changes if c is not on), key=lambda c: -c.at_most)
     return Effect(
         direction=name,
         amount=amount,
@@ -136,8 +172,15 @@ def _effect(
         reader=reader.name,
         target=on,
         others=tuple(others),
-        ratio=abs(on.mean) / abs(others[0].mean) if on is not None and others and others[0].mean else None,
+        ratio=None if on is None else _times(on.at_least, [c.at_most for c in others]),
+        swing=None if on is None else _times(on.mean, [abs(c.mean) for c in others]),
     )
+
+
+def _times(wanted: float, others: Sequence[float]) -> float | None:
+    """How many times the largest of the others; None where there is none above 0."""
+    most = max(others, default=0.0)
+    return wanted / most if most > 0 else None
 
 
 def with_effects(directions: Sequence[Direction], effects: Sequence[Effect]) -> list[Direction]:
@@ -153,17 +196,17 @@ def with_effects(directions: Sequence[Direction], effects: Sequence[Effect]) -> 
 def changes_of(
     readings: np.ndarray, attributes: Sequence[Attribute], amount: float, target: Attribute | None = None
 ) -> list[Change]:
-    """The change of each factor that varies. readings: (3, N, K) at -amount, 0 and +amount.
+    """The change of each factor that anything changed in. readings: (3, N, K) at -amount, 0 and +amount.
 
     Of a factor with several attributes the most changed stands for it; of the target's factor, the target.
     """
-    spreads = readings[1].std(0)
-    scaled = readings / np.where(spreads > 0, spreads, 1.0)  # (3, N, K) in standard deviations
+    scaled = readings / units_of(readings[1], attributes)  # (3, N, K) in standard deviations
+    varies = np.ptp(readings, axis=(0, 1)) > 0  # also what no unedited picture shows and an edit creates
     both = (scaled[2] - scaled[0]) / (2 * amount)  # (N, K)
     forth = (scaled[2] - scaled[1]) / amount
     found = []
     for factor in dict.fromkeys(a.factor for a in attributes):
-        own = [k for k, a in enumerate(attributes) if a.factor == factor and spreads[k] > 0]
+        own = [k for k, a in enumerate(attributes) if a.factor == factor and varies[k]]
         if target is not None and target.factor == factor:
             own = [k for k in own if attributes[k] == target]
         if own:
@@ -184,7 +227,12 @@ def _change(both: np.ndarray, forth: np.ndarray, attributes: Sequence[Attribute]
 
 
 def drift(before: np.ndarray, after: np.ndarray) -> float:
-    """Mean distance of features (N, D) before and after, over that between unrelated pictures before."""
+    """Mean distance of features (N, D) before and after, over that between unrelated pictures before.
+
+    Infinite where pictures moved that were all alike before.
+    """
     moved = np.linalg.norm(after - before, axis=1).mean()
     apart = np.linalg.norm(np.roll(before, 1, axis=0) - before, axis=1).mean()
-    return float(moved / apart) if apart > 0 else 0.0
+    if moved == 0:
+        return 0.0
+    return float(moved / apart) if apart > 0 else float("inf")

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from triptych.core.errors import UsageError
 from triptych.core.styled import Styled
 from triptych.model import SAMPLING_BATCH, Model
-from triptych.steer.codes import Codes, Space, codes_at, paint
+from triptych.steer.codes import Codes, Space, codes_at, model_hash, paint
 from triptych.steer.directions import Direction, cloud_of, named, shaped
 from triptych.steer.fitting import (
     Cloud,
@@ -22,7 +23,7 @@ from triptych.steer.fitting import (
     steepest_alone,
     white_slopes,
 )
-from triptych.steer.readers import Attribute, Reader
+from triptych.steer.readers import Attribute, Reader, units_of
 
 FIRST_SEED = 3_000_000  # far from those of evaluation and of training's pictures
 MEASURED_SEED = 5_000_000  # of pictures that directions are measured on
@@ -51,6 +52,11 @@ class Study:
     def spreads(self) -> np.ndarray:
         """(K,): the standard deviation of each reading over unedited samples; 0 for what never varies."""
         return self.readings.std(0)
+
+    @property
+    def units(self) -> np.ndarray:
+        """(K,): what changes of each reading are told in: its spread, where that is not too small."""
+        return units_of(self.readings, self.attributes)
 
 
 def study(
@@ -104,17 +110,22 @@ def find(
     """
     slopes, moving = scaled_slopes(studied), None if layers is None else list(layers)
     explained, found = _explained(studied), []
-    chosen = numbers_of(studied, targets)
+    chosen, weights = numbers_of(studied, targets), model_hash(model)
 
     def direction_of(white: np.ndarray, k: int) -> Direction:
         told = f"slopes of {studied.reader} on {len(studied.readings)} pictures, R2 {explained[k]:.2f}"
         told += f", tried out on {tried}" if tried else ""
-        return _direction(model, studied, studied.attributes[k].name, white, moving, told)
+        step = step_of(model, studied, white, moving)
+        return named(model, studied.attributes[k].name, studied.codes.space, told, step, weights)
 
     for done, k in enumerate(chosen):
 
         def changes(white: np.ndarray, k: int = k) -> tuple[np.ndarray, np.ndarray]:
-            return _changes(model, reader, studied, direction_of(white, k), tried, amount, **controls)
+            means, errors = _changes(
+                model, reader, studied, direction_of(white, k), tried, amount, **controls
+            )
+            length = float(np.linalg.norm(studied.cloud.unit(white)))  # of the direction, in white numbers
+            return means / length, errors / length
 
         chance = SURE * len(studied.readings) ** -0.5
         white = steepest_alone(slopes, k, held_for(studied, k), chance)
@@ -126,7 +137,8 @@ def find(
     return found
 
 
-Changes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # of a step (R,): means, errors, (K,) each
+# Of a step (R,) in white numbers: means of the changes a white unit along it, and their errors, (K,) each.
+Changes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def try_out(
@@ -175,8 +187,7 @@ def likeliest(studied: Study) -> list[str]:
 
 def scaled_slopes(studied: Study) -> np.ndarray:
     """Slopes of the readings in units of their spreads on white codes, (R, K)."""
-    spreads = np.where(studied.spreads > 0, studied.spreads, 1.0)
-    return white_slopes(studied.white, studied.readings / spreads, RIDGE)
+    return white_slopes(studied.white, studied.readings / studied.units, RIDGE)
 
 
 def clear(means: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -201,25 +212,23 @@ def _changes(
     back, forth = (
         paint(model, codes.moved(side * direction.vector), **controls) for side in (-amount, amount)
     )
-    spreads = np.where(studied.spreads > 0, studied.spreads, np.inf)
-    change = (reader(forth) - reader(back)) / spreads / (2 * amount)  # (N, K)
+    change = (reader(forth) - reader(back)) / studied.units / (2 * amount)  # (N, K)
     return change.mean(0), change.std(0, ddof=1) / len(change) ** 0.5
 
 
 def held_for(studied: Study, k: int) -> list[int]:
-    """Numbers of the attributes of other factors than attribute k's that vary at all."""
-    own, varies = studied.attributes[k].factor, studied.spreads > 0
-    return [j for j, a in enumerate(studied.attributes) if a.factor != own and varies[j]]
+    """Numbers of the attributes of other factors than attribute k's.
+
+    Also of what no picture showed: it has no slope, but a step that is tried out may create it.
+    """
+    own = studied.attributes[k].factor
+    return [j for j, a in enumerate(studied.attributes) if a.factor != own]
 
 
-def _direction(
-    model: Model, studied: Study, name: str, white: np.ndarray, layers: list[int] | None, how: str
-) -> Direction:
-    """A step in white numbers as a direction: one unit is one standard deviation of the codes along it."""
-    step = studied.cloud.root @ white  # (D,)
-    step *= studied.cloud.spread_along(step) / np.linalg.norm(step)
-    space = studied.codes.space
-    return named(model, name, space, how, shaped(torch.from_numpy(step), model, space, layers))
+def step_of(model: Model, studied: Study, white: np.ndarray, layers: list[int] | None) -> Tensor:
+    """A step in white numbers as one of codes: one unit is one standard deviation of the codes along it."""
+    step = studied.cloud.root @ studied.cloud.unit(white)  # (D,)
+    return shaped(torch.from_numpy(step), model, studied.codes.space, layers)
 
 
 def _explained(studied: Study) -> np.ndarray:

@@ -51,6 +51,15 @@ class Cloud:
         """The standard deviation of codes along a step (D,)."""
         return float(np.linalg.norm(self.root.T @ (step / np.linalg.norm(step))))
 
+    def unit(self, white: np.ndarray) -> np.ndarray:
+        """A step in white numbers (R,) at the length of one standard deviation of the codes along it.
+
+        Its own length, in white numbers, is at least 1, and 1 only where codes spread alike or along an axis
+        of their cloud: most of a cloud's spread along a line belongs to codes that lie off it.
+        """
+        step = self.root @ white  # (D,)
+        return white * (self.spread_along(step) / np.linalg.norm(step))
+
 
 def white_slopes(white: np.ndarray, readings: np.ndarray, ridge: float = 0.0) -> np.ndarray:
     """Least-squares slopes of readings (N, K) on white codes (N, R), an offset besides: (R, K).

@@ -16,6 +16,7 @@ from triptych.core import images as pictures
 from triptych.core.errors import UsageError
 from triptych.core.record import Record
 from triptych.core.styled import Styled
+from triptych.data import DataError, celeba
 from triptych.data.prepare import decode, in_mode, is_grey, padded, square
 from triptych.metrics.features import Extractor
 from triptych.model import SAMPLING_BATCH, Model, read_settings
@@ -37,7 +38,7 @@ class Found(Record):
     psnr: float
     """Peak signal-to-noise ratio, decibels."""
     chance: float
-    """The mean squared error of an unrelated sample of the model."""
+    """The mean squared error of an unrelated sample of the model, of the same class where it has classes."""
     features: float | None
     """Distance in features to the picture, over that of an unrelated sample: 0 is the same, 1 chance."""
 
@@ -85,18 +86,20 @@ def invert(
         values = model.invert(pixels, told, **controls)
     codes = Codes(space, values, tuple(seeds), told)
     drawn = paint(model, codes, **controls)
-    return Inversion(codes, pixels, drawn, _errors(model, pixels, drawn, extractor, names, **controls))
+    return Inversion(codes, pixels, drawn, _errors(model, pixels, drawn, told, extractor, names, **controls))
 
 
 def _errors(
     model: Model,
     given: np.ndarray,
     drawn: np.ndarray,
+    labels: Tensor | None,
     extractor: Extractor | None,
     names: Sequence[str] | None,
     **controls: Any,
 ) -> tuple[Found, ...]:
-    other = paint(model, codes_at(model, range(FIRST_SEED, FIRST_SEED + len(given)), **controls), **controls)
+    strangers = range(FIRST_SEED, FIRST_SEED + len(given))  # of the same classes: others are easily farther
+    other = paint(model, codes_at(model, strangers, labels=labels, **controls), **controls)
     errors, chances = (_mean_squares(given, shown) for shown in (drawn, other))
     shares: list[float | None] = [None] * len(given)
     if extractor is not None:
@@ -141,27 +144,35 @@ def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
     """A picture file as the model's own pictures were prepared, (H, W, C) uint8, and what was done to it.
 
     The second is a sentence, None where the picture fitted as it was. A 28 px picture for a 32 px model is
-    laid on the black ground that these sets are padded with; any other is cut to its middle square and
-    resized. Raises DataError for a file that is no picture.
+    laid on the black ground that these sets are padded with; an aligned face for a model of `celeba` is cut
+    as that set's are; any other is cut to its middle square and resized. Raises DataError, with the file's
+    name, for one that is no picture.
     """
     spec = model.spec
-    image = decode(file, spec.size)
-    done = []
+    of_faces = model.run is not None and model.run.card["data"]["source"] == "celeba"
+    try:
+        image = decode(file, max(spec.size, celeba.WIDTH_PX) if of_faces else spec.size)
+    except DataError as error:
+        raise DataError(f"{file.name}: {error}") from error
+    given, done = image.size, []
+    if of_faces and given == (celeba.WIDTH_PX, celeba.HEIGHT_PX):
+        image = celeba.middle(image)
+        done.append(
+            f"cut to its middle {celeba.CROP_PX} x {celeba.CROP_PX} px, as the faces that were learnt from"
+        )
     mode = "grey" if spec.channels == 1 else "rgb"
-    if mode == "grey" and not is_grey(image):
-        done.append("turned grey")
     if image.size == (28, 28) and spec.size == 32:
         pixels = padded(in_mode(image, mode)[None], 32)[0][0]  # type: ignore[arg-type]
-        done.insert(0, "laid on a black ground of 32 x 32 px")
+        done.append("laid on a black ground of 32 x 32 px")
     else:
         if image.width != image.height:
-            done.insert(0, "cut to its middle square")
+            done.append("cut to its middle square")
         if min(image.size) != spec.size:
-            done.insert(
-                len(done) - (done[-1:] == ["turned grey"]), f"resized to {spec.size} x {spec.size} px"
-            )
+            done.append(f"resized to {spec.size} x {spec.size} px")
         pixels = in_mode(square(image, spec.size), mode)  # type: ignore[arg-type]
-    told = f"{file.name} ({image.width} x {image.height} px) was {', then '.join(done)}" if done else None
+    if mode == "grey" and not is_grey(image):
+        done.append("turned grey")
+    told = f"{file.name} ({given[0]} x {given[1]} px) was {', then '.join(done)}" if done else None
     return pixels, told
 
 

@@ -6,6 +6,7 @@ factor ("kind=star", "kind=ring") exclude each other, so a step for one must mov
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -15,16 +16,15 @@ import numpy as np
 from triptych.core import seeds
 from triptych.core.errors import UsageError
 from triptych.data import shapes, shapes_reader
-from triptych.judge import fit_pictures, judge_for, steps_for
+from triptych.judge import fit_pictures, folder_name, judge_for, steps_for, trained_once
 from triptych.metrics.features import DomainCNN, Extractor, NetworkExtractor
-from triptych.metrics.threads import one_thread
 from triptych.truth import TOLERANCE, knows_causes, reader_facts
 
 if TYPE_CHECKING:
     from triptych.data import Dataset
 
 TRIED = 500  # test pictures on which the exact reader of `shapes` is tried
-MOST_ATTRIBUTES = 12  # small classifiers trained without being asked for by name
+MOST_ATTRIBUTES = 12  # small classifiers trained beside those asked for by name
 FACTOR_STEPS = 1500  # at most, of each
 
 
@@ -34,6 +34,14 @@ class Attribute:
 
     name: str
     factor: str
+    least: float = 0.01
+    """The smallest spread that changes are told in: a hundredth of what goes from 0 to 1, such as a
+    probability; a class that next to no picture shows would else be moved infinitely by one that does."""
+
+
+def units_of(readings: np.ndarray, attributes: Sequence[Attribute]) -> np.ndarray:
+    """(K,): the standard deviation of each reading (N, K), or its attribute's least where that is more."""
+    return np.maximum(readings.std(0), [a.least for a in attributes])
 
 
 class Reader(Protocol):
@@ -94,7 +102,8 @@ class ClassReader:
     def __init__(self, judge: Extractor, names: Sequence[str]) -> None:
         self.name, self._judge = judge.name, judge
         named = [Attribute(f"class={name}", "class") for name in names]
-        self.attributes = (*named, Attribute("brightness", "brightness"), Attribute("contrast", "contrast"))
+        named += [Attribute(level, level, least=1.0) for level in ("brightness", "contrast")]  # a grey level
+        self.attributes = tuple(named)
         right = "not stated" if judge.accuracy is None else f"{judge.accuracy:.1%} of test pictures right"
         self.accuracy = {"class": right, "brightness": "exact", "contrast": "exact"}
 
@@ -107,23 +116,18 @@ class ClassReader:
 class FactorReader:
     """One small classifier for each 0/1 factor of a source's training pictures: `celeba`'s attributes.
 
-    Each gives the probability that its factor is 1.
+    Each gives the probability that its factor is 1. It is trained once and kept in the cache.
     """
 
     def __init__(self, dataset: Dataset, names: Sequence[str]) -> None:
         self.name = f"{dataset.name} factor classifiers"
         self.attributes = tuple(Attribute(name, name) for name in names)
         self.accuracy: dict[str, str] = {}
-        self._judges = []
-        for name in names:
-            with one_thread():
-                judge = _factor_judge(dataset, name)
-            found = judge.probabilities(np.asarray(dataset.test.pixels))[:, 1] > 0.5
-            truth = np.asarray(dataset.test.factors[name]).astype(bool)
-            usual = max(truth.mean(), 1 - truth.mean())
-            right = float((found == truth).mean())
-            self.accuracy[name] = f"{right:.1%} of test pictures right (the commoner answer: {usual:.1%})"
-            self._judges.append(judge)
+        self._judges = [_factor_judge(dataset, name) for name in names]
+        for name, judge in zip(names, self._judges, strict=True):
+            ones = float(np.asarray(dataset.test.factors[name]).mean())
+            usual, right = max(ones, 1 - ones), f"{judge.accuracy:.1%} of test pictures right"
+            self.accuracy[name] = f"{right} (the commoner answer: {usual:.1%})"
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """(N, H, W, C) uint8 -> (N, factors)."""
@@ -133,14 +137,34 @@ class FactorReader:
 def _factor_judge(dataset: Dataset, name: str) -> NetworkExtractor:
     import torch
 
-    spec, source = dataset.spec, seeds.generator(dataset.fingerprint, "factor", name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.mix(dataset.fingerprint, "factor weights", name))
-        network = DomainCNN(spec.channels, spec.size, 2, 64)
-    labels = np.asarray(dataset.train.factors[name]).astype(np.int64)
+    spec = dataset.spec
+    labels, truth = (np.asarray(s.factors[name]).astype(np.int64) for s in (dataset.train, dataset.test))
     steps = min(steps_for(len(labels)), FACTOR_STEPS)
-    fitted = fit_pictures(network, dataset.train.pixels, labels, steps, source, junk=False)
-    return NetworkExtractor(fitted, f"{dataset.name}-{name}", spec.size)
+
+    def fresh() -> DomainCNN:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeds.mix(dataset.fingerprint, "factor weights", name))
+            return DomainCNN(spec.channels, spec.size, 2, 64)
+
+    def train() -> DomainCNN:
+        source = seeds.generator(dataset.fingerprint, "factor", name)
+        return fit_pictures(fresh(), dataset.train.pixels, labels, steps, source, junk=False)
+
+    def accuracy(judge: NetworkExtractor) -> float:
+        return float((judge.logits(np.asarray(dataset.test.pixels)).argmax(1) == truth).mean())
+
+    # The source's own fingerprint is of its pictures, not of its factors.
+    told = hashlib.sha256(dataset.fingerprint.encode() + labels.tobytes() + truth.tobytes()).hexdigest()
+    called = f"{dataset.name}-{name}"
+    folder = folder_name(called, told, spec.size, spec.channels, steps)
+    return trained_once(folder, called, told, spec.size, fresh, train, accuracy)
+
+
+def read_by_factor(dataset: Dataset) -> list[str]:
+    """The 0/1 factors of a source that small classifiers learn to read; none where it is read otherwise."""
+    if knows_causes(dataset):
+        return []
+    return [name for name, values in dataset.train.factors.items() if set(np.unique(values)) == {0, 1}]
 
 
 def reader_for(
@@ -148,17 +172,19 @@ def reader_for(
 ) -> Reader:
     """Who reads pictures of a source: the exact reader of `shapes`, or classifiers of 0/1 factors or classes.
 
-    attributes: of a source with 0/1 factors, which of them to learn to read; None: the first twelve.
-    judge: the source's classifier, where it is at hand. Raises UsageError for a source about whose
-    pictures nothing is known, and for unknown factors.
+    attributes: of a source with 0/1 factors, which of them to learn to read for certain. The first twelve
+    others are read beside them: a direction for one is held to what it does to others. judge: the
+    source's classifier, where it is at hand. Raises UsageError for a source about whose pictures nothing is
+    known, and for unknown factors.
     """
     if knows_causes(dataset):
         return ShapesReader(_shapes_accuracy(dataset))
-    told = [name for name, values in dataset.train.factors.items() if set(np.unique(values)) == {0, 1}]
-    if told:
-        if unknown := sorted(set(attributes or ()) - set(told)):
+    if told := read_by_factor(dataset):
+        wanted = list(dict.fromkeys(attributes or ()))
+        if unknown := sorted(set(wanted) - set(told)):
             raise UsageError(f"{dataset.name} has no 0/1 factor {unknown[0]!r}: there are {', '.join(told)}")
-        return FactorReader(dataset, list(attributes or told[:MOST_ATTRIBUTES]))
+        others = [name for name in told if name not in wanted]
+        return FactorReader(dataset, wanted + others[:MOST_ATTRIBUTES])
     if dataset.train.labels is not None and dataset.spec.classes > 1:
         return ClassReader(judge or judge_for(dataset), dataset.class_names)
     raise UsageError(
