@@ -14,7 +14,7 @@ import triptych
 from triptych import cli, lookout, rescue
 from triptych.driver import resume
 from triptych.postmortem.write import command_with
-from triptych.run import Run, open_run, sha256
+from triptych.run import Run, create, open_run, sha256
 from triptych.train import TrainingError
 from triptych.watch import looking
 
@@ -153,13 +153,33 @@ def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.
     run = triptych.train("dcgan", runs=tmp_path, watch=lambda p: told.append(p.news), **OPTIONS)
     assert told[-1] == "the watch: generator collapsed since step 12: one picture" and "" in told
     assert run.states()[-1] == 40 and (run.path / "post-mortem.html").is_file()
-    assert run.healthy_states() == [0, 8, 16]  # kept from pruning although others came after them
+    assert run.healthy_states() == [8, 16]  # kept from pruning although others came after them
     with pytest.raises(TrainingError, match=r"generator collapsed.*last good state, of step 8, is kept"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="stop", **OPTIONS)
     with pytest.raises(TrainingError, match="generator collapsed"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="rollback", **OPTIONS)
     last = open_run(sorted(tmp_path.glob("0*"))[-1])
     assert len(last.card["rollbacks"]) == rescue.MOST and last.card["rollbacks"][0]["to"] < 12
+
+
+def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookout.Lookout, "diagnose", lambda *_: lookout.Diagnosis("healthy"))
+    run = triptych.train("dcgan", runs=tmp_path, save_every=3, **OPTIONS)
+    assert run.healthy_states() == [32, 40]  # looks are at multiples of 4, states well apart are marked
+    assert run.states() == [0, 32, 39, 40]
+
+
+def test_the_way_back_leads_farther_each_time(tmp_path: Path) -> None:
+    run = create(tmp_path, "sick", {})
+    for step in (0, 10, 20, 30):
+        run.save_state(step, {"weights": {}}, {"healthy": step in (10, 20)}, keep=9)
+    late = lookout.Diagnosis("generator collapsed", 25, fatal=True)
+    assert rescue.candidates(run, late) == [20, 10, 0]
+    run.update_card(rollbacks=[{"to": 20}])  # it was tried, and led to the same end
+    assert rescue.candidates(run, late) == [10, 0, 20]
+    run.update_card(rollbacks=[{"to": 20}, {"to": 10}])
+    assert rescue.candidates(run, late) == [0, 20, 10]
+    assert rescue.candidates(run, None) == [30, 0, 20, 10]
 
 
 def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

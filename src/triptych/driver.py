@@ -163,7 +163,7 @@ def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> 
                     raise TrainingError(explain_failure(error, run, found)) from error
                 clock.go_back(meta)
                 if lookout is not None:
-                    lookout.diagnosis = lookout.diagnose()
+                    lookout.start_again()
     if stopped:
         raise Interrupted(
             f"stopped at step {training.step} of {training.plan.steps}, state saved. "
@@ -219,7 +219,7 @@ def save(training: Training, run: Run, clock: Clock, lookout: Lookout | None = N
         "step": training.step,
         "images": training.step * training.options.batch,
         "peak_memory_bytes": devices.peak_memory_bytes(training.device),
-        "healthy": lookout is not None and lookout.healthy,
+        "healthy": lookout is not None and lookout.wants_state(),
         **rescue_meta(training, run),
         **clock.meta(),
     }
@@ -247,7 +247,7 @@ def draw(training: Training, run: Run, shown: Model) -> None:
 def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> str:
     """What a run that became not finite leaves, and what may help."""
     kept = candidates(run, found)
-    state = f"The last good state, of step {kept[0]}, is kept" if kept else "No state was saved yet"
+    state = f"The last good state, of step {max(kept)}, is kept" if kept else "No state was saved yet"
     page = newest_post_mortem(run)
     more = f" What happened, and what may help: {page}" if page else ""
     return f"{error}. {state} in {run.path}. {REMEDY}{more}"

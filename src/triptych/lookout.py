@@ -56,17 +56,20 @@ class Lookout:
         """Whether it is time for a look, a function of the step and the plan; never in a run of few steps."""
         return self.worthwhile and (step % self.every == 0 or step >= self.training.plan.steps)
 
-    @property
-    def healthy(self) -> bool:
-        """Whether the last look found the game healthy."""
-        return self.diagnosis.verdict == "healthy"
-
     def wants_state(self) -> bool:
-        """Whether the state of this step should be set aside as a good one to come back to."""
-        if not (self.healthy and self.looked_at == self.training.step):
+        """Whether the state of this step should be set aside as a good one to come back to.
+
+        Only where a look was taken, as an earlier one says nothing of now; and well apart from the one
+        before, as a disease has begun some time before it is seen.
+        """
+        if self.looked_at != self.training.step or self.diagnosis.verdict != "healthy":
             return False
         since = self.training.step - max(self.run.healthy_states(), default=0)
         return since >= self.training.plan.steps / GOOD_STATES
+
+    def start_again(self) -> None:
+        """Forget what was seen after the step that the training went back to."""
+        self.looked_at, self.diagnosis = -1, self.diagnose()
 
     def look(self, ends: bool = False) -> Diagnosis:
         """Look once, write what was seen to the run, and say what it means.
