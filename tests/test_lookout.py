@@ -103,6 +103,16 @@ def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
     assert timeless(again.log()) == timeless(whole.log())
 
 
+def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> None:
+    whole = triptych.train("dcgan", runs=tmp_path / "a", **OPTIONS)
+    short = triptych.train("dcgan", runs=tmp_path / "b", **{**OPTIONS, "steps": 10})
+    assert short.looks() == []
+    longer = resume(short.path, 40)
+    assert [look["step"] for look in longer.looks()] == [0, *range(12, 41, 4)]
+    assert timeless(longer.looks()[:1]) == timeless(whole.looks()[:1])
+    assert sha256(longer.state_path(40) / "weights.safetensors") == hashes(whole)[0]
+
+
 def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"became nan.*is kept.*post-mortem\.html"):
         triptych.train(sick, runs=tmp_path / "runs", save_every=5, **OPTIONS)

@@ -196,6 +196,15 @@ def test_since_is_when_it_began_and_one_bad_look_is_none() -> None:
     assert verdict(once, looks=15).verdict == "too early"  # it is the last look, and no health either
 
 
+def test_a_run_made_longer_still_sees_a_collapse() -> None:
+    log, looks = game()  # 1,000 steps, a look every 40
+    later_log, later = game(lambda done, line, look: collapsed(1.0, line, look))
+    for line, look in zip(later_log, later[1:], strict=True):  # 7,000 more, a look every 280
+        look["step"] = line["step"] = STEPS + 7 * look["step"]
+    found = diagnose([*log, *later_log[:15]], [*looks, *later[1:16]], GAME, 8 * STEPS)
+    assert (found.verdict, found.since) == ("generator collapsed", 2120)  # the first after the warm-up
+
+
 def test_a_critic_of_scores_may_win_without_alarm() -> None:
     def scores(done: float, line: Line, look: Line) -> None:
         line |= {"discriminator/real": 40.0, "discriminator/fake": -35.0, "discriminator/loss": -75.0}

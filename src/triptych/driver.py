@@ -188,8 +188,8 @@ def stretch(
     log_every, looks = max(1, plan.steps // LOG_LINES), looks_of(plan.steps)
     if training.step == 0:
         save(training, run, clock, lookout)
-        if lookout is not None and lookout.due(0) and not run.looks():
-            lookout.look()  # at the untrained generator: how bad pictures can be
+    if lookout is not None and lookout.due(0) and not run.looks():
+        lookout.look_at_start()
     clock.go_on()
     for step in training.steps():
         clock.lap(training, step)

@@ -18,7 +18,7 @@ import torch
 from triptych.core import images as pictures
 from triptych.model import Model
 from triptych.postmortem import write_post_mortem
-from triptych.run import Run
+from triptych.run import Run, RunError
 from triptych.train import Training, TrainingError
 from triptych.watch import FEWEST_LOOKS, Diagnosis, Reference, diagnose, look_at
 
@@ -86,6 +86,23 @@ class Lookout:
         if found.fatal and (policy == "rollback" or (policy == "stop" and not ends)):
             raise GivenUp(found.line())
         return found
+
+    def look_at_start(self) -> None:
+        """Look at the untrained generator: how bad pictures can be.
+
+        A run that was too short for looks and was made longer has trained since: its first state is seen.
+        """
+        training = self.training
+        try:
+            first = self.run.load_state(0, only=("weights",))[0]["weights"]
+        except RunError:
+            return  # nothing is left of it: the watch does without
+        step, now = training.step, {k: v.clone() for k, v in training.family.state_dict().items()}
+        training.step = 0
+        training.family.load_state_dict(first)
+        self._see(time.perf_counter())
+        training.step = step
+        training.family.load_state_dict(now)
 
     def fail(self, error: TrainingError) -> Diagnosis:
         """Note that the training cannot go on, and write its post-mortem."""

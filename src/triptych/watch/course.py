@@ -98,8 +98,8 @@ class Course:
 
     @property
     def looks_planned(self) -> float:
-        """How many looks the whole run will have."""
-        between = float(np.median(np.diff(self.steps))) if len(self) > 1 else float(self.planned)
+        """How many looks the whole run will have, at their latest pace, as a run may be made longer."""
+        between = float(np.median(np.diff(self.steps[-5:]))) if len(self) > 1 else float(self.planned)
         return self.planned / max(between, 1.0)
 
     @property
