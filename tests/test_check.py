@@ -11,8 +11,10 @@ from torch import nn
 
 import triptych
 from triptych import cli
-from triptych.check import Answer, check
-from triptych.run import RunError, open_run
+from triptych.check import Answer, asking, check
+from triptych.families.dcgan import Dcgan
+from triptych.run import Run, RunError, open_run
+from triptych.watch import Diagnosis
 
 OPTIONS: dict[str, Any] = {"data": "digits", "steps": 3, "batch": 16, "threads": 1, "precision": "fp32"}
 
@@ -99,6 +101,27 @@ def test_a_mistake_is_found(fault: str, found: str, tmp_path: Path) -> None:
     own.write_text(SPOILT)
     run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **{**OPTIONS, "steps": 1})
     assert found in wrong(check(run.path, family=str(own)))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [
+        ("healthy", "ok"),
+        ("labels carry nothing", "ok"),
+        ("too early", "not known"),
+        ("critic overpowering", "not ok"),
+        ("oscillating", "not ok"),
+        ("generator collapsed", "not ok"),
+    ],
+)
+def test_samples_are_as_the_watch_finds_them(
+    verdict: Any, word: str, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = {"step": 3, "modes": 0.1, "spread": 0.1, "sparse": 1.0, "distance": 4.0}
+    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    monkeypatch.setattr(asking, "diagnosis_of", lambda run, game: Diagnosis(verdict))
+    answers = asking.samples(open_run(sound), Dcgan)
+    assert [a.answer for a in answers if "watch" in a.question] == [word]
 
 
 def test_other_families_are_asked_what_applies(tmp_path: Path) -> None:

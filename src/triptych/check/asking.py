@@ -21,6 +21,7 @@ from triptych.run import Run, open_run
 from triptych.train import Training
 
 GUIDE = {"rate": 2e-4, "betas": (0.5, 0.999)}  # the study guide's settings for DCGAN
+FINE = ("healthy", "labels carry nothing")  # verdicts that say nothing against the pictures themselves
 BROUGHT = 8  # a sample's FID may be this many times its floor and still be called good
 
 
@@ -143,7 +144,7 @@ def balance(run: Run, family: Any) -> list[Answer]:
     words = f"the watch: {found.line()}; lately {figures}"
     if found.verdict == "too early":
         return [unknown("balance", question, words)]
-    return [judged("balance", question, found.verdict in ("healthy", "labels carry nothing"), words)]
+    return [judged("balance", question, found.verdict in FINE, words)]
 
 
 def samples(run: Run, family: Any) -> list[Answer]:
@@ -163,8 +164,9 @@ def _by_the_watch(run: Run, family: Any) -> list[Answer]:
         f"{last['modes']:.0%} of the data's modes, spread {last['spread']:.0%}, nearest sample "
         f"{last['sparse']:.2f} and distance to the data {last['distance']:.2f} times the data's own"
     )
-    sick = ("generator collapsed", "diverged", "not finite", "critic not learning")
-    return [judged("samples", question, found.verdict not in sick, words)]
+    if found.verdict == "too early":
+        return [unknown("samples", question, words)]
+    return [judged("samples", question, found.verdict in FINE, words)]
 
 
 def _by_the_judge(run: Run) -> list[Answer]:
