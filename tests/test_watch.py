@@ -219,6 +219,38 @@ def test_a_critic_of_scores_may_win_without_alarm() -> None:
     assert verdict(dead, game_of=Game(verdicts="scores")).verdict == "critic overpowering"
 
 
+def pale(done: float, look: Line, until: float) -> None:
+    """Natural pictures: grey ones, as at the start, lie nearer to them than they do to each other."""
+    grey = 1 if done <= until else math.exp(-12 * (done - until))
+    look |= {"distance": 1.1 - 0.6 * grey, "energy": 0.05 + 0.9 * grey, "covered": 0.6 - 0.56 * grey}
+    look |= {"modes": 0.9 - 0.84 * grey, "spread": 1 - 0.95 * grey}
+
+
+def test_pale_pictures_are_not_taken_for_good_ones() -> None:
+    def starved(done: float, line: Line, look: Line) -> None:
+        sure(done, line, look)
+        pale(done, look, 1)
+
+    assert verdict(starved).verdict == "critic overpowering"
+
+    def slow(done: float, line: Line, look: Line) -> None:
+        pale(done, look, 0.35)
+
+    log, looks = game(slow)
+    for k in range(len(looks)):
+        assert diagnose(log[:k], looks[: k + 1], GAME, STEPS).verdict in ("too early", "healthy"), k
+    assert diagnose(log, looks, GAME, STEPS).verdict == "healthy"
+
+
+def test_one_picture_elsewhere_than_at_the_start_is_a_collapse() -> None:
+    def stuck(done: float, line: Line, look: Line, moves: float = 0.4) -> None:
+        pale(done, look, 1)
+        look |= {"duplicates": 1.0, "sketch": [[moves * min(1, 5 * done), 0.0]] * 8}
+
+    assert verdict(stuck).verdict == "generator collapsed"
+    assert verdict(lambda *now: stuck(*now, moves=0.1)).verdict == "too early"  # it may yet begin
+
+
 def test_a_failure_is_the_verdict() -> None:
     log, looks = game(looks=4)
     looks.append({"step": 161, "failure": "the generator's loss became nan by step 160"})
@@ -258,6 +290,17 @@ def test_real_pictures_look_like_the_data(digits: tuple[Reference, Split]) -> No
         assert seen[name] == pytest.approx(1, abs=0.15), name
     assert seen["duplicates"] == 0 and seen["told"] > 0.8 and seen["told_real"] > 0.8
     assert seen["saturated"] == pytest.approx(seen["saturated_real"], abs=0.02)
+
+
+def test_grey_pictures_are_near_natural_ones_but_unlike_them() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(0, 45, (800, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
+    natural = np.clip(128 + rng.normal(0, 40, (800, 1, 1, 1)) + wide, 0, 255).astype(np.uint8)
+    reference = Reference(Split(natural[:600]))
+    grey = np.full((150, 16, 16, 3), 128, dtype=np.uint8)
+    assert look_at(reference, grey)["distance"] < 1
+    assert look_at(reference, grey)["energy"] > 0.5
+    assert abs(look_at(reference, natural[600:750])["energy"]) < 0.02
 
 
 def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:

@@ -56,6 +56,7 @@ class Reference:
         self.cells = _cells(features)
         self.balls = _nearest(first, NEIGHBOURS)  # radius of each real picture's ball
         self.real = first
+        self.within = _apart(first)
         self.reader = None
         if split.labels is not None and 1 < classes <= SURE_CLASSES:
             told = np.asarray(split.labels)[rows]
@@ -70,19 +71,23 @@ class Reference:
 
     def measure(self, features: np.ndarray) -> Numbers:
         """Plain numbers of a set of pictures; see `look_at` for what they become."""
-        own = distances(features, features)
+        own, spread = distances(features, features), _apart(features)
         np.fill_diagonal(own, np.inf)
         near = np.sort(own, axis=1)[:, :2]  # (N, 2): nearest and second nearest
         to_real = distances(features, self.real)
         shares = np.bincount(self.cell_of(features), minlength=len(self.cells)) / len(features)
+        far = 2 * float(to_real.mean()) - spread - self.within
         return {
-            "spread": float(own[np.isfinite(own)].mean()),
+            "spread": spread,
             "gap": float(np.median(near[:, 0])),
             "dimension": dimension(near),
             "modes": math.exp(entropy(shares)),
             "hit": float((shares > 0).sum()),
             "distance": float(np.median(distances(features, self.pool).min(axis=1))),
             "covered": float((to_real.min(axis=0) <= self.balls).mean()),
+            # Szekely and Rizzo 2013, "Energy statistics": 0 only for equal distributions, and unlike the
+            # distance to a neighbour not small for pale pictures, which lie near everything
+            "energy": far / max(self.spread, 1e-12),
         }
 
     def cell_of(self, features: np.ndarray) -> np.ndarray:
@@ -109,6 +114,7 @@ def look_at(
     features = reference.space(pixels)
     own, real = reference.measure(features), reference.scores
     found: dict[str, Any] = {name: _ratio(own[name], real[name]) for name in own}
+    found["energy"] = own["energy"]  # the data's own is 0
     # neighbours in units of the samples' own spread: crowding, however pale or wild the pictures are
     found["sparse"] = _ratio(found["gap"], found["spread"])
     same = real["gap"] * 0.1
@@ -172,6 +178,12 @@ def _cells(features: np.ndarray) -> np.ndarray:
 def _nearest(features: np.ndarray, k: int) -> np.ndarray:
     own = np.sort(distances(features, features), axis=1)  # the first is the picture itself
     return own[:, min(k, own.shape[1] - 1)]
+
+
+def _apart(features: np.ndarray) -> float:
+    """Mean distance between two of a set."""
+    count = len(features)
+    return float(distances(features, features).sum()) / (count * (count - 1))
 
 
 def _ratio(value: float, real: float) -> float:

@@ -178,7 +178,8 @@ def _lost(course: Course, game: Game) -> Diagnosis | None:
 
 def _improving(course: Course) -> bool:
     """Whether pictures come nearer to the data."""
-    before, now = _then_and_now(course.seen("distance"))
+    energy = course.seen("energy")  # pictures that fade lie nearer to their nearest neighbour
+    before, now = _then_and_now(course.seen("distance") if np.isnan(energy).any() else energy)
     return now < limits.IMPROVES * before
 
 
@@ -210,7 +211,7 @@ def _repeating(course: Course) -> np.ndarray:
 
 def _collapsed(course: Course, game: Game) -> Diagnosis | None:
     """The samples repeat each other, or only few of the data's modes are left."""
-    since = course.lasting(_repeating(course) & course.begun)
+    since = course.lasting(_repeating(course) & (course.begun | (course.strayed & course.practised)))
     if since is None and not _widening(course):  # few modes that become more are a slow start
         since = course.lasting(_crowded(course) & course.begun)
     if since is None or (_improving(course) and course.poor[-1]):
@@ -295,10 +296,13 @@ def _verdicts(course: Course, game: Game) -> str:
 
 def _quality(course: Course) -> str:
     distance, covered = course.now(course.seen("distance")), course.now(course.seen("covered"))
-    start = "" if course.first is None else f" (untrained: {course.first['distance']:.2f})"
+    first, energy = course.first or {}, course.now(course.seen("energy"))
+    start = f" (untrained: {first['distance']:.2f})" if first else ""
+    whole = f", energy distance {energy:.2f}" if math.isfinite(energy) else ""
+    whole += f" (untrained: {first['energy']:.2f})" if whole and "energy" in first else ""
     return (
         f"samples are {distance:.2f} times as far from the data as real pictures are{start}, and "
-        f"{covered:.0%} of the real ones have a sample near them"
+        f"{covered:.0%} of the real ones have a sample near them{whole}"
     )
 
 
