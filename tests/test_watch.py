@@ -322,6 +322,16 @@ def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:
     assert swapped["told"] > 0.8  # another name for every class is no silence
 
 
+def test_data_that_repeats_itself_is_no_collapse() -> None:
+    data = load("digits")
+    blank = np.arange(len(data.train)) % 10 < 3
+    reference = Reference(Split(np.where(blank[:, None, None, None], 0, data.train.pixels)))
+    faithful = data.test.pixels[:256].copy()
+    faithful[:77] = 0
+    assert look_at(reference, faithful)["duplicates"] < 0.1
+    assert look_at(reference, np.zeros_like(faithful))["duplicates"] > 0.6
+
+
 def test_what_moved_is_seen_from_look_to_look(digits: tuple[Reference, Split]) -> None:
     reference, test = digits
     first = look_at(reference, test.pixels[:256])

@@ -15,7 +15,8 @@ NOW = 0.2  # share of the looks that "now" is made of
 FEW_MODES = 0.4  # effective modes, of the data's: healthy runs keep 0.7 and more
 CROWDED = 0.5  # distance to the nearest sample in units of the spread, of the data's; healthy: 0.8 to 1.6
 SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one picture
-DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance
+DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance, beyond
+# the share of real pictures that another repeats so
 APART = 0.5  # energy distance, in spreads of the data: an untrained generator is at least so far from it
 BEGUN = 0.7  # of that way: a generator that was never nearer has not begun, so it cannot have collapsed
 BEGUN_STEPS = 2000  # after so many steps even that is no excuse: usual rates leave the start in a few hundred

@@ -25,6 +25,7 @@ CELLS = 20  # of the source's pictures by k-means: its modes, with labels or wit
 SKETCHED = 24  # samples whose place is noted, to see from one look to the next whether they move
 SKETCH_AXES = 6
 NEIGHBOURS = 5  # of the balls whose covering is counted (Naeem et al. 2020)
+TWIN = 0.1  # of the data's nearest distance: two pictures so near to each other are one
 SURE_CLASSES = 40  # with more, too few samples a class to ask what a label does
 SATURATED = 0.99  # of the range [-1, 1]
 
@@ -62,6 +63,7 @@ class Reference:
             told = np.asarray(split.labels)[rows]
             self.reader = Reader(pixels, features, told, classes, 2 * self.samples)
         self.saturated = saturated_share(pixels)
+        self.twin = TWIN * float(np.median(_nearest(second, 1)))
         self.scores = self.measure(second)
 
     def _axes(self, features: np.ndarray) -> None:
@@ -80,6 +82,7 @@ class Reference:
         return {
             "spread": spread,
             "gap": float(np.median(near[:, 0])),
+            "twins": float((near[:, 0] <= self.twin).mean()),
             "dimension": dimension(near),
             "modes": math.exp(entropy(shares)),
             "hit": float((shares > 0).sum()),
@@ -117,9 +120,8 @@ def look_at(
     found["energy"] = own["energy"]  # the data's own is 0
     # neighbours in units of the samples' own spread: crowding, however pale or wild the pictures are
     found["sparse"] = _ratio(found["gap"], found["spread"])
-    same = real["gap"] * 0.1
-    gaps = distances(features, features) + np.diag(np.full(len(features), np.inf))
-    found["duplicates"] = float((gaps.min(axis=1) <= same).mean())
+    del found["twins"]
+    found["duplicates"] = max(0.0, own["twins"] - real["twins"])  # blank pictures may be many in the data too
     found["saturated"], found["saturated_real"] = saturated_share(pixels), reference.saturated
     shares = np.bincount(reference.cell_of(features), minlength=len(reference.cells)) / len(features)
     found["cells"] = [round(float(s), 4) for s in shares]
