@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import triptych
@@ -89,6 +91,14 @@ def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(lookout, "APART_STEPS", 10**9)
     unwatched = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
     assert unwatched.looks() == [] and hashes(unwatched) == hashes(run)
+
+
+@pytest.mark.parametrize("count", [3, 10, 30])  # a tenth or so is kept for testing
+def test_tiny_sets_are_trained_on_and_watched_only_if_they_can_be(count: int, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (count, 16, 16), dtype=np.uint8)
+    run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "data": pictures})
+    assert bool(run.looks()) == (run.card["data"]["train"] >= 24) == (count == 30)
+    assert all(math.isfinite(look["distance"]) and look["modes"] > 0 for look in run.looks())
 
 
 def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:

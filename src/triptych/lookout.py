@@ -20,7 +20,7 @@ from triptych.model import Model
 from triptych.postmortem import write_post_mortem
 from triptych.run import Run, RunError
 from triptych.train import Training, TrainingError
-from triptych.watch import FEWEST_LOOKS, Diagnosis, Reference, diagnose, look_at
+from triptych.watch import FEWEST_LOOKS, FEWEST_PICTURES, Diagnosis, Reference, diagnose, look_at
 
 if TYPE_CHECKING:
     from triptych.core.family import Game, Player
@@ -47,13 +47,14 @@ class Lookout:
         assert game is not None
         self.training, self.run, self.shown, self.game = training, run, shown, game
         self.every = looks_every(training.plan.steps, training.options.batch)
-        self.worthwhile = training.plan.steps // self.every >= FEWEST_LOOKS
+        enough = len(training.split) >= FEWEST_PICTURES
+        self.worthwhile = enough and training.plan.steps // self.every >= FEWEST_LOOKS
         self.looked_at = -1
-        self.reference: Reference | None = None  # made at the first look: a run of few steps has none
+        self.reference: Reference | None = None  # made at the first look: a short run has none
         self.diagnosis = self.diagnose()
 
     def due(self, step: int) -> bool:
-        """Whether it is time for a look, a function of the step and the plan; never in a run of few steps."""
+        """Whether it is time for a look, a function of the step and the plan."""
         return self.worthwhile and (step % self.every == 0 or step >= self.training.plan.steps)
 
     def wants_state(self) -> bool:

@@ -158,7 +158,7 @@ def _by_the_watch(run: Run, family: Any) -> list[Answer]:
         return [beside("samples", question, "the watch looks at games of two")]
     seen = [look for look in run.looks() if "modes" in look]
     if not seen:
-        return [unknown("samples", question, "no look was taken: the run is too short")]
+        return [unknown("samples", question, "no look was taken: too few steps or pictures")]
     last, found = seen[-1], diagnosis_of(run, family.game)
     words = (
         f"{last['modes']:.0%} of the data's modes, spread {last['spread']:.0%}, nearest sample "

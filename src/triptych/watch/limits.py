@@ -5,6 +5,7 @@ run's own past. None has a unit, and none knows a source, a resolution or a netw
 """
 
 FEWEST_LOOKS = 5  # with fewer a run is too short to be judged
+FEWEST_PICTURES = 24  # to train on: with fewer they cannot be split into samples' place, judges and a pool
 FEWEST_TURNS = 100  # of the generator: with fewer it has learnt nothing yet, whatever its samples look like
 WARM_UP = 0.25  # share of the planned steps in which early noise is not called a disease
 PERSISTS = 0.12  # share of the planned looks that a sign must last, and ...
