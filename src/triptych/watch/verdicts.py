@@ -90,13 +90,19 @@ def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
     margin = limits.FOOLED if game.verdicts == "probabilities" else 0.0
     since = course.lasting((fake - real > margin) & course.poor)
     said = f"the {game.critic} rates fakes above real pictures, although they are unlike the data"
-    if since is None and game.verdicts == "probabilities":
-        blind = (np.abs(real - fake) < limits.BLIND) & _unwell(course) & course.begun
-        since = course.lasting(blind, warm_up=2 * limits.WARM_UP)
+    if since is None:
+        since = course.lasting(_blind(course, game), warm_up=2 * limits.WARM_UP)
         said = f"the {game.critic} does not tell fakes from real pictures, although they are unlike"
     if since is None:
         return None
     return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
+
+
+def _blind(course: Course, game: Game) -> np.ndarray:
+    """Looks at which the critic sees no difference although there is one, (looks,) bool."""
+    real, fake = course.logged(f"{game.critic}/real"), course.logged(f"{game.critic}/fake")
+    alike = (np.abs(real - fake) < limits.BLIND) & (game.verdicts == "probabilities")
+    return np.asarray(alike & _unwell(course) & course.begun)
 
 
 def _critic_overpowering(course: Course, game: Game) -> Diagnosis | None:
@@ -135,6 +141,7 @@ def _ran_away(course: Course, game: Game) -> Diagnosis | None:
             f"the {player}'s are {1 + g[-1] * math.sqrt(course.steps[-1]):.3g}" for player, g in grown.items()
         )
         said = [f"the weights ran away: {sizes} times the size of their start"]
+    left = course.poor | _crowded(course) | _blind(course, game)  # what a burst may leave behind for good
     for name, base in _sane(course, game).items():
         with np.errstate(invalid="ignore"):
             blown = np.abs(course.logged(name)) > limits.BLOWN * base
@@ -142,7 +149,7 @@ def _ran_away(course: Course, game: Game) -> Diagnosis | None:
             burst = np.logical_or.accumulate(course.peaks(name) > limits.BLOWN * base)
         from_step = course.lasting(blown, warm_up=0.0)
         if from_step is None and name.endswith("/loss"):  # a burst long past, from which it never recovered
-            from_step = course.lasting(burst, warm_up=0.0) and course.lasting(burst & _unwell(course))
+            from_step = course.lasting(burst, warm_up=0.0) and course.lasting(burst & left)
         if from_step is not None:
             since = from_step if since is None else min(since, from_step)
             said.append(f"{name} reached {np.nanmax(course.peaks(name)):.3g}; sane is about {base:.2g}")
