@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import triptych
-from triptych import cli, lookout, rescue
+from triptych import cli, driver, lookout, rescue
 from triptych.driver import resume
+from triptych.plan import make_plan
 from triptych.postmortem.write import command_with
 from triptych.run import Run, create, open_run, sha256
 from triptych.train import TrainingError
@@ -99,6 +100,18 @@ def test_tiny_sets_are_trained_on_and_watched_only_if_they_can_be(count: int, tm
     run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "data": pictures})
     assert bool(run.looks()) == (run.card["data"]["train"] >= 24) == (count == 30)
     assert all(math.isfinite(look["distance"]) and look["modes"] > 0 for look in run.looks())
+
+
+def test_where_the_clock_ends_a_run_there_is_a_last_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_time(*asked: Any) -> Any:
+        plan, flops = make_plan(*asked)
+        return plan.model_copy(update={"limit_seconds": 0.0}), flops
+
+    monkeypatch.setattr(driver, "make_plan", out_of_time)
+    run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    assert [look["step"] for look in run.looks()] == [0, 1] and run.states() == [0, 1]
 
 
 def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:

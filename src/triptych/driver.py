@@ -200,7 +200,7 @@ def stretch(
         if step.step in looks or ends:
             draw(training, run, shown)
             run.save_average(step.step, training.average.tensors, {"seconds": clock.seconds})
-        if lookout is not None and lookout.due(step.step):
+        if lookout is not None and lookout.due(step.step, ends):
             lookout.look(ends)
         keeps = lookout is not None and lookout.wants_state()
         if ends or stops or keeps or clock.save_due(step.step, every):

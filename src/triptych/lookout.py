@@ -53,9 +53,9 @@ class Lookout:
         self.reference: Reference | None = None  # made at the first look: a short run has none
         self.diagnosis = self.diagnose()
 
-    def due(self, step: int) -> bool:
-        """Whether it is time for a look, a function of the step and the plan."""
-        return self.worthwhile and (step % self.every == 0 or step >= self.training.plan.steps)
+    def due(self, step: int, ends: bool = False) -> bool:
+        """Whether it is time for a look: a function of the step, but where the clock ends a training."""
+        return self.worthwhile and (step % self.every == 0 or ends)
 
     def wants_state(self) -> bool:
         """Whether the state of this step should be set aside as a good one to come back to.
