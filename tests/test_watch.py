@@ -330,6 +330,30 @@ def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:
     assert swapped["told"] > 0.8  # another name for every class is no silence
 
 
+def test_labels_that_cannot_be_read_are_not_asked_for(digits: tuple[Reference, Split]) -> None:
+    data, rng = load("digits").train, np.random.default_rng(0)
+    shown, asked = data.pixels[:256], rng.integers(0, 2, 256)
+
+    def seen(labels: np.ndarray, count: int = len(data), classes: int = 2) -> Line:
+        split = Split(data.pixels[:count], labels[:count])
+        return look_at(Reference(split, classes), shown, asked)
+
+    rare = (rng.random(len(data)) < 0.03).astype(np.int64)
+    assert "told" not in seen(rare) and "rare" in seen(rare)["unread"]
+    random = rng.integers(0, 2, len(data))
+    assert "told" not in seen(random, count=40)
+    found = seen(random)  # fairly asked: these labels do say nothing
+    assert abs(found["told_real"]) < 0.006 and "unread" not in found
+    assert "more than 40 classes" in seen(rng.integers(0, 50, len(data)), classes=50)["unread"]
+
+
+def test_a_healthy_game_says_what_was_not_asked() -> None:
+    found = verdict(lambda done, line, look: look.update(unread="the pictures are few"))
+    assert (
+        found.verdict == "healthy" and "labels show was not asked: the pictures are few" in found.evidence[1]
+    )
+
+
 def test_data_that_repeats_itself_is_no_collapse() -> None:
     data = load("digits")
     blank = np.arange(len(data.train)) % 10 < 3

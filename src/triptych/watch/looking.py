@@ -131,6 +131,8 @@ def look_at(
         found["shifted"] = 0.5 * float(np.abs(shares - np.array(before["cells"])).sum())
     if reference.reader is not None:
         found |= _classes(reference.reader, pixels, features, labels)
+    elif labels is not None:
+        found["unread"] = f"with more than {SURE_CLASSES} classes there are too few samples of each"
     return {name: round(v, 5) if isinstance(v, float) else v for name, v in found.items()}
 
 
@@ -140,7 +142,9 @@ def _classes(
     guesses = reader(pixels, features)
     shares = np.bincount(guesses, minlength=reader.classes) / len(guesses)
     found: dict[str, Any] = {"classes": [round(float(s), 4) for s in shares]}
-    if labels is not None:
+    if labels is not None and not reader.reads:
+        found["unread"] = "a reader cannot find them in real pictures: some are rare, or the pictures few"
+    elif labels is not None:
         found["told"] = association(labels, guesses, reader.classes)
         found["told_real"] = reader.real
     return found

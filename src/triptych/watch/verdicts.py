@@ -54,7 +54,9 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
         return Diagnosis("too early", evidence=(f"{len(course)} looks so far",))
     if (_crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
         return Diagnosis("too early", evidence=(f"the samples are not there yet: {_state(course)}",))
-    return Diagnosis("healthy", evidence=(_state(course),))
+    unread = course.looks[-1].get("unread")
+    said = (f"whether labels show was not asked: {unread}",) if unread else ()
+    return Diagnosis("healthy", evidence=(_state(course), *said))
 
 
 def _state(course: Course) -> str:
