@@ -14,6 +14,7 @@ import pytest
 
 import triptych
 from triptych import cli, driver, lookout, rescue
+from triptych.cli.making import finished
 from triptych.driver import resume
 from triptych.plan import make_plan
 from triptych.postmortem.write import command_with
@@ -229,10 +230,40 @@ def test_a_remedy_is_a_command(tmp_path: Path) -> None:
         "triptych train dcgan --data digits --no-conditional --steps=5 --rate 0.001"
     )
     assert "--steps=5" not in command_with(card, {"--steps": "9"})
-    run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "steps": 2})
+    asked = {**OPTIONS, "steps": 2, "micro_batch": 8, "flip": True, "size": 8, "colour": "grey"}
+    adaptive = {"kind": "adaptive", "target": 0.5}
+    run = triptych.train("dcgan", runs=tmp_path, augment=adaptive, **asked)
     words = shlex.split(command_with(run.card, {"--latent": "7"}))
     assert words[:3] == ["triptych", "train", "dcgan"] and words[words.index("--latent") + 1] == "7"
-    assert words[words.index("--width") + 1] == "4"
+    assert cli.main([*words[1:], "--runs", str(tmp_path)]) == 0
+    again = open_run(tmp_path / "0002-dcgan-digits")
+    assert again.card["options"] == run.card["options"]
+    assert again.card["config"] == {**run.card["config"], "latent": 7}
+
+
+def test_a_remedy_for_pictures_in_memory_is_an_argument() -> None:
+    card = {"command": "", "options": {"data": "given from Python"}}
+    told = command_with(card, {"--rate": "1e-4", "--loss": "non-saturating", "--no-conditional": ""})
+    assert told == "triptych.train(..., rate=0.0001, loss='non-saturating', conditional=False)"
+
+
+def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ill = lookout.Diagnosis("oscillating", 12, ("to and fro",))
+
+    def say(self: Any, looks: Any = None) -> Any:
+        seen = self.run.looks() if looks is None else looks
+        return ill if len(seen) > 5 else lookout.Diagnosis("healthy")
+
+    monkeypatch.setattr(lookout.Lookout, "diagnose", say)
+    run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    assert "<h1>Oscillating</h1>" in (run.path / "post-mortem.html").read_text()
+    finished(run)  # whose real looks are of health, or too early to say
+    assert "was written at step 40; the run has recovered since" in capsys.readouterr().err
+    monkeypatch.setattr(lookout, "diagnose", lambda *_: ill)
+    finished(run)
+    assert "may help: open" in capsys.readouterr().err
 
 
 def test_short_runs_are_watched_too_if_they_have_steps_enough(monkeypatch: pytest.MonkeyPatch) -> None:

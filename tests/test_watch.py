@@ -281,6 +281,18 @@ def test_remedies_are_two_and_fit_the_family() -> None:
     assert remedies_for("oscillating", {}, {"seed": 3, "batch": 128})[1].flags == {"--seed": "4"}
 
 
+def test_remedies_are_ones_that_the_run_does_not_have() -> None:
+    def flags(verdict: str, config: Line, options: Line) -> list[dict[str, str]]:
+        return [remedy.flags for remedy in remedies_for(verdict, config, options)]
+
+    assert flags("not finite", {}, {"precision": "fp32", "on_collapse": "rollback"}) == [{"--seed": "1"}]
+    assert flags("oscillating", {}, {"batch": 96, "micro_batch": 48})[0] == {"--batch": "144"}
+    style = {"augment": {"kind": "none"}, "gamma": 10.0, "latent": 64}
+    few, many = {"pictures": 300, "batch": 16}, {"pictures": 60_000, "batch": 16}
+    assert flags("generator collapsed", style, few) == [{"--augment": "adaptive"}, {"--gamma": "30"}]
+    assert flags("generator collapsed", style, many) == [{"--gamma": "30"}, {"--batch": "128"}]
+
+
 # --- what a look measures ------------------------------------------------------------------
 
 

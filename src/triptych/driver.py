@@ -19,7 +19,7 @@ from torch import Tensor
 from triptych.core import device as devices
 from triptych.core import images as pictures
 from triptych.core.scatter import is_points
-from triptych.data import Dataset, batches
+from triptych.data import IN_MEMORY, Dataset, batches
 from triptych.data import load as load_data
 from triptych.lookout import Lookout
 from triptych.model import Model, build, load_family, read_settings
@@ -34,7 +34,6 @@ LOG_LINES = 400  # about so many in a run
 GRID_PICTURES, CLOUD_POINTS = 36, 1000
 LOOKS = 6  # grids are drawn and averages kept at the end, half-way, a quarter of the way, ...
 SAVE_SECONDS = 60.0
-REMEDY = "A smaller --rate often helps, or --precision fp32."
 
 
 class Interrupted(KeyboardInterrupt):
@@ -76,7 +75,7 @@ def train(
     kind = load_family(family)
     shared = {key: settings.pop(key) for key in list(settings) if key in Options.model_fields}
     config = read_settings(kind.Config, settings, f"{kind.title}'s config")
-    source = data if isinstance(data, str) else "given from Python"
+    source = data if isinstance(data, str) else IN_MEMORY
     options = read_settings(Options, {**shared, "data": source}, "the training options")
     dataset = load_data(data, size=options.size, colour=options.colour)
     card: dict[str, Any] = {
@@ -96,7 +95,9 @@ def train(
     try:
         plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))
     except TrainingError as error:
-        raise TrainingError(f"in the timed start {error}; no run was made. {REMEDY}") from error
+        raise TrainingError(
+            f"in the timed start {error}; no run was made. {remedy(options.precision)}"
+        ) from error
     card["plan"] = plan.model_dump(mode="json")
     card["cost"] = {**parameters(model), "flops_per_step": flops}
     torch.manual_seed(options.seed)
@@ -250,7 +251,12 @@ def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> 
     state = f"The last good state, of step {max(kept)}, is kept" if kept else "No state was saved yet"
     page = newest_post_mortem(run)
     more = f" What happened, and what may help: {page}" if page else ""
-    return f"{error}. {state} in {run.path}. {REMEDY}{more}"
+    return f"{error}. {state} in {run.path}. {remedy(run.card['plan']['precision'])}{more}"
+
+
+def remedy(precision: str) -> str:
+    """What helps most often when numbers run away."""
+    return f"A smaller --rate often helps{'' if precision == 'fp32' else ', or --precision fp32'}."
 
 
 class Clock:

@@ -81,7 +81,8 @@ class Lookout:
         began, last = time.perf_counter(), self.diagnosis
         self._see(began)
         found = self.diagnosis
-        if found.fatal and (ends or not last.fatal or found.verdict != last.verdict):
+        news = found.fatal and (not last.fatal or found.verdict != last.verdict)
+        if news or (ends and found.sick):
             write_post_mortem(self.run, found, self.game)
         policy = self.training.options.on_collapse
         if found.fatal and (policy == "rollback" or (policy == "stop" and not ends)):
@@ -152,6 +153,12 @@ class Lookout:
 def diagnosis_of(run: Run, game: Game) -> Diagnosis:
     """What a run's log and looks mean, told from its directory."""
     return diagnose(run.log(), run.looks(), game, int(run.card["plan"]["steps"]))
+
+
+def last_sick(run: Run) -> int:
+    """The step of the last look that named a disease, or at which the run last went back; 0 without any."""
+    seen = [look["step"] for look in run.looks() if Diagnosis(look.get("verdict", "too early")).sick]
+    return max([*seen, *(way["at"] for way in run.card.get("rollbacks", []))], default=0)
 
 
 def looks_every(steps: int, batch: int) -> int:

@@ -29,6 +29,11 @@ class Diagnosis:
     also: tuple[str, ...] = field(default=())  # other verdicts for which there are signs
     fatal: bool = False  # nothing good will come of going on
 
+    @property
+    def sick(self) -> bool:
+        """Whether it is a disease."""
+        return self.verdict not in ("healthy", "too early")
+
     def line(self) -> str:
         """In one line."""
         since = "" if self.since is None else f" since step {self.since:,}"
