@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,19 @@ def test_samples_are_as_the_watch_finds_them(
     monkeypatch.setattr(asking, "diagnosis_of", lambda run, game: Diagnosis(verdict))
     answers = asking.samples(open_run(sound), Dcgan)
     assert [a.answer for a in answers if "watch" in a.question] == [word]
+
+
+def test_rates_are_those_the_run_moved_at(sound: Path, tmp_path: Path) -> None:
+    style = {"width": 4, "widest": 8, "batch": 8, "rate_end": 0.1, "generator_every": 2}
+    run = triptych.train("stylegan", runs=tmp_path, **{**OPTIONS, "steps": 6, **style})
+    asked = [a for a in check(run.path) if "learning rate as configured" in a.question]
+    assert [a.answer for a in asked] == ["ok", "ok"] and "by its schedule" in asked[0].figure
+    assert min(run.state_meta()["rates"]["generator"]) < 0.005  # the last turn of six was cooled
+    shutil.copytree(sound, tmp_path / "told-otherwise")
+    card = json.loads((sound / "run.json").read_text())
+    card["config"]["rate"] = 1e-3  # what a network built from run.json has, and the run had not
+    (tmp_path / "told-otherwise" / "run.json").write_text(json.dumps(card))
+    assert "is the generator's learning rate as configured" in wrong(check(tmp_path / "told-otherwise"))
 
 
 def test_other_families_are_asked_what_applies(tmp_path: Path) -> None:

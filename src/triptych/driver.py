@@ -220,6 +220,8 @@ def save(training: Training, run: Run, clock: Clock, lookout: Lookout | None = N
         "step": training.step,
         "images": training.step * training.options.batch,
         "peak_memory_bytes": devices.peak_memory_bytes(training.device),
+        "rates": {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in training.players},
+        "planned": training.plan.steps,  # schedules ran over them
         "healthy": lookout is not None and lookout.wants_state(),
         **rescue_meta(training, run),
         **clock.meta(),

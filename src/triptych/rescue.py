@@ -37,6 +37,7 @@ def go_back(training: Training, run: Run, found: Diagnosis | None, why: str) -> 
         ease = min(training.ease, meta.get("ease", 1.0)) * factor
         note = {"at": training.step, "to": step, "why": why, "rate_factor": ease}
         note |= {} if found is None else {"verdict": found.verdict, "evidence": list(found.evidence)}
+        meta = {k: v for k, v in meta.items() if k != "rates"}  # the next step's will be others
         meta |= {"ease": ease, "rollbacks": [*past, note]}
         run.forget_after(step)  # the sick states first: a kill from here on leads back to the good one
         run.save_state(step, tensors, meta)

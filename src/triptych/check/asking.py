@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def check(path: Path | str, *, family: str | None = None, data: Any = None) -> l
     return [
         *answers,
         *rules(training, run.card["family"]),
-        *optimisers(training, run),
+        *optimisers(training, run, meta),
         *balance(run, built),
         *samples(run, built),
     ]
@@ -69,31 +69,39 @@ def _pictures(run: Run, data: Any) -> Dataset | str:
         return f"the pictures cannot be read: {error}"
 
 
-def optimisers(training: Training, run: Run) -> list[Answer]:
-    """Learning rates, betas and the number of steps, from the optimisers that were restored."""
+def optimisers(training: Training, run: Run, meta: Mapping[str, Any]) -> list[Answer]:
+    """Learning rates, betas and the number of steps. meta: what the run noted beside its state."""
     answers = []
     for player in training.players:
-        answers += [_rate(training, player, run), _steps(training, player, run)]
+        answers += [_rate(training, player, run, meta), _steps(training, player, run)]
         if (betas := _betas(player, run.card["config"])) is not None:
             answers.append(betas)
     return answers
 
 
-def _rate(training: Training, player: Player, run: Run) -> Answer:
+def _rate(training: Training, player: Player, run: Run, meta: Mapping[str, Any]) -> Answer:
+    """Whether the rate that the run last moved a player at is the configured one, as scheduled."""
     config, game = run.card["config"], training.family.game
     wanted = config.get("rate")
     if game is not None and player.name == game.critic and config.get("critic_rate") is not None:
         wanted = config["critic_rate"]
-    found = training.rates[player.name]
+    found, schedule, ease = training.rates[player.name], 1.0, 1.0
+    if training.step and player.name in meta.get("rates", {}):
+        found = meta["rates"][player.name]
+        moved = (training.step - 1) // player.every * player.every  # the player's last turn
+        schedule, ease = player.rate(moved / meta["planned"]), meta.get("ease", 1.0)
     question = f"is the {player.name}'s learning rate as configured"
     if wanted is None:
         return beside("optimiser", question, f"the family configures none; it is {_list(found)}")
-    words = f"{_list(found)}, configured {wanted:g}, the guide's {GUIDE['rate']:g}"
-    if training.family.game is None:
-        words = f"{_list(found)}, configured {wanted:g}"
+    words = f"{_list(found)}, configured {wanted:g}"
+    if game is not None:
+        words += f", the guide's {GUIDE['rate']:g}"
+    if schedule != 1.0:
+        words += f"; times {schedule:.3g} by its schedule"
     if past := run.card.get("rollbacks"):
         words += f"; times {past[-1]['rate_factor']:g} since the way back to step {past[-1]['to']}"
-    return judged("optimiser", question, all(math.isclose(rate, wanted) for rate in found), words)
+    good = all(math.isclose(rate, wanted * schedule * ease, rel_tol=1e-6) for rate in found)
+    return judged("optimiser", question, good, words)
 
 
 def _betas(player: Player, config: dict[str, Any]) -> Answer | None:
