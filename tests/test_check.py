@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -161,6 +162,22 @@ def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.Capture
     (sound / "run.json").write_text(json.dumps(card))
     answers = check(run.path)
     assert answers[0].answer == "not known" and "cannot be read" in answers[0].figure
+
+
+def test_other_pictures_than_the_runs_are_not_asked(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    run = triptych.train("dcgan", runs=tmp_path, width=4, **{**OPTIONS, "data": pictures})
+    assert check(run.path, data=pictures)[0].answer != "not known"
+    answers = check(run.path, data=pictures[:30])
+    assert answers[0].answer == "not known" and "is not what" in answers[0].figure
+
+
+def test_a_generator_without_convolutions_has_no_norm_at_its_output() -> None:
+    from triptych.check.rules import _norms
+
+    judge = [nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1)]
+    good, found = _norms([nn.Linear(2, 2)], judge)
+    assert not good and "generator's output none" in found
 
 
 def test_the_layers_of_a_network_are_read_in_order() -> None:

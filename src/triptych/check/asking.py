@@ -11,8 +11,8 @@ from triptych.check.answers import Answer, beside, judged, unknown
 from triptych.check.losses import losses
 from triptych.check.rules import rules
 from triptych.core.family import Player
-from triptych.data import DataError, Dataset
-from triptych.data import load as load_data
+from triptych.data import Dataset
+from triptych.driver import same_data
 from triptych.figures.svg import short
 from triptych.lookout import diagnosis_of
 from triptych.model import build
@@ -60,12 +60,9 @@ def check(path: Path | str, *, family: str | None = None, data: Any = None) -> l
 
 
 def _pictures(run: Run, data: Any) -> Dataset | str:
-    asked = run.card["data"]
     try:
-        return load_data(
-            asked["source"] if data is None else data, size=asked["size"], colour=asked["colour"]
-        )
-    except (DataError, ValueError) as error:
+        return same_data(run, data)
+    except ValueError as error:  # DataError and RunError among them
         return f"the pictures cannot be read: {error}"
 
 
