@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 import triptych
 from triptych import cli
 from triptych.check import Answer, asking, check
+from triptych.driver import resume
 from triptych.families.dcgan import Dcgan
 from triptych.run import Run, RunError, open_run
 from triptych.watch import Diagnosis
@@ -22,6 +24,7 @@ OPTIONS: dict[str, Any] = {"data": "digits", "steps": 3, "batch": 16, "threads":
 
 SPOILT = '''
 from torch import nn
+from triptych.driver import resume
 from triptych.families.dcgan import Dcgan, DcganConfig
 
 class SpoiltConfig(DcganConfig):
@@ -162,6 +165,17 @@ def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.Capture
     (sound / "run.json").write_text(json.dumps(card))
     answers = check(run.path)
     assert answers[0].answer == "not known" and "cannot be read" in answers[0].figure
+
+
+def test_a_state_of_another_version_is_named(tmp_path: Path) -> None:
+    run = triptych.train("dcgan", runs=tmp_path, width=4, **OPTIONS)
+    tensors, meta, _ = run.load_state()
+    name = next(name for name in tensors["weights"] if name.endswith("weight"))
+    del tensors["weights"][name]
+    run.save_state(meta["step"], tensors, meta)
+    for act in (check, lambda path: resume(path, 6)):
+        with pytest.raises(RunError, match=f"step 3 does not fit.*{re.escape(name)}.*another version"):
+            act(run.path)
 
 
 def test_other_pictures_than_the_runs_are_not_asked(tmp_path: Path) -> None:
