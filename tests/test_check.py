@@ -142,6 +142,23 @@ def test_rates_are_those_the_run_moved_at(sound: Path, tmp_path: Path) -> None:
     assert "is the generator's learning rate as configured" in wrong(check(tmp_path / "told-otherwise"))
 
 
+def test_the_judges_word_does_not_hang_on_how_many_samples_there_are(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def words(**scores: tuple[float, float]) -> dict[str, str]:
+        made = [
+            {"name": f"{k}[cnn]", "value": value, "floor": floor, "card": {"metric": k}}
+            for k, (value, floor) in scores.items()
+        ]
+        monkeypatch.setattr(Run, "metrics", lambda run: [{"scores": made}])
+        answers = asking.samples(open_run(sound), Dcgan)
+        return {a.question.rsplit(": ", 1)[1]: a.answer for a in answers if "judge" in a.question}
+
+    few = words(FID=(0.82, 0.2), precision=(0.8, 0.9), coverage=(0.3, 0.95))
+    many = words(FID=(0.82, 0.02), precision=(0.8, 0.9), coverage=(0.3, 0.95))
+    assert few == many == {"precision": "ok", "coverage": "not ok", "FID": "does not apply"}
+
+
 def test_other_families_are_asked_what_applies(tmp_path: Path) -> None:
     answers = check(triptych.train("vae", runs=tmp_path, width=4, **OPTIONS).path)
     assert wrong(answers) == []

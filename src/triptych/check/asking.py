@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,12 @@ from triptych.train import Training
 
 GUIDE = {"rate": 2e-4, "betas": (0.5, 0.999)}  # the study guide's settings for DCGAN
 FINE = ("healthy", "labels carry nothing")  # verdicts that say nothing against the pictures themselves
-BROUGHT = 8  # a sample's FID may be this many times its floor and still be called good
+JUDGED = (
+    "precision",
+    "recall",
+    "coverage",
+)  # shares, whose floors hardly depend on how many samples there are
+BROUGHT = 0.5  # of what real pictures score: samples that bring so much are called good
 
 
 def check(path: Path | str, *, family: str | None = None, data: Any = None) -> list[Answer]:
@@ -181,13 +186,16 @@ def _by_the_judge(run: Run) -> list[Answer]:
         return [unknown("samples", question, f"no evaluation yet: triptych evaluate {run.path}")]
     scores = {score["card"]["metric"]: score for score in made[-1]["scores"]}
     answers = []
-    tests: dict[str, Callable[[dict[str, Any]], bool]] = {
-        "FID": lambda s: s["floor"] is None or s["value"] <= BROUGHT * s["floor"],
-        "recall": lambda s: s["floor"] is None or s["value"] >= s["floor"] / 2,
-    }
-    for name, good in tests.items():
+    for name in JUDGED:
         if (score := scores.get(name)) is not None:
-            floor = "" if score["floor"] is None else f", real pictures {short(score['floor'])}"
-            words = f"{score['name']} {short(score['value'])}{floor}"
-            answers.append(judged("samples", f"{question}: {name}", good(score), words))
+            good = score["floor"] is None or score["value"] >= BROUGHT * score["floor"]
+            answers.append(judged("samples", f"{question}: {name}", good, _beside_floor(score)))
+    if (score := scores.get("FID")) is not None:
+        why = f"{_beside_floor(score)}; not judged, as the more samples, the less real ones score"
+        answers.append(beside("samples", f"{question}: FID", why))
     return answers
+
+
+def _beside_floor(score: Mapping[str, Any]) -> str:
+    floor = "" if score["floor"] is None else f", real pictures {short(score['floor'])}"
+    return f"{score['name']} {short(score['value'])}{floor}"
