@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import nn
 
 import triptych
 from triptych import cli
-from triptych.check import Answer, check
-from triptych.run import RunError, open_run
+from triptych.check import Answer, asking, check
+from triptych.driver import resume
+from triptych.families.dcgan import Dcgan
+from triptych.run import Run, RunError, open_run
+from triptych.watch import Diagnosis
 
 OPTIONS: dict[str, Any] = {"data": "digits", "steps": 3, "batch": 16, "threads": 1, "precision": "fp32"}
 
 SPOILT = '''
 from torch import nn
+from triptych.driver import resume
 from triptych.families.dcgan import Dcgan, DcganConfig
 
 class SpoiltConfig(DcganConfig):
@@ -101,6 +108,57 @@ def test_a_mistake_is_found(fault: str, found: str, tmp_path: Path) -> None:
     assert found in wrong(check(run.path, family=str(own)))
 
 
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [
+        ("healthy", "ok"),
+        ("labels carry nothing", "ok"),
+        ("too early", "not known"),
+        ("critic overpowering", "not ok"),
+        ("oscillating", "not ok"),
+        ("generator collapsed", "not ok"),
+    ],
+)
+def test_samples_are_as_the_watch_finds_them(
+    verdict: Any, word: str, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = {"step": 3, "modes": 0.1, "spread": 0.1, "sparse": 1.0, "distance": 4.0}
+    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    monkeypatch.setattr(asking, "diagnosis_of", lambda run, game: Diagnosis(verdict))
+    answers = asking.samples(open_run(sound), Dcgan)
+    assert [a.answer for a in answers if "watch" in a.question] == [word]
+
+
+def test_rates_are_those_the_run_moved_at(sound: Path, tmp_path: Path) -> None:
+    style = {"width": 4, "widest": 8, "batch": 8, "rate_end": 0.1, "generator_every": 2}
+    run = triptych.train("stylegan", runs=tmp_path, **{**OPTIONS, "steps": 6, **style})
+    asked = [a for a in check(run.path) if "learning rate as configured" in a.question]
+    assert [a.answer for a in asked] == ["ok", "ok"] and "by its schedule" in asked[0].figure
+    assert min(run.state_meta()["rates"]["generator"]) < 0.005  # the last turn of six was cooled
+    shutil.copytree(sound, tmp_path / "told-otherwise")
+    card = json.loads((sound / "run.json").read_text())
+    card["config"]["rate"] = 1e-3  # what a network built from run.json has, and the run had not
+    (tmp_path / "told-otherwise" / "run.json").write_text(json.dumps(card))
+    assert "is the generator's learning rate as configured" in wrong(check(tmp_path / "told-otherwise"))
+
+
+def test_the_judges_word_does_not_hang_on_how_many_samples_there_are(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def words(**scores: tuple[float, float]) -> dict[str, str]:
+        made = [
+            {"name": f"{k}[cnn]", "value": value, "floor": floor, "card": {"metric": k}}
+            for k, (value, floor) in scores.items()
+        ]
+        monkeypatch.setattr(Run, "metrics", lambda run: [{"scores": made}])
+        answers = asking.samples(open_run(sound), Dcgan)
+        return {a.question.rsplit(": ", 1)[1]: a.answer for a in answers if "judge" in a.question}
+
+    few = words(FID=(0.82, 0.2), precision=(0.8, 0.9), coverage=(0.3, 0.95))
+    many = words(FID=(0.82, 0.02), precision=(0.8, 0.9), coverage=(0.3, 0.95))
+    assert few == many == {"precision": "ok", "coverage": "not ok", "FID": "does not apply"}
+
+
 def test_other_families_are_asked_what_applies(tmp_path: Path) -> None:
     answers = check(triptych.train("vae", runs=tmp_path, width=4, **OPTIONS).path)
     assert wrong(answers) == []
@@ -124,6 +182,33 @@ def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.Capture
     (sound / "run.json").write_text(json.dumps(card))
     answers = check(run.path)
     assert answers[0].answer == "not known" and "cannot be read" in answers[0].figure
+
+
+def test_a_state_of_another_version_is_named(tmp_path: Path) -> None:
+    run = triptych.train("dcgan", runs=tmp_path, width=4, **OPTIONS)
+    tensors, meta, _ = run.load_state()
+    name = next(name for name in tensors["weights"] if name.endswith("weight"))
+    del tensors["weights"][name]
+    run.save_state(meta["step"], tensors, meta)
+    for act in (check, lambda path: resume(path, 6)):
+        with pytest.raises(RunError, match=f"step 3 does not fit.*{re.escape(name)}.*another version"):
+            act(run.path)
+
+
+def test_other_pictures_than_the_runs_are_not_asked(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    run = triptych.train("dcgan", runs=tmp_path, width=4, **{**OPTIONS, "data": pictures})
+    assert check(run.path, data=pictures)[0].answer != "not known"
+    answers = check(run.path, data=pictures[:30])
+    assert answers[0].answer == "not known" and "is not what" in answers[0].figure
+
+
+def test_a_generator_without_convolutions_has_no_norm_at_its_output() -> None:
+    from triptych.check.rules import _norms
+
+    judge = [nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1)]
+    good, found = _norms([nn.Linear(2, 2)], judge)
+    assert not good and "generator's output none" in found
 
 
 def test_the_layers_of_a_network_are_read_in_order() -> None:

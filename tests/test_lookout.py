@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import triptych
-from triptych import cli, lookout, rescue
+from triptych import cli, driver, lookout, rescue
+from triptych.cli.making import finished
 from triptych.driver import resume
+from triptych.plan import make_plan
 from triptych.postmortem.write import command_with
-from triptych.run import Run, open_run, sha256
+from triptych.run import Run, create, open_run, sha256
 from triptych.train import TrainingError
 from triptych.watch import looking
 
@@ -91,6 +95,26 @@ def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.
     assert unwatched.looks() == [] and hashes(unwatched) == hashes(run)
 
 
+@pytest.mark.parametrize("count", [3, 10, 30])  # a tenth or so is kept for testing
+def test_tiny_sets_are_trained_on_and_watched_only_if_they_can_be(count: int, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (count, 16, 16), dtype=np.uint8)
+    run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "data": pictures})
+    assert bool(run.looks()) == (run.card["data"]["train"] >= 24) == (count == 30)
+    assert all(math.isfinite(look["distance"]) and look["modes"] > 0 for look in run.looks())
+
+
+def test_where_the_clock_ends_a_run_there_is_a_last_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_time(*asked: Any) -> Any:
+        plan, flops = make_plan(*asked)
+        return plan.model_copy(update={"limit_seconds": 0.0}), flops
+
+    monkeypatch.setattr(driver, "make_plan", out_of_time)
+    run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    assert [look["step"] for look in run.looks()] == [0, 1] and run.states() == [0, 1]
+
+
 def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
     whole = triptych.train("dcgan", runs=tmp_path / "a", save_every=10, **OPTIONS)
     with pytest.raises(KeyboardInterrupt):
@@ -101,6 +125,16 @@ def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
     assert hashes(again) == hashes(whole)
     assert timeless(again.looks()) == timeless(whole.looks())
     assert timeless(again.log()) == timeless(whole.log())
+
+
+def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> None:
+    whole = triptych.train("dcgan", runs=tmp_path / "a", **OPTIONS)
+    short = triptych.train("dcgan", runs=tmp_path / "b", **{**OPTIONS, "steps": 10})
+    assert short.looks() == []
+    longer = resume(short.path, 40)
+    assert [look["step"] for look in longer.looks()] == [0, *range(12, 41, 4)]
+    assert timeless(longer.looks()[:1]) == timeless(whole.looks()[:1])
+    assert sha256(longer.state_path(40) / "weights.safetensors") == hashes(whole)[0]
 
 
 def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
@@ -153,13 +187,33 @@ def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.
     run = triptych.train("dcgan", runs=tmp_path, watch=lambda p: told.append(p.news), **OPTIONS)
     assert told[-1] == "the watch: generator collapsed since step 12: one picture" and "" in told
     assert run.states()[-1] == 40 and (run.path / "post-mortem.html").is_file()
-    assert run.healthy_states() == [0, 8, 16]  # kept from pruning although others came after them
+    assert run.healthy_states() == [8, 16]  # kept from pruning although others came after them
     with pytest.raises(TrainingError, match=r"generator collapsed.*last good state, of step 8, is kept"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="stop", **OPTIONS)
     with pytest.raises(TrainingError, match="generator collapsed"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="rollback", **OPTIONS)
     last = open_run(sorted(tmp_path.glob("0*"))[-1])
     assert len(last.card["rollbacks"]) == rescue.MOST and last.card["rollbacks"][0]["to"] < 12
+
+
+def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookout.Lookout, "diagnose", lambda *_: lookout.Diagnosis("healthy"))
+    run = triptych.train("dcgan", runs=tmp_path, save_every=3, **OPTIONS)
+    assert run.healthy_states() == [32, 40]  # looks are at multiples of 4, states well apart are marked
+    assert run.states() == [0, 32, 39, 40]
+
+
+def test_the_way_back_leads_farther_each_time(tmp_path: Path) -> None:
+    run = create(tmp_path, "sick", {})
+    for step in (0, 10, 20, 30):
+        run.save_state(step, {"weights": {}}, {"healthy": step in (10, 20)}, keep=9)
+    late = lookout.Diagnosis("generator collapsed", 25, fatal=True)
+    assert rescue.candidates(run, late) == [20, 10, 0]
+    run.update_card(rollbacks=[{"to": 20}])  # it was tried, and led to the same end
+    assert rescue.candidates(run, late) == [10, 0, 20]
+    run.update_card(rollbacks=[{"to": 20}, {"to": 10}])
+    assert rescue.candidates(run, late) == [0, 20, 10]
+    assert rescue.candidates(run, None) == [30, 0, 20, 10]
 
 
 def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,10 +230,40 @@ def test_a_remedy_is_a_command(tmp_path: Path) -> None:
         "triptych train dcgan --data digits --no-conditional --steps=5 --rate 0.001"
     )
     assert "--steps=5" not in command_with(card, {"--steps": "9"})
-    run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "steps": 2})
+    asked = {**OPTIONS, "steps": 2, "micro_batch": 8, "flip": True, "size": 8, "colour": "grey"}
+    adaptive = {"kind": "adaptive", "target": 0.5}
+    run = triptych.train("dcgan", runs=tmp_path, augment=adaptive, **asked)
     words = shlex.split(command_with(run.card, {"--latent": "7"}))
     assert words[:3] == ["triptych", "train", "dcgan"] and words[words.index("--latent") + 1] == "7"
-    assert words[words.index("--width") + 1] == "4"
+    assert cli.main([*words[1:], "--runs", str(tmp_path)]) == 0
+    again = open_run(tmp_path / "0002-dcgan-digits")
+    assert again.card["options"] == run.card["options"]
+    assert again.card["config"] == {**run.card["config"], "latent": 7}
+
+
+def test_a_remedy_for_pictures_in_memory_is_an_argument() -> None:
+    card = {"command": "", "options": {"data": "given from Python"}}
+    told = command_with(card, {"--rate": "1e-4", "--loss": "non-saturating", "--no-conditional": ""})
+    assert told == "triptych.train(..., rate=0.0001, loss='non-saturating', conditional=False)"
+
+
+def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ill = lookout.Diagnosis("oscillating", 12, ("to and fro",))
+
+    def say(self: Any, looks: Any = None) -> Any:
+        seen = self.run.looks() if looks is None else looks
+        return ill if len(seen) > 5 else lookout.Diagnosis("healthy")
+
+    monkeypatch.setattr(lookout.Lookout, "diagnose", say)
+    run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    assert "<h1>Oscillating</h1>" in (run.path / "post-mortem.html").read_text()
+    finished(run)  # whose real looks are of health, or too early to say
+    assert "was written at step 40; the run has recovered since" in capsys.readouterr().err
+    monkeypatch.setattr(lookout, "diagnose", lambda *_: ill)
+    finished(run)
+    assert "may help: open" in capsys.readouterr().err
 
 
 def test_short_runs_are_watched_too_if_they_have_steps_enough(monkeypatch: pytest.MonkeyPatch) -> None:

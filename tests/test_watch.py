@@ -127,7 +127,7 @@ def blind(done: float, line: Line, look: Line) -> None:
 def burst(done: float, line: Line, look: Line) -> None:
     if done < 0.05:
         line["generator/loss"] = 2e4
-    look |= {"covered": 0.1, "modes": 0.5}
+    look |= {"covered": 0.1, "modes": 0.2}  # and few modes ever since
 
 
 def garbage(done: float, line: Line, look: Line) -> None:
@@ -196,6 +196,23 @@ def test_since_is_when_it_began_and_one_bad_look_is_none() -> None:
     assert verdict(once, looks=15).verdict == "too early"  # it is the last look, and no health either
 
 
+def test_a_run_made_longer_still_sees_a_collapse() -> None:
+    log, looks = game()  # 1,000 steps, a look every 40
+    later_log, later = game(lambda done, line, look: collapsed(1.0, line, look))
+    for line, look in zip(later_log, later[1:], strict=True):  # 7,000 more, a look every 280
+        look["step"] = line["step"] = STEPS + 7 * look["step"]
+    found = diagnose([*log, *later_log[:15]], [*looks, *later[1:16]], GAME, 8 * STEPS)
+    assert (found.verdict, found.since) == ("generator collapsed", 2120)  # the first after the warm-up
+
+
+def test_a_spike_of_the_loss_that_was_got_over_is_no_disease() -> None:
+    def got_over(done: float, line: Line, look: Line) -> None:
+        burst(done, line, look)
+        look |= {"covered": 0.15, "modes": 0.7}  # hard data: much stays uncovered in good health
+
+    assert verdict(got_over).verdict == "healthy"
+
+
 def test_a_critic_of_scores_may_win_without_alarm() -> None:
     def scores(done: float, line: Line, look: Line) -> None:
         line |= {"discriminator/real": 40.0, "discriminator/fake": -35.0, "discriminator/loss": -75.0}
@@ -208,6 +225,38 @@ def test_a_critic_of_scores_may_win_without_alarm() -> None:
         look |= {"distance": 3.8, "covered": 0.0}
 
     assert verdict(dead, game_of=Game(verdicts="scores")).verdict == "critic overpowering"
+
+
+def pale(done: float, look: Line, until: float) -> None:
+    """Natural pictures: grey ones, as at the start, lie nearer to them than they do to each other."""
+    grey = 1 if done <= until else math.exp(-12 * (done - until))
+    look |= {"distance": 1.1 - 0.6 * grey, "energy": 0.05 + 0.9 * grey, "covered": 0.6 - 0.56 * grey}
+    look |= {"modes": 0.9 - 0.84 * grey, "spread": 1 - 0.95 * grey}
+
+
+def test_pale_pictures_are_not_taken_for_good_ones() -> None:
+    def starved(done: float, line: Line, look: Line) -> None:
+        sure(done, line, look)
+        pale(done, look, 1)
+
+    assert verdict(starved).verdict == "critic overpowering"
+
+    def slow(done: float, line: Line, look: Line) -> None:
+        pale(done, look, 0.35)
+
+    log, looks = game(slow)
+    for k in range(len(looks)):
+        assert diagnose(log[:k], looks[: k + 1], GAME, STEPS).verdict in ("too early", "healthy"), k
+    assert diagnose(log, looks, GAME, STEPS).verdict == "healthy"
+
+
+def test_one_picture_elsewhere_than_at_the_start_is_a_collapse() -> None:
+    def stuck(done: float, line: Line, look: Line, moves: float = 0.4) -> None:
+        pale(done, look, 1)
+        look |= {"duplicates": 1.0, "sketch": [[moves * min(1, 5 * done), 0.0]] * 8}
+
+    assert verdict(stuck).verdict == "generator collapsed"
+    assert verdict(lambda *now: stuck(*now, moves=0.1)).verdict == "too early"  # it may yet begin
 
 
 def test_a_failure_is_the_verdict() -> None:
@@ -232,6 +281,18 @@ def test_remedies_are_two_and_fit_the_family() -> None:
     assert remedies_for("oscillating", {}, {"seed": 3, "batch": 128})[1].flags == {"--seed": "4"}
 
 
+def test_remedies_are_ones_that_the_run_does_not_have() -> None:
+    def flags(verdict: str, config: Line, options: Line) -> list[dict[str, str]]:
+        return [remedy.flags for remedy in remedies_for(verdict, config, options)]
+
+    assert flags("not finite", {}, {"precision": "fp32", "on_collapse": "rollback"}) == [{"--seed": "1"}]
+    assert flags("oscillating", {}, {"batch": 96, "micro_batch": 48})[0] == {"--batch": "144"}
+    style = {"augment": {"kind": "none"}, "gamma": 10.0, "latent": 64}
+    few, many = {"pictures": 300, "batch": 16}, {"pictures": 60_000, "batch": 16}
+    assert flags("generator collapsed", style, few) == [{"--augment": "adaptive"}, {"--gamma": "30"}]
+    assert flags("generator collapsed", style, many) == [{"--gamma": "30"}, {"--batch": "128"}]
+
+
 # --- what a look measures ------------------------------------------------------------------
 
 
@@ -251,6 +312,17 @@ def test_real_pictures_look_like_the_data(digits: tuple[Reference, Split]) -> No
     assert seen["saturated"] == pytest.approx(seen["saturated_real"], abs=0.02)
 
 
+def test_grey_pictures_are_near_natural_ones_but_unlike_them() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(0, 45, (800, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
+    natural = np.clip(128 + rng.normal(0, 40, (800, 1, 1, 1)) + wide, 0, 255).astype(np.uint8)
+    reference = Reference(Split(natural[:600]))
+    grey = np.full((150, 16, 16, 3), 128, dtype=np.uint8)
+    assert look_at(reference, grey)["distance"] < 1
+    assert look_at(reference, grey)["energy"] > 0.5
+    assert abs(look_at(reference, natural[600:750])["energy"]) < 0.02
+
+
 def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:
     reference, test = digits
     pixels, labels = test.pixels[:256], np.asarray(test.labels)[:256]
@@ -268,6 +340,40 @@ def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:
     assert abs(shuffled["told"]) < 0.03
     swapped = look_at(reference, pixels, 9 - labels)
     assert swapped["told"] > 0.8  # another name for every class is no silence
+
+
+def test_labels_that_cannot_be_read_are_not_asked_for(digits: tuple[Reference, Split]) -> None:
+    data, rng = load("digits").train, np.random.default_rng(0)
+    shown, asked = data.pixels[:256], rng.integers(0, 2, 256)
+
+    def seen(labels: np.ndarray, count: int = len(data), classes: int = 2) -> Line:
+        split = Split(data.pixels[:count], labels[:count])
+        return look_at(Reference(split, classes), shown, asked)
+
+    rare = (rng.random(len(data)) < 0.03).astype(np.int64)
+    assert "told" not in seen(rare) and "rare" in seen(rare)["unread"]
+    random = rng.integers(0, 2, len(data))
+    assert "told" not in seen(random, count=40)
+    found = seen(random)  # fairly asked: these labels do say nothing
+    assert abs(found["told_real"]) < 0.006 and "unread" not in found
+    assert "more than 40 classes" in seen(rng.integers(0, 50, len(data)), classes=50)["unread"]
+
+
+def test_a_healthy_game_says_what_was_not_asked() -> None:
+    found = verdict(lambda done, line, look: look.update(unread="the pictures are few"))
+    assert (
+        found.verdict == "healthy" and "labels show was not asked: the pictures are few" in found.evidence[1]
+    )
+
+
+def test_data_that_repeats_itself_is_no_collapse() -> None:
+    data = load("digits")
+    blank = np.arange(len(data.train)) % 10 < 3
+    reference = Reference(Split(np.where(blank[:, None, None, None], 0, data.train.pixels)))
+    faithful = data.test.pixels[:256].copy()
+    faithful[:77] = 0
+    assert look_at(reference, faithful)["duplicates"] < 0.1
+    assert look_at(reference, np.zeros_like(faithful))["duplicates"] > 0.6
 
 
 def test_what_moved_is_seen_from_look_to_look(digits: tuple[Reference, Split]) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from triptych.core import device as devices
 from triptych.core import images as pictures
 from triptych.core.scatter import is_points
-from triptych.data import Dataset, batches
+from triptych.data import IN_MEMORY, Dataset, batches
 from triptych.data import load as load_data
 from triptych.lookout import Lookout
 from triptych.model import Model, build, load_family, read_settings
@@ -34,7 +34,6 @@ LOG_LINES = 400  # about so many in a run
 GRID_PICTURES, CLOUD_POINTS = 36, 1000
 LOOKS = 6  # grids are drawn and averages kept at the end, half-way, a quarter of the way, ...
 SAVE_SECONDS = 60.0
-REMEDY = "A smaller --rate often helps, or --precision fp32."
 
 
 class Interrupted(KeyboardInterrupt):
@@ -76,7 +75,7 @@ def train(
     kind = load_family(family)
     shared = {key: settings.pop(key) for key in list(settings) if key in Options.model_fields}
     config = read_settings(kind.Config, settings, f"{kind.title}'s config")
-    source = data if isinstance(data, str) else "given from Python"
+    source = data if isinstance(data, str) else IN_MEMORY
     options = read_settings(Options, {"batch": kind.batch, **shared, "data": source}, "the training options")
     dataset = load_data(data, size=options.size, colour=options.colour)
     card: dict[str, Any] = {
@@ -96,7 +95,9 @@ def train(
     try:
         plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))
     except TrainingError as error:
-        raise TrainingError(f"in the timed start {error}; no run was made. {REMEDY}") from error
+        raise TrainingError(
+            f"in the timed start {error}; no run was made. {remedy(options.precision)}"
+        ) from error
     card["plan"] = plan.model_dump(mode="json")
     card["cost"] = {**parameters(model), "flops_per_step": flops}
     torch.manual_seed(options.seed)
@@ -163,7 +164,7 @@ def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> 
                     raise TrainingError(explain_failure(error, run, found)) from error
                 clock.go_back(meta)
                 if lookout is not None:
-                    lookout.diagnosis = lookout.diagnose()
+                    lookout.start_again()
     if stopped:
         raise Interrupted(
             f"stopped at step {training.step} of {training.plan.steps}, state saved. "
@@ -188,8 +189,8 @@ def stretch(
     log_every, looks = max(1, plan.steps // LOG_LINES), looks_of(plan.steps)
     if training.step == 0:
         save(training, run, clock, lookout)
-        if lookout is not None and lookout.due(0) and not run.looks():
-            lookout.look()  # at the untrained generator: how bad pictures can be
+    if lookout is not None and lookout.due(0) and not run.looks():
+        lookout.look_at_start()
     clock.go_on()
     for step in training.steps():
         clock.lap(training, step)
@@ -200,7 +201,7 @@ def stretch(
         if step.step in looks or ends:
             draw(training, run, shown)
             run.save_average(step.step, training.average.tensors, {"seconds": clock.seconds})
-        if lookout is not None and lookout.due(step.step):
+        if lookout is not None and lookout.due(step.step, ends):
             lookout.look(ends)
         keeps = lookout is not None and lookout.wants_state()
         if ends or stops or keeps or clock.save_due(step.step, every):
@@ -219,7 +220,9 @@ def save(training: Training, run: Run, clock: Clock, lookout: Lookout | None = N
         "step": training.step,
         "images": training.step * training.options.batch,
         "peak_memory_bytes": devices.peak_memory_bytes(training.device),
-        "healthy": lookout is not None and lookout.healthy,
+        "rates": {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in training.players},
+        "planned": training.plan.steps,  # schedules ran over them
+        "healthy": lookout is not None and lookout.wants_state(),
         **rescue_meta(training, run),
         **clock.meta(),
     }
@@ -247,10 +250,15 @@ def draw(training: Training, run: Run, shown: Model) -> None:
 def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> str:
     """What a run that became not finite leaves, and what may help."""
     kept = candidates(run, found)
-    state = f"The last good state, of step {kept[0]}, is kept" if kept else "No state was saved yet"
+    state = f"The last good state, of step {max(kept)}, is kept" if kept else "No state was saved yet"
     page = newest_post_mortem(run)
     more = f" What happened, and what may help: {page}" if page else ""
-    return f"{error}. {state} in {run.path}. {REMEDY}{more}"
+    return f"{error}. {state} in {run.path}. {remedy(run.card['plan']['precision'])}{more}"
+
+
+def remedy(precision: str) -> str:
+    """What helps most often when numbers run away."""
+    return f"A smaller --rate often helps{'' if precision == 'fp32' else ', or --precision fp32'}."
 
 
 class Clock:

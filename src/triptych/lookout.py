@@ -18,9 +18,9 @@ import torch
 from triptych.core import images as pictures
 from triptych.model import Model
 from triptych.postmortem import write_post_mortem
-from triptych.run import Run
+from triptych.run import Run, RunError
 from triptych.train import Training, TrainingError
-from triptych.watch import FEWEST_LOOKS, Diagnosis, Reference, diagnose, look_at
+from triptych.watch import FEWEST_LOOKS, FEWEST_PICTURES, Diagnosis, Reference, diagnose, look_at
 
 if TYPE_CHECKING:
     from triptych.core.family import Game, Player
@@ -47,26 +47,30 @@ class Lookout:
         assert game is not None
         self.training, self.run, self.shown, self.game = training, run, shown, game
         self.every = looks_every(training.plan.steps, training.options.batch)
-        self.worthwhile = training.plan.steps // self.every >= FEWEST_LOOKS
+        enough = len(training.split) >= FEWEST_PICTURES
+        self.worthwhile = enough and training.plan.steps // self.every >= FEWEST_LOOKS
         self.looked_at = -1
-        self.reference: Reference | None = None  # made at the first look: a run of few steps has none
+        self.reference: Reference | None = None  # made at the first look: a short run has none
         self.diagnosis = self.diagnose()
 
-    def due(self, step: int) -> bool:
-        """Whether it is time for a look, a function of the step and the plan; never in a run of few steps."""
-        return self.worthwhile and (step % self.every == 0 or step >= self.training.plan.steps)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the last look found the game healthy."""
-        return self.diagnosis.verdict == "healthy"
+    def due(self, step: int, ends: bool = False) -> bool:
+        """Whether it is time for a look: a function of the step, but where the clock ends a training."""
+        return self.worthwhile and (step % self.every == 0 or ends)
 
     def wants_state(self) -> bool:
-        """Whether the state of this step should be set aside as a good one to come back to."""
-        if not (self.healthy and self.looked_at == self.training.step):
+        """Whether the state of this step should be set aside as a good one to come back to.
+
+        Only where a look was taken, as an earlier one says nothing of now; and well apart from the one
+        before, as a disease has begun some time before it is seen.
+        """
+        if self.looked_at != self.training.step or self.diagnosis.verdict != "healthy":
             return False
         since = self.training.step - max(self.run.healthy_states(), default=0)
         return since >= self.training.plan.steps / GOOD_STATES
+
+    def start_again(self) -> None:
+        """Forget what was seen after the step that the training went back to."""
+        self.looked_at, self.diagnosis = -1, self.diagnose()
 
     def look(self, ends: bool = False) -> Diagnosis:
         """Look once, write what was seen to the run, and say what it means.
@@ -77,12 +81,30 @@ class Lookout:
         began, last = time.perf_counter(), self.diagnosis
         self._see(began)
         found = self.diagnosis
-        if found.fatal and (ends or not last.fatal or found.verdict != last.verdict):
+        news = found.fatal and (not last.fatal or found.verdict != last.verdict)
+        if news or (ends and found.sick):
             write_post_mortem(self.run, found, self.game)
         policy = self.training.options.on_collapse
         if found.fatal and (policy == "rollback" or (policy == "stop" and not ends)):
             raise GivenUp(found.line())
         return found
+
+    def look_at_start(self) -> None:
+        """Look at the untrained generator: how bad pictures can be.
+
+        A run that was too short for looks and was made longer has trained since: its first state is seen.
+        """
+        training = self.training
+        try:
+            first = self.run.load_state(0, only=("weights",))[0]["weights"]
+        except RunError:
+            return  # nothing is left of it: the watch does without
+        step, now = training.step, {k: v.clone() for k, v in training.family.state_dict().items()}
+        training.step = 0
+        training.family.load_state_dict(first)
+        self._see(time.perf_counter())
+        training.step = step
+        training.family.load_state_dict(now)
 
     def fail(self, error: TrainingError) -> Diagnosis:
         """Note that the training cannot go on, and write its post-mortem."""
@@ -131,6 +153,12 @@ class Lookout:
 def diagnosis_of(run: Run, game: Game) -> Diagnosis:
     """What a run's log and looks mean, told from its directory."""
     return diagnose(run.log(), run.looks(), game, int(run.card["plan"]["steps"]))
+
+
+def last_sick(run: Run) -> int:
+    """The step of the last look that named a disease, or at which the run last went back; 0 without any."""
+    seen = [look["step"] for look in run.looks() if Diagnosis(look.get("verdict", "too early")).sick]
+    return max([*seen, *(way["at"] for way in run.card.get("rollbacks", []))], default=0)
 
 
 def looks_every(steps: int, batch: int) -> int:

@@ -37,6 +37,7 @@ def go_back(training: Training, run: Run, found: Diagnosis | None, why: str) -> 
         ease = min(training.ease, meta.get("ease", 1.0)) * factor
         note = {"at": training.step, "to": step, "why": why, "rate_factor": ease}
         note |= {} if found is None else {"verdict": found.verdict, "evidence": list(found.evidence)}
+        meta = {k: v for k, v in meta.items() if k != "rates"}  # the next step's will be others
         meta |= {"ease": ease, "rollbacks": [*past, note]}
         run.forget_after(step)  # the sick states first: a kill from here on leads back to the good one
         run.save_state(step, tensors, meta)
@@ -47,15 +48,19 @@ def go_back(training: Training, run: Run, found: Diagnosis | None, why: str) -> 
 
 
 def candidates(run: Run, found: Diagnosis | None) -> list[int]:
-    """The steps of the states to go back to, best first."""
-    states = run.states()[::-1]
+    """The steps of the states to go back to, best first: newest first, those tried in vain last."""
+    tried = {way["to"] for way in run.card.get("rollbacks", [])}
+    return sorted(_fit(run, found), key=lambda step: (step in tried, -step))
+
+
+def _fit(run: Run, found: Diagnosis | None) -> list[int]:
+    states = run.states()
     if found is None:
         return states
-    since = found.since if found.since is not None else states[0] + 1
-    good = [step for step in run.healthy_states()[::-1] if step < since]
+    good = [step for step in run.healthy_states() if found.since is None or step < found.since]
     if not good and found.verdict == "not finite":
         good = states  # saved only while every weight was finite, and nothing was said against the game
-    return [*good, *([0] if 0 in states and 0 not in good else [])]
+    return [*good, *(step for step in states if step == 0 and step not in good)]
 
 
 def take_up(training: Training, run: Run, meta: Mapping[str, Any]) -> None:

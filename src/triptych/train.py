@@ -25,6 +25,7 @@ from triptych.core.family import Batch, Player, Turn
 from triptych.data import Split, batches
 from triptych.model import AnyFamily
 from triptych.plan import Arithmetic, Options, Plan, Timing
+from triptych.run import RunError
 
 
 class TrainingError(ValueError):
@@ -131,9 +132,15 @@ class Training:
         }
 
     def restore(self, step: int, files: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go back to a saved state, to the same bits."""
-        self.family.load_state_dict(files["weights"])
-        self.average.load(files["average"])
+        """Go back to a saved state, to the same bits. Raises RunError when it is of another network."""
+        try:
+            self.family.load_state_dict(files["weights"])
+            self.average.load(files["average"])
+        except (RuntimeError, ValueError) as error:
+            raise RunError(
+                f"the state of step {step} does not fit this network ({' '.join(str(error).split())}): "
+                "another version made it. Open it with the version that run.json names, or train it anew"
+            ) from error
         for player in self.players:
             parameters = player.parameters()
             player.optimizer.state.clear()

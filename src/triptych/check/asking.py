@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from triptych.check.answers import Answer, beside, judged, unknown
 from triptych.check.losses import losses
 from triptych.check.rules import rules
 from triptych.core.family import Player
-from triptych.data import DataError, Dataset
-from triptych.data import load as load_data
+from triptych.data import Dataset
+from triptych.driver import same_data
 from triptych.figures.svg import short
 from triptych.lookout import diagnosis_of
 from triptych.model import build
@@ -21,7 +21,13 @@ from triptych.run import Run, open_run
 from triptych.train import Training
 
 GUIDE = {"rate": 2e-4, "betas": (0.5, 0.999)}  # the study guide's settings for DCGAN
-BROUGHT = 8  # a sample's FID may be this many times its floor and still be called good
+FINE = ("healthy", "labels carry nothing")  # verdicts that say nothing against the pictures themselves
+JUDGED = (
+    "precision",
+    "recall",
+    "coverage",
+)  # shares, whose floors hardly depend on how many samples there are
+BROUGHT = 0.5  # of what real pictures score: samples that bring so much are called good
 
 
 def check(path: Path | str, *, family: str | None = None, data: Any = None) -> list[Answer]:
@@ -52,47 +58,52 @@ def check(path: Path | str, *, family: str | None = None, data: Any = None) -> l
     return [
         *answers,
         *rules(training, run.card["family"]),
-        *optimisers(training, run),
+        *optimisers(training, run, meta),
         *balance(run, built),
         *samples(run, built),
     ]
 
 
 def _pictures(run: Run, data: Any) -> Dataset | str:
-    asked = run.card["data"]
     try:
-        return load_data(
-            asked["source"] if data is None else data, size=asked["size"], colour=asked["colour"]
-        )
-    except (DataError, ValueError) as error:
+        return same_data(run, data)
+    except ValueError as error:  # DataError and RunError among them
         return f"the pictures cannot be read: {error}"
 
 
-def optimisers(training: Training, run: Run) -> list[Answer]:
-    """Learning rates, betas and the number of steps, from the optimisers that were restored."""
+def optimisers(training: Training, run: Run, meta: Mapping[str, Any]) -> list[Answer]:
+    """Learning rates, betas and the number of steps. meta: what the run noted beside its state."""
     answers = []
     for player in training.players:
-        answers += [_rate(training, player, run), _steps(training, player, run)]
+        answers += [_rate(training, player, run, meta), _steps(training, player, run)]
         if (betas := _betas(player, run.card["config"])) is not None:
             answers.append(betas)
     return answers
 
 
-def _rate(training: Training, player: Player, run: Run) -> Answer:
+def _rate(training: Training, player: Player, run: Run, meta: Mapping[str, Any]) -> Answer:
+    """Whether the rate that the run last moved a player at is the configured one, as scheduled."""
     config, game = run.card["config"], training.family.game
     wanted = config.get("rate")
     if game is not None and player.name == game.critic and config.get("critic_rate") is not None:
         wanted = config["critic_rate"]
-    found = training.rates[player.name]
+    found, schedule, ease = training.rates[player.name], 1.0, 1.0
+    if training.step and player.name in meta.get("rates", {}):
+        found = meta["rates"][player.name]
+        moved = (training.step - 1) // player.every * player.every  # the player's last turn
+        schedule, ease = player.rate(moved / meta["planned"]), meta.get("ease", 1.0)
     question = f"is the {player.name}'s learning rate as configured"
     if wanted is None:
         return beside("optimiser", question, f"the family configures none; it is {_list(found)}")
-    words = f"{_list(found)}, configured {wanted:g}, the guide's {GUIDE['rate']:g}"
-    if training.family.game is None:
-        words = f"{_list(found)}, configured {wanted:g}"
+    words = f"{_list(found)}, configured {wanted:g}"
+    if game is not None:
+        words += f", the guide's {GUIDE['rate']:g}"
+    if schedule != 1.0:
+        words += f"; times {schedule:.3g} by its schedule"
     if past := run.card.get("rollbacks"):
         words += f"; times {past[-1]['rate_factor']:g} since the way back to step {past[-1]['to']}"
-    return judged("optimiser", question, all(math.isclose(rate, wanted) for rate in found), words)
+    good = all(math.isclose(rate, wanted * schedule * ease, rel_tol=1e-6) for rate in found)
+    return judged("optimiser", question, good, words)
 
 
 def _betas(player: Player, config: dict[str, Any]) -> Answer | None:
@@ -143,7 +154,7 @@ def balance(run: Run, family: Any) -> list[Answer]:
     words = f"the watch: {found.line()}; lately {figures}"
     if found.verdict == "too early":
         return [unknown("balance", question, words)]
-    return [judged("balance", question, found.verdict in ("healthy", "labels carry nothing"), words)]
+    return [judged("balance", question, found.verdict in FINE, words)]
 
 
 def samples(run: Run, family: Any) -> list[Answer]:
@@ -157,14 +168,15 @@ def _by_the_watch(run: Run, family: Any) -> list[Answer]:
         return [beside("samples", question, "the watch looks at games of two")]
     seen = [look for look in run.looks() if "modes" in look]
     if not seen:
-        return [unknown("samples", question, "no look was taken: the run is too short")]
+        return [unknown("samples", question, "no look was taken: too few steps or pictures")]
     last, found = seen[-1], diagnosis_of(run, family.game)
     words = (
         f"{last['modes']:.0%} of the data's modes, spread {last['spread']:.0%}, nearest sample "
         f"{last['sparse']:.2f} and distance to the data {last['distance']:.2f} times the data's own"
     )
-    sick = ("generator collapsed", "diverged", "not finite", "critic not learning")
-    return [judged("samples", question, found.verdict not in sick, words)]
+    if found.verdict == "too early":
+        return [unknown("samples", question, words)]
+    return [judged("samples", question, found.verdict in FINE, words)]
 
 
 def _by_the_judge(run: Run) -> list[Answer]:
@@ -174,13 +186,16 @@ def _by_the_judge(run: Run) -> list[Answer]:
         return [unknown("samples", question, f"no evaluation yet: triptych evaluate {run.path}")]
     scores = {score["card"]["metric"]: score for score in made[-1]["scores"]}
     answers = []
-    tests: dict[str, Callable[[dict[str, Any]], bool]] = {
-        "FID": lambda s: s["floor"] is None or s["value"] <= BROUGHT * s["floor"],
-        "recall": lambda s: s["floor"] is None or s["value"] >= s["floor"] / 2,
-    }
-    for name, good in tests.items():
+    for name in JUDGED:
         if (score := scores.get(name)) is not None:
-            floor = "" if score["floor"] is None else f", real pictures {short(score['floor'])}"
-            words = f"{score['name']} {short(score['value'])}{floor}"
-            answers.append(judged("samples", f"{question}: {name}", good(score), words))
+            good = score["floor"] is None or score["value"] >= BROUGHT * score["floor"]
+            answers.append(judged("samples", f"{question}: {name}", good, _beside_floor(score)))
+    if (score := scores.get("FID")) is not None:
+        why = f"{_beside_floor(score)}; not judged, as the more samples, the less real ones score"
+        answers.append(beside("samples", f"{question}: FID", why))
     return answers
+
+
+def _beside_floor(score: Mapping[str, Any]) -> str:
+    floor = "" if score["floor"] is None else f", real pictures {short(score['floor'])}"
+    return f"{score['name']} {short(score['value'])}{floor}"

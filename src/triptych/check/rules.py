@@ -88,7 +88,8 @@ def _norms(forger: list[nn.Module], judge: list[nn.Module]) -> tuple[bool, str]:
         f"{'there is one' if mine and mine[-1] else 'none'}, at the critic's input "
         f"{'there is one' if theirs and theirs[0] else 'none'}"
     )
-    good = bool(inner) and all(inner) and not mine[-1] and not theirs[0]
+    both = bool(mine) and bool(theirs)
+    good = both and bool(inner) and all(inner) and not mine[-1] and not theirs[0]
     return good, found
 
 

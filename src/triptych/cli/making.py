@@ -140,7 +140,7 @@ def fought(made: Any, out: Path | None) -> dict[str, Any]:
 
 def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     """The last line of every verb that makes a run: its path; before it, what the watch says of a game."""
-    from triptych.lookout import diagnosis_of
+    from triptych.lookout import diagnosis_of, last_sick
     from triptych.model import load_family
     from triptych.postmortem import newest_post_mortem
 
@@ -150,7 +150,10 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
         return {"run": str(run.path)}
     found = diagnosis_of(run, game)
     say(f"the watch: {found.line()}")
-    if page := newest_post_mortem(run):
-        say(f"open {page} in a browser")
+    page = newest_post_mortem(run)
+    if page and found.sick:
+        say(f"what it shows, and what may help: open {page} in a browser")
+    elif page:
+        say(f"{page} was written at step {last_sick(run):,}; the run has recovered since")
     print(run.path)
     return {"run": str(run.path), "watch": {"verdict": found.verdict, "since": found.since}}

@@ -2,6 +2,6 @@
 
 from triptych.data.dataset import Broken, DataError, Dataset, Split, batches
 from triptych.data.inspection import Inspection, inspect
-from triptych.data.sources import load
+from triptych.data.sources import IN_MEMORY, load
 
-__all__ = ["Broken", "DataError", "Dataset", "Inspection", "Split", "batches", "inspect", "load"]
+__all__ = ["IN_MEMORY", "Broken", "DataError", "Dataset", "Inspection", "Split", "batches", "inspect", "load"]

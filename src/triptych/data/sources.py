@@ -29,6 +29,7 @@ KNOWN = (
     "digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "celeba", "points:ring",
     "stacked:mnist", "folder:PATH", "parquet:PATH",
 )  # fmt: skip
+IN_MEMORY = "given from Python"  # the source's name where pictures came as an array or an iterable
 TEST_SHARE = 0.1
 HASH_RULE = "a tenth for testing, chosen by a hash of each file"
 
@@ -247,7 +248,7 @@ def _from_memory(source: Any, size: int | None, colour: Colour) -> Dataset:
     pixels = np.stack([in_mode(square(image, side), mode) for image in images])
     digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels]
     test = split_by_content(digests, [None] * len(pixels), TEST_SHARE)
-    return _dataset("array", "given from Python", pixels, None, None, test, (), HASH_RULE, "")
+    return _dataset("array", IN_MEMORY, pixels, None, None, test, (), HASH_RULE, "")
 
 
 def _colour(pixels: np.ndarray, colour: Colour) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,7 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from triptych.data import IN_MEMORY
 from triptych.figures import charts
+from triptych.plan import BUDGETS
 from triptych.run import Run
 from triptych.watch import Diagnosis, remedies_for
 
@@ -36,6 +39,8 @@ def write_post_mortem(run: Run, found: Diagnosis, game: Game) -> Path:
     """Write RUN/post-mortem.html, or post-mortem-2.html after a first way back, and return its path."""
     past = run.card.get("rollbacks", [])
     out = run.path / _page_name(len(past))
+    options = {**run.card["options"], "precision": run.card["plan"]["precision"]}  # what auto came to
+    options["pictures"] = run.card["data"]["train"]
     log, looks = run.log(), [look for look in run.looks() if "modes" in look]
     page = _template().render(
         css=(resources.files("triptych.figures") / "style.css").read_text(encoding="utf-8"),
@@ -47,7 +52,7 @@ def write_post_mortem(run: Run, found: Diagnosis, game: Game) -> Path:
         curves=[*_game_curves(log, game), *_look_curves(looks)],
         remedies=[
             (remedy.words, command_with(run.card, remedy.flags))
-            for remedy in remedies_for(found.verdict, run.card["config"], run.card["options"])
+            for remedy in remedies_for(found.verdict, run.card["config"], options)
         ],
         good=max(run.healthy_states(), default=None),
         line=found.line(),
@@ -68,6 +73,8 @@ def _page_name(ways_back: int) -> str:
 
 def command_with(card: dict[str, Any], flags: dict[str, str]) -> str:
     """The command of a run with other settings. flags: "--rate" -> "1e-4", "" for a switch."""
+    if card.get("options", {}).get("data") == IN_MEMORY:  # no command can bring these pictures back
+        return f"triptych.train(..., {', '.join(_argument(*flag) for flag in flags.items())})"
     words = shlex.split(card.get("command") or "") or _words(card)
     for flag, value in flags.items():
         words = _without(words, flag)
@@ -75,18 +82,37 @@ def command_with(card: dict[str, Any], flags: dict[str, str]) -> str:
     return shlex.join(words)
 
 
+def _argument(flag: str, value: str) -> str:
+    """A flag as `triptych.train` takes it."""
+    name = flag.removeprefix("--").replace("-", "_")
+    if not value:
+        return f"{name.removeprefix('no_')}={not name.startswith('no_')}"
+    try:
+        return f"{name}={json.loads(value)}"
+    except ValueError:
+        return f"{name}={value!r}"
+
+
 def _words(card: dict[str, Any]) -> list[str]:
     """A run made from Python, as a command: what it was told beside the defaults is not known, so all."""
-    data = card["data"]["source"]
-    words = ["triptych", "train", card["family"], "--data", data, "--steps", str(card["plan"]["steps"])]
-    words += ["--batch", str(card["options"]["batch"]), "--seed", str(card["options"]["seed"])]
-    for name, value in card["config"].items():
-        flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            words += [flag] if value else []
-        elif isinstance(value, int | float | str):
-            words += [flag, str(value)]
+    words = ["triptych", "train", card["family"], "--data", card["data"]["source"]]
+    words += ["--steps", str(card["plan"]["steps"])]
+    options = {k: v for k, v in card["options"].items() if k not in ("data", *BUDGETS)}
+    for name, value in {**options, **card["config"]}.items():
+        words += _flag("--" + name.replace("_", "-"), value)
     return words
+
+
+def _flag(flag: str, value: Any) -> list[str]:
+    """A setting as a flag and its value; a setting that comes in kinds as one and those of its kind."""
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    if isinstance(value, dict):
+        parts = [_flag(f"{flag}.{k.replace('_', '-')}", v) for k, v in value.items() if k != "kind"]
+        return [flag, str(value["kind"]), *(word for part in parts for word in part)]
+    return [flag, *map(str, value)] if isinstance(value, list) else [flag, str(value)]
 
 
 def _without(words: Sequence[str], flag: str) -> list[str]:

@@ -98,25 +98,49 @@ class Course:
 
     @property
     def looks_planned(self) -> float:
-        """How many looks the whole run will have."""
-        between = float(np.median(np.diff(self.steps))) if len(self) > 1 else float(self.planned)
+        """How many looks the whole run will have, at their latest pace, as a run may be made longer."""
+        between = float(np.median(np.diff(self.steps[-5:]))) if len(self) > 1 else float(self.planned)
         return self.planned / max(between, 1.0)
 
     @property
     def poorness(self) -> np.ndarray:
-        """How far the pictures are on the way from real ones (0) back to the untrained generator's (1)."""
-        distance = self.seen("distance")
-        start = _number((self.first or {}).get("distance"))
-        return (distance - 1) / max(start - 1, 1.0) if math.isfinite(start) else (distance - 1) / 3
+        """How far the pictures are on the way from real ones (0) back to the untrained generator's (1).
+
+        The worse of two: a nearest neighbour's distance, which says little where pale pictures lie near
+        everything, and the energy distance, which looks of older runs do not have.
+        """
+        distance, start = self.seen("distance"), self._untrained("distance")
+        near = (distance - 1) / max(start - 1, 1.0) if math.isfinite(start) else (distance - 1) / 3
+        far = self.seen("energy") / max(limits.APART, self._untrained("energy"))
+        return np.asarray(np.fmax(near, far))
+
+    def _untrained(self, name: str) -> float:
+        return _number((self.first or {}).get(name))
 
     @property
     def begun(self) -> np.ndarray:
         """Looks after the pictures first left the untrained generator's behind, (looks,) bool."""
         late = self.steps > limits.BEGUN_STEPS
-        turns = np.array([_turns(look) for look in self.looks])
         away = (self.poorness < limits.BEGUN) | (self.poorness > limits.WORSE)
         left = np.logical_or.accumulate(away) if len(self) else late
-        return np.asarray((left | late) & (turns >= limits.FEWEST_TURNS))
+        return np.asarray((left | late) & self.practised)
+
+    @property
+    def practised(self) -> np.ndarray:
+        """Looks after moves enough of both players to have learnt something, (looks,) bool."""
+        return np.array([_turns(look) >= limits.FEWEST_TURNS for look in self.looks], dtype=bool)
+
+    @property
+    def strayed(self) -> np.ndarray:
+        """Looks after the samples first lay elsewhere than the untrained generator's, (looks,) bool."""
+        start = np.array((self.first or {}).get("sketch", []))
+        places = [np.array(look.get("sketch", [])) for look in self.looks]
+        known = [p.shape == start.shape and start.size > 0 for p in places]
+        away = [
+            k and bool(np.median(np.linalg.norm(p - start, axis=1)) > limits.STRAYED)
+            for k, p in zip(known, places, strict=True)
+        ]
+        return np.logical_or.accumulate(np.array(away, dtype=bool))
 
     def growth(self, player: str) -> np.ndarray:
         """How fast a player's weights grew: beside their start, over the root of the steps, (looks,)."""
@@ -129,7 +153,9 @@ class Course:
     @property
     def poor(self) -> np.ndarray:
         """Looks whose pictures are not like the data, (looks,) bool."""
-        return (self.poorness > limits.POOR) & (self.seen("covered") < limits.UNCOVERED)
+        poorness = self.poorness  # pale pictures may cover others without being like them
+        poor = (poorness > limits.POOR) & (self.seen("covered") < limits.UNCOVERED)
+        return np.asarray(poor | (poorness > limits.BEGUN))
 
 
 def _turns(look: Mapping[str, Any]) -> float:

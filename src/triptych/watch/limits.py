@@ -5,6 +5,7 @@ run's own past. None has a unit, and none knows a source, a resolution or a netw
 """
 
 FEWEST_LOOKS = 5  # with fewer a run is too short to be judged
+FEWEST_PICTURES = 24  # to train on: with fewer they cannot be split into samples' place, judges and a pool
 FEWEST_TURNS = 100  # of the generator: with fewer it has learnt nothing yet, whatever its samples look like
 WARM_UP = 0.25  # share of the planned steps in which early noise is not called a disease
 PERSISTS = 0.12  # share of the planned looks that a sign must last, and ...
@@ -15,9 +16,13 @@ NOW = 0.2  # share of the looks that "now" is made of
 FEW_MODES = 0.4  # effective modes, of the data's: healthy runs keep 0.7 and more
 CROWDED = 0.5  # distance to the nearest sample in units of the spread, of the data's; healthy: 0.8 to 1.6
 SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one picture
-DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance
+DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance, beyond
+# the share of real pictures that another repeats so
+APART = 0.5  # energy distance, in spreads of the data: an untrained generator is at least so far from it
 BEGUN = 0.7  # of that way: a generator that was never nearer has not begun, so it cannot have collapsed
 BEGUN_STEPS = 2000  # after so many steps even that is no excuse: usual rates leave the start in a few hundred
+STRAYED = 0.2  # spreads of the data from where the untrained samples lay: a slow start that still repeats
+# itself has not moved so far, so repeating elsewhere is no start
 WORSE = 1.1  # of that way: worse than at the start, so something was learnt, but not to paint
 POOR = 0.4  # of the way from real pictures (0) back to the untrained generator's (1); healthy: under 0.25
 UNCOVERED = 0.1  # share of real pictures with a sample among them, beside the data's own

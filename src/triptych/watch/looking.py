@@ -25,6 +25,7 @@ CELLS = 20  # of the source's pictures by k-means: its modes, with labels or wit
 SKETCHED = 24  # samples whose place is noted, to see from one look to the next whether they move
 SKETCH_AXES = 6
 NEIGHBOURS = 5  # of the balls whose covering is counted (Naeem et al. 2020)
+TWIN = 0.1  # of the data's nearest distance: two pictures so near to each other are one
 SURE_CLASSES = 40  # with more, too few samples a class to ask what a label does
 SATURATED = 0.99  # of the range [-1, 1]
 
@@ -56,11 +57,13 @@ class Reference:
         self.cells = _cells(features)
         self.balls = _nearest(first, NEIGHBOURS)  # radius of each real picture's ball
         self.real = first
+        self.within = _apart(first)
         self.reader = None
         if split.labels is not None and 1 < classes <= SURE_CLASSES:
             told = np.asarray(split.labels)[rows]
             self.reader = Reader(pixels, features, told, classes, 2 * self.samples)
         self.saturated = saturated_share(pixels)
+        self.twin = TWIN * float(np.median(_nearest(second, 1)))
         self.scores = self.measure(second)
 
     def _axes(self, features: np.ndarray) -> None:
@@ -70,19 +73,24 @@ class Reference:
 
     def measure(self, features: np.ndarray) -> Numbers:
         """Plain numbers of a set of pictures; see `look_at` for what they become."""
-        own = distances(features, features)
+        own, spread = distances(features, features), _apart(features)
         np.fill_diagonal(own, np.inf)
         near = np.sort(own, axis=1)[:, :2]  # (N, 2): nearest and second nearest
         to_real = distances(features, self.real)
         shares = np.bincount(self.cell_of(features), minlength=len(self.cells)) / len(features)
+        far = 2 * float(to_real.mean()) - spread - self.within
         return {
-            "spread": float(own[np.isfinite(own)].mean()),
+            "spread": spread,
             "gap": float(np.median(near[:, 0])),
+            "twins": float((near[:, 0] <= self.twin).mean()),
             "dimension": dimension(near),
             "modes": math.exp(entropy(shares)),
             "hit": float((shares > 0).sum()),
             "distance": float(np.median(distances(features, self.pool).min(axis=1))),
             "covered": float((to_real.min(axis=0) <= self.balls).mean()),
+            # Szekely and Rizzo 2013, "Energy statistics": 0 only for equal distributions, and unlike the
+            # distance to a neighbour not small for pale pictures, which lie near everything
+            "energy": far / max(self.spread, 1e-12),
         }
 
     def cell_of(self, features: np.ndarray) -> np.ndarray:
@@ -109,11 +117,11 @@ def look_at(
     features = reference.space(pixels)
     own, real = reference.measure(features), reference.scores
     found: dict[str, Any] = {name: _ratio(own[name], real[name]) for name in own}
+    found["energy"] = own["energy"]  # the data's own is 0
     # neighbours in units of the samples' own spread: crowding, however pale or wild the pictures are
     found["sparse"] = _ratio(found["gap"], found["spread"])
-    same = real["gap"] * 0.1
-    gaps = distances(features, features) + np.diag(np.full(len(features), np.inf))
-    found["duplicates"] = float((gaps.min(axis=1) <= same).mean())
+    del found["twins"]
+    found["duplicates"] = max(0.0, own["twins"] - real["twins"])  # blank pictures may be many in the data too
     found["saturated"], found["saturated_real"] = saturated_share(pixels), reference.saturated
     shares = np.bincount(reference.cell_of(features), minlength=len(reference.cells)) / len(features)
     found["cells"] = [round(float(s), 4) for s in shares]
@@ -123,6 +131,8 @@ def look_at(
         found["shifted"] = 0.5 * float(np.abs(shares - np.array(before["cells"])).sum())
     if reference.reader is not None:
         found |= _classes(reference.reader, pixels, features, labels)
+    elif labels is not None:
+        found["unread"] = f"with more than {SURE_CLASSES} classes there are too few samples of each"
     return {name: round(v, 5) if isinstance(v, float) else v for name, v in found.items()}
 
 
@@ -132,7 +142,9 @@ def _classes(
     guesses = reader(pixels, features)
     shares = np.bincount(guesses, minlength=reader.classes) / len(guesses)
     found: dict[str, Any] = {"classes": [round(float(s), 4) for s in shares]}
-    if labels is not None:
+    if labels is not None and not reader.reads:
+        found["unread"] = "a reader cannot find them in real pictures: some are rare, or the pictures few"
+    elif labels is not None:
         found["told"] = association(labels, guesses, reader.classes)
         found["told_real"] = reader.real
     return found
@@ -172,6 +184,12 @@ def _cells(features: np.ndarray) -> np.ndarray:
 def _nearest(features: np.ndarray, k: int) -> np.ndarray:
     own = np.sort(distances(features, features), axis=1)  # the first is the picture itself
     return own[:, min(k, own.shape[1] - 1)]
+
+
+def _apart(features: np.ndarray) -> float:
+    """Mean distance between two of a set."""
+    count = len(features)
+    return float(distances(features, features).sum()) / (count * (count - 1))
 
 
 def _ratio(value: float, real: float) -> float:

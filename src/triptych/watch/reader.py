@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from triptych.watch.limits import SPEAKS
 from triptych.watch.space import distances
 
 GRID, TURNS = 4, 8  # edges are summed over 4 x 4 cells and 8 directions
 LARGEST_PX = 32  # larger pictures are thinned: it is cheap that counts
 RIDGE = 0.1
+FAIR = 30  # held-out pictures of each class: with fewer, silence may be the reader's
 
 
 def edges(pixels: np.ndarray) -> np.ndarray:
@@ -35,7 +37,8 @@ class Reader:
     """Kernel ridge regression from a picture to its label (Gaussian kernel of the median distance).
 
     pixels: (N, H, W, C) uint8; features: (N, D), theirs in the watch's space; labels: (N,). The first `held`
-    are held out, to say how well labels can be read from real pictures.
+    are held out, to say how well labels can be read from real pictures (`real`), and whether that says
+    anything (`reads`): a rare class is never guessed, and of a few pictures all is chance.
     """
 
     def __init__(
@@ -51,7 +54,12 @@ class Reader:
         self.prior = np.bincount(labels[held:], minlength=classes) / len(self.seen)
         kernel = np.exp(-self.gamma * square) + RIDGE * np.eye(len(square))
         self.weights = np.linalg.solve(kernel, np.eye(classes)[labels[held:]] - self.prior)
-        self.real = association(labels[:held], self._read(seen[:held]), classes)  # of real ones, held out
+        guesses = self._read(seen[:held])
+        self.real = association(labels[:held], guesses, classes)  # of real ones, held out
+        counts = np.bincount(labels[:held], minlength=classes)
+        asked = counts.min() >= FAIR and len(np.unique(guesses)) > 1
+        # beyond chance, whose standard deviation is about sqrt(2) / held; or silent, and fairly asked
+        self.reads = bool(self.real > max(SPEAKS, 3 / held) or (asked and self.real < SPEAKS))
 
     def __call__(self, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The class of each picture, (N,)."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+FEW_PICTURES = 1000  # to train on: short runs on more pay for augmentation (`benchmarks/small_data.py`)
 
 
 class Remedy(NamedTuple):
@@ -14,12 +17,13 @@ class Remedy(NamedTuple):
 
 
 def remedies_for(verdict: str, config: Mapping[str, Any], options: Mapping[str, Any]) -> list[Remedy]:
-    """Two remedies for a verdict, with flags that the run's family has.
+    """At most two remedies for a verdict, with flags that the run's family has.
 
-    config: the family's, as run.json keeps it. options: the training's.
+    config: the family's, as run.json keeps it. options: the training's; "pictures" beside them says how
+    many it was trained on.
     """
-    wanted = [remedy for make in ORDER.get(verdict, ()) if (remedy := make(config, options)) is not None]
-    return [*wanted, _rollback(config, options), _another_seed(config, options)][:2]
+    makers = (*ORDER.get(verdict, ()), _rollback, _another_seed)
+    return [remedy for make in makers if (remedy := make(config, options)) is not None][:2]
 
 
 Values = Mapping[str, Any]
@@ -86,7 +90,24 @@ def _usual_momentum(config: Values, options: Values) -> Remedy | None:
 def _larger_batch(config: Values, options: Values) -> Remedy | None:
     if options.get("batch", 128) >= 128:
         return None
-    return Remedy("A larger batch: each step then sees more of the modes.", {"--batch": "128"})
+    part = options.get("micro_batch") or 1  # it must divide the batch
+    larger = str(math.ceil(128 / part) * part)
+    return Remedy("A larger batch: each step then sees more of the modes.", {"--batch": larger})
+
+
+def _augment(config: Values, options: Values) -> Remedy | None:
+    if config.get("augment", {}).get("kind") != "none" or options.get("pictures", math.inf) > FEW_PICTURES:
+        return None
+    return Remedy(
+        "Augmentation: of few pictures the critic soon knows each by heart.", {"--augment": "adaptive"}
+    )
+
+
+def _stronger_penalty(config: Values, options: Values) -> Remedy | None:
+    if "gamma" not in config:
+        return None
+    gamma = 3 * config["gamma"] or 10.0
+    return Remedy("A stronger penalty on the critic's gradients.", {"--gamma": f"{gamma:.3g}"})
 
 
 def _fp32(config: Values, options: Values) -> Remedy | None:
@@ -103,7 +124,9 @@ def _unconditional(config: Values, options: Values) -> Remedy | None:
     )
 
 
-def _rollback(config: Values, options: Values) -> Remedy:
+def _rollback(config: Values, options: Values) -> Remedy | None:
+    if options.get("on_collapse") == "rollback":
+        return None
     return Remedy("Let it go back to its last good state, at lower rates.", {"--on-collapse": "rollback"})
 
 
@@ -114,9 +137,11 @@ def _another_seed(config: Values, options: Values) -> Remedy:
 ORDER = {
     "not finite": (_gentler, _fp32),
     "diverged": (_gentler, _usual_momentum, _noise),
-    "generator collapsed": (_wider_latent, _noise, _larger_batch, _gentler),
+    "generator collapsed": (
+        _wider_latent, _augment, _noise, _stronger_penalty, _larger_batch, _gentler,
+    ),
     "critic overpowering": (_non_saturating, _noise, _slower_critic, _gentler),
     "critic not learning": (_faster_critic, _gentler),
     "oscillating": (_usual_momentum, _gentler, _larger_batch),
     "labels carry nothing": (_unconditional,),
-}
+}  # fmt: skip

@@ -29,6 +29,11 @@ class Diagnosis:
     also: tuple[str, ...] = field(default=())  # other verdicts for which there are signs
     fatal: bool = False  # nothing good will come of going on
 
+    @property
+    def sick(self) -> bool:
+        """Whether it is a disease."""
+        return self.verdict not in ("healthy", "too early")
+
     def line(self) -> str:
         """In one line."""
         since = "" if self.since is None else f" since step {self.since:,}"
@@ -54,7 +59,9 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
         return Diagnosis("too early", evidence=(f"{len(course)} looks so far",))
     if (_crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
         return Diagnosis("too early", evidence=(f"the samples are not there yet: {_state(course)}",))
-    return Diagnosis("healthy", evidence=(_state(course),))
+    unread = course.looks[-1].get("unread")
+    said = (f"whether labels show was not asked: {unread}",) if unread else ()
+    return Diagnosis("healthy", evidence=(_state(course), *said))
 
 
 def _state(course: Course) -> str:
@@ -90,13 +97,19 @@ def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
     margin = limits.FOOLED if game.verdicts == "probabilities" else 0.0
     since = course.lasting((fake - real > margin) & course.poor)
     said = f"the {game.critic} rates fakes above real pictures, although they are unlike the data"
-    if since is None and game.verdicts == "probabilities":
-        blind = (np.abs(real - fake) < limits.BLIND) & _unwell(course) & course.begun
-        since = course.lasting(blind, warm_up=2 * limits.WARM_UP)
+    if since is None:
+        since = course.lasting(_blind(course, game), warm_up=2 * limits.WARM_UP)
         said = f"the {game.critic} does not tell fakes from real pictures, although they are unlike"
     if since is None:
         return None
     return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
+
+
+def _blind(course: Course, game: Game) -> np.ndarray:
+    """Looks at which the critic sees no difference although there is one, (looks,) bool."""
+    real, fake = course.logged(f"{game.critic}/real"), course.logged(f"{game.critic}/fake")
+    alike = (np.abs(real - fake) < limits.BLIND) & (game.verdicts == "probabilities")
+    return np.asarray(alike & _unwell(course) & course.begun)
 
 
 def _critic_overpowering(course: Course, game: Game) -> Diagnosis | None:
@@ -135,6 +148,7 @@ def _ran_away(course: Course, game: Game) -> Diagnosis | None:
             f"the {player}'s are {1 + g[-1] * math.sqrt(course.steps[-1]):.3g}" for player, g in grown.items()
         )
         said = [f"the weights ran away: {sizes} times the size of their start"]
+    left = course.poor | _crowded(course) | _blind(course, game)  # what a burst may leave behind for good
     for name, base in _sane(course, game).items():
         with np.errstate(invalid="ignore"):
             blown = np.abs(course.logged(name)) > limits.BLOWN * base
@@ -142,7 +156,7 @@ def _ran_away(course: Course, game: Game) -> Diagnosis | None:
             burst = np.logical_or.accumulate(course.peaks(name) > limits.BLOWN * base)
         from_step = course.lasting(blown, warm_up=0.0)
         if from_step is None and name.endswith("/loss"):  # a burst long past, from which it never recovered
-            from_step = course.lasting(burst, warm_up=0.0) and course.lasting(burst & _unwell(course))
+            from_step = course.lasting(burst, warm_up=0.0) and course.lasting(burst & left)
         if from_step is not None:
             since = from_step if since is None else min(since, from_step)
             said.append(f"{name} reached {np.nanmax(course.peaks(name)):.3g}; sane is about {base:.2g}")
@@ -178,7 +192,8 @@ def _lost(course: Course, game: Game) -> Diagnosis | None:
 
 def _improving(course: Course) -> bool:
     """Whether pictures come nearer to the data."""
-    before, now = _then_and_now(course.seen("distance"))
+    energy = course.seen("energy")  # pictures that fade lie nearer to their nearest neighbour
+    before, now = _then_and_now(course.seen("distance") if np.isnan(energy).any() else energy)
     return now < limits.IMPROVES * before
 
 
@@ -210,7 +225,7 @@ def _repeating(course: Course) -> np.ndarray:
 
 def _collapsed(course: Course, game: Game) -> Diagnosis | None:
     """The samples repeat each other, or only few of the data's modes are left."""
-    since = course.lasting(_repeating(course) & course.begun)
+    since = course.lasting(_repeating(course) & (course.begun | (course.strayed & course.practised)))
     if since is None and not _widening(course):  # few modes that become more are a slow start
         since = course.lasting(_crowded(course) & course.begun)
     if since is None or (_improving(course) and course.poor[-1]):
@@ -295,10 +310,13 @@ def _verdicts(course: Course, game: Game) -> str:
 
 def _quality(course: Course) -> str:
     distance, covered = course.now(course.seen("distance")), course.now(course.seen("covered"))
-    start = "" if course.first is None else f" (untrained: {course.first['distance']:.2f})"
+    first, energy = course.first or {}, course.now(course.seen("energy"))
+    start = f" (untrained: {first['distance']:.2f})" if first else ""
+    whole = f", energy distance {energy:.2f}" if math.isfinite(energy) else ""
+    whole += f" (untrained: {first['energy']:.2f})" if whole and "energy" in first else ""
     return (
         f"samples are {distance:.2f} times as far from the data as real pictures are{start}, and "
-        f"{covered:.0%} of the real ones have a sample near them"
+        f"{covered:.0%} of the real ones have a sample near them{whole}"
     )
 
 
