@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-def flags_of(*models: type[BaseModel], **own: tuple[Any, Any, str]) -> type:
+def flags_of(*models: type[BaseModel], suited: Any = None, **own: tuple[Any, Any, str]) -> type:
     """A dataclass of flags: `own` ones (type, default or `...`, help), then each model's fields.
 
-    A field `x` that comes in kinds is a flag for the kind, and one `--x.y` for each field y of a kind.
+    suited: dict of defaults that stand in for the models'. A field `x` that comes in kinds is a flag for
+    the kind, and one `--x.y` for each field y of a kind.
     """
     import tyro
 
@@ -35,7 +36,8 @@ def flags_of(*models: type[BaseModel], **own: tuple[Any, Any, str]) -> type:
                     fields.append((f"{name}__{part}", *field(union, None, told, **shown)))
             elif name not in own:
                 kind = info.rebuild_annotation()  # not the class's own annotations: settings may be inherited
-                fields.append((name, *field(kind, info.default, info.description or "")))
+                default = (suited or {}).get(name, info.default)
+                fields.append((name, *field(kind, default, info.description or "")))
     names = [name for name, *_ in fields]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"two settings are called {min(twice)!r}: the family must give its own another name")

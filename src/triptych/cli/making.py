@@ -37,11 +37,9 @@ def train(words: list[str]) -> dict[str, Any]:
     own = {
         "runs": (Path, Path("runs"), "Directory the new run is made in."),
         "name": (str | None, None, "Name of the run after its number; left out: family and data."),
-        "batch": (int, kind.batch, "Pictures a step."),
     }
-    flags = parse(
-        words[1:], flags_of(Options, kind.Config, **own), f"train {name}", kind.__doc__ or kind.title
-    )
+    shape = flags_of(Options, kind.Config, suited={"batch": kind.batch}, **own)
+    flags = parse(words[1:], shape, f"train {name}", kind.__doc__ or kind.title)
     settings = {**given(flags, Options), **given(flags, kind.Config)}
     source = settings.pop("data")
     with progress_bar(kind.title) as watch:
