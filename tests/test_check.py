@@ -217,3 +217,11 @@ def test_the_layers_of_a_network_are_read_in_order() -> None:
     norm, conv = nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)
     assert _followed([conv, norm, nn.ReLU(), conv, nn.Tanh()]) == [True, False]
     assert _followed([nn.Linear(2, 2)]) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_weights_stored_in_a_large_unit_do_not_make_the_small_step_a_leap(seed: int, tmp_path: Path) -> None:
+    """Most of the length of a StyleGAN generator's weights is its mapping's, which moves slowly."""
+    asked: dict[str, Any] = {**OPTIONS, "steps": 60, "seed": seed, "width": 4, "runs": tmp_path}
+    run = triptych.train("stylegan", **asked)
+    assert not [question for question in wrong(check(run.path)) if "loss" in question or "step" in question]
