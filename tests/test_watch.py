@@ -266,6 +266,19 @@ def test_a_failure_is_the_verdict() -> None:
     assert found.verdict == "not finite" and found.since == 161 and "nan by step 160" in found.line()
 
 
+def test_what_is_no_number_any_more_because_it_ran_away_has_diverged() -> None:
+    log, looks = game()
+    half = len(log) // 2
+    log[half]["generator/gradient"] = math.inf
+    assert diagnose(log, looks, GAME, STEPS).verdict == "not finite"
+    log[half - 9]["generator/loss"] = 1e9  # long past
+    assert diagnose(log, looks, GAME, STEPS).verdict == "not finite"
+    log[half - 1]["generator/loss"] = 1e9
+    found = diagnose(log, looks, GAME, STEPS)
+    assert found.verdict == "diverged" and found.fatal
+    assert "generator/loss reached 1e+09" in found.evidence[0] and "inf by step" in found.evidence[1]
+
+
 def test_without_looks_it_is_too_early() -> None:
     assert diagnose([], [], GAME, STEPS).verdict == "too early"
 

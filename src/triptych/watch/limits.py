@@ -37,6 +37,7 @@ DEAD = 0.01  # of the generator's early gradient: two orders of magnitude
 STILL = 1e-3  # of the generator's movement: a critic whose weights move less stands still
 RUNAWAY = 0.25  # growth of the weights beside their start, over the root of the steps: healthy runs of
 # Adam at the usual rates stay under 0.05, a rate 100 times too high is at 0.3 to 5 from the first look on
+LAST_WORDS = 5  # lines of the log before a value is no number: they tell whether it was on its way there
 BLOWN = 100.0  # times its own early size: a gradient or loss that ran away
 
 # --- labels: association of label and picture is Cramer's V squared, 0 where chance decides ---

@@ -48,7 +48,7 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
     asked for in the order of `FINDERS`: a cause before what it leads to.
     """
     course = Course(log, looks, steps)
-    found = [_not_finite(course)]
+    found = [_not_finite(course, game)]
     if len(course) >= limits.FEWEST_LOOKS:
         found += [finder(course, game) for finder in FINDERS]
     known = [diagnosis for diagnosis in found if diagnosis is not None]
@@ -73,15 +73,25 @@ def _state(course: Course) -> str:
     )
 
 
-def _not_finite(course: Course) -> Diagnosis | None:
-    for failure in course.failures:
-        return Diagnosis("not finite", int(failure["step"]), (str(failure["failure"]),), fatal=True)
-    for line in course.log:
-        for name, value in line.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                said = f"{name} became {value} by step {line['step']}"
-                return Diagnosis("not finite", int(line["step"]), (said,), fatal=True)
-    return None
+def _not_finite(course: Course, game: Game) -> Diagnosis | None:
+    """A loss, weight or gradient that is no number any more; diverged, if it had grown beyond all bounds."""
+    spoilt = [(int(failure["step"]), str(failure["failure"])) for failure in course.failures]
+    spoilt += [
+        (int(line["step"]), f"{name} became {value} by step {line['step']}")
+        for line in course.log
+        for name, value in line.items()
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
+    if not spoilt:
+        return None
+    step, said = spoilt[0] if course.failures else min(spoilt)
+    before = [line for line in course.log if line["step"] <= step][-limits.LAST_WORDS :]
+    for name, base in _sane(course, game).items():
+        values = [abs(line[name]) for line in before if math.isfinite(line.get(name, math.nan))]
+        if max(values, default=0.0) > limits.BLOWN * base:
+            grew = f"{name} reached {max(values):.3g}; sane is about {base:.2g}"
+            return Diagnosis("diverged", int(before[0]["step"]), (grew, said), fatal=True)
+    return Diagnosis("not finite", step, (said,), fatal=True)
 
 
 def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
