@@ -22,11 +22,7 @@ from triptych.train import Training
 
 GUIDE = {"rate": 2e-4, "betas": (0.5, 0.999)}  # the study guide's settings for DCGAN
 FINE = ("healthy", "labels carry nothing")  # verdicts that say nothing against the pictures themselves
-JUDGED = (
-    "precision",
-    "recall",
-    "coverage",
-)  # shares, whose floors hardly depend on how many samples there are
+JUDGED = ("precision", "recall", "coverage")  # shares: their floors hardly depend on the number of samples
 BROUGHT = 0.5  # of what real pictures score: samples that bring so much are called good
 
 

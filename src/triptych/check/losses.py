@@ -15,7 +15,6 @@ from triptych.train import Training
 CHAPTER = "losses"
 STRIDE = 1e-3  # of the small step: of the weights' length and, by its slope, of the loss, whichever is less
 LEAST_LOSS = 0.01  # what a loss is taken for that happens to be near 0
-SILENT = 0.1  # share of tensors that one batch may leave without a slope: an offset that two sides share
 MORE_STRIDES = (1.0, 0.1, 0.01)  # a rough landscape may need smaller ones
 
 
@@ -51,14 +50,19 @@ def _of_player(training: Training, player: Player, batch: Batch) -> list[Answer]
     loss, _ = player.loss(batch, _turn(training, batch))
     own, before = player.parameters(), float(loss.detach())
     gradients = torch.autograd.grad(loss, own, allow_unused=True)
-    sound = all(g is not None and bool(g.isfinite().all()) for g in gradients)
-    reached = sum(g is not None and bool(g.isfinite().all()) and bool(g.abs().sum() > 0) for g in gradients)
+    names = {id(p): name for name, p in training.family.named_parameters()}
+    unmoved = [
+        names.get(id(p), "one without a name")
+        for p, g in zip(own, gradients, strict=True)
+        if g is None or not bool(g.isfinite().all()) or not bool(g.abs().sum() > 0)
+    ]
+    told = f"{len(own) - len(unmoved)} of {len(own)} tensors have a finite gradient other than 0"
     answers = [
         judged(
             CHAPTER,
             f"does the {player.name}'s loss reach all its weights",
-            sound and reached >= (1 - SILENT) * len(own),
-            f"{reached} of {len(own)} tensors have a finite gradient other than 0, loss {before:.4g}",
+            not unmoved,
+            f"{told}{f', not {unmoved[0]}' if unmoved else ''}, loss {before:.4g}",
         )
     ]
     after = _after_a_step(training, player, gradients, batch, before)

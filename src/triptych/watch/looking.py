@@ -57,7 +57,7 @@ class Reference:
         self.cells = _cells(features)
         self.balls = _nearest(first, NEIGHBOURS)  # radius of each real picture's ball
         self.real = first
-        self.within = _apart(first)
+        self.within = _apart(distances(first, first))
         self.reader = None
         if split.labels is not None and 1 < classes <= SURE_CLASSES:
             told = np.asarray(split.labels)[rows]
@@ -73,7 +73,8 @@ class Reference:
 
     def measure(self, features: np.ndarray) -> Numbers:
         """Plain numbers of a set of pictures; see `look_at` for what they become."""
-        own, spread = distances(features, features), _apart(features)
+        own = distances(features, features)
+        spread = _apart(own)
         np.fill_diagonal(own, np.inf)
         near = np.sort(own, axis=1)[:, :2]  # (N, 2): nearest and second nearest
         to_real = distances(features, self.real)
@@ -186,10 +187,9 @@ def _nearest(features: np.ndarray, k: int) -> np.ndarray:
     return own[:, min(k, own.shape[1] - 1)]
 
 
-def _apart(features: np.ndarray) -> float:
-    """Mean distance between two of a set."""
-    count = len(features)
-    return float(distances(features, features).sum()) / (count * (count - 1))
+def _apart(own: np.ndarray) -> float:
+    """Mean distance between two of a set. own: (N, N), from each to each."""
+    return float(own.sum()) / (len(own) * (len(own) - 1))
 
 
 def _ratio(value: float, real: float) -> float:

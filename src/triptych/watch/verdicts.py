@@ -84,7 +84,7 @@ def _not_finite(course: Course, game: Game) -> Diagnosis | None:
     ]
     if not spoilt:
         return None
-    step, said = spoilt[0] if course.failures else min(spoilt)
+    step, said = spoilt[0]
     before = [line for line in course.log if line["step"] <= step][-limits.LAST_WORDS :]
     for name, base in _sane(course, game).items():
         values = [abs(line[name]) for line in before if math.isfinite(line.get(name, math.nan))]
@@ -162,7 +162,6 @@ def _ran_away(course: Course, game: Game) -> Diagnosis | None:
     for name, base in _sane(course, game).items():
         with np.errstate(invalid="ignore"):
             blown = np.abs(course.logged(name)) > limits.BLOWN * base
-        with np.errstate(invalid="ignore"):
             burst = np.logical_or.accumulate(course.peaks(name) > limits.BLOWN * base)
         from_step = course.lasting(blown, warm_up=0.0)
         if from_step is None and name.endswith("/loss"):  # a burst long past, from which it never recovered
