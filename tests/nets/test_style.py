@@ -84,45 +84,6 @@ def test_an_equalised_convolution_keeps_variance() -> None:
     assert y.std().item() == pytest.approx(1, rel=0.03)
 
 
-def test_a_centred_layer_reads_its_inputs_about_their_mean() -> None:
-    conv, x = EqualisedConv(8, 4, 3), 5 + torch.randn(64, 8, 9, 9)
-    dense, y = EqualisedLinear(40, 8, start=None, centre=True), 5 + torch.randn(512, 40)
-    before = conv(x)
-    assert torch.equal(conv(x), before)  # within a step the mean stands still
-    for _ in range(80):
-        for layer, seen in ((conv, x), (dense, y)):
-            layer(seen[:20]), layer(seen[20:])  # as micro-batches
-            layer.settle()
-    assert dense.mean is not None and conv.mean is not None
-    assert torch.allclose(dense.mean, y.mean(dim=0), atol=1e-4)
-    assert conv(x)[:, :, 1:-1, 1:-1].mean(dim=(0, 2, 3)).abs().max() < 0.1  # beyond the border are zeros
-    assert dense(y).mean(dim=0).abs().max() < 0.01
-    conv.settle()
-    held = conv.mean.clone()
-    conv.eval()(x + 1), conv.settle()
-    assert torch.equal(conv.mean, held)  # nothing was seen in training
-
-
-def test_centred_units_keep_bending_under_adam() -> None:
-    """Slopes of no meaning move Adam as far as any others: behind leaky ReLUs that saturates a wide layer."""
-
-    def bending(centre: bool) -> float:
-        layer = EqualisedLinear(400, 100, centre=centre)
-        adam = torch.optim.Adam(layer.parameters(), 0.01, (0.0, 0.99))
-        x = 1 + 0.3 * torch.randn(200, 400)
-        for _ in range(100):
-            loss = (layer(x) * torch.randn(100)).mean()
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            layer.settle()
-        on = (layer(x) > 0).float().mean(dim=0)  # (100,), the share of inputs at which each unit is on
-        return ((on > 0.01) & (on < 0.99)).float().mean().item()
-
-    assert bending(centre=True) > 0.9
-    assert bending(centre=False) < 0.2
-
-
 def test_halving_is_the_blur_and_the_transpose_of_doubling() -> None:
     x, y = torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.randn(2, 3, 4, 4, dtype=torch.float64)
     line = torch.tensor([1.0, 3, 3, 1], dtype=torch.float64) / 8
@@ -231,7 +192,7 @@ def test_a_torn_group_is_an_error() -> None:
 
 def test_labels_are_projected() -> None:
     """Miyato and Koyama 2018, eq. 3: the label adds e_y . phi."""
-    net = StyleDiscriminator(ImageSpec(1, 8, 3), [8, 4], classes=3, group=1).eval()
+    net = StyleDiscriminator(ImageSpec(1, 8, 3), [8, 4], classes=3, group=1)
     images, rows = torch.randn(3, 1, 8, 8), torch.arange(3)
     phi: list[Tensor] = []
     net.dense.register_forward_hook(lambda module, given, out: phi.append(F.leaky_relu(out, 0.2)))

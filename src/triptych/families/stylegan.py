@@ -173,8 +173,6 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
 
     def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """f(D(G(z)) - D(x)), or f(-D(x)) + f(D(G(z))), and gamma/2 times the penalties whose turn it is."""
-        if batch.rows[0] == 0:  # not at every micro-batch
-            self.discriminator.settle()
         due = turn.step % self.config.penalty_every == 0 and self.config.gamma > 0
         judged = [batch.images.detach(), self.fakes(turn).detach()]
         names = self.config.penalties.split("+") if due else []  # "r1", and "r2" for the fakes

@@ -14,15 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.family import ImageSpec
 from triptych.nets.dcgan import doublings
-from triptych.nets.equalised import (
-    RECTIFIED,
-    Centred,
-    EqualisedConv,
-    EqualisedLinear,
-    doubled,
-    halved,
-    rectify,
-)
+from triptych.nets.equalised import RECTIFIED, EqualisedConv, EqualisedLinear, doubled, halved, rectify
 
 SLOW = 0.01  # the mapping's pace: at the full one it is thrown about (Karras et al. 2019, appendix C)
 MEMORY = 0.998  # of the mean style, a picture
@@ -267,8 +259,7 @@ class StyleDiscriminator(nn.Module):
     """Residual blocks down to 4x4, the group's spread, two layers more; labels by projection.
 
     The verdict on features phi and label y is v . phi + e_y . phi (Miyato and Koyama 2018, eq. 3). It has no
-    offset: a relativistic loss could not move it. All layers are centred, or
-    the last ones saturate.
+    offset: a relativistic loss could not move it.
     """
 
     def __init__(self, spec: ImageSpec, channels: list[int], classes: int, group: int) -> None:
@@ -278,8 +269,8 @@ class StyleDiscriminator(nn.Module):
         self.entry = EqualisedConv(spec.channels, rising[0], 1, gain=RECTIFIED)
         self.blocks = nn.Sequential(*map(ResidualBlock, rising[:-1], rising[1:]))
         self.conv = EqualisedConv(last + 1, last, 3)
-        self.dense = EqualisedLinear(last * 16, last, gain=RECTIFIED, centre=True)
-        self.verdict = EqualisedLinear(last, 1, gain=RECTIFIED, start=None, centre=True)
+        self.dense = EqualisedLinear(last * 16, last, gain=RECTIFIED)
+        self.verdict = EqualisedLinear(last, 1, gain=RECTIFIED, start=None)
         self.labels = nn.Parameter(torch.randn(classes, last)) if classes else None
 
     def forward(self, images: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:
@@ -300,9 +291,3 @@ class StyleDiscriminator(nn.Module):
                 assert labels is not None
                 logits = logits + (self.labels[labels] * phi).sum(1) * self.verdict.scale
         return logits
-
-    def settle(self) -> None:
-        """Once a step, before its first pictures: all layers move the means they read about."""
-        for layer in self.modules():
-            if isinstance(layer, Centred):
-                layer.settle()
