@@ -50,6 +50,16 @@ def test_a_run_alone_lists_what_can_be_done(runs, capsys: pytest.CaptureFixture[
     assert "interpolate" in capsys.readouterr().out
 
 
+def test_the_act_may_come_before_the_run(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--frames", "2", "--out", str(tmp_path / "x.npy")]
+    assert told(capsys, "interpolate", runs["plain"], *asked) == told(
+        capsys, runs["plain"], "interpolate", *asked
+    )
+    for unclear in (["interpolate"], ["interpolate", "--frames", "2"]):
+        assert cli.main(["steer", *unclear]) == 2
+        assert "of which run? triptych steer RUN interpolate" in capsys.readouterr().err
+
+
 def test_walks(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "x.npy")
     found = told(

@@ -38,6 +38,10 @@ def steer(words: list[str]) -> dict[str, Any]:
     from triptych.core.errors import UsageError
     from triptych.model import load
 
+    if ALIASES.get(path, path) in ACTS and not Path(path).exists():  # "steer mix RUN" is as plain
+        if len(words) < 2 or words[1].startswith("-"):
+            raise UsageError(f"of which run? triptych steer RUN {path}, with --help for the flags")
+        path, words = words[1], [words[1], path, *words[2:]]
     own_family = words[words.index("--family") + 1] if "--family" in words[:-1] else None
     rest = words[1:]
     name = ALIASES.get(rest[0], rest[0]) if rest and not rest[0].startswith("-") else None
