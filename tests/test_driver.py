@@ -18,6 +18,7 @@ from PIL import Image
 
 import triptych
 from triptych.core.errors import UsageError
+from triptych.data import DataError
 from triptych.driver import resume
 from triptych.run import Run, RunError, open_run, sha256
 from triptych.train import TrainingError
@@ -171,7 +172,7 @@ def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
 def test_changed_data_are_refused(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), dtype=np.uint8)
     run = triptych.train("vae", data=array, runs=tmp_path, **{**OPTIONS, "steps": 2})
-    with pytest.raises(RunError, match="is not what"):
+    with pytest.raises(DataError, match="is not what"):
         resume(run.path, 4, data=255 - array)
     assert resume(run.path, 4, data=array).states()[-1] == 4
 
@@ -190,7 +191,7 @@ def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
     options = {**OPTIONS, "steps": 2, "batch": 4, "size": 16, "conditional": True}
     run = triptych.train("dcgan", data=f"folder:{tmp_path / 'set'}", runs=tmp_path / "runs", **options)
     add("emu")
-    with pytest.raises(RunError, match=r"is not what .* 3 classes, had 2; .* bring the old pictures back"):
+    with pytest.raises(DataError, match=r"is not what .* 3 classes, had 2; .* bring the old pictures back"):
         resume(run.path, 4)
     (tmp_path / "set" / "emu").rename(tmp_path / "emu")
     assert resume(run.path, 4).states()[-1] == 4

@@ -19,7 +19,7 @@ from torch import Tensor
 from triptych.core import device as devices
 from triptych.core import images as pictures
 from triptych.core.scatter import is_points
-from triptych.data import IN_MEMORY, Dataset, batches
+from triptych.data import IN_MEMORY, Dataset, batches, reopen
 from triptych.data import load as load_data
 from triptych.lookout import Lookout
 from triptych.model import Model, build, load_family, read_settings
@@ -120,7 +120,7 @@ def resume(
     """Go on with a run from its newest whole state, to the same bits as if it had never stopped.
 
     steps: a new total (learning-rate schedules then run over it). data: needed when the pictures were
-    given from Python. Raises RunError when it is finished, damaged, or its data have changed.
+    given from Python. Raises RunError when it is finished or damaged, DataError when its data have changed.
     """
     run = open_run(path)
     options, plan = Options.model_validate(run.card["options"]), Plan.model_validate(run.card["plan"])
@@ -133,7 +133,7 @@ def resume(
                 f"{path} is finished: {meta['step']} of {plan.steps} steps. "
                 "To train it longer, give a larger total with --steps"
             )
-        dataset = same_data(run, data)
+        dataset = reopen(run.card["data"], run.path, data)
         torch.set_num_threads(plan.threads)
         training = Training(build(run.card, family), dataset.train, options, plan)
         training.restore(meta["step"], tensors)
@@ -370,26 +370,6 @@ def data_card(dataset: Dataset, options: Options) -> dict[str, Any]:
         "credit": dataset.credit,
         "skipped": len(dataset.skipped),
     }
-
-
-def same_data(run: Run, data: Any = None) -> Dataset:
-    """The data a run was trained on, opened again. Raises RunError when they have changed."""
-    asked = run.card["data"]
-    dataset = load_data(asked["source"] if data is None else data, size=asked["size"], colour=asked["colour"])
-    if dataset.fingerprint != asked["fingerprint"]:
-        counts = {
-            "classes": (len(dataset.class_names), len(asked["class_names"])),
-            "training pictures": (len(dataset.train), asked["train"]),
-            "test pictures": (len(dataset.test), asked["test"]),
-        }
-        unlike = [f"{now:,} {what}, had {then:,}" for what, (now, then) in counts.items() if now != then]
-        raise RunError(
-            f"{asked['source']} is not what {run.path} was trained on (fingerprint "
-            f"{dataset.fingerprint[:12]}, was {asked['fingerprint'][:12]}"
-            f"{'; it has ' if unlike else ''}{'; '.join(unlike)}): bring the old pictures back, "
-            "or train a new run"
-        )
-    return dataset
 
 
 def parameters(model: torch.nn.Module) -> dict[str, int]:

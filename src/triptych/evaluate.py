@@ -212,19 +212,9 @@ def data_of(model: Model, given: Dataset | None = None) -> Dataset:
         if given is None:
             raise ValueError("this model belongs to no run: say what to measure it against with data=...")
         return given
-    named = model.run.card["data"]
-    dataset = given
-    if dataset is None:
-        from triptych import data
+    from triptych.data import reopen
 
-        dataset = data.load(named["source"], size=named["size"], colour=named.get("colour", "auto"))
-    if dataset.fingerprint != named["fingerprint"]:
-        raise ValueError(
-            f"{dataset.name} is not what {model.run.path} was trained on (fingerprint "
-            f"{dataset.fingerprint[:12]}, was {named['fingerprint'][:12]}): bring the old pictures back, "
-            "or train again"
-        )
-    return dataset
+    return reopen(model.run.card["data"], model.run.path, given)
 
 
 def draw(

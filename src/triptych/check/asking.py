@@ -11,8 +11,7 @@ from triptych.check.answers import Answer, beside, judged, unknown
 from triptych.check.losses import losses
 from triptych.check.rules import rules
 from triptych.core.family import Player
-from triptych.data import Dataset
-from triptych.driver import same_data
+from triptych.data import Dataset, reopen
 from triptych.figures.svg import short
 from triptych.lookout import diagnosis_of
 from triptych.model import build
@@ -62,7 +61,7 @@ def check(path: Path | str, *, family: str | None = None, data: Any = None) -> l
 
 def _pictures(run: Run, data: Any) -> Dataset | str:
     try:
-        return same_data(run, data)
+        return reopen(run.card["data"], run.path, data)
     except ValueError as error:  # DataError and RunError among them
         return f"the pictures cannot be read: {error}"
 
