@@ -121,7 +121,7 @@ def test_the_generator_plays_the_discriminators_game_from_the_other_side(batch: 
 def test_micro_batches_that_keep_groups_whole_change_nothing(loss: str) -> None:
     def gradients(micro: int | None) -> dict[str, Tensor]:
         plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
-        trained = Training(made(loss=loss), split(), Options(batch=8, micro_batch=micro), plan)
+        trained = Training(made(loss=loss, group=4), split(), Options(batch=8, micro_batch=micro), plan)
         next(trained.steps())
         return {name: p.grad for name, p in trained.family.named_parameters() if p.grad is not None}
 

@@ -8,9 +8,11 @@ from torch.nn import functional as F  # noqa: N812
 from triptych.core.family import ImageSpec
 from triptych.nets.equalised import EqualisedConv, EqualisedLinear, doubled, halved
 from triptych.nets.style import (
+    EVEN,
     MEMORY,
     Mapping,
     ModulatedConv,
+    Paces,
     StyleDiscriminator,
     StyleGenerator,
     ToPicture,
@@ -44,7 +46,7 @@ def test_scaled_inputs_and_outputs_are_one_kernel_a_picture() -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_what_a_layer_adds_to_the_picture_is_a_modulated_1x1_convolution(layout: torch.memory_format) -> None:
-    part = ToPicture(6, 3, 4)
+    part = ToPicture(6, 3, 4, 1.0)
     x, style = torch.randn(2, 6, 4, 4).to(memory_format=layout), torch.randn(2, 4)
     scaled = x * (part.affine(style) * part.scale)[:, :, None, None]
     assert torch.allclose(part(x, style), F.conv2d(scaled, part.weight[:, :, None, None]), atol=1e-5)
@@ -127,8 +129,8 @@ def test_the_length_of_a_latent_vector_does_not_count() -> None:
     assert torch.allclose(mapping(noise, None), mapping(7 * noise, None), atol=1e-5)
 
 
-def generator(size: int = 16, colours: int = 1, pace: float = 1.0) -> StyleGenerator:
-    return StyleGenerator(ImageSpec(colours, size), channels_at(size, 4, 16), 8, 6, 1, 0, pace)
+def generator(size: int = 16, colours: int = 1, paces: Paces = EVEN) -> StyleGenerator:
+    return StyleGenerator(ImageSpec(colours, size), channels_at(size, 4, 16), 8, 6, 1, 0, paces)
 
 
 def test_layers_sides_and_readers_belong_together() -> None:
@@ -167,17 +169,36 @@ def test_noise_counts_by_its_strength() -> None:
     with torch.no_grad():
         net.convs[-1].strength.fill_(0.5)
     assert not torch.allclose(net(styles, one), net(styles, other))
-    slow = generator(pace=0.1)
+    slow = generator(paces=Paces(noise=0.1))
     slow.load_state_dict(net.state_dict())
     assert torch.allclose(slow(styles, one), net(styles, one / 10), atol=1e-5)
 
 
-def test_the_spread_of_a_group_is_told() -> None:
-    x = torch.randn(6, 3, 4, 4)
-    told = spread(x, torch.arange(6), 4)[:, 3]
+def test_what_reads_the_style_learns_at_its_pace() -> None:
+    """A step of one size on every stored weight moves what each layer reads by the pace."""
+    style = torch.randn(2, 6)
+    moved = []
+    for pace in (1.0, 0.1):
+        net = generator(paces=Paces(style=pace))
+        affines = [net.convs[2].conv.affine, net.pictures[1].affine]
+        before = [affine(style) for affine in affines]
+        assert all(0.5 < read.std() < 2 and 0 < read.mean() < 2 for read in before)  # started alike
+        with torch.no_grad():
+            for affine in affines:
+                affine.weight += 0.01
+                affine.bias += 0.01
+        moved.append([affine(style) - read for affine, read in zip(affines, before, strict=True)])
+    for even, slow in zip(*moved, strict=True):
+        assert torch.allclose(slow, even / 10, atol=1e-5)
+
+
+def test_the_spread_of_a_group_is_told_channel_by_channel() -> None:
+    x = torch.randn(6, 3, 4, 4) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    told = spread(x, torch.arange(6), 4)
+    assert torch.equal(told[:, :3], x)
     for group in (slice(0, 4), slice(4, 6)):
-        wanted = x[group].std(dim=0, unbiased=False).mean().item()
-        assert told[group].min().item() == pytest.approx(wanted) == told[group].max().item()
+        wanted = x[group].std(dim=0, unbiased=False).mean(dim=(1, 2))  # (channels,)
+        assert torch.allclose(told[group, 3:], wanted[:, None, None].expand(3, 4, 4), atol=1e-5)
     halves = [spread(x[a:b], torch.arange(a, b), 4) for a, b in ((0, 4), (4, 6))]
     assert torch.equal(spread(x, torch.arange(6), 4), torch.cat(halves))
     other = torch.randn(6, 3, 4, 4)  # another side seen in the same pass makes groups of its own

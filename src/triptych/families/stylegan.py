@@ -20,7 +20,7 @@ from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpe
 from triptych.core.seeds import SamplerNoise
 from triptych.core.styled import Styled
 from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
-from triptych.nets.style import StyleDiscriminator, StyleGenerator, channels_at
+from triptych.nets.style import Paces, StyleDiscriminator, StyleGenerator, channels_at
 
 BETAS = (0.0, 0.99)  # Adam's: no momentum, as in both papers
 
@@ -48,12 +48,17 @@ class StyleganConfig(Settings):
     """Share of `gamma` that is left at the end of the run, along half a cosine: calm first, sharp last."""
     penalty_every: int = Field(4, ge=1)
     """Steps between penalties, which count so many times as much; R3GAN takes 1, StyleGAN2 16."""
-    mixing: float = Field(0.9, ge=0, le=1)
-    """Share of training fakes whose finer layers take the style of a second latent vector."""
+    mixing: float = Field(0.1, ge=0, le=1)
+    """Share of training fakes whose finer layers take the style of a second latent vector.
+
+    The paper takes 0.9, which costs variety in minutes; a tenth is enough for styles to mix well later.
+    """
+    style_pace: float = Field(0.5, gt=0)
+    """Pace of what reads the style, as a share of `rate`: at 1 the generator soon heeds little of it."""
     noise_pace: float = Field(0.1, ge=0)
     """Pace of the random detail's strength, as a share of `rate`; at 1 a short run learns only grain."""
-    group: int = Field(4, ge=1)
-    """Pictures whose differences the discriminator is told, against collapse; 1 tells it nothing."""
+    group: int = Field(8, ge=1)
+    """Pictures whose differences, channel by channel, the discriminator is told; 1: none."""
     augment: Augmentation = NoAugment()
     """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
     conditional: bool = False
@@ -113,8 +118,9 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         self.rhythm = config.penalty_every
         told = spec.classes if config.conditional else 0
         channels = channels_at(spec.size, config.width, config.widest)
+        paces = Paces(style=config.style_pace, noise=config.noise_pace)
         self.generator = StyleGenerator(
-            spec, channels, config.latent, config.style, config.depth, told, config.noise_pace
+            spec, channels, config.latent, config.style, config.depth, told, paces
         )
         self.discriminator = StyleDiscriminator(spec, channels, told, config.group)
         self.augment = Augment(config.augment, spec)

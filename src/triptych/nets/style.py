@@ -7,6 +7,7 @@ the image quality of StyleGAN") for modulation, demodulation and output skips.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -85,18 +86,30 @@ class Mapping(nn.Module):
         return self.mean if self.labels is None else self.mean[labels]
 
 
+class Paces(NamedTuple):
+    """How fast parts of a generator learn, as shares of the optimiser's learning rate."""
+
+    style: float = 1.0  # what reads the style: the scale of every channel
+    noise: float = 1.0  # the strength of the random detail
+
+
+EVEN = Paces()
+
+
 class ModulatedConv(nn.Module):
     """A convolution whose input channels a style scales (Karras et al. 2020, eqs. 1 to 3).
 
     w'_ijk = s_i w_ijk, and demodulated w''_ijk = w'_ijk / sqrt(sum_ik w'_ijk^2 + eps), i counts inputs, j
     outputs and k the kernel's places; then an offset. One kernel a picture is never made: scaling the inputs
     by s, then the outputs by the root, is the same and keeps one plain convolution for the whole batch.
-    gain: what the inputs are multiplied by to have unit variance.
+    gain: what the inputs are multiplied by to have unit variance. pace: of what reads the style.
     """
 
-    def __init__(self, wide: int, narrow: int, style: int, kernel: int = 3, gain: float = 1.0) -> None:
+    def __init__(
+        self, wide: int, narrow: int, style: int, pace: float = 1.0, kernel: int = 3, gain: float = 1.0
+    ) -> None:
         super().__init__()
-        self.affine = EqualisedLinear(style, wide, start=1.0)
+        self.affine = EqualisedLinear(style, wide, pace, start=1.0)
         self.weight = nn.Parameter(torch.randn(narrow, wide, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(narrow))
         self.scale, self.gain = (wide * kernel**2) ** -0.5, gain  # scale: of the weights, by equalisation
@@ -120,16 +133,16 @@ class ModulatedConv(nn.Module):
 class StyledConv(nn.Module):
     """Modulated convolution, perhaps twice the side, noise of a learnt strength, leaky ReLU.
 
-    pace: of the strength, as a share of the optimiser's learning rate.
+    paces: of what reads the style and of the strength, as shares of the optimiser's learning rate.
     """
 
     def __init__(
-        self, wide: int, narrow: int, style: int, pace: float, doubles: bool = False, gain: float = RECTIFIED
+        self, wide: int, narrow: int, style: int, paces: Paces, doubles: bool = False, gain: float = RECTIFIED
     ) -> None:
         super().__init__()
-        self.conv = ModulatedConv(wide, narrow, style, gain=gain)
+        self.conv = ModulatedConv(wide, narrow, style, paces.style, gain=gain)
         self.doubles = doubles  # after the convolution: a quarter of the work of before
-        self.pace = pace
+        self.pace = paces.noise
         self.strength = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
@@ -142,9 +155,9 @@ class StyledConv(nn.Module):
 class ToPicture(nn.Module):
     """The picture's channels from a layer's, scaled by a style; not demodulated, so that it sets contrast."""
 
-    def __init__(self, wide: int, colours: int, style: int) -> None:
+    def __init__(self, wide: int, colours: int, style: int, pace: float) -> None:
         super().__init__()
-        self.affine = EqualisedLinear(style, wide, start=1.0)
+        self.affine = EqualisedLinear(style, wide, pace, start=1.0)
         self.weight = nn.Parameter(torch.randn(colours, wide))
         self.bias = nn.Parameter(torch.zeros(colours))
         self.scale = RECTIFIED * wide**-0.5
@@ -173,17 +186,17 @@ class StyleGenerator(nn.Module):
         style: int,
         depth: int,
         classes: int = 0,
-        noise_pace: float = 1.0,
+        paces: Paces = EVEN,
     ) -> None:
         super().__init__()
         self.mapping = Mapping(latent, style, depth, classes)
         self.start = nn.Parameter(torch.randn(1, channels[0], 4, 4))
-        convs = [StyledConv(channels[0], channels[0], style, noise_pace, gain=1.0)]
+        convs = [StyledConv(channels[0], channels[0], style, paces, gain=1.0)]
         for wide, narrow in pairwise(channels):
-            convs.append(StyledConv(wide, narrow, style, noise_pace, doubles=True))
-            convs.append(StyledConv(narrow, narrow, style, noise_pace))
+            convs.append(StyledConv(wide, narrow, style, paces, doubles=True))
+            convs.append(StyledConv(narrow, narrow, style, paces))
         self.convs = nn.ModuleList(convs)
-        self.pictures = nn.ModuleList(ToPicture(wide, spec.channels, style) for wide in channels)
+        self.pictures = nn.ModuleList(ToPicture(wide, spec.channels, style, paces.style) for wide in channels)
         self.layers = len(convs)
         self.sides = [4 * 2 ** ((layer + 1) // 2) for layer in range(self.layers)]  # 4, 8, 8, 16, 16, ...
         self.noise_numbers = sum(side**2 for side in self.sides)  # of one picture's noise inputs
@@ -228,12 +241,14 @@ class ResidualBlock(nn.Module):
 
 
 def spread(x: Tensor, rows: Tensor, group: int) -> Tensor:
-    """One more channel: how much the pictures of a group differ (Karras et al. 2018, section 3).
+    """As many channels more: how much the pictures of a group differ in each (Karras et al. 2018, section 3).
 
+    The paper tells one number, the mean over channels; with labels most of that number is the mix of classes
+    in the group, and one by one the channels tell more.
     x: (k B, C, H, W), of k sides (the real one, the forged one) of B pictures each, that are grouped apart.
     rows: (B,), which pictures of the step these are: groups are rows 0..group-1, the next as many, ... of the
     whole step, so that micro-batches change nothing; the last group may be smaller.
-    Returns (k B, C + 1, H, W). Raises ValueError when a group is torn apart.
+    Returns (k B, 2 C, H, W). Raises ValueError when a group is torn apart.
     """
     C, H, W = x.shape[1:]
     B = len(rows)
@@ -249,10 +264,10 @@ def spread(x: Tensor, rows: Tensor, group: int) -> Tensor:
                 size = min(group, len(part))
                 y = part.reshape(-1, size, C, H, W)  # (groups, size, C, H, W)
                 apart = (y - y.mean(dim=1, keepdim=True)).square().mean(dim=1)  # var takes 13 times as long
-                y = (apart + 1e-8).sqrt().mean(dim=(1, 2, 3))  # (groups,)
-                parts.append(y.repeat_interleave(size))
-    plane = torch.cat(parts).to(x.dtype)[:, None, None, None].expand(-1, 1, H, W)  # (k B, 1, H, W)
-    return torch.cat([x, plane], dim=1)
+                y = (apart + 1e-8).sqrt().mean(dim=(2, 3))  # (groups, C)
+                parts.append(y.repeat_interleave(size, dim=0))
+    planes = torch.cat(parts).to(x.dtype)[:, :, None, None].expand(-1, -1, H, W)  # (k B, C, H, W)
+    return torch.cat([x, planes], dim=1)
 
 
 class StyleDiscriminator(nn.Module):
@@ -268,7 +283,7 @@ class StyleDiscriminator(nn.Module):
         self.group, last = group, rising[-1]
         self.entry = EqualisedConv(spec.channels, rising[0], 1, gain=RECTIFIED)
         self.blocks = nn.Sequential(*map(ResidualBlock, rising[:-1], rising[1:]))
-        self.conv = EqualisedConv(last + 1, last, 3)
+        self.conv = EqualisedConv(2 * last, last, 3)
         self.dense = EqualisedLinear(last * 16, last, gain=RECTIFIED)
         self.verdict = EqualisedLinear(last, 1, gain=RECTIFIED, start=None)
         self.labels = nn.Parameter(torch.randn(classes, last)) if classes else None
