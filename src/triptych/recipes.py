@@ -15,7 +15,7 @@ from pathlib import Path
 RECIPES = {
     "dcgan": ["--batch", "64", "--rate", "1e-3", "--instance-noise", "0.3"],
     "wgan": ["--batch", "64", "--rate", "1e-3", "--generator-every", "2"],
-    "stylegan": [],
+    "stylegan": ["--mixing", "0"],
     "vae": [],
     "diffusion": ["--batch", "64"],
 }
