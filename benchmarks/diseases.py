@@ -263,7 +263,8 @@ def main() -> None:
     (asked.out / "rows.json").write_text(json.dumps(rows, indent=1))
     if asked.write:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "diseases.md").write_text("# Planted diseases\n\n" + table(rows) + "\n")
+        told = "Each row is one short training of some hundred steps; flags in `diseases.py`.\n\n"
+        (RESULTS / "diseases.md").write_text("# Planted diseases\n\n" + told + table(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,16 @@ def a_run(home: Path, data: Dataset, **changes: Any) -> runs.Run:
     card = {
         "family": "vae",
         "config": {},
-        "data": {"source": "discs", "size": 16, "colour": "auto", "fingerprint": data.fingerprint} | changes,
+        "data": {
+            "source": "discs",
+            "size": 16,
+            "colour": "auto",
+            "fingerprint": data.fingerprint,
+            "class_names": list(data.class_names),
+            "train": len(data.train),
+            "test": len(data.test),
+        }
+        | changes,
         "spec": asdict(data.spec),
         "options": {},
         "plan": {},

@@ -19,13 +19,13 @@ def reopen(seen: Mapping[str, Any], owner: Path, given: Any = None) -> Dataset:
     dataset = given
     if not isinstance(given, Dataset):
         source = seen["source"] if given is None else given
-        dataset = load(source, size=seen["size"], colour=seen.get("colour", "auto"))
+        dataset = load(source, size=seen["size"], colour=seen["colour"])
     if dataset.fingerprint == seen["fingerprint"]:
         return dataset
     counts = {
-        "classes": (len(dataset.class_names), len(seen.get("class_names", dataset.class_names))),
-        "training pictures": (len(dataset.train), seen.get("train", len(dataset.train))),
-        "test pictures": (len(dataset.test), seen.get("test", len(dataset.test))),
+        "classes": (len(dataset.class_names), len(seen["class_names"])),
+        "training pictures": (len(dataset.train), seen["train"]),
+        "test pictures": (len(dataset.test), seen["test"]),
     }
     unlike = [f"{now:,} {what}, had {then:,}" for what, (now, then) in counts.items() if now != then]
     raise DataError(

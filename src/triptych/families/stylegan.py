@@ -54,7 +54,7 @@ class StyleganConfig(Settings):
     The paper takes 0.9, which costs variety in minutes; with a tenth styles still mix cleanly later.
     """
     style_pace: float = Field(0.3, gt=0)
-    """Pace of what reads the style, as a share of `rate`: at 1 the generator soon heeds little of it."""
+    """Pace of what reads the style, as a share of `rate`: slower keeps more variety, but learns later."""
     noise_pace: float = Field(0.1, ge=0)
     """Pace of the random detail's strength, as a share of `rate`; at 1 a short run learns only grain."""
     group: int = Field(8, ge=1)

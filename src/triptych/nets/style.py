@@ -243,8 +243,8 @@ class ResidualBlock(nn.Module):
 def spread(x: Tensor, rows: Tensor, group: int) -> Tensor:
     """As many channels more: how much the pictures of a group differ in each (Karras et al. 2018, section 3).
 
-    The paper tells one number, the mean over channels; with labels most of that number is the mix of classes
-    in the group, and one by one the channels tell more.
+    The paper tells one number, the mean over channels; told channel by channel, generators keep more variety
+    (`benchmarks/results/stylegan_minutes.md`).
     x: (k B, C, H, W), of k sides (the real one, the forged one) of B pictures each, that are grouped apart.
     rows: (B,), which pictures of the step these are: groups are rows 0..group-1, the next as many, ... of the
     whole step, so that micro-batches change nothing; the last group may be smaller.
