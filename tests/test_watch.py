@@ -92,6 +92,22 @@ def frozen(done: float, line: Line, look: Line) -> None:
     line |= {"discriminator/real": 0.5, "discriminator/fake": 0.9}
 
 
+def frozen_late(done: float, line: Line, look: Line) -> None:  # the generator runs off from it later
+    if done > 0.4:
+        look["weights"]["discriminator"] = [0.02] * 32
+    if done > 0.7:
+        line["discriminator/gradient"] = 5e4
+        look |= {"distance": 4.4, "covered": 0.0}
+
+
+def stopped_by_a_burst(done: float, line: Line, look: Line) -> None:
+    if done > 0.4:
+        line["generator/loss"] = 4e6
+        look |= {"distance": 4.4, "covered": 0.0}
+    if done > 0.7:
+        look["weights"]["discriminator"] = [0.02] * 32
+
+
 def weak(done: float, line: Line, look: Line) -> None:
     line |= {"discriminator/real": 0.45, "discriminator/fake": 0.8}
     look |= {"distance": 3.5, "covered": 0.0}
@@ -162,6 +178,8 @@ def poisoned(done: float, line: Line, look: Line) -> None:
         (collapsed, "generator collapsed", True),
         (thin, "generator collapsed", True),
         (frozen, "critic not learning", False),
+        (frozen_late, "critic not learning", False),
+        (stopped_by_a_burst, "diverged", True),
         (weak, "critic not learning", False),
         (vanished, "critic overpowering", True),
         (sure, "critic overpowering", False),

@@ -97,9 +97,7 @@ def _not_finite(course: Course, game: Game) -> Diagnosis | None:
 def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
     """The critic stands still, or its verdict is no better than chance on pictures unlike the data."""
     judge, forger = _movement(course, game.critic), _movement(course, game.generator)
-    with np.errstate(invalid="ignore"):
-        still = (judge <= limits.STILL * forger) & (forger > 0)
-    if (since := course.lasting(still)) is not None:
+    if (since := _still_since(course, game)) is not None:
         share = course.now(judge) / max(course.now(forger), 1e-30)
         said = f"the {game.critic}'s weights move {share:.1g} times as far as the {game.generator}'s"
         return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
@@ -113,6 +111,13 @@ def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
     if since is None:
         return None
     return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
+
+
+def _still_since(course: Course, game: Game) -> int | None:
+    """The step since which the critic's weights have not moved, though the generator's have."""
+    judge, forger = _movement(course, game.critic), _movement(course, game.generator)
+    with np.errstate(invalid="ignore"):
+        return course.lasting((judge <= limits.STILL * forger) & (forger > 0))
 
 
 def _blind(course: Course, game: Game) -> np.ndarray:
@@ -169,7 +174,8 @@ def _ran_away(course: Course, game: Game) -> Diagnosis | None:
         if from_step is not None:
             since = from_step if since is None else min(since, from_step)
             said.append(f"{name} reached {np.nanmax(course.peaks(name)):.3g}; sane is about {base:.2g}")
-    if since is None:
+    stood = _still_since(course, game)
+    if since is None or (stood is not None and stood < since):  # what runs off from a critic that stopped
         return None
     fatal = course.lasting(course.poor) is not None
     return Diagnosis("diverged", since, (*said, _quality(course), _verdicts(course, game)), fatal=fatal)
