@@ -22,7 +22,7 @@ import triptych
 from triptych.model import load_family
 from triptych.run import open_run
 from triptych.train import TrainingError
-from triptych.watch import diagnose
+from triptych.watch import alarms, diagnose
 
 RESULTS = Path(__file__).parent / "results"
 SOURCES: dict[str, dict[str, Any]] = {
@@ -194,17 +194,12 @@ def judged(kept: Path, family: str, right: tuple[str, ...]) -> dict[str, Any]:
     assert game is not None
     log, looks, steps = run.log(), run.looks(), run.card["plan"]["steps"]
     last = diagnose(log, looks, game, steps)
-    alarms = []
-    for k, look in enumerate(looks):
-        so_far = [line for line in log if line["step"] <= look["step"]]
-        found = diagnose(so_far, looks[: k + 1], game, steps)
-        if found.verdict not in ("healthy", "too early"):
-            alarms.append((look["step"], found.verdict))
-    wrong = [alarm for alarm in alarms if alarm[1] not in right]
+    heard = alarms(log, looks, game, steps)
+    wrong = [alarm for alarm in heard if alarm[1] not in right]
     seconds = sum(look.get("seconds", 0.0) for look in looks)
     return {
         "verdict": last.verdict, "line": last.line(), "also": list(last.also), "right": last.verdict in right,
-        "fatal": last.fatal, "first_alarm": alarms[0] if alarms else None, "wrong_on_the_way": wrong[:1],
+        "fatal": last.fatal, "first_alarm": heard[0] if heard else None, "wrong_on_the_way": wrong[:1],
         "steps": steps, "look_seconds": round(seconds, 2),
         "train_seconds": log[-1]["seconds"] if log else 0.0,
     }  # fmt: skip

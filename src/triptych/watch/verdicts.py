@@ -64,6 +64,17 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
     return Diagnosis("healthy", evidence=(_state(course), *said))
 
 
+def alarms(log: Records, looks: Records, game: Game, steps: int) -> list[tuple[int, Verdict]]:
+    """Step and verdict of each look at which a training heard of a disease; takes what `diagnose` does."""
+    heard = []
+    for k, look in enumerate(looks, start=1):
+        so_far = [line for line in log if line["step"] <= look["step"]]
+        found = diagnose(so_far, looks[:k], game, steps)
+        if found.sick:
+            heard.append((int(look["step"]), found.verdict))
+    return heard
+
+
 def _state(course: Course) -> str:
     modes, sparse = course.now(course.seen("modes")), course.now(course.seen("sparse"))
     distance = course.now(course.seen("distance"))

@@ -1,0 +1,123 @@
+"""Does the watch leave sound runs alone? Writes `results/healthy.json` and `.md`.
+
+    python benchmarks/healthy.py --minutes 1 --seeds 10 --only wgan
+
+Every GAN family is trained with its recipe for minutes, once a seed, each in a fresh process. A run counts
+as sound when its FID is within 1.5 times its family's median. Each is diagnosed at the end and at every look
+on the way, as a training does. Families that were not run again are kept from the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import triptych
+from triptych.core import device
+from triptych.data import load
+from triptych.evaluate import draw, judged, trained_judge
+from triptych.model import family_names, load_family
+from triptych.recipes import recipe, run_apart
+from triptych.run import Run
+from triptych.watch import alarms, diagnose
+
+SOUND = 1.5  # times the median FID of its family
+Row = dict[str, Any]
+
+
+def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Row:
+    """Train once and measure: FID, the last verdict, and the first alarm on the way."""
+    data = load(flags.data)
+    words = ["train", family, *recipe(family, labelled=data.spec.classes > 0), "--data", flags.data]
+    words += ["--minutes", str(flags.minutes), "--seed", str(seed), "--runs", str(runs)]
+    code, path = run_apart([*words, "--threads", str(torch.get_num_threads())])
+    if code:
+        return {"seed": seed, "not_run": f"the training ended with exit code {code}"}
+    model = triptych.load(path)
+    assert model.run is not None
+    scores = judged(model, data, trained_judge(data, "auto"), draw(model, flags.samples)).scores
+    (fid,) = (score for score in scores if score.card.metric.startswith("fid"))
+    return {
+        "seed": seed,
+        "fid": fid.value,
+        "steps": model.run.state_meta()["step"],
+        **heard(family, model.run),
+    }
+
+
+def heard(family: str, run: Run) -> Row:
+    """The last verdict, and the first alarm if there was any."""
+    game, log, looks, steps = load_family(family).game, run.log(), run.looks(), run.card["plan"]["steps"]
+    assert game is not None
+    calls = [f"{verdict} at {step / steps:.0%}" for step, verdict in alarms(log, looks, game, steps)]
+    last = diagnose(log, looks, game, steps).verdict
+    return {"verdict": last, "alarm": calls[0] if calls else None, "looks": len(looks)}
+
+
+def write(families: dict[str, Any], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "healthy.json").write_text(json.dumps(families, indent=1) + "\n")
+    lines = [
+        "# Sound runs and the watch",
+        "",
+        f"Each family with its recipe for minutes, a run a seed. Sound: FID within {SOUND} times its "
+        "family's median. Alarm: the verdict at any look was another than healthy or too early.",
+        "",
+        "| family | data | runs | sound | alarms in sound runs | in the others | FID: least, median, most "
+        "| looks a run | last verdicts | run under |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for family, told in families.items():
+        done = [row for row in told["seeds"] if "not_run" not in row]
+        middle = median(row["fid"] for row in done) if done else float("nan")
+        sound = [row for row in done if row["fid"] <= SOUND * middle]
+        others = [row for row in done if row not in sound]
+        fids = sorted(row["fid"] for row in done) or [middle]
+        calls = [
+            "; ".join(row["alarm"] for row in rows if row["alarm"]) or "none" for rows in (sound, others)
+        ]
+        verdicts = ", ".join(sorted({row["verdict"] for row in done}))
+        looks = f"{min(row['looks'] for row in done)} to {max(row['looks'] for row in done)}" if done else "-"
+        lines.append(
+            f"| {family} | {told['data']} | {len(done)} of {len(told['seeds'])} | {len(sound)} | {calls[0]} "
+            f"| {calls[1]} | {fids[0]:.3g}, {middle:.3g}, {fids[-1]:.3g} | {looks} | {verdicts} "
+            f"| {told['under']} |"
+        )
+    (out / "healthy.md").write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--data", default="fashion-mnist")
+    asked.add_argument("--minutes", type=float, default=1.0)
+    asked.add_argument("--seeds", type=int, default=10)
+    asked.add_argument("--samples", type=int, default=1000)
+    asked.add_argument("--only", default="", help="run the families whose name holds this")
+    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = asked.parse_args()
+    file = flags.out / "healthy.json"
+    families: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    under = (
+        f"{flags.minutes:g} minutes, {flags.samples:,} samples; {device.describe(torch.device('cpu'))}, "
+        f"{torch.get_num_threads()} thread(s), torch {torch.__version__}"
+    )
+    runs = Path(tempfile.mkdtemp(prefix="healthy-"))
+    for family in [name for name in family_names() if load_family(name).game is not None]:
+        if flags.only not in family:
+            continue
+        families[family] = {"data": flags.data, "under": under, "seeds": []}
+        for seed in range(flags.seeds):
+            families[family]["seeds"].append(trained(family, seed, flags, runs))
+            print(family, families[family]["seeds"][-1], flush=True)
+            write(families, flags.out)
+    print(f"runs: {runs}")
+
+
+if __name__ == "__main__":
+    main()
