@@ -8,6 +8,7 @@ import importlib.util
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -381,5 +382,6 @@ def load(
             built.load_state_dict({**tensors["weights"], **tensors.get("average", {})})
             step = meta.get("step")
     except (RuntimeError, KeyError) as error:
-        raise RunError(f"{path}: the saved weights do not fit the run's options: {error}") from error
+        said = shorten(str(error), 240)  # PyTorch names every tensor, a line each
+        raise RunError(f"{path}: the saved weights do not fit the run's options: {said}") from error
     return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), weights, step)

@@ -58,6 +58,8 @@ def test_the_act_may_come_before_the_run(runs, tmp_path: Path, capsys: pytest.Ca
     for unclear in (["interpolate"], ["interpolate", "--frames", "2"]):
         assert cli.main(["steer", *unclear]) == 2
         assert "of which run? triptych steer RUN interpolate" in capsys.readouterr().err
+    assert cli.main(["steer", "interpolat", runs["plain"]]) == 2
+    assert "Did you mean interpolate?" in capsys.readouterr().err
 
 
 def test_walks(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

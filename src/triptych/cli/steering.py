@@ -42,17 +42,22 @@ def steer(words: list[str]) -> dict[str, Any]:
         if len(words) < 2 or words[1].startswith("-"):
             raise UsageError(f"of which run? triptych steer RUN {path}, with --help for the flags")
         path, words = words[1], [words[1], path, *words[2:]]
+    elif not Path(path).exists() and len(words) > 1 and Path(words[1]).exists():
+        raise UsageError(f"nothing called {path!r} can be done with a model.{did_you_mean(path)}")
     own_family = words[words.index("--family") + 1] if "--family" in words[:-1] else None
     rest = words[1:]
     name = ALIASES.get(rest[0], rest[0]) if rest and not rest[0].startswith("-") else None
     if name is not None and name not in ACTS:
-        near = difflib.get_close_matches(name, ACTS, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(
-            f"nothing called {name!r} can be done with a model.{hint} There are: {', '.join(ORDER)}"
-        )
+        raise UsageError(f"nothing called {name!r} can be done with a model.{did_you_mean(name)}")
     model = load(path, family=own_family)
     return what_can_be_done(model, path) if name is None else ACTS[name][0](model, path, rest[1:])
+
+
+def did_you_mean(name: str) -> str:
+    """The act that a mistyped name is nearest to, and all there are."""
+    near = difflib.get_close_matches(name, ACTS, 1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{hint} There are: {', '.join(ORDER)}"
 
 
 def what_can_be_done(model: Any, path: str) -> dict[str, Any]:
