@@ -273,8 +273,9 @@ def spread(x: Tensor, rows: Tensor, group: int) -> Tensor:
 class StyleDiscriminator(nn.Module):
     """Residual blocks down to 4x4, the group's spread, two layers more; labels by projection.
 
-    The verdict on features phi and label y is v . phi + e_y . phi (Miyato and Koyama 2018, eq. 3). It has no
-    offset: a relativistic loss could not move it.
+    The verdict on features phi and label y is v . phi + e_y . phi (Miyato and Koyama 2018, eq. 3). Neither it
+    nor the features have offsets: real and fake of a pair share a label, so in the relativistic loss they
+    cancel as far as features do not bend, and most come not to.
     """
 
     def __init__(self, spec: ImageSpec, channels: list[int], classes: int, group: int) -> None:
@@ -284,7 +285,7 @@ class StyleDiscriminator(nn.Module):
         self.entry = EqualisedConv(spec.channels, rising[0], 1, gain=RECTIFIED)
         self.blocks = nn.Sequential(*map(ResidualBlock, rising[:-1], rising[1:]))
         self.conv = EqualisedConv(2 * last, last, 3)
-        self.dense = EqualisedLinear(last * 16, last, gain=RECTIFIED)
+        self.dense = EqualisedLinear(last * 16, last, gain=RECTIFIED, start=None)  # see above
         self.verdict = EqualisedLinear(last, 1, gain=RECTIFIED, start=None)
         self.labels = nn.Parameter(torch.randn(classes, last)) if classes else None
 
