@@ -70,6 +70,9 @@ class Planted(Sound):
                     group["lr"] = 0.0
             if self.config.plant == "frozen late" and player.name == critic:
                 player = replace(player, rate=lambda done: 0.0 if done > 0.4 else 1.0)
+            if self.config.plant == "generator frozen" and player.name == generator:
+                for group in player.optimizer.param_groups:
+                    group["lr"] = 0.0
             if self.config.plant == "overtrained" and player.name == generator:
                 player = replace(player, every=8)
             if self.config.plant == "labels":
@@ -139,6 +142,7 @@ CASES = (
     Case("NaN injected", ("not finite",), plant="nan"),
     # not asked for: does it carry over?
     Case("discriminator frozen late", ("critic not learning",), plant="frozen late"),
+    Case("frozen generator", ("generator not learning",), plant="generator frozen"),
     Case("generator's loss with the wrong sign", LOST, plant="flipped"),
 )  # fmt: skip
 

@@ -89,6 +89,9 @@ def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.
     assert all(look["moved"] > 0 for look in looks[1:])  # of the weights of the moment
     assert (run.path / "watch" / "step-00000040.png").is_file()
     assert {"discriminator/gradient", "generator/gradient"} <= set(run.log()[-1])
+    for player, weights in looks[0]["weights"].items():
+        scales = looks[0]["scales"][player]
+        assert len(scales) == len(weights) and 0.3 < np.std(np.divide(weights, scales)) < 3
     monkeypatch.setattr(lookout, "APART_PICTURES", 10**9)
     monkeypatch.setattr(lookout, "APART_STEPS", 10**9)
     unwatched = triptych.train("dcgan", runs=tmp_path, **OPTIONS)

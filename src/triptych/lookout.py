@@ -129,6 +129,8 @@ class Lookout:
         probes = {player.name: probe(player) for player in training.players}
         turns = {p.name: len(range(0, training.step, p.every)) for p in training.players}
         record = {"step": training.step, **seen, "turns": turns, "weights": probes}
+        if training.step == 0:
+            record["scales"] = {player.name: scales(player) for player in training.players}
         self.diagnosis = self.diagnose([*before, record])
         self.looked_at = training.step
         self._keep_picture(drawn[:SHOWN])
@@ -169,11 +171,22 @@ def looks_every(steps: int, batch: int) -> int:
 
 def probe(player: Player) -> list[float]:
     """A few of a player's weights, evenly over all of them."""
-    owned = [parameter.detach().flatten() for parameter in player.parameters()]
-    ends = np.cumsum([len(flat) for flat in owned])
+    picked = [tensor.flatten()[place] for tensor, place in _probed(player)]
+    return [float(f"{x:.6g}") for x in torch.stack(picked).float().cpu().tolist()]
+
+
+def scales(player: Player) -> list[float]:
+    """For each of the same weights the root mean square of its tensor; 1 for a tensor of zeros."""
+    sizes = [tensor.square().mean().sqrt() for tensor, _ in _probed(player)]
+    return [float(f"{x:.6g}") or 1.0 for x in torch.stack(sizes).float().cpu().tolist()]
+
+
+def _probed(player: Player) -> list[tuple[torch.Tensor, int]]:
+    """Tensors, and the place in each, of the weights that are noted."""
+    owned = [parameter.detach() for parameter in player.parameters()]
+    ends = np.cumsum([tensor.numel() for tensor in owned])
     places = np.unique(np.linspace(0, ends[-1] - 1, PROBED).astype(np.int64))
     which = np.searchsorted(ends, places, side="right")
-    picked = [
-        owned[k][int(place - (ends[k] - len(owned[k])))] for k, place in zip(which, places, strict=True)
+    return [
+        (owned[k], int(place - (ends[k] - owned[k].numel()))) for k, place in zip(which, places, strict=True)
     ]
-    return [float(f"{x:.6g}") for x in torch.stack(picked).float().cpu().tolist()]

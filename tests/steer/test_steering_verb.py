@@ -208,6 +208,39 @@ def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["directions", "--save", "x.pt"], "kept in a .safetensors file"),
+        (["directions", "--out", "x.jpg"], "expected a .png"),
+        (["directions", "--frames", "1"], "--frames 2 or more"),
+        (["directions", "--layers", "coarse"], "no style space"),
+        (["directions", "--attributes", "class=3,beauty"], "reads no 'beauty'"),
+        (["sweep", "--out", "x.jpg"], "expected a .png"),
+    ],
+)
+def test_wrong_flags_cost_no_work(
+    runs, words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(*_: object, **__: object) -> None:
+        pytest.fail("pictures were drawn before the flags were looked at")
+
+    for work in ("triptych.steer.finding.study", "triptych.steer.sweeping.sweep"):
+        monkeypatch.setattr(work, drawn)
+    assert cli.main(["steer", runs["plain"], *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_of_few_pictures_all_are_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "photos"
+    home.mkdir()
+    for k in range(30):
+        Image.fromarray(np.full((16, 16, 3), 8 * k, np.uint8)).save(home / f"{k}.png")
+    run = triptych.train("vae", f"folder:{home}", runs=tmp_path / "runs", **{**TINY, "size": 16})
+    found = told(capsys, str(run.path), "invert", "--out", str(tmp_path / "x.npy"))
+    assert [p["picture"] for p in found["pictures"]] == ["test 0", "test 1", "test 2", "test 3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
         (["interpolat"], "Did you mean interpolate"),
         (["mix"], "no style space"),
         (["map"], "needs a noise of two numbers"),

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from triptych.check.answers import Answer, judged
+from triptych.check.answers import Answer, beside, judged
 from triptych.core.family import Batch, Player, Turn
 from triptych.train import Training
 
 CHAPTER = "losses"
 STRIDE = 1e-3  # of the small step: of the weights' length and, by its slope, of the loss, whichever is less
 LEAST_LOSS = 0.01  # what a loss is taken for that happens to be near 0
-MORE_STRIDES = (1.0, 0.1, 0.01)  # a rough landscape may need smaller ones
+MORE_STRIDES = (1.0, 0.1, 0.01, 10.0)  # smaller where the landscape bends, longer to pass its kinks
 
 
 def losses(training: Training) -> list[Answer]:
@@ -31,11 +31,17 @@ def losses(training: Training) -> list[Answer]:
     return answers
 
 
-def _turn(training: Training, batch: Batch) -> Turn:
-    """The same turn each time it is asked for: the same noise."""
+def _turn(training: Training, batch: Batch, between: bool = False) -> Turn:
+    """The same turn each time it is asked for: the same noise.
+
+    between: one between the steps at which the family does what it does only now and then.
+    """
     movers = frozenset(player.name for player in training.players)
     asked, done = training.options, min(training.step / training.plan.steps, 1.0)
-    return Turn(asked.seed, training.step, done, movers, batch)
+    step = training.step
+    if between and step % training.family.rhythm == 0:
+        step += 1
+    return Turn(asked.seed, step, done, movers, batch)
 
 
 def _apart(training: Training) -> Answer:
@@ -123,52 +129,54 @@ def small_step(
 def _of_game(training: Training, critic: Player, generator: Player, batch: Batch) -> list[Answer]:
     """What only a game of two can be asked: who reaches whom, and which way the verdicts go."""
     loss, said = critic.loss(batch, _turn(training, batch))
-    across = torch.autograd.grad(loss, generator.parameters(), allow_unused=True, retain_graph=True)
+    across = torch.autograd.grad(loss, generator.parameters(), allow_unused=True)
     leak = sum(float(g.abs().sum()) for g in across if g is not None)
-    answers = [
-        judged(
-            CHAPTER,
-            f"are the fakes detached in the {critic.name}'s loss",
-            leak == 0,
-            f"its gradient in the {generator.name}'s weights sums to {leak:.3g}",
-        )
-    ]
-    own = torch.autograd.grad(loss, critic.parameters(), allow_unused=True)
-    before = _verdicts(said)
-    after = _verdicts_after(training, critic, own, critic, batch, float(loss.detach()))
-    answers.append(
-        judged(
-            CHAPTER,
-            f"does the {critic.name} learn to tell real from fake",
-            after[0] - after[1] > before[0] - before[1],
-            f"real minus fake {before[0] - before[1]:.6f} before its step, {after[0] - after[1]:.6f} after",
-        )
+    detached = judged(
+        CHAPTER,
+        f"are the fakes detached in the {critic.name}'s loss",
+        leak == 0,
+        f"its gradient in the {generator.name}'s weights sums to {leak:.3g}",
     )
+    before = _verdicts(said)
     forged = generator.loss(batch, _turn(training, batch))[0]
     move = torch.autograd.grad(forged, generator.parameters(), allow_unused=True)
-    fooled = _verdicts_after(training, generator, move, critic, batch, float(forged.detach()))
-    answers.append(
-        judged(
-            CHAPTER,
-            f"does the {generator.name}'s step raise the {critic.name}'s verdict on fakes",
-            fooled[1] > before[1],
-            f"{before[1]:.6f} before, {fooled[1]:.6f} after",
-        )
+    fooled = _verdicts(_after_moving(training, generator, move, critic, batch, float(forged.detach())))
+    raises = judged(
+        CHAPTER,
+        f"does the {generator.name}'s step raise the {critic.name}'s verdict on fakes",
+        fooled[1] > before[1],
+        f"{before[1]:.6f} before, {fooled[1]:.6f} after",
     )
-    return answers
+    return [detached, _critic_learns(training, critic, batch), raises]
+
+
+def _critic_learns(training: Training, critic: Player, batch: Batch) -> Answer:
+    """Whether the gap of the verdicts grows; asked without a penalty where steps without one are made."""
+    loss, said = critic.loss(batch, _turn(training, batch, between=True))
+    own = torch.autograd.grad(loss, critic.parameters(), allow_unused=True)
+    now = _after_moving(training, critic, own, critic, batch, float(loss.detach()), between=True)
+    before, after = _verdicts(said), _verdicts(now)
+    question = f"does the {critic.name} learn to tell real from fake"
+    found = f"real minus fake {before[0] - before[1]:.6f} before its step, {after[0] - after[1]:.6f} after"
+    grows = after[0] - after[1] > before[0] - before[1]
+    if not grows and "penalty" in said and float(now["penalty"]) < float(said["penalty"]):
+        return beside(CHAPTER, question, f"{found}; the step served the penalty")
+    return judged(CHAPTER, question, grows, found)
 
 
 def _verdicts(said: dict[str, Tensor]) -> tuple[float, float]:
     return float(said["real"]), float(said["fake"])
 
 
-def _verdicts_after(
+def _after_moving(
     training: Training,
     mover: Player,
     gradients: Sequence[Tensor | None],
     critic: Player,
     batch: Batch,
     loss: float,
-) -> tuple[float, float]:
+    between: bool = False,
+) -> dict[str, Tensor]:
+    """What the critic says after one player's small step."""
     with small_step(mover.parameters(), gradients, STRIDE, loss):
-        return _verdicts(critic.loss(batch, _turn(training, batch))[1])
+        return critic.loss(batch, _turn(training, batch, between))[1]

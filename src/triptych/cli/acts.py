@@ -37,9 +37,13 @@ def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[A
         "out": (Path, Path(f"{name}.png"), "A sheet with names (.png) or the pictures' array (.npy)."),
         "family": (str | None, None, "Path to the family's .py file, if it was one of your own."),
     }
-    return parse(
+    from triptych.steer.sheets import fit_for_a_sheet
+
+    flags = parse(
         words, flags_of(model.family.Controls, **{**own, **shared}), f"steer {path} {name}", ACTS[name][1]
     )
+    fit_for_a_sheet(flags.out)  # said before there is anything to lose
+    return flags
 
 
 def controls_of(flags: Any, model: Any) -> dict[str, Any]:

@@ -39,13 +39,16 @@ def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         save=(Path, Path("directions.safetensors"), "The file they are kept in."),
     )  # fmt: skip
     from triptych.core.errors import UsageError
-    from triptych.steer.directions import save
+    from triptych.steer.directions import fit_to_keep, save
 
     if flags.how not in ("labels", "closed-form"):
         raise UsageError(f"--how is labels or closed-form, got {flags.how!r}")
-    found, effects = (from_labels if flags.how == "labels" else from_weights)(model, flags)
+    amounts = amounts_of(flags.reach, flags.frames)
+    layers, seeds = layers_of(flags, model), numbers(flags.seeds)
+    fit_to_keep(flags.save)
+    found, effects = (from_labels if flags.how == "labels" else from_weights)(model, flags, layers)
     save(flags.save, found)
-    show_directions(model, flags, found)
+    show_directions(model, flags, found, seeds, amounts)
     print_effects(effects)
     print(flags.save, flags.out, sep="\n")
     told = [effect.model_dump(mode="json") for effect in effects]
@@ -53,10 +56,10 @@ def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     return {"directions": about, "effects": told, "save": str(flags.save), "out": str(flags.out)}
 
 
-def from_labels(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
+def from_labels(model: Any, flags: Any, layers: list[int] | None) -> tuple[list[Any], list[Any]]:
     """Directions of what is read in a model's pictures, and their effects."""
     from triptych.evaluate import data_of
-    from triptych.steer.finding import find, study
+    from triptych.steer.finding import find, known, study
     from triptych.steer.readers import reader_for
 
     controls, tell = controls_of(flags, model), said_slowly()
@@ -64,17 +67,16 @@ def from_labels(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
     dataset = data_of(model)
     reader = reader_for(dataset, names)
     say(f"read by: {reader.name} ({'; '.join(f'{k} {v}' for k, v in reader.accuracy.items())})")
+    known(reader.name, reader.attributes, names or ())  # before thousands of pictures are drawn
     studied = study(model, reader, flags.samples, flags.space, progress=tell, **controls)
-    layers = layers_of(flags, model)
     found = find(model, reader, studied, names, layers, flags.tried, progress=tell, **controls)
     return measured(model, flags, found, reader, dataset)
 
 
-def from_weights(model: Any, flags: Any) -> tuple[list[Any], list[Any]]:
+def from_weights(model: Any, flags: Any, layers: list[int] | None) -> tuple[list[Any], list[Any]]:
     """Directions read off the weights, and their effects where pictures can be read."""
     from triptych.steer.directions import closed_form_directions
 
-    layers = layers_of(flags, model)
     found = closed_form_directions(model, flags.count, flags.space, layers, **controls_of(flags, model))
     return measured_if_read(model, flags, found)
 
@@ -115,15 +117,14 @@ def measured(
     return with_effects(found, effects), effects
 
 
-def show_directions(model: Any, flags: Any, found: list[Any]) -> None:
+def show_directions(model: Any, flags: Any, found: list[Any], seeds: list[int], amounts: list[float]) -> None:
     """A row a direction and seed, from -reach to reach."""
     from triptych.steer.codes import codes_at
     from triptych.steer.editing import traverse as move
     from triptych.steer.sheets import write_sheet
 
-    controls, seeds = controls_of(flags, model), numbers(flags.seeds)
+    controls = controls_of(flags, model)
     codes = codes_at(model, seeds, found[0].about.space, labels_of(flags), **controls)
-    amounts = amounts_of(flags.reach, flags.frames)
     shown = move(model, codes, found, amounts, **controls)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in found]
     write_sheet(flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts])
@@ -188,7 +189,8 @@ def inverted(model: Any, flags: Any) -> Any:
         pixels, names = np.stack([one for one, _ in made]), [file.name for file in flags.pictures]
         dataset = None
     else:
-        rows, dataset = numbers(flags.test or "0-7"), data_of(model)
+        dataset = data_of(model)
+        rows = numbers(flags.test) if flags.test else list(range(min(8, len(dataset.test))))
         if max(rows) >= len(dataset.test):
             raise UsageError(f"the test split has the rows 0-{len(dataset.test) - 1}, got {flags.test}")
         pixels, names = np.asarray(dataset.test.pixels[rows]), [f"test {row}" for row in rows]

@@ -175,12 +175,17 @@ def named(
 # --- files: tensors by number, everything else as JSON in the header ---
 
 
+def fit_to_keep(path: Path) -> None:
+    """Raises UsageError for a file that directions could not be kept in."""
+    if path.suffix != ".safetensors":
+        raise UsageError(f"directions are kept in a .safetensors file, got {path}")
+
+
 def save(path: Path, directions: Sequence[Direction]) -> None:
     """Write directions to one .safetensors file, whole or not at all."""
     from safetensors.torch import save_file
 
-    if path.suffix != ".safetensors":
-        raise UsageError(f"directions are kept in a .safetensors file, got {path}")
+    fit_to_keep(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     told = {"format": FORMAT, "directions": [d.about.model_dump(mode="json") for d in directions]}

@@ -56,12 +56,17 @@ def framed(shown: np.ndarray, left: np.ndarray, top: np.ndarray) -> np.ndarray:
     return np.concatenate([np.concatenate([corner, top])[None], below])
 
 
+def fit_for_a_sheet(out: Path) -> None:
+    """Raises UsageError for a file that `write_sheet` could not write by its name."""
+    if out.suffix not in (".png", ".npy"):
+        raise UsageError(f"--out {out}: expected a .png (a sheet with names) or a .npy (the pictures' array)")
+
+
 def write_sheet(
     out: Path, shown: np.ndarray, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None
 ) -> None:
     """Write a table of pictures: x.png with names, or x.npy, the array (R, F, H, W, C) as it is."""
-    if out.suffix not in (".png", ".npy"):
-        raise UsageError(f"--out {out}: expected a .png (a sheet with names) or a .npy (the pictures' array)")
+    fit_for_a_sheet(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npy":
         np.save(out, shown, allow_pickle=False)

@@ -65,14 +65,32 @@ class Course:
         return float(np.median(np.abs(known[: max(3, len(known) // 20)]))) if known else math.nan
 
     def weights(self, player: str) -> np.ndarray:
-        """The probed weights of a player, (looks, probes); no columns where they are missing."""
+        """The probed weights of a player, (looks, probes); no columns where they are missing.
+
+        In units of their own tensor before training, where the run has noted it: layers may be stored on
+        scales that are thousands apart.
+        """
         rows = [look.get("weights", {}).get(player, []) for look in self.looks]
-        return np.array(rows) if rows and len({len(row) for row in rows}) == 1 else np.zeros((len(rows), 0))
+        if not rows or len({len(row) for row in rows}) > 1:
+            return np.zeros((len(rows), 0))
+        return np.array(rows) / self._scales(player, len(rows[0]))
 
     def start(self, player: str) -> np.ndarray | None:
-        """The probed weights of a player before training."""
+        """The probed weights of a player before training, in the same units."""
         found = (self.first or {}).get("weights", {}).get(player)
-        return np.array(found) if found else None
+        return np.array(found) / self._scales(player, len(found)) if found else None
+
+    def _scales(self, player: str, probes: int) -> np.ndarray:
+        known = (self.first or {}).get("scales", {}).get(player, [])
+        return np.array(known) if len(known) == probes else np.ones(probes)
+
+    def strayed_weights(self, player: str) -> np.ndarray:
+        """How far a player's weights lie from their start, beside its size: (looks,); nan where unknown."""
+        start, weights = self.start(player), self.weights(player)
+        if start is None or weights.shape[1] != len(start):
+            return np.full(len(self), np.nan)
+        size = max(float(np.linalg.norm(start)), 1e-30)
+        return np.asarray(np.linalg.norm(weights - start, axis=1) / size)
 
     def now(self, values: np.ndarray) -> float:
         """The median of a series' last fifth."""

@@ -35,6 +35,7 @@ BLIND = 0.02  # between the mean probabilities of real pictures and fakes: a cri
 SURE = 0.03  # a mean verdict this near to 0 or 1: the critic no longer doubts
 DEAD = 0.01  # of the generator's early gradient: two orders of magnitude
 STILL = 1e-3  # of the generator's movement: a critic whose weights move less stands still
+IDLE = 0.02  # of their own size at the start: weights that are no farther from there have learnt nothing
 RUNAWAY = 0.25  # growth of the weights beside their start, over the root of the steps: healthy runs of
 # Adam at the usual rates stay under 0.05, a rate 100 times too high is at 0.3 to 5 from the first look on
 LAST_WORDS = 5  # lines of the log before a value is no number: they tell whether it was on its way there

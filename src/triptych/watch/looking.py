@@ -26,6 +26,7 @@ SKETCHED = 24  # samples whose place is noted, to see from one look to the next 
 SKETCH_AXES = 6
 NEIGHBOURS = 5  # of the balls whose covering is counted (Naeem et al. 2020)
 TWIN = 0.1  # of the data's nearest distance: two pictures so near to each other are one
+FEWEST_TWINS = 4  # with fewer a pair that happens to be alike, at seeds that stay, would be a share of a few
 SURE_CLASSES = 40  # with more, too few samples a class to ask what a label does
 SATURATED = 0.99  # of the range [-1, 1]
 
@@ -43,8 +44,10 @@ class Reference:
             self._learn(split, classes)
 
     def _learn(self, split: Split, classes: int) -> None:
-        count = len(split)
+        count, self.classes = len(split), classes
         self.samples = max(8, min(SAMPLES, count // 4))
+        # of samples that are pictures of the source, drawn evenly: a generator that learnt them by heart
+        self.chance_twins = 1 - (1 - 1 / max(count, 1)) ** (self.samples - 1)
         rows = np.random.default_rng(mix("watch", count)).permutation(count)[: POOL + 2 * self.samples]
         pixels = np.asarray(split.pixels[np.sort(rows)])[np.argsort(np.argsort(rows))]
         self.space = Space(pixels)
@@ -122,7 +125,9 @@ def look_at(
     # neighbours in units of the samples' own spread: crowding, however pale or wild the pictures are
     found["sparse"] = _ratio(found["gap"], found["spread"])
     del found["twins"]
-    found["duplicates"] = max(0.0, own["twins"] - real["twins"])  # blank pictures may be many in the data too
+    usual = max(real["twins"], reference.chance_twins)  # blank pictures may be many in the data too
+    enough = own["twins"] * len(pixels) >= FEWEST_TWINS
+    found["duplicates"] = max(0.0, own["twins"] - usual) if enough else 0.0
     found["saturated"], found["saturated_real"] = saturated_share(pixels), reference.saturated
     shares = np.bincount(reference.cell_of(features), minlength=len(reference.cells)) / len(features)
     found["cells"] = [round(float(s), 4) for s in shares]
@@ -132,6 +137,8 @@ def look_at(
         found["shifted"] = 0.5 * float(np.abs(shares - np.array(before["cells"])).sum())
     if reference.reader is not None:
         found |= _classes(reference.reader, pixels, features, labels)
+    elif labels is not None and reference.classes < 2:
+        found["unread"] = "there is only one class"
     elif labels is not None:
         found["unread"] = f"with more than {SURE_CLASSES} classes there are too few samples of each"
     return {name: round(v, 5) if isinstance(v, float) else v for name, v in found.items()}

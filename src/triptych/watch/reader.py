@@ -10,6 +10,7 @@ from triptych.watch.space import distances
 GRID, TURNS = 4, 8  # edges are summed over 4 x 4 cells and 8 directions
 LARGEST_PX = 32  # larger pictures are thinned: it is cheap that counts
 RIDGE = 0.1
+FLAT = 0.1  # of its block's spread: what hardly varies tells no label, and a generator is soon off it
 FAIR = 30  # held-out pictures of each class: with fewer, silence may be the reader's
 
 
@@ -45,8 +46,9 @@ class Reader:
         self, pixels: np.ndarray, features: np.ndarray, labels: np.ndarray, classes: int, held: int
     ) -> None:
         self.classes = classes
-        raw = self._raw(pixels, features)
-        self.mean, self.scale = raw.mean(axis=0), raw.std(axis=0) + 1e-6
+        blocks = self._blocks(pixels, features)
+        raw = np.concatenate(blocks, axis=1)
+        self.mean, self.scale = raw.mean(axis=0), np.concatenate([_scales(block) for block in blocks])
         seen = self._scaled(raw)
         self.seen = seen[held:]
         square = distances(self.seen, self.seen) ** 2
@@ -63,11 +65,11 @@ class Reader:
 
     def __call__(self, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The class of each picture, (N,)."""
-        return self._read(self._scaled(self._raw(pixels, features)))
+        return self._read(self._scaled(np.concatenate(self._blocks(pixels, features), axis=1)))
 
-    def _raw(self, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
+    def _blocks(self, pixels: np.ndarray, features: np.ndarray) -> list[np.ndarray]:
         small = min(pixels.shape[1:3]) < GRID  # points: there are no edges
-        return features if small else np.concatenate([features, edges(pixels)], axis=1)
+        return [features] if small else [features, edges(pixels)]
 
     def _scaled(self, raw: np.ndarray) -> np.ndarray:
         return ((raw - self.mean) / self.scale).astype(np.float32)
@@ -75,6 +77,12 @@ class Reader:
     def _read(self, scaled: np.ndarray) -> np.ndarray:
         kernel = np.exp(-self.gamma * distances(scaled, self.seen) ** 2)
         return (kernel @ self.weights + self.prior).argmax(axis=1)
+
+
+def _scales(block: np.ndarray) -> np.ndarray:
+    """What each feature of (N, D) is divided by: its standard deviation; infinite where it is flat."""
+    spread = block.std(axis=0)
+    return np.where(spread > FLAT * np.sqrt(np.square(spread).mean()), spread, np.inf)
 
 
 def association(labels: np.ndarray, guesses: np.ndarray, classes: int) -> float:

@@ -22,7 +22,8 @@ def remedies_for(verdict: str, config: Mapping[str, Any], options: Mapping[str, 
     config: the family's, as run.json keeps it. options: the training's; "pictures" beside them says how
     many it was trained on.
     """
-    makers = (*ORDER.get(verdict, ()), _rollback, _another_seed)
+    back = (_rollback,) if verdict in MAY_BE_FATAL else ()  # others never set it off
+    makers = (*ORDER.get(verdict, ()), *back, _another_seed)
     return [remedy for make in makers if (remedy := make(config, options)) is not None][:2]
 
 
@@ -49,11 +50,36 @@ def _slower_critic(config: Values, options: Values) -> Remedy | None:
 
 
 def _faster_critic(config: Values, options: Values) -> Remedy | None:
-    if "critic_rate" not in config:
+    if not (config.get("critic_rate") or math.inf) < config.get("rate", 0):
         return None
     return Remedy(
         "A critic that learns as fast as the generator.", {"--critic-rate": f"{config['rate']:.3g}"}
     )
+
+
+def _patient_generator(config: Values, options: Values) -> Remedy | None:
+    if "generator_every" not in config:
+        return None
+    every = str(2 * config["generator_every"])
+    return Remedy("More of the critic's steps to each of the generator's.", {"--generator-every": every})
+
+
+def _quicker(config: Values, options: Values) -> Remedy | None:
+    if "rate" not in config or config["rate"] >= 1e-3:
+        return None
+    return Remedy("A usual learning rate for both players.", {"--rate": "1e-3"})
+
+
+def _quicker_generator(config: Values, options: Values) -> Remedy | None:
+    if config.get("generator_every", 1) <= 1:
+        return None
+    return Remedy("A generator that moves at every step.", {"--generator-every": "1"})
+
+
+def _usual_clipping(config: Values, options: Values) -> Remedy | None:
+    if config.get("lipschitz") != "clipping" or config["strength"] >= 0.01:
+        return None
+    return Remedy("A critic with larger weights: what it tells the generator fades.", {"--strength": "0.01"})
 
 
 def _non_saturating(config: Values, options: Values) -> Remedy | None:
@@ -134,6 +160,7 @@ def _another_seed(config: Values, options: Values) -> Remedy:
     return Remedy("Another seed: some games are lost by chance.", {"--seed": str(options.get("seed", 0) + 1)})
 
 
+MAY_BE_FATAL = ("not finite", "diverged", "generator collapsed", "critic overpowering")
 ORDER = {
     "not finite": (_gentler, _fp32),
     "diverged": (_gentler, _usual_momentum, _noise),
@@ -141,7 +168,8 @@ ORDER = {
         _wider_latent, _augment, _noise, _stronger_penalty, _larger_batch, _gentler,
     ),
     "critic overpowering": (_non_saturating, _noise, _slower_critic, _gentler),
-    "critic not learning": (_faster_critic, _gentler),
+    "critic not learning": (_faster_critic, _patient_generator, _gentler),
+    "generator not learning": (_quicker, _quicker_generator, _usual_clipping),
     "oscillating": (_usual_momentum, _gentler, _larger_batch),
     "labels carry nothing": (_unconditional,),
 }  # fmt: skip

@@ -14,8 +14,8 @@ from triptych.watch import limits
 from triptych.watch.course import Course, Records
 
 Verdict = Literal[
-    "healthy", "too early", "not finite", "critic not learning", "critic overpowering", "diverged",
-    "generator collapsed", "labels carry nothing", "oscillating",
+    "healthy", "too early", "not finite", "diverged", "critic not learning", "generator not learning",
+    "critic overpowering", "generator collapsed", "labels carry nothing", "oscillating",
 ]  # fmt: skip
 
 
@@ -35,9 +35,10 @@ class Diagnosis:
         return self.verdict not in ("healthy", "too early")
 
     def line(self) -> str:
-        """In one line."""
+        """In one line: of a disease its first sign, of health all that there is to say."""
         since = "" if self.since is None else f" since step {self.since:,}"
-        return f"{self.verdict}{since}" + (f": {self.evidence[0]}" if self.evidence else "")
+        told = "; ".join(self.evidence[:1] if self.sick else self.evidence)
+        return f"{self.verdict}{since}" + (f": {told}" if told else "")
 
 
 def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
@@ -129,6 +130,18 @@ def _still_since(course: Course, game: Game) -> int | None:
     judge, forger = _movement(course, game.critic), _movement(course, game.generator)
     with np.errstate(invalid="ignore"):
         return course.lasting((judge <= limits.STILL * forger) & (forger > 0))
+
+
+def _generator_not_learning(course: Course, game: Game) -> Diagnosis | None:
+    """The generator is still where it began, in its weights and in what it paints."""
+    away, name = course.strayed_weights(game.generator), f"{game.generator}/gradient"
+    with np.errstate(invalid="ignore"):
+        dead = course.logged(name) < limits.DEAD * course.early(name)  # then the critic is to blame
+        idle = (away < limits.IDLE) & ~course.strayed & course.poor & course.practised & ~dead
+    if (since := course.lasting(idle, warm_up=2 * limits.WARM_UP)) is None:
+        return None
+    said = f"the {game.generator}'s weights have moved {away[-1]:.1g} of their size from where they began"
+    return Diagnosis("generator not learning", since, (said, _quality(course), _verdicts(course, game)))
 
 
 def _blind(course: Course, game: Game) -> np.ndarray:
@@ -350,6 +363,7 @@ Finder = Callable[[Course, Game], Diagnosis | None]
 FINDERS: Sequence[Finder] = (
     _ran_away,
     _critic_not_learning,
+    _generator_not_learning,
     _critic_overpowering,
     _lost,
     _collapsed,
