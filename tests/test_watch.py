@@ -83,6 +83,11 @@ def collapsed(done: float, line: Line, look: Line) -> None:
         look |= {"modes": 0.1, "sparse": 0.2, "duplicates": 0.4, "cells": [0.7, 0.3] + [0.0] * 18}
 
 
+def few_but_for_a_lucky_look(done: float, line: Line, look: Line) -> None:
+    if done > 0.4:
+        look |= {"modes": 0.55 if done == 1 else 0.2, "cells": [0.7, 0.3] + [0.0] * 18}
+
+
 def thin(done: float, line: Line, look: Line) -> None:
     look |= {"sparse": 0.15}
 
@@ -182,6 +187,7 @@ def poisoned(done: float, line: Line, look: Line) -> None:
     ("change", "name", "fatal"),
     [
         (collapsed, "generator collapsed", True),
+        (few_but_for_a_lucky_look, "generator collapsed", True),
         (thin, "generator collapsed", True),
         (frozen, "critic not learning", False),
         (frozen_late, "critic not learning", False),

@@ -36,6 +36,11 @@ class Course:
         """A number of every look, nan where it is missing."""
         return np.array([_number(look.get(name)) for look in self.looks])
 
+    def steady(self, name: str) -> np.ndarray:
+        """The median of a number in the three looks up to each: for what a single look is too few samples."""
+        values = self.seen(name)
+        return np.array([np.median(values[max(0, k - 2) : k + 1]) for k in range(len(values))])
+
     def logged(self, name: str) -> np.ndarray:
         """The median of a logged value between two looks, on the looks' grid; nan where there is none."""
         return self._between(name, np.median)

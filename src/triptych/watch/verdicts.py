@@ -238,7 +238,7 @@ def _improving(course: Course) -> bool:
 
 def _widening(course: Course) -> bool:
     """Whether samples become more diverse."""
-    pairs = (_then_and_now(course.seen(name)) for name in ("modes", "spread"))
+    pairs = (_then_and_now(course.steady(name)) for name in ("modes", "spread"))
     return any(now > limits.WIDENS * before for before, now in pairs)
 
 
@@ -251,7 +251,7 @@ def _then_and_now(values: np.ndarray) -> tuple[float, float]:
 
 def _crowded(course: Course) -> np.ndarray:
     """Looks at which samples repeat each other, or few modes are left: (looks,) bool."""
-    few = course.seen("modes") < limits.FEW_MODES
+    few = course.steady("modes") < limits.FEW_MODES
     same = course.seen("spread") < limits.SAME
     return few | same | _repeating(course)
 
