@@ -30,6 +30,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "shapes": {"size": 16, "steps": 600},
     "fashion-mnist": {"steps": 450},
 }
+LABELLED: dict[str, dict[str, Any]] = {"shapes": {"steps": 1800}}  # kinds show later than colours
 QUICK = {"digits": {"steps": 400}}
 COMMON: dict[str, Any] = {"batch": 64, "threads": 1, "precision": "fp32"}
 RECIPES: dict[str, dict[str, Any]] = {
@@ -156,7 +157,7 @@ def settings(case: Case, family: str, source: str, seed: int, quick: bool) -> di
             usual = config.get(name, fields[name].default if name in fields else None)
             if usual is not None:
                 config[name] = usual * case.factor
-    shape = (QUICK if quick else SOURCES)[source]
+    shape = (QUICK if quick else SOURCES)[source] | (LABELLED.get(source, {}) if case.labelled else {})
     return {**COMMON, **shape, **config, "plant": case.plant, "seed": seed}
 
 

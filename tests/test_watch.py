@@ -407,7 +407,8 @@ def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:
     lost = look_at(reference, noise)
     assert lost["covered"] == 0 and lost["distance"] > 3
     shuffled = look_at(reference, pixels, np.random.default_rng(0).permutation(labels))
-    assert abs(shuffled["told"]) < 0.03
+    assert abs(shuffled["told"]) < 0.03 and shuffled["kinds"] == pytest.approx(1, abs=0.05)
+    assert look_at(reference, np.repeat(pixels[:2], 128, axis=0), labels)["kinds"] <= 0.21
     swapped = look_at(reference, pixels, 9 - labels)
     assert swapped["told"] > 0.8  # another name for every class is no silence
 
@@ -449,6 +450,20 @@ def test_labels_that_cannot_be_read_are_not_asked_for(digits: tuple[Reference, S
     assert abs(found["told_real"]) < 0.006 and "unread" not in found
     assert "only one class" in seen(np.zeros(len(data), dtype=np.int64), classes=1)["unread"]
     assert "more than 40 classes" in seen(rng.integers(0, 50, len(data)), classes=50)["unread"]
+
+
+def test_labels_of_shapeless_pictures_are_not_asked_for() -> None:
+    """A reader that sees one or two classes everywhere sees none."""
+
+    def blobs(done: float, line: Line, look: Line) -> None:
+        silent(done, line, look)
+        look["kinds"] = 0.4
+
+    def shapes(done: float, line: Line, look: Line) -> None:
+        silent(done, line, look)
+        look["kinds"] = 0.9
+
+    assert verdict(blobs).verdict == "healthy" and verdict(shapes).verdict == "labels carry nothing"
 
 
 def test_a_healthy_game_says_what_was_not_asked() -> None:

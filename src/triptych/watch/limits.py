@@ -44,7 +44,9 @@ BLOWN = 100.0  # times its own early size: a gradient or loss that ran away
 # --- labels: association of label and picture is Cramer's V squared, 0 where chance decides ---
 SILENT = 0.06  # of that in the data, over the last looks: below, the condition has no effect
 SPEAKS = 0.006  # in the data itself: below, no reader finds the labels in the real pictures
-READABLE_POOR, READABLE_COVERED = 0.5, 0.25  # pictures at least so good show a label if they have one
+READABLE_POOR, READABLE_COVERED = 0.5, 0.25  # pictures at least so good show a label if they have one, ...
+READABLE_KINDS = 0.6  # ... if the reader also finds so many of the data's classes in them: it takes what is
+# still without shape for one or two
 LABELS_WARM_UP = 0.5  # labels are learnt after shapes
 
 # --- swings --------------------------------------------------------------------------------

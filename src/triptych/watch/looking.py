@@ -154,6 +154,7 @@ def _classes(
         found["unread"] = "a reader cannot find them in real pictures: some are rare, or the pictures few"
     elif labels is not None:
         found["told"] = association(labels, guesses, reader.classes)
+        found["kinds"] = math.exp(entropy(shares) - entropy(reader.prior))
         found["told_real"] = reader.real
     return found
 

@@ -302,6 +302,7 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
     recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
     meaningless = bool(real[-1] < limits.SPEAKS)
     good = (course.poorness < limits.READABLE_POOR) & (course.seen("covered") > limits.READABLE_COVERED)
+    good &= ~(course.steady("kinds") < limits.READABLE_KINDS)  # unknown in looks of older runs
     silent = ((recent < limits.SILENT * real) & good) | meaningless
     if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
         return None
