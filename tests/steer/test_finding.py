@@ -68,7 +68,7 @@ def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unev
     best = finding.try_out
 
     def watched(white, slopes, k, held, chance, changes):
-        seen.append((changes(white)[0][0], slopes.T @ (white / np.linalg.norm(white))))
+        seen.append((changes(white)[0], slopes.T @ (white / np.linalg.norm(white))))
         return best(white, slopes, k, held, chance, changes)
 
     monkeypatch.setattr(finding, "try_out", watched)
@@ -154,9 +154,7 @@ def test_the_best_step_of_those_tried_is_kept() -> None:
 
     def changes(white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         tried.append(white / np.linalg.norm(white))
-        return np.tile([1.0, 0.1 + 0.4 * len(tried), 0.0], (2, 1)), np.zeros(
-            (2, 3)
-        )  # ever worse, whatever is done
+        return np.array([1.0, 0.1 + 0.4 * len(tried), 0.0]), np.zeros(3)  # ever worse, whatever is done
 
     best = try_out(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
     np.testing.assert_array_equal(best, [1, 0, 0])

@@ -137,34 +137,25 @@ def find(
     return found
 
 
-# Of a step (R,) in white numbers: means of the changes a white unit along it, from -amount to +amount and
-# from no edit to +amount, and their errors, (2, K) each.
+# Of a step (R,) in white numbers: means of the changes a white unit along it, and their errors, (K,) each.
 Changes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def try_out(
     white: np.ndarray, slopes: np.ndarray, k: int, held: Sequence[int], chance: float, changes: Changes
 ) -> np.ndarray:
-    """A step, tried, its slopes corrected and found anew, `ROUNDS` times: the best of those tried, (R,).
-
-    Each of the two ways of looking has slopes of its own, and other factors are held in both: what bends both
-    ways alike shows in the second alone.
-    """
-    best, least, ways = white, np.inf, [slopes, slopes]
+    """A step, tried, its slopes corrected and found anew, `ROUNDS` times: the best of those tried, (R,)."""
+    best, least = white, np.inf
     for _ in range(ROUNDS):
         means, errors = changes(white)
-        others = np.abs(means[:, held]) + errors[:, held]
-        worst = float(others.max(initial=0.0)) / max(float(means[:, k].min()), 1e-9)
+        others = np.abs(means[held]) + errors[held]
+        worst = float(others.max(initial=0.0)) / max(float(means[k]), 1e-9)
         if worst < least:
             best, least = white, worst
         unit = white / np.linalg.norm(white)
-        for way, slope in enumerate(ways):
-            was = slope.T @ unit
-            ways[way] = corrected(slope, unit, was + clear(means[way] - was, errors[way]))
-        wanted = (ways[0][:, k] + ways[1][:, k]) / 2
-        all_held = np.column_stack([slope[:, held] for slope in ways])  # (R, 2 H)
-        told = np.column_stack([wanted, all_held])
-        white = steepest_alone(told, 0, range(1, told.shape[1]), chance)
+        was = slopes.T @ unit
+        slopes = corrected(slopes, unit, was + clear(means - was, errors))
+        white = steepest_alone(slopes, k, held, chance)
     return best
 
 
@@ -216,17 +207,13 @@ def _changes(
     amount: float,
     **controls: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean changes of each reading a unit of a direction, in spreads, and their standard errors: (2, K) each.
-
-    From -amount to +amount, and from no edit to +amount.
-    """
-    rows = range(min(tried, len(studied.codes)))
-    codes, before = studied.codes.cut(rows), studied.readings[rows.start : rows.stop]
+    """Mean change of each reading a unit of a direction, in spreads, and its standard error: (K,) each."""
+    codes = studied.codes.cut(range(min(tried, len(studied.codes))))
     back, forth = (
-        reader(paint(model, codes.moved(side * direction.vector), **controls)) for side in (-amount, amount)
+        paint(model, codes.moved(side * direction.vector), **controls) for side in (-amount, amount)
     )
-    change = np.stack([(forth - back) / 2, forth - before]) / (studied.units * amount)  # (2, N, K)
-    return change.mean(1), change.std(1, ddof=1) / len(before) ** 0.5
+    change = (reader(forth) - reader(back)) / studied.units / (2 * amount)  # (N, K)
+    return change.mean(0), change.std(0, ddof=1) / len(change) ** 0.5
 
 
 def held_for(studied: Study, k: int) -> list[int]:
