@@ -463,7 +463,11 @@ def test_labels_of_shapeless_pictures_are_not_asked_for() -> None:
         silent(done, line, look)
         look["kinds"] = 0.9
 
-    assert verdict(blobs).verdict == "healthy" and verdict(shapes).verdict == "labels carry nothing"
+    assert (
+        verdict(blobs).verdict == "healthy"
+        and "labels show was not asked: the reader" in verdict(blobs).line()
+    )
+    assert verdict(shapes).verdict == "labels carry nothing"
 
 
 def test_a_healthy_game_says_what_was_not_asked() -> None:

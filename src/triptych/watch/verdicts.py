@@ -19,6 +19,9 @@ Verdict = Literal[
 ]  # fmt: skip
 
 
+SHAPELESS = "the reader takes the samples for few of the classes, as it does with what has no clear shape"
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What the watch says of a game."""
@@ -60,7 +63,7 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
         return Diagnosis("too early", evidence=(f"{len(course)} looks so far",))
     if (_crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
         return Diagnosis("too early", evidence=(f"the samples are not there yet: {_state(course)}",))
-    unread = course.looks[-1].get("unread")
+    unread = course.looks[-1].get("unread") or (SHAPELESS if _shapeless(course)[-1] else None)
     said = (f"whether labels show was not asked: {unread}",) if unread else ()
     return Diagnosis("healthy", evidence=(_state(course), *said))
 
@@ -302,8 +305,7 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
     recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
     meaningless = bool(real[-1] < limits.SPEAKS)
     good = (course.poorness < limits.READABLE_POOR) & (course.seen("covered") > limits.READABLE_COVERED)
-    good &= ~(course.steady("kinds") < limits.READABLE_KINDS)  # unknown in looks of older runs
-    silent = ((recent < limits.SILENT * real) & good) | meaningless
+    silent = ((recent < limits.SILENT * real) & good & ~_shapeless(course)) | meaningless
     if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
         return None
     said = (
@@ -316,6 +318,12 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
         else "samples of unlike labels are alike: the condition has no effect"
     )
     return Diagnosis("labels carry nothing", since, (said, why))
+
+
+def _shapeless(course: Course) -> np.ndarray:
+    """Looks in whose samples the reader finds too few of the data's classes to be trusted, (looks,) bool."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(course.steady("kinds") < limits.READABLE_KINDS)  # unknown in looks of older runs
 
 
 def _oscillating(course: Course, game: Game) -> Diagnosis | None:
