@@ -42,7 +42,7 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
     model = triptych.load(path)
     assert model.run is not None
     scores = judged(model, data, trained_judge(data, "auto"), draw(model, flags.samples)).scores
-    (fid,) = (score for score in scores if score.card.metric.startswith("fid"))
+    (fid,) = (score for score in scores if score.card.metric == "FID")
     return {
         "seed": seed,
         "fid": fid.value,

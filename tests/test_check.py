@@ -226,5 +226,7 @@ def test_weights_stored_in_a_large_unit_do_not_make_the_small_step_a_leap(seed: 
     """Most of the length of a StyleGAN generator's weights is its mapping's, which moves slowly."""
     asked: dict[str, Any] = {**OPTIONS, "steps": 60, "seed": seed, "width": 4, "runs": tmp_path}
     run = triptych.train("stylegan", **asked)
-    asked_of_losses = [a for a in check(run.path) if a.chapter == "losses"]
+    answers = check(run.path)
+    assert sum(a.chapter == "architecture" for a in answers) == 6  # the rules, one by one
+    asked_of_losses = [a for a in answers if a.chapter == "losses"]
     assert len(asked_of_losses) == 8 and wrong(asked_of_losses) == []

@@ -40,10 +40,11 @@ def rules(training: Training, family: str) -> list[Answer]:
     names = {"critic": game.critic, "generator": game.generator}
     asked = [rule.format(**names) for rule in RULES]
     players = {player.name: player for player in training.players}
-    forger, judge = (_layers(training, players[name]) for name in (game.generator, game.critic))
-    if not any(isinstance(layer, CONVOLUTIONS) for layer in (*forger, *judge)):
-        return [beside(CHAPTER, "the DCGAN rules", "fully connected networks have no convolutions")]
-    kept = _kept(forger, judge)
+    if training.family.spec.size == 1:
+        return [
+            beside(CHAPTER, "the DCGAN rules", "points are no pictures: their networks have no convolutions")
+        ]
+    kept = _kept(_layers(training, players[game.generator]), _layers(training, players[game.critic]))
     if family in JUDGED or family.endswith(".py"):
         return [judged(CHAPTER, q, good, found) for q, (good, found) in zip(asked, kept, strict=True)]
     why = WHY_NOT.get(family, f"{training.family.title} has rules of its own")
