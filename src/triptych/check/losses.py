@@ -15,7 +15,7 @@ from triptych.train import Training
 CHAPTER = "losses"
 STRIDE = 1e-3  # of the small step: of the weights' length and, by its slope, of the loss, whichever is less
 LEAST_LOSS = 0.01  # what a loss is taken for that happens to be near 0
-MORE_STRIDES = (1.0, 0.1, 0.01, 10.0)  # smaller where the landscape bends, longer to pass its kinks
+MORE_STRIDES = (1.0, 0.1, 0.01, 0.001)  # a rough landscape, as of penalties with kinks, needs smaller ones
 
 
 def losses(training: Training) -> list[Answer]:
