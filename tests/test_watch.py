@@ -78,6 +78,20 @@ def test_noise_at_the_start_is_no_collapse() -> None:
             assert found.verdict in ("too early", "healthy"), (k, found)
 
 
+def test_one_ghost_that_slowly_comes_nearer_is_no_collapse() -> None:
+    """Blurs of the data's mean fall into one mode; whether they still sharpen tells a start from an end."""
+
+    def ghosts(done: float, look: Line, pace: float) -> None:
+        look["energy"] = 3.0
+        if done:
+            look |= {"modes": 0.1, "spread": 0.3, "distance": 2.9, "covered": 0.0, "sparse": 1.2}
+            look["energy"] = 1.95 + 0.05 * math.sin(40 * done) - pace * done
+
+    found = {pace: verdict(lambda done, line, look, p=pace: ghosts(done, look, p)) for pace in (0.3, 0.0)}
+    assert found[0.3].verdict == "too early", found
+    assert found[0.0].verdict == "generator collapsed", found
+
+
 def collapsed(done: float, line: Line, look: Line) -> None:
     if done > 0.5:
         look |= {"modes": 0.1, "sparse": 0.2, "duplicates": 0.4, "cells": [0.7, 0.3] + [0.0] * 18}
