@@ -147,6 +147,21 @@ def test_layers_sides_and_readers_belong_together() -> None:
     assert first(x, style).shape == x.shape
 
 
+def test_a_layout_is_the_first_styles_alone() -> None:
+    """What the first layer is given: the constant, and a linear map of the first style."""
+    net = StyleGenerator(ImageSpec(1, 16), channels_at(16, 4, 16), 8, 6, 1, layout=True)
+    given: list[Tensor] = []
+    net.convs[0].register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+    styles, noise = torch.randn(2, net.layers, 6), torch.randn(2, net.noise_numbers)
+    other = styles.clone()
+    other[:, 1:] = 0
+    net(styles, noise), net(other, noise), net(torch.zeros_like(styles), noise)
+    assert torch.equal(given[0], given[1])
+    assert torch.equal(given[2], net.start.expand(2, -1, -1, -1))
+    drawn = (given[0] - net.start).flatten(1)
+    assert torch.allclose(drawn, styles[:, 0] @ net.readers()[0][-16 * 16 :].T, atol=1e-5)
+
+
 def test_a_late_style_leaves_early_layers_alone() -> None:
     """Layers before the crossover paint what they painted: their part of the picture is the same."""
     net = generator()

@@ -34,6 +34,8 @@ class StyleganConfig(Settings):
     """Numbers in one style; every layer of the generator reads one."""
     depth: int = Field(2, ge=1)
     """Layers from latent vector to style; the paper's eight pay at 256 px and many hours."""
+    layout: bool = True
+    """The style also draws the 4 px that the generator starts from; off: a constant, as in the papers."""
     width: int = Field(16, ge=1)
     """Channels of the layers nearest the picture; half the side has twice as many. On a GPU more pay."""
     widest: int = Field(128, ge=1)
@@ -120,7 +122,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         channels = channels_at(spec.size, config.width, config.widest)
         paces = Paces(style=config.style_pace, noise=config.noise_pace)
         self.generator = StyleGenerator(
-            spec, channels, config.latent, config.style, config.depth, told, paces
+            spec, channels, config.latent, config.style, config.depth, told, paces, config.layout
         )
         self.discriminator = StyleDiscriminator(spec, channels, told, config.group)
         self.augment = Augment(config.augment, spec)

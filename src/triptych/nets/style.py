@@ -172,10 +172,12 @@ class ToPicture(nn.Module):
 
 
 class StyleGenerator(nn.Module):
-    """A learnt 4x4 constant, doubled until it is a picture: every block adds its part to the one below.
+    """A learnt 4x4 start, doubled until it is a picture: every block adds its part to the one below.
 
     Two convolutions a size (one at 4 px), each with a style of its own: `layers` = 2 * doublings + 1. What a
-    block adds to the picture is read under the style of its last convolution.
+    block adds to the picture is read under the style of its last convolution. The paper's start is constant,
+    so that a style can only scale its channels; with `layout` the first layer's style also adds a map of its
+    own (linear), which spares the layers above from moving things by scales alone.
     """
 
     def __init__(
@@ -187,10 +189,13 @@ class StyleGenerator(nn.Module):
         depth: int,
         classes: int = 0,
         paces: Paces = EVEN,
+        layout: bool = False,
     ) -> None:
         super().__init__()
         self.mapping = Mapping(latent, style, depth, classes)
         self.start = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        first = channels[0] * 16
+        self.layout = EqualisedLinear(style, first, paces.style, start=None) if layout else None
         convs = [StyledConv(channels[0], channels[0], style, paces, gain=1.0)]
         for wide, narrow in pairwise(channels):
             convs.append(StyledConv(wide, narrow, style, paces, doubles=True))
@@ -205,6 +210,8 @@ class StyleGenerator(nn.Module):
         """styles: (B, layers, style), noise: (B, noise_numbers). Returns (B, C, size, size)."""
         planes = noise.split([side**2 for side in self.sides], dim=1)
         x, picture = self.start.expand(len(styles), -1, -1, -1), None  # (B, wide, 4, 4)
+        if self.layout is not None:
+            x = x + self.layout(styles[:, 0]).view(x.shape)
         for layer, (conv, side) in enumerate(zip(self.convs, self.sides, strict=True)):
             x = conv(x, styles[:, layer], planes[layer].view(-1, 1, side, side))  # (B, wide, side, side)
             if layer % 2 == 0:
@@ -222,6 +229,8 @@ class StyleGenerator(nn.Module):
         for block, part in enumerate(self.pictures):
             assert isinstance(part, ToPicture)
             found[2 * block].append(part.affine.scaled())
+        if self.layout is not None:
+            found[0].append(self.layout.scaled())
         return [torch.cat(matrices) for matrices in found]
 
 
