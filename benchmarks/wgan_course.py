@@ -2,9 +2,9 @@
 
 Trains a WGAN in pieces that resume one run, scores the pictures of its raw weights after each with the
 source's judge, and sets the critic's mean estimate over the piece beside it, and the exact distance between
-as many samples and training pictures (the best pairing). Two sets of real pictures have such a distance too,
-since it is one of finite sets. Writes the course and Spearman's rank correlations to
-`results/wgan_course.json` and `.md`.
+equal sets of samples and training pictures (the best pairing; sets of at most half the training pictures).
+Two sets of real pictures have such a distance too, since it is one of finite sets. Writes the course and
+Spearman's rank correlations to `results/wgan_course.json` and `.md`, beside those of other names.
 
     python benchmarks/wgan_course.py --data fashion-mnist --steps 3000
 """
@@ -32,13 +32,6 @@ from triptych.judge import judge_for
 from triptych.metrics import fid
 
 PIECES = 14
-TOLD = """\
-With a generator that moved every five steps at the critic's own rate of 0.001 it outran its critic on digits:
-the estimate fell to 1.03 within 355 steps of 1,500, then rose to 1.37 while FID went on falling from 30 to 7,
-correlation 0.358. The exact distance fell all the while (in a run of 2,500 steps alike), so that was the
-critic's fault and not the distance's: with a generator that moves half as often at a quarter of the critic's
-rate, below, the estimate follows.
-"""
 
 
 def marks(steps: int) -> list[int]:
@@ -58,8 +51,8 @@ def paired(one: np.ndarray, other: np.ndarray) -> float:
     return float(apart[linear_sum_assignment(apart)].mean())
 
 
-def course(flags: argparse.Namespace, runs: Path) -> tuple[list[dict[str, float]], float]:
-    """A row a piece, and the exact distance of two sets of training pictures."""
+def course(flags: argparse.Namespace, runs: Path) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """A row a piece; the exact distance of two sets of training pictures, and how many are in each."""
     dataset = load(flags.data)
     order = np.random.default_rng(1).permutation(len(dataset.train))
     size = min(flags.samples, len(order) // 2)
@@ -82,7 +75,7 @@ def course(flags: argparse.Namespace, runs: Path) -> tuple[list[dict[str, float]
         print(row, flush=True)
         rows.append(row)
         before = step
-    return rows, paired(one, other)
+    return rows, {"floor": paired(one, other), "of": size}
 
 
 def table(data: str, found: dict[str, Any]) -> str:
@@ -94,11 +87,12 @@ def table(data: str, found: dict[str, Any]) -> str:
     ]
     if exact:
         lines += [
-            f"Exact distance of two sets of real pictures: {found['floor']:.2f}; its correlation "
-            f"with the critic's {found['exact and critic']:.2f}, with FID {found['exact and fid']:.2f}",
+            f"Exact distance of two sets of {found['of']} real pictures: {found['floor']:.2f}; its "
+            f"correlation with the critic's {found['exact and critic']:.2f}, with FID "
+            f"{found['exact and fid']:.2f}",
             "",
         ]
-    names = ["step", "critic's distance", *(["exact, of as many"] if exact else []), "FID"]
+    names = ["step", "critic's distance", *([f"exact, of {found['of']}"] if exact else []), "FID"]
     lines += [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     for row in found["rows"]:
         middle = f" {row['exact']:.3f} |" if exact else ""
@@ -114,6 +108,7 @@ def correlation(one: list[float], other: list[float]) -> float:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--data", default="fashion-mnist")
+    asked.add_argument("--name", default=None, help="of the course in the results; left out: the data's")
     asked.add_argument("--steps", type=int, default=3000)
     asked.add_argument("--batch", type=int, default=64)
     asked.add_argument("--rate", type=float, default=5e-4)
@@ -124,15 +119,15 @@ def main() -> None:
     asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     flags = asked.parse_args()
     began = time.perf_counter()
-    rows, floor = course(flags, Path(tempfile.mkdtemp(prefix="wgan-course-")))
+    rows, real = course(flags, Path(tempfile.mkdtemp(prefix="wgan-course-")))
     critic, exact, scored = ([row[name] for row in rows] for name in ("distance", "exact", "fid"))
     file = flags.out / "wgan_course.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    results[flags.data] = {
+    results[flags.name or flags.data] = {
         "spearman": correlation(critic, scored),
         "exact and critic": correlation(exact, critic),
         "exact and fid": correlation(exact, scored),
-        "floor": floor,
+        **real,
         "setting": f"batch {flags.batch}, rate {flags.rate:g}, critic rate "
         f"{flags.critic_rate or flags.rate:g}, generator every {flags.every}, seed {flags.seed}, "
         f"{flags.samples} samples, "
@@ -142,7 +137,7 @@ def main() -> None:
     }
     file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = "\n\n".join(table(data, found) for data, found in results.items())
-    head = "# The critic's estimate of the Wasserstein distance beside FID, along one run\n\n" + TOLD + "\n"
+    head = "# The critic's estimate of the Wasserstein distance beside FID, along one run\n\n"
     file.with_suffix(".md").write_text(head + text + "\n", encoding="utf-8")
     print(text)
 

@@ -193,7 +193,7 @@ def test_a_state_of_another_version_is_named(tmp_path: Path) -> None:
     del tensors["weights"][name]
     run.save_state(meta["step"], tensors, meta)
     for act in (check, lambda path: resume(path, 6)):
-        with pytest.raises(RunError, match=f"step 3 does not fit.*{re.escape(name)}.*another version"):
+        with pytest.raises(RunError, match=f"step 3 do not fit.*{re.escape(name)}.*another version"):
             act(run.path)
 
 

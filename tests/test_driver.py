@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +87,18 @@ def test_averages_are_set_aside_on_the_way(undisturbed: Run, tmp_path: Path) -> 
         triptych.load(undisturbed.path, step=5)
     with pytest.raises(ValueError, match="only the averaged weights"):
         triptych.load(undisturbed.path, step=3, weights="raw")
+
+
+def test_a_snapshot_of_another_network_is_not_drawn_with(undisturbed: Run, tmp_path: Path) -> None:
+    """What a snapshot lacks would be left as it was drawn at random."""
+    shutil.copytree(undisturbed.path, tmp_path / "old")
+    old = open_run(tmp_path / "old")
+    average, meta = old.load_average(3)
+    name = next(iter(average))
+    del average[name]
+    old.save_average(3, average, meta)
+    with pytest.raises(RunError, match=f"{re.escape(name)}.*another version"):
+        triptych.load(old.path, step=3)
 
 
 def begin(runs: Path, *extra: str) -> subprocess.Popen[str]:

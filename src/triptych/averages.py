@@ -22,6 +22,15 @@ def power_of(width: float) -> float:
     return float(max(root.real for root in roots))
 
 
+def named_under(module: nn.Module, prefixes: Sequence[str]) -> dict[str, Tensor]:
+    """The weights and buffers of the parts of a module that the prefixes name."""
+    return {
+        name: tensor
+        for name, tensor in module.state_dict().items()
+        if any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+    }
+
+
 class Average:
     """A power-function average of the weights: its memory grows with the run, so it needs no warm-up.
 
@@ -33,11 +42,7 @@ class Average:
 
     def __init__(self, module: nn.Module, prefixes: Sequence[str], width: float) -> None:
         self.power = power_of(width)
-        self._live = {
-            name: tensor
-            for name, tensor in module.state_dict().items()
-            if any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
-        }
+        self._live = named_under(module, prefixes)
         if not self._live:
             raise ValueError(f"the module has nothing named {', '.join(prefixes)}")
         self.tensors = {name: tensor.clone() for name, tensor in self._live.items()}

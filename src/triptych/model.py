@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from triptych import families
+from triptych.averages import named_under
 from triptych.core import images as pictures
 from triptych.core import seeds as streams
 from triptych.core.device import choose
@@ -353,6 +354,15 @@ def build(card: Mapping[str, Any], family: str | None = None) -> AnyFamily:
     return kind(config, ImageSpec(**card["spec"]))
 
 
+def misfit(what: str, error: Exception) -> RunError:
+    """The error for weights that are not this network's."""
+    said = shorten(" ".join(str(error).split()), 240)  # PyTorch names every tensor, a line each
+    return RunError(
+        f"{what} do not fit the network ({said}): another version of Triptych, or of the family's file, made "
+        "them. Open them with that one (run.json names it), or train anew"
+    )
+
+
 def load(
     path: Path | str,
     *,
@@ -375,6 +385,8 @@ def load(
     try:
         if step is not None:
             average, _ = run.load_average(step)
+            if missing := set(named_under(built, built.shown)) ^ set(average):
+                raise KeyError(f"{', '.join(sorted(missing)[:3])}")
             built.load_state_dict({**built.state_dict(), **average})  # the rest draws nothing
         else:
             wanted = ("weights", "average") if weights == "averaged" else ("weights",)
@@ -382,6 +394,5 @@ def load(
             built.load_state_dict({**tensors["weights"], **tensors.get("average", {})})
             step = meta.get("step")
     except (RuntimeError, KeyError) as error:
-        said = shorten(str(error), 240)  # PyTorch names every tensor, a line each
-        raise RunError(f"{path}: the saved weights do not fit the run's options: {said}") from error
+        raise misfit(f"the saved weights of {path}", error) from error
     return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), weights, step)

@@ -23,9 +23,8 @@ from triptych.averages import Average
 from triptych.core import device as devices
 from triptych.core.family import Batch, Player, Turn
 from triptych.data import Split, batches
-from triptych.model import AnyFamily
+from triptych.model import AnyFamily, misfit
 from triptych.plan import Arithmetic, Options, Plan, Timing
-from triptych.run import RunError
 
 
 class TrainingError(ValueError):
@@ -137,10 +136,7 @@ class Training:
             self.family.load_state_dict(files["weights"])
             self.average.load(files["average"])
         except (RuntimeError, ValueError) as error:
-            raise RunError(
-                f"the state of step {step} does not fit this network ({' '.join(str(error).split())}): "
-                "another version made it. Open it with the version that run.json names, or train it anew"
-            ) from error
+            raise misfit(f"the weights of step {step}", error) from error
         for player in self.players:
             parameters = player.parameters()
             player.optimizer.state.clear()

@@ -13,6 +13,7 @@ from triptych.nets.style import (
     Mapping,
     ModulatedConv,
     Paces,
+    ResidualBlock,
     StyleDiscriminator,
     StyleGenerator,
     ToPicture,
@@ -159,7 +160,7 @@ def test_a_layout_is_the_first_styles_alone() -> None:
     assert torch.equal(given[0], given[1])
     assert torch.equal(given[2], net.start.expand(2, -1, -1, -1))
     drawn = (given[0] - net.start).flatten(1)
-    assert torch.allclose(drawn, styles[:, 0] @ net.readers()[0][-16 * 16 :].T, atol=1e-5)
+    assert torch.allclose(drawn, 4 * styles[:, 0] @ net.readers()[0][-16 * 16 :].T, atol=1e-5)
 
 
 def test_a_late_style_leaves_early_layers_alone() -> None:
@@ -207,13 +208,27 @@ def test_what_reads_the_style_learns_at_its_pace() -> None:
         assert torch.allclose(slow, even / 10, atol=1e-5)
 
 
+def test_the_layout_learns_at_the_pace_of_what_reads_the_style() -> None:
+    style, moved = torch.randn(2, 6), []
+    for pace in (1.0, 0.1):
+        layout = StyleGenerator(
+            ImageSpec(1, 16), channels_at(16, 4, 16), 8, 6, 1, paces=Paces(style=pace), layout=True
+        ).layout
+        assert layout is not None
+        before = layout(style)
+        with torch.no_grad():
+            layout.weight += 0.01
+        moved.append(layout(style) - before)
+    assert torch.allclose(moved[1], moved[0] / 10, atol=1e-5)
+
+
 def test_the_spread_of_a_group_is_told_channel_by_channel() -> None:
     x = torch.randn(6, 3, 4, 4) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
     told = spread(x, torch.arange(6), 4)
-    assert torch.equal(told[:, :3], x)
+    assert told.shape == (6, 3)
     for group in (slice(0, 4), slice(4, 6)):
         wanted = x[group].std(dim=0, unbiased=False).mean(dim=(1, 2))  # (channels,)
-        assert torch.allclose(told[group, 3:], wanted[:, None, None].expand(3, 4, 4), atol=1e-5)
+        assert torch.allclose(told[group], wanted.expand(len(told[group]), -1), atol=1e-5)
     halves = [spread(x[a:b], torch.arange(a, b), 4) for a, b in ((0, 4), (4, 6))]
     assert torch.equal(spread(x, torch.arange(6), 4), torch.cat(halves))
     other = torch.randn(6, 3, 4, 4)  # another side seen in the same pass makes groups of its own
@@ -224,6 +239,22 @@ def test_the_spread_of_a_group_is_told_channel_by_channel() -> None:
 def test_a_torn_group_is_an_error() -> None:
     with pytest.raises(ValueError, match="multiple of 4, or --group 1"):
         spread(torch.randn(2, 3, 4, 4), torch.arange(2, 4), 4)
+
+
+def test_the_verdict_hears_the_spread() -> None:
+    """Two pictures of a group that are alike are not judged as when their neighbour differs."""
+    net = StyleDiscriminator(ImageSpec(1, 16), [8, 8, 8], classes=0, group=2)
+    one, other = torch.randn(2, 1, 1, 16, 16)
+    alone, beside = (net(torch.cat([one, second]), None, torch.arange(2))[0] for second in (one, other))
+    assert not torch.allclose(alone, beside, atol=1e-3)
+
+
+@pytest.mark.parametrize(("deep", "loudness"), [(True, 1.0), (False, 1.5)])
+def test_a_block_keeps_the_loudness(deep: bool, loudness: float) -> None:
+    torch.manual_seed(0)
+    flat = torch.randn(4, 64, 1, 1).expand(-1, -1, 32, 32)  # halving leaves what does not vary
+    inside = ResidualBlock(64, 64, deep)(flat)[:, :, 4:-4, 4:-4]  # convolutions fade at the border
+    assert inside.square().mean().item() == pytest.approx(loudness, rel=0.25)
 
 
 def test_labels_are_projected() -> None:

@@ -35,7 +35,7 @@ class StyleganConfig(Settings):
     depth: int = Field(2, ge=1)
     """Layers from latent vector to style; the paper's eight pay at 256 px and many hours."""
     layout: bool = True
-    """The style also draws the 4 px that the generator starts from; off: a constant, as in the papers."""
+    """The style also draws the 4 px that the generator starts from; off: a constant (Karras et al. 2019)."""
     width: int = Field(16, ge=1)
     """Channels of the layers nearest the picture; half the side has twice as many. On a GPU more pay."""
     widest: int = Field(128, ge=1)
@@ -233,7 +233,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         return self.generator(styles, noise.to(styles.device)).clamp(-1, 1)
 
     def style_readers(self) -> list[Tensor]:
-        """One (outputs, style) matrix a layer: what its scales are read with."""
+        """One (outputs, style) matrix a layer: what its scales, and the first's layout, are read with."""
         return self.generator.readers()
 
 

@@ -89,7 +89,7 @@ class Mapping(nn.Module):
 class Paces(NamedTuple):
     """How fast parts of a generator learn, as shares of the optimiser's learning rate."""
 
-    style: float = 1.0  # what reads the style: the scale of every channel
+    style: float = 1.0  # what reads the style: for the scale of every channel, and for the layout
     noise: float = 1.0  # the strength of the random detail
 
 
@@ -221,7 +221,10 @@ class StyleGenerator(nn.Module):
         return picture
 
     def readers(self) -> list[Tensor]:
-        """One (outputs, style) matrix a layer: what its style is multiplied by first."""
+        """One (outputs, style) matrix a layer: what its style is multiplied by first.
+
+        A layout's rows are one place of a channel each, not all 16, and are scaled down by as much.
+        """
         found: list[list[Tensor]] = [[] for _ in range(self.layers)]
         for layer, conv in enumerate(self.convs):
             assert isinstance(conv, StyledConv)
@@ -230,34 +233,38 @@ class StyleGenerator(nn.Module):
             assert isinstance(part, ToPicture)
             found[2 * block].append(part.affine.scaled())
         if self.layout is not None:
-            found[0].append(self.layout.scaled())
+            found[0].append(self.layout.scaled() / 4)  # a channel has 16 rows, which weigh as one
         return [torch.cat(matrices) for matrices in found]
 
 
 class ResidualBlock(nn.Module):
-    """Convolution, half the side, convolution; beside it a 1x1 path. Mean square 1 in gives 1 out."""
+    """Convolution, half the side, convolution; beside it a 1x1 path. Mean square 1 in gives about 1 out.
 
-    def __init__(self, narrow: int, wide: int) -> None:
+    deep: False leaves the first convolution out; what comes out is then 1.2 times as loud.
+    """
+
+    def __init__(self, narrow: int, wide: int, deep: bool = True) -> None:
         super().__init__()
-        self.conv1 = EqualisedConv(narrow, narrow, 3)
+        self.conv1 = EqualisedConv(narrow, narrow, 3) if deep else None
         self.conv2 = EqualisedConv(narrow, wide, 3, gain=RECTIFIED)
         self.skip = EqualisedConv(narrow, wide, 1, gain=1 / RECTIFIED, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, narrow, H, W). Returns (B, wide, H / 2, W / 2)."""
-        inner = rectify(self.conv2(halved(rectify(self.conv1(x)))))  # (B, wide, H / 2, W / 2)
-        return inner + self.skip(halved(x))
+        small = halved(x)
+        inner = small if self.conv1 is None else halved(rectify(self.conv1(x)))  # (B, narrow, H / 2, W / 2)
+        return rectify(self.conv2(inner)) + self.skip(small)
 
 
 def spread(x: Tensor, rows: Tensor, group: int) -> Tensor:
-    """As many channels more: how much the pictures of a group differ in each (Karras et al. 2018, section 3).
+    """How much the pictures of a group differ in each channel (Karras et al. 2018, section 3).
 
     The paper tells one number, the mean over channels; told channel by channel, generators keep more variety
     (`benchmarks/results/stylegan_minutes.md`).
     x: (k B, C, H, W), of k sides (the real one, the forged one) of B pictures each, that are grouped apart.
     rows: (B,), which pictures of the step these are: groups are rows 0..group-1, the next as many, ... of the
     whole step, so that micro-batches change nothing; the last group may be smaller.
-    Returns (k B, 2 C, H, W). Raises ValueError when a group is torn apart.
+    Returns (k B, C). Raises ValueError when a group is torn apart.
     """
     C, H, W = x.shape[1:]
     B = len(rows)
@@ -275,13 +282,14 @@ def spread(x: Tensor, rows: Tensor, group: int) -> Tensor:
                 apart = (y - y.mean(dim=1, keepdim=True)).square().mean(dim=1)  # var takes 13 times as long
                 y = (apart + 1e-8).sqrt().mean(dim=(2, 3))  # (groups, C)
                 parts.append(y.repeat_interleave(size, dim=0))
-    planes = torch.cat(parts).to(x.dtype)[:, :, None, None].expand(-1, -1, H, W)  # (k B, C, H, W)
-    return torch.cat([x, planes], dim=1)
+    return torch.cat(parts).to(x.dtype)
 
 
 class StyleDiscriminator(nn.Module):
-    """Residual blocks down to 4x4, the group's spread, two layers more; labels by projection.
+    """Residual blocks down to 4x4, two layers more, the second told the group's spread; labels by projection.
 
+    At the full size there is one convolution, the entry. A second one there took a quarter of a step and
+    bought nothing that was seen (`benchmarks/results/stylegan_minutes.md`).
     The verdict on features phi and label y is v . phi + e_y . phi (Miyato and Koyama 2018, eq. 3). Neither it
     nor the features have offsets: real and fake of a pair share a label, so in the relativistic loss they
     cancel as far as features do not bend, and most come not to.
@@ -291,10 +299,11 @@ class StyleDiscriminator(nn.Module):
         super().__init__()
         rising = channels[::-1]  # from the picture inwards
         self.group, last = group, rising[-1]
-        self.entry = EqualisedConv(spec.channels, rising[0], 1, gain=RECTIFIED)
-        self.blocks = nn.Sequential(*map(ResidualBlock, rising[:-1], rising[1:]))
-        self.conv = EqualisedConv(2 * last, last, 3)
-        self.dense = EqualisedLinear(last * 16, last, gain=RECTIFIED, start=None)  # see above
+        self.entry = EqualisedConv(spec.channels, rising[0], 3, gain=RECTIFIED)
+        sizes = enumerate(pairwise(rising))
+        self.blocks = nn.Sequential(*(ResidualBlock(a, b, deep=level > 0) for level, (a, b) in sizes))
+        self.conv = EqualisedConv(last, last, 3)
+        self.dense = EqualisedLinear(last * (16 + 1), last, gain=RECTIFIED, start=None)  # see above
         self.verdict = EqualisedLinear(last, 1, gain=RECTIFIED, start=None)
         self.labels = nn.Parameter(torch.randn(classes, last)) if classes else None
 
@@ -307,8 +316,9 @@ class StyleDiscriminator(nn.Module):
         if self.conv.weight.is_contiguous(memory_format=torch.channels_last):
             x = x.contiguous(memory_format=torch.channels_last)  # grey pictures have no layout to pass on
         x = self.blocks(rectify(x))  # (B, last, 4, 4)
-        x = rectify(self.conv(spread(x, rows, self.group)))
-        phi = rectify(self.dense(x.flatten(1)))  # (B, last)
+        apart = 4 * spread(x, rows, self.group)  # (B, last), as loud as if told at each of the 16 places
+        x = rectify(self.conv(x))
+        phi = rectify(self.dense(torch.cat([x.flatten(1), apart], dim=1)))  # (B, last)
         with torch.autocast(images.device.type, enabled=False):
             phi = phi.float()
             logits = self.verdict(phi)[:, 0]  # (B,)

@@ -27,9 +27,10 @@ WORSE = 1.1  # of that way: worse than at the start, so something was learnt, bu
 POOR = 0.4  # of the way from real pictures (0) back to the untrained generator's (1); healthy: under 0.25
 UNCOVERED = 0.1  # share of real pictures with a sample among them, beside the data's own
 IMPROVES = 0.85  # a distance to the data that fell below this share of its past is still falling, ...
-WIDENS = 1.2  # ... and modes or a spread that grew by this factor are still growing;
-STEADILY = 0.5  # so is what moves one way so steadily (Kendall's tau with time) ...
-TRIFLE = 0.05  # ... and by more than this share, however slowly
+WIDENS = 1.2  # ... and modes or a spread that grew by this factor are still growing
+STEADILY = 0.5  # an energy distance falls, however slowly, if so steadily (Kendall's tau with time), ...
+TRIFLE = 0.05  # ... by more than this share, ...
+STEADY_LOOKS = 6  # ... over so many looks: fewer are too often in order by chance
 
 # --- the game ------------------------------------------------------------------------------
 FOOLED = 0.1  # by which a mean probability on fakes exceeds that on real pictures: worse than chance

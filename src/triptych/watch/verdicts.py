@@ -225,7 +225,7 @@ def _unwell(course: Course) -> np.ndarray:
 def _lost(course: Course, game: Game) -> Diagnosis | None:
     """Pictures unlike the data that get no better."""
     since = course.lasting(course.poor & course.begun)
-    if since is None or _improving(course) or _creeping(course):
+    if since is None or _improving(course):
         return None
     if course.now(_crowded(course).astype(float)) >= 0.5:
         return None  # one poor picture again and again: collapsed
@@ -241,13 +241,20 @@ def _improving(course: Course) -> bool:
 
 def _creeping(course: Course) -> bool:
     """Whether pictures come nearer to the data by steps too small for `_improving`, but steadily."""
-    return _steadily(-course.seen("energy"))
+    energy = course.seen("energy")
+    late = energy[len(energy) // 3 :]
+    if len(late) < limits.STEADY_LOOKS:
+        return False
+    falls = np.sign(late[:, None] - late[None, :])[np.triu_indices(len(late), 1)]  # Kendall's tau with time
+    third = len(late) // 3
+    before, now = np.median(late[:third]), np.median(late[-third:])
+    return bool(falls.mean() > limits.STEADILY and now < (1 - limits.TRIFLE) * before)
 
 
 def _widening(course: Course) -> bool:
     """Whether samples become more diverse."""
-    pairs = [_then_and_now(course.steady(name)) for name in ("modes", "spread")]
-    return any(now > limits.WIDENS * before for before, now in pairs) or _steadily(course.seen("modes"))
+    pairs = (_then_and_now(course.steady(name)) for name in ("modes", "spread"))
+    return any(now > limits.WIDENS * before for before, now in pairs)
 
 
 def _then_and_now(values: np.ndarray) -> tuple[float, float]:
@@ -255,16 +262,6 @@ def _then_and_now(values: np.ndarray) -> tuple[float, float]:
     half = values[len(values) // 2 :]
     third = max(1, len(half) // 3)
     return float(np.median(half[:third])), float(np.median(half[-third:]))
-
-
-def _steadily(values: np.ndarray) -> bool:
-    """Whether values rise by more than a trifle over the run's last two thirds so far, from look to look."""
-    late = values[len(values) // 3 :]
-    rises = np.sign(late[None, :] - late[:, None])[np.triu_indices(len(late), 1)]  # Kendall's tau with time
-    third = max(1, len(late) // 3)
-    before, now = np.median(late[:third]), np.median(late[-third:])
-    grown = now - before > limits.TRIFLE * abs(before)
-    return bool(grown and rises.mean() > limits.STEADILY)
 
 
 def _crowded(course: Course) -> np.ndarray:
@@ -283,7 +280,8 @@ def _repeating(course: Course) -> np.ndarray:
 def _collapsed(course: Course, game: Game) -> Diagnosis | None:
     """The samples repeat each other, or only few of the data's modes are left."""
     since = course.lasting(_repeating(course) & (course.begun | (course.strayed & course.practised)))
-    slow_start = _widening(course) or (_creeping(course) and course.poor[-1])  # few modes that become more
+    # few modes that become more, or one blur that sharpens
+    slow_start = _widening(course) or (_creeping(course) and course.poor[-1])
     if since is None and not slow_start:
         since = course.lasting(_crowded(course) & course.begun)
     if since is None or (_improving(course) and course.poor[-1]):
