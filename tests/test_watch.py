@@ -490,6 +490,14 @@ def test_a_healthy_game_says_what_was_not_asked() -> None:
     assert found.verdict == "healthy" and found.line().endswith("was not asked: the pictures are few")
 
 
+def test_a_critic_that_hardly_tells_is_named_in_health() -> None:
+    found = verdict(
+        lambda done, line, look: line.update({"discriminator/fake": line["discriminator/real"] - 0.004})
+    )
+    assert found.verdict == "healthy" and "hardly tells real from fake" in found.line()
+    assert "hardly" not in verdict(lambda done, line, look: None).line()
+
+
 def test_data_that_repeats_itself_is_no_collapse() -> None:
     data = load("digits")
     blank = np.arange(len(data.train)) % 10 < 3

@@ -136,6 +136,12 @@ def _stronger_penalty(config: Values, options: Values) -> Remedy | None:
     return Remedy("A stronger penalty on the critic's gradients.", {"--gamma": f"{gamma:.3g}"})
 
 
+def _lighter_penalty(config: Values, options: Values) -> Remedy | None:
+    if not config.get("gamma"):
+        return None
+    return Remedy("A lighter penalty: the critic may say more.", {"--gamma": f"{config['gamma'] / 10:.3g}"})
+
+
 def _fp32(config: Values, options: Values) -> Remedy | None:
     if options.get("precision") == "fp32":
         return None
@@ -168,7 +174,7 @@ ORDER = {
         _wider_latent, _augment, _noise, _stronger_penalty, _larger_batch, _gentler,
     ),
     "critic overpowering": (_non_saturating, _noise, _slower_critic, _gentler),
-    "critic not learning": (_faster_critic, _patient_generator, _gentler),
+    "critic not learning": (_faster_critic, _lighter_penalty, _patient_generator, _gentler),
     "generator not learning": (_quicker, _quicker_generator, _usual_clipping),
     "oscillating": (_usual_momentum, _gentler, _larger_batch),
     "labels carry nothing": (_unconditional,),

@@ -64,7 +64,12 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
     if (_crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
         return Diagnosis("too early", evidence=(f"the samples are not there yet: {_state(course)}",))
     unread = course.looks[-1].get("unread") or (SHAPELESS if _shapeless(course)[-1] else None)
-    said = (f"whether labels show was not asked: {unread}",) if unread else ()
+    said = [f"whether labels show was not asked: {unread}"] if unread else []
+    if (gap := _gap(course, game)) is not None and course.now(gap) < limits.BLIND:
+        said.append(
+            f"the {game.critic} hardly tells real from fake (its verdicts lie {course.now(gap):.1g} apart): "
+            "it has little left to teach; unless the pictures are perfect, it is held too tight"
+        )
     return Diagnosis("healthy", evidence=(_state(course), *said))
 
 
@@ -149,9 +154,17 @@ def _generator_not_learning(course: Course, game: Game) -> Diagnosis | None:
 
 def _blind(course: Course, game: Game) -> np.ndarray:
     """Looks at which the critic sees no difference although there is one, (looks,) bool."""
-    real, fake = course.logged(f"{game.critic}/real"), course.logged(f"{game.critic}/fake")
-    alike = (np.abs(real - fake) < limits.BLIND) & (game.verdicts == "probabilities")
-    return np.asarray(alike & _unwell(course) & course.begun)
+    gap = _gap(course, game)
+    if gap is None:
+        return np.zeros(len(course), dtype=bool)
+    return np.asarray((gap < limits.BLIND) & _unwell(course) & course.begun)
+
+
+def _gap(course: Course, game: Game) -> np.ndarray | None:
+    """How far apart the critic's mean verdicts on real pictures and fakes lie, (looks,); None for scores."""
+    if game.verdicts != "probabilities":
+        return None
+    return np.abs(course.logged(f"{game.critic}/real") - course.logged(f"{game.critic}/fake"))
 
 
 def _critic_overpowering(course: Course, game: Game) -> Diagnosis | None:
