@@ -44,8 +44,8 @@ class StyleganConfig(Settings):
     """Real pictures judged against fakes in pairs (R3GAN), or each by itself (non-saturating, StyleGAN2)."""
     penalties: Literal["r1+r2", "r1"] = "r1+r2"
     """Whose slope is punished: real pictures' and fakes' (R3GAN), or only real ones' (StyleGAN2)."""
-    gamma: float = Field(10.0, ge=0)
-    """Weight of the penalties: more is calmer and slower to sharpen, less lets the discriminator run off."""
+    gamma: float = Field(1.0, ge=0)
+    """Weight of the penalties: too much leaves the discriminator guessing, too little lets it run off."""
     gamma_end: float = Field(0.1, ge=0, le=1)
     """Share of `gamma` that is left at the end of the run, along half a cosine: calm first, sharp last."""
     penalty_every: int = Field(4, ge=1)
