@@ -386,7 +386,7 @@ def load(
         if step is not None:
             average, _ = run.load_average(step)
             if missing := set(named_under(built, built.shown)) ^ set(average):
-                raise KeyError(f"{', '.join(sorted(missing)[:3])}")
+                raise KeyError(", ".join(sorted(missing)[:3]))
             built.load_state_dict({**built.state_dict(), **average})  # the rest draws nothing
         else:
             wanted = ("weights", "average") if weights == "averaged" else ("weights",)
