@@ -3,9 +3,10 @@
     python benchmarks/steering_shapes.py [RUN] [--family dcgan] [--steps 3500] [--amount 2] [--all]
 
 Without a RUN it trains one, without labels, so that every factor is in the code. Directions are found on
-one set of seeds and measured on another. Changes are means over pictures, in standard deviations of each
-reading over unedited samples, from -amount to +amount and from no edit to +amount. The ratio takes for each
-factor the worse of the two, the swing the first alone. Writes results/steering_shapes-FAMILY.md and .json.
+one set of seeds; on a second the purest of each factor's classes is chosen; it is measured on a third.
+Changes are means over pictures, in standard deviations of each reading over unedited samples, from -amount
+to +amount and from no edit to +amount. The ratio takes for each factor the worse of the two, the swing the
+first alone. Writes results/steering_shapes-FAMILY.md and .json.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ import triptych
 from triptych.evaluate import data_of
 from triptych.judge import judge_for
 from triptych.metrics.threads import one_thread
-from triptych.steer.codes import codes_at
+from triptych.steer.codes import Codes, codes_at
+from triptych.steer.directions import Direction
 from triptych.steer.editing import Effect, measure
-from triptych.steer.finding import MEASURED_SEED, Study, find, likeliest, study
+from triptych.steer.finding import MEASURED_SEED, Study, find, study
 from triptych.steer.readers import reader_for
 
 RESULTS = Path(__file__).parent / "results"
 WANTED = 5.0
+CHOSEN_SEED = 4_000_000  # far from those that directions are found or measured on
 
 
 def asked() -> argparse.Namespace:
@@ -42,8 +45,12 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--measured", type=int, default=1000, help="other pictures they are measured on")
     parser.add_argument("--amount", type=float, default=2.0)
     parser.add_argument("--space", default=None)
-    parser.add_argument("--attributes", nargs="*", default=None, help="left out: each factor's likeliest")
+    parser.add_argument(
+        "--chosen", type=int, default=1000, help="others yet, on which each factor's is chosen"
+    )
+    parser.add_argument("--attributes", nargs="*", default=None, help="left out: each factor's purest")
     parser.add_argument("--all", action="store_true", help="every attribute instead")
+    parser.add_argument("--together", action="store_true", help="all layers of a style move alike")
     return parser.parse_args()
 
 
@@ -59,19 +66,28 @@ def main() -> None:
     dataset = data_of(model)
     reader, extractor = reader_for(dataset), judge_for(dataset)
     with one_thread():
-        studied = study(model, reader, flags.samples, flags.space)
-        names = None if flags.all else flags.attributes or likeliest(studied)  # chosen before any measuring
-        directions = find(model, reader, studied, names, tried=flags.tried, amount=flags.amount)
-        seeds = range(MEASURED_SEED, MEASURED_SEED + flags.measured)
-        codes = codes_at(model, seeds, studied.codes.space)
-        effects = measure(model, codes, directions, flags.amount, reader, extractor)
+        studied = study(model, reader, flags.samples, flags.space, apart=not flags.together)
+        directions = find(model, reader, studied, flags.attributes, tried=flags.tried, amount=flags.amount)
+
+        def codes(first: int, count: int) -> Codes:
+            return codes_at(model, range(first, first + count), studied.codes.space)
+
+        if not flags.all and flags.attributes is None:
+            looks = measure(model, codes(CHOSEN_SEED, flags.chosen), directions, flags.amount, reader)
+            directions = purest(directions, looks)
+        unseen = codes(MEASURED_SEED, flags.measured)
+        effects = measure(model, unseen, directions, flags.amount, reader, extractor)
     facts = {
         "family": model.family.title,
         "config": model.family.config.model_dump(mode="json"),
         "step": model.step,
         "space": studied.codes.space,
         "reader": reader.accuracy,
-        **{name: getattr(flags, name) for name in ("size", "samples", "tried", "measured", "amount")},
+        "apart": studied.apart,
+        **{
+            name: getattr(flags, name)
+            for name in ("size", "samples", "tried", "chosen", "measured", "amount")
+        },
     }
     text = table(facts, effects, [d.about.how for d in directions], studied)
     print(text)
@@ -82,15 +98,28 @@ def main() -> None:
     stem.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
+def purest(directions: list[Direction], looks: list[Effect]) -> list[Direction]:
+    """Of each factor the direction with the largest ratio."""
+    best: dict[str, tuple[float, Direction]] = {}
+    for direction, look in zip(directions, looks, strict=True):
+        assert look.target is not None
+        ratio = look.ratio if look.ratio is not None else float("inf")  # nothing else moved
+        if look.target.factor not in best or ratio > best[look.target.factor][0]:
+            best[look.target.factor] = ratio, direction
+    return [direction for _, direction in best.values()]
+
+
 def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied: Study) -> str:
     lines = [
         f"# Directions on `shapes`: {facts['family']}, step {facts['step']}, {facts['space']} space",
         "",
-        f"{facts['samples']} pictures to find, {facts['tried']} to try out, {facts['measured']} others to "
-        f"measure. Mean changes a unit, in standard deviations of each reading, in two ways of looking: from "
-        f"-a to +a and from 0 to +a, a = {facts['amount']:g} standard deviations of the code. Ratio: the "
-        "target's smaller change over the largest of any other factor; swing: from -a to +a alone, where "
-        "what bends both ways alike cancels.",
+        f"{facts['samples']} pictures to find"
+        + (", as many of unrelated styles a layer (each layer moves its own way)" if facts["apart"] else "")
+        + f", {facts['tried']} to try out, {facts['chosen']} others to choose each factor's class, "
+        f"{facts['measured']} others to measure. Mean changes a unit, in standard deviations of each "
+        f"reading, in two ways of looking: from -a to +a and from 0 to +a, a = {facts['amount']:g} standard "
+        "deviations of the code. Ratio: the target's smaller change over the largest of any other factor; "
+        "swing: from -a to +a alone, where what bends both ways alike cancels.",
         "Reader, on real test pictures: " + "; ".join(f"{k} {v}" for k, v in facts["reader"].items()) + ".",
         "",
         "| direction | share or spread | R2 | target -a to +a | error | target 0 to +a | most moved other | "

@@ -11,8 +11,7 @@ from triptych.model import Model
 from triptych.steer import codes, directions, editing, finding
 from triptych.steer.codes import codes_at
 from triptych.steer.editing import measure
-from triptych.steer.finding import clear, find, held_for, likeliest, prospects, scaled_slopes, study, try_out
-from triptych.steer.readers import Attribute
+from triptych.steer.finding import clear, find, held_for, scaled_slopes, study, try_out
 
 
 def test_a_direction_of_a_straight_generator_is_exact(bands: Model, reader) -> None:
@@ -68,7 +67,7 @@ def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unev
     best = finding.try_out
 
     def watched(white, slopes, k, held, chance, changes):
-        seen.append((changes(white)[0], slopes.T @ (white / np.linalg.norm(white))))
+        seen.append((changes(white)[0][0], slopes.T @ (white / np.linalg.norm(white))))
         return best(white, slopes, k, held, chance, changes)
 
     monkeypatch.setattr(finding, "try_out", watched)
@@ -97,13 +96,29 @@ def test_a_step_is_held_to_what_no_picture_showed(bands: Model, reader) -> None:
 
 
 def test_in_style_space_every_layer_moves_or_those_asked(layers: Model, reader) -> None:
-    studied = study(layers, reader, 300)
-    assert studied.codes.space == "style" and studied.white.shape == (300, 2)
+    studied = study(layers, reader, 300, apart=False)
+    assert studied.codes.space == "style" and studied.white.shape == (300, 2) and not studied.apart
     alike = find(layers, reader, studied, ["top"])  # one style moves all three bands alike
     effect = measure(layers, codes_at(layers, range(50), "style"), alike, 1.0, reader)[0]
     assert effect.ratio == pytest.approx(1, abs=0.01)
-    one = find(layers, lone(reader), study(layers, lone(reader), 300), layers=[1])[0]
-    assert one.vector[[0, 2]].eq(0).all() and one.vector[1].abs().sum() > 0
+    for apart in (True, False):
+        known = study(layers, lone(reader), 300, apart=apart)
+        one = find(layers, lone(reader), known, layers=[0])[0]
+        assert one.vector[1:].eq(0).all() and one.vector[0].abs().sum() > 0
+
+
+def test_layers_told_apart_move_each_its_own_way(layers: Model, reader) -> None:
+    told: list[tuple[str, int, int]] = []
+    studied = study(layers, reader, 300, progress=lambda *now: told.append(now))
+    assert studied.apart and studied.white.shape == (300, 6) and told[-1][1:] == (600, 600)
+    found = find(layers, reader, studied, tried=100)
+    effects = measure(layers, codes_at(layers, range(50), "style"), found, 1.0, reader)
+    assert len(effects) == 3
+    for k, effect in enumerate(effects):  # layer k draws band k
+        assert effect.ratio is None or effect.ratio > 20
+        assert effect.target is not None and effect.target.mean > 0.5
+        strengths = found[k].vector.norm(dim=1)  # (layers,)
+        assert strengths.argmax() == k and strengths.sum() < 1.1 * strengths[k]
 
 
 def lone(reader):
@@ -126,23 +141,6 @@ def test_what_cannot_be_found(bands: Model, reader) -> None:
         find(bands, reader, studied, ["nothing"])
 
 
-def test_the_likeliest_attribute_of_a_factor_is_the_one_least_bound_to_others(bands: Model, reader) -> None:
-    class Halves:
-        """Two attributes of one factor: the middle band by itself, and tied to the top one."""
-
-        name, accuracy = "halves", reader.accuracy
-        attributes = (Attribute("free", "a"), Attribute("tied", "a"), Attribute("top", "b"))
-
-        def __call__(self, pixels: np.ndarray) -> np.ndarray:
-            read = reader(pixels)
-            return np.column_stack([read[:, 1], read[:, 1] + 30 * read[:, 0], read[:, 0]])
-
-    studied = study(bands, Halves(), 400)
-    promised = prospects(studied)
-    assert promised["free"] > 3 * promised["tied"]
-    assert likeliest(studied) == ["free", "top"]
-
-
 def test_a_change_within_its_error_is_none() -> None:
     np.testing.assert_allclose(
         clear(np.array([1.0, -1.0, 0.3, 0.0]), np.array([0.25, 0.0, 0.2, 0.1])), [0.75, -1, 0, 0]
@@ -154,8 +152,21 @@ def test_the_best_step_of_those_tried_is_kept() -> None:
 
     def changes(white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         tried.append(white / np.linalg.norm(white))
-        return np.array([1.0, 0.1 + 0.4 * len(tried), 0.0]), np.zeros(3)  # ever worse, whatever is done
+        return np.array([[1.0, 0.1 + 0.4 * len(tried), 0.0]]), np.zeros((1, 3))  # ever worse
 
     best = try_out(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
     np.testing.assert_array_equal(best, [1, 0, 0])
-    assert len(tried) == 3 and not np.allclose(tried[0], tried[1])
+    assert len(tried) == finding.ROUNDS and not np.allclose(tried[0], tried[1])
+
+
+def test_a_step_is_alone_in_both_ways_of_looking() -> None:
+    """The second number bends reading 1 in one way of looking, which the slopes do not know."""
+
+    def changes(white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        a, b, c = white / np.linalg.norm(white)
+        return np.array([[a, c, 0.0], [a, c + 0.8 * a + b, 0.0]]), np.full((2, 3), 1e-3)
+
+    slopes = np.array([[1.0, 0, 0], [0, 0, 0], [0, 1, 0]])  # (R, K)
+    best = try_out(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
+    before, after = (np.abs(changes(white)[0][:, 1]).max() for white in (np.array([1.0, 0, 0]), best))
+    assert after < 0.6 * before

@@ -32,6 +32,7 @@ def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         tried=(int, 0, "Pictures that each is tried out on, to take back what it does besides."),
         measured=(int, 200, "Other pictures that each is measured on; 0: none."),
         space=(str | None, None, "noise or style; left out: style where there is one."),
+        apart=(bool, True, "From labels, styles: every layer may move its own way."),
         layers=LAYERS,
         seeds=(str, "0", "Whose pictures are shown, moved along each."),
         reach=(float, 2.0, "How far both ways, in standard deviations of the code."),
@@ -68,7 +69,7 @@ def from_labels(model: Any, flags: Any, layers: list[int] | None) -> tuple[list[
     reader = reader_for(dataset, names)
     say(f"read by: {reader.name} ({'; '.join(f'{k} {v}' for k, v in reader.accuracy.items())})")
     known(reader.name, reader.attributes, names or ())  # before thousands of pictures are drawn
-    studied = study(model, reader, flags.samples, flags.space, progress=tell, **controls)
+    studied = study(model, reader, flags.samples, flags.space, progress=tell, apart=flags.apart, **controls)
     found = find(model, reader, studied, names, layers, flags.tried, progress=tell, **controls)
     return measured(model, flags, found, reader, dataset)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from triptych.steer.directions import Direction, cloud_of, named, shaped
 from triptych.steer.fitting import (
     Cloud,
     corrected,
-    largest_change,
     share_explained,
     steepest_alone,
     white_slopes,
@@ -31,7 +30,7 @@ SAMPLES = 4000
 LEAST = 200
 RIDGE = 10.0  # pictures' worth of belief that a number of the code does nothing
 SURE = 2.0  # standard errors of a slope that are reckoned with: about the largest of twenty
-ROUNDS = 3
+ROUNDS = 5
 HELD_BACK = 0.2  # of the pictures, to say how far the readings are linear in the code
 
 Progress = Callable[[str, int, int], None]
@@ -39,12 +38,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Study:
-    """Pictures of a model that were read: what directions are fitted to."""
+    """Pictures of a model that were read: what directions are fitted to and tried out on."""
 
-    codes: Codes
-    cloud: Cloud
-    white: np.ndarray  # (N, R) codes of one layer, uncorrelated, of variance 1
-    readings: np.ndarray  # (N, K)
+    codes: Codes  # N, as the model draws them
+    readings: np.ndarray  # (N, K) of their pictures
+    cloud: Cloud  # of the codes of one layer
+    white: (
+        np.ndarray
+    )  # (M, B R) what slopes are fitted to: a block of uncorrelated numbers a layer told apart
+    fitted: np.ndarray  # (M, K) readings that belong to these
     attributes: tuple[Attribute, ...]
     reader: str
 
@@ -58,6 +60,11 @@ class Study:
         """(K,): what changes of each reading are told in: its spread, where that is not too small."""
         return units_of(self.readings, self.attributes)
 
+    @property
+    def apart(self) -> bool:
+        """Whether each layer has slopes of its own."""
+        return self.white.shape[1] > self.cloud.width
+
 
 def study(
     model: Model,
@@ -66,26 +73,48 @@ def study(
     space: Space | None = None,
     first_seed: int = FIRST_SEED,
     progress: Progress | None = None,
+    apart: bool | None = None,
     **controls: Any,
 ) -> Study:
     """Draw pictures and read them. space: None takes styles where there are some.
 
-    samples: at least 200; the error of a direction falls with their root. Raises UsageError for fewer.
+    samples: at least 200; the error of a direction falls with their root. apart: let every layer of a style
+    have slopes of its own, so that a step may move each its own way; this reads as many pictures more, whose
+    layers have unrelated styles. None: where there are layers. Raises UsageError for too few samples.
     """
     if samples < LEAST:
         raise UsageError(f"a direction needs at least {LEAST} pictures to be found in, got {samples}")
     where: Space = space or ("style" if isinstance(model.family, Styled) else "noise")
     codes = codes_at(model, range(first_seed, first_seed + samples), where, **controls)
-    readings = []
-    for start in range(0, samples, SAMPLING_BATCH):
-        part = codes.cut(range(start, min(start + SAMPLING_BATCH, samples)))
-        readings.append(reader(paint(model, part, **controls)))
-        if progress is not None:
-            progress("pictures read", min(start + SAMPLING_BATCH, samples), samples)
-    cloud = cloud_of(model, where, **controls)
     values = codes.values[:, 0] if where == "style" else codes.values.flatten(1)
+    cloud = cloud_of(model, where, **controls)
     white = cloud.white(values.double().numpy())
-    return Study(codes, cloud, white, np.concatenate(readings), reader.attributes, reader.name)
+    layers = codes.values.shape[1] if where == "style" else 1
+    mixes = layers > 1 and apart is not False
+    pictures = samples * (1 + mixes)
+
+    def read(of: Codes, done: int) -> np.ndarray:
+        found = []
+        for start in range(0, samples, SAMPLING_BATCH):
+            part = of.cut(range(start, min(start + SAMPLING_BATCH, samples)))
+            found.append(reader(paint(model, part, **controls)))
+            if progress is not None:
+                progress("pictures read", done + start + len(part), pictures)
+        return np.concatenate(found)
+
+    readings = fitted = read(codes, 0)
+    if mixes:
+        mixed = mixed_rows(samples, layers, first_seed)
+        styles = torch.stack([codes.values[rows, k] for k, rows in enumerate(mixed)], 1)
+        fitted = read(replace(codes, values=styles), samples)
+        white = np.concatenate([white[rows] for rows in mixed], 1)  # (N, layers R)
+    return Study(codes, readings, cloud, white, fitted, reader.attributes, reader.name)
+
+
+def mixed_rows(samples: int, layers: int, seed: int) -> np.ndarray:
+    """Whose style each layer takes, (layers, N): a shuffle a layer, so that layers have nothing in common."""
+    draw = np.random.default_rng(seed)
+    return np.stack([draw.permutation(samples) for _ in range(layers)])
 
 
 def find(
@@ -103,17 +132,19 @@ def find(
 
     Of the attribute's own factor nothing is held: the classes of one factor cannot but make way for
     each other. targets: names of attributes; None: all that vary, turns aside. layers: of styles, which shall
-    move; the step is found for all and then given to these alone. tried: on so many of the study's
-    pictures each direction is tried out by -amount and +amount, `ROUNDS` times, and the slopes are
-    corrected by what it then did; 0 leaves it as fitted. Raises UsageError for unknown names and
-    for one that no picture varies in.
+    move; where the study does not tell them apart, the step is found for all and then given to these alone.
+    tried: on so many of the study's pictures each direction is tried out by -amount and +amount, `ROUNDS`
+    times, and the slopes are corrected by what it then did; 0 leaves it as fitted. Raises UsageError for
+    unknown names and for one that no picture varies in.
     """
-    slopes, moving = scaled_slopes(studied), None if layers is None else list(layers)
-    explained, found = _explained(studied), []
+    moving = None if layers is None else list(layers)
+    slopes, explained, found = scaled_slopes(studied, moving), _explained(studied), []
     chosen, weights = numbers_of(studied, targets), model_hash(model)
+    chance = SURE * len(studied.fitted) ** -0.5
 
     def direction_of(white: np.ndarray, k: int) -> Direction:
-        told = f"slopes of {studied.reader} on {len(studied.readings)} pictures, R2 {explained[k]:.2f}"
+        told = f"slopes of {studied.reader} on {len(studied.fitted)} pictures, R2 {explained[k]:.2f}"
+        told += ", each layer its own way" if studied.apart else ""
         told += f", tried out on {tried}" if tried else ""
         step = step_of(model, studied, white, moving)
         return named(model, studied.attributes[k].name, studied.codes.space, told, step, weights)
@@ -127,7 +158,6 @@ def find(
             length = float(np.linalg.norm(studied.cloud.unit(white)))  # of the direction, in white numbers
             return means / length, errors / length
 
-        chance = SURE * len(studied.readings) ** -0.5
         white = steepest_alone(slopes, k, held_for(studied, k), chance)
         if tried:
             white = try_out(white, slopes, k, held_for(studied, k), chance, changes)
@@ -137,57 +167,48 @@ def find(
     return found
 
 
-# Of a step (R,) in white numbers: means of the changes a white unit along it, and their errors, (K,) each.
+# Of a step in white numbers: means of the changes a white unit along it, and their errors, (W, K) each,
+# in W ways of looking.
 Changes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def try_out(
     white: np.ndarray, slopes: np.ndarray, k: int, held: Sequence[int], chance: float, changes: Changes
 ) -> np.ndarray:
-    """A step, tried, its slopes corrected and found anew, `ROUNDS` times: the best of those tried, (R,)."""
-    best, least = white, np.inf
-    for _ in range(ROUNDS):
-        means, errors = changes(white)
-        others = np.abs(means[held]) + errors[held]
-        worst = float(others.max(initial=0.0)) / max(float(means[k]), 1e-9)
+    """A step, tried, its slopes corrected and found anew, `ROUNDS` times: the best of those tried.
+
+    slopes: (R, K). Each way of looking gets slopes of its own, since a bent generator answers them
+    differently; a step is as good as the worst of them says, and has to be alone in all.
+    """
+    best, least, K = white, np.inf, slopes.shape[1]
+    for tries in range(ROUNDS):
+        means, errors = changes(white)  # (W, K) each
+        ways = len(means)
+        if tries == 0:
+            slopes = np.tile(slopes, ways)  # (R, W K)
+        others = np.abs(means[:, held]) + errors[:, held]
+        worst = float(others.max(initial=0.0)) / max(float(means[:, k].min()), 1e-9)
         if worst < least:
             best, least = white, worst
         unit = white / np.linalg.norm(white)
         was = slopes.T @ unit
-        slopes = corrected(slopes, unit, was + clear(means - was, errors))
-        white = steepest_alone(slopes, k, held, chance)
+        slopes = corrected(slopes, unit, was + clear(means.ravel() - was, errors.ravel()))
+        white = steepest_alone(slopes, k, [way * K + other for way in range(ways) for other in held], chance)
     return best
 
 
-def prospects(studied: Study) -> dict[str, float]:
-    """How many times as much each target attribute should move as any other factor, by the slopes alone.
+def scaled_slopes(studied: Study, layers: Sequence[int] | None = None) -> np.ndarray:
+    """Slopes of the readings in units of their spreads on white codes, (R, K), or (B R, K) of layers apart.
 
-    Chance is reckoned with, bends of the generator are not: for choosing which directions to look for. A
-    factor's class that pictures hardly tell from other factors has a low one.
+    layers: those that may move; the others' slopes are told to be 0, where there are any.
     """
-    slopes, chance = scaled_slopes(studied), SURE * len(studied.readings) ** -0.5
-    found = {}
-    for k in numbers_of(studied, None):
-        held = held_for(studied, k)
-        step = steepest_alone(slopes, k, held, chance)
-        found[studied.attributes[k].name] = 1 / largest_change(slopes[:, held], step, chance)
-    return found
-
-
-def likeliest(studied: Study) -> list[str]:
-    """Of each factor the attribute with the best prospects."""
-    best: dict[str, str] = {}
-    promised = prospects(studied)
-    for attribute in studied.attributes:
-        held = best.get(attribute.factor)
-        if attribute.name in promised and (held is None or promised[attribute.name] > promised[held]):
-            best[attribute.factor] = attribute.name
-    return list(best.values())
-
-
-def scaled_slopes(studied: Study) -> np.ndarray:
-    """Slopes of the readings in units of their spreads on white codes, (R, K)."""
-    return white_slopes(studied.white, studied.readings / studied.units, RIDGE)
+    slopes = white_slopes(studied.white, studied.fitted / studied.units, RIDGE)
+    if studied.apart and layers is not None:
+        blocks = slopes.reshape(-1, studied.cloud.width, slopes.shape[1])
+        still = np.ones(len(blocks), dtype=bool)
+        still[list(layers)] = False
+        blocks[still] = 0
+    return slopes
 
 
 def clear(means: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -207,13 +228,18 @@ def _changes(
     amount: float,
     **controls: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean change of each reading a unit of a direction, in spreads, and its standard error: (K,) each."""
-    codes = studied.codes.cut(range(min(tried, len(studied.codes))))
+    """Mean change of each reading a unit of a direction, in spreads, and its standard error: (2, K) each.
+
+    In two ways of looking, as `editing.Change` has them: from -amount to +amount, and from 0 to +amount.
+    """
+    codes, units = studied.codes.cut(range(min(tried, len(studied.codes)))), studied.units
     back, forth = (
-        paint(model, codes.moved(side * direction.vector), **controls) for side in (-amount, amount)
+        reader(paint(model, codes.moved(side * direction.vector), **controls)) / units
+        for side in (-amount, amount)
     )
-    change = (reader(forth) - reader(back)) / studied.units / (2 * amount)  # (N, K)
-    return change.mean(0), change.std(0, ddof=1) / len(change) ** 0.5
+    still = studied.readings[: len(codes)] / units
+    changes = np.stack([(forth - back) / (2 * amount), (forth - still) / amount])  # (2, N, K)
+    return changes.mean(1), changes.std(1, ddof=1) / len(codes) ** 0.5
 
 
 def held_for(studied: Study, k: int) -> list[int]:
@@ -226,16 +252,20 @@ def held_for(studied: Study, k: int) -> list[int]:
 
 
 def step_of(model: Model, studied: Study, white: np.ndarray, layers: list[int] | None) -> Tensor:
-    """A step in white numbers as one of codes: one unit is one standard deviation of the codes along it."""
-    step = studied.cloud.root @ studied.cloud.unit(white)  # (D,)
+    """A step in white numbers as one of codes: one unit is one standard deviation of the codes along it.
+
+    Of layers apart, in the one that moves most.
+    """
+    cloud = studied.cloud
+    step = (cloud.unit(white).reshape(-1, cloud.width) @ cloud.root.T).ravel()  # (D,) or (B D,)
     return shaped(torch.from_numpy(step), model, studied.codes.space, layers)
 
 
 def _explained(studied: Study) -> np.ndarray:
     """R^2 of each reading on the last fifth of the pictures, from slopes of the rest: (K,)."""
     cut = int(len(studied.white) * (1 - HELD_BACK))
-    slopes = white_slopes(studied.white[:cut], studied.readings[:cut], RIDGE)
-    return share_explained(studied.white[cut:], studied.readings[cut:], slopes)
+    slopes = white_slopes(studied.white[:cut], studied.fitted[:cut], RIDGE)
+    return share_explained(studied.white[cut:], studied.fitted[cut:], slopes)
 
 
 def known(reader: str, attributes: Sequence[Attribute], targets: Iterable[str]) -> None:

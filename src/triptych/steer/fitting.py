@@ -54,11 +54,13 @@ class Cloud:
     def unit(self, white: np.ndarray) -> np.ndarray:
         """A step in white numbers (R,) at the length of one standard deviation of the codes along it.
 
+        Or (B R,), a block a layer: then in the layer that moves most, and the others in proportion.
+
         Its own length, in white numbers, is at least 1, and 1 only where codes spread alike or along an axis
         of their cloud: most of a cloud's spread along a line belongs to codes that lie off it.
         """
-        step = self.root @ white  # (D,)
-        return white * (self.spread_along(step) / np.linalg.norm(step))
+        steps = white.reshape(-1, self.width) @ self.root.T  # (B, D)
+        return white / max(np.linalg.norm(d) / self.spread_along(d) for d in steps if d.any())
 
 
 def white_slopes(white: np.ndarray, readings: np.ndarray, ridge: float = 0.0) -> np.ndarray:
