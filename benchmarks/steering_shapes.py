@@ -25,8 +25,9 @@ from triptych.metrics.threads import one_thread
 from triptych.steer.codes import Codes, codes_at
 from triptych.steer.directions import Direction
 from triptych.steer.editing import Effect, measure
-from triptych.steer.finding import MEASURED_SEED, Study, find, study
+from triptych.steer.finding import MEASURED_SEED, find
 from triptych.steer.readers import reader_for
+from triptych.steer.studying import Study, study
 
 RESULTS = Path(__file__).parent / "results"
 WANTED = 5.0
@@ -66,13 +67,14 @@ def main() -> None:
     dataset = data_of(model)
     reader, extractor = reader_for(dataset), judge_for(dataset)
     with one_thread():
-        studied = study(model, reader, flags.samples, flags.space, apart=not flags.together)
+        studied = study(model, reader, flags.samples, flags.space, apart=False if flags.together else None)
         directions = find(model, reader, studied, flags.attributes, tried=flags.tried, amount=flags.amount)
 
         def codes(first: int, count: int) -> Codes:
             return codes_at(model, range(first, first + count), studied.codes.space)
 
-        if not flags.all and flags.attributes is None:
+        choosing = not flags.all and flags.attributes is None
+        if choosing:
             looks = measure(model, codes(CHOSEN_SEED, flags.chosen), directions, flags.amount, reader)
             directions = purest(directions, looks)
         unseen = codes(MEASURED_SEED, flags.measured)
@@ -83,16 +85,16 @@ def main() -> None:
         "step": model.step,
         "space": studied.codes.space,
         "reader": reader.accuracy,
-        "apart": studied.apart,
-        **{
-            name: getattr(flags, name)
-            for name in ("size", "samples", "tried", "chosen", "measured", "amount")
-        },
+        "apart": studied.blocks > 1,
+        "chosen": flags.chosen if choosing else 0,
+        "size": dataset.spec.size,
+        **{name: getattr(flags, name) for name in ("samples", "tried", "measured", "amount")},
     }
     text = table(facts, effects, [d.about.how for d in directions], studied)
     print(text)
     RESULTS.mkdir(exist_ok=True)
-    stem = RESULTS / f"steering_shapes-{type(model.family).__name__.lower()}"
+    kind = type(model.family).__name__.lower() + ("-together" if flags.together else "")
+    stem = RESULTS / f"steering_shapes-{kind}"
     stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
     told = {**facts, "effects": [effect.model_dump(mode="json") for effect in effects]}
     stem.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
@@ -115,8 +117,9 @@ def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied
         "",
         f"{facts['samples']} pictures to find"
         + (", as many of unrelated styles a layer (each layer moves its own way)" if facts["apart"] else "")
-        + f", {facts['tried']} to try out, {facts['chosen']} others to choose each factor's class, "
-        f"{facts['measured']} others to measure. Mean changes a unit, in standard deviations of each "
+        + f", {facts['tried']} to try out, "
+        + (f"{facts['chosen']} others to choose each factor's class, " if facts["chosen"] else "")
+        + f"{facts['measured']} others to measure. Mean changes a unit, in standard deviations of each "
         f"reading, in two ways of looking: from -a to +a and from 0 to +a, a = {facts['amount']:g} standard "
         "deviations of the code. Ratio: the target's smaller change over the largest of any other factor; "
         "swing: from -a to +a alone, where what bends both ways alike cancels.",
@@ -129,19 +132,20 @@ def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied
     names = [a.name for a in studied.attributes]
     for effect, how in zip(effects, hows, strict=True):
         on, off = effect.target, effect.others[0]
-        assert on is not None and effect.ratio is not None and effect.swing is not None
-        assert effect.identity is not None
+        assert on is not None and effect.identity is not None
+        ratio, swing = ("-" if x is None else f"{x:.1f}" for x in (effect.ratio, effect.swing))
         column = studied.readings[:, names.index(effect.direction)]
         size = column.mean() if "=" in effect.direction else column.std()
         explained = how.split("R2 ")[1].split(",")[0]
         lines.append(
             f"| {effect.direction} | {size:.2f} | {explained} | {on.mean:+.2f} | {on.error:.3f} | "
-            f"{on.forth:+.2f} | {off.factor} | {off.mean:+.3f} | {off.forth:+.3f} | {effect.ratio:.1f} | "
-            f"{effect.swing:.1f} | {effect.identity:.2f} |"
+            f"{on.forth:+.2f} | {off.factor} | {off.mean:+.3f} | {off.forth:+.3f} | {ratio} | "
+            f"{swing} | {effect.identity:.2f} |"
         )
     lines.append("")
     for name in ("ratio", "swing"):
-        found = [getattr(effect, name) for effect in effects]
+        every = [getattr(effect, name) for effect in effects]
+        found = [float("inf") if value is None else value for value in every]  # nothing else moved
         reached = sum(value >= WANTED for value in found)
         lines.append(
             f"{name.capitalize()} at least {WANTED:g}: {reached} of {len(found)}; "

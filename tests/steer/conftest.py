@@ -55,7 +55,7 @@ class Bands(Drawable[Plain]):
 class Layers(Bands, Styled):
     """Three layers of styles of width two; layer k decides band k alone, by its style's first number."""
 
-    title = "Layers"
+    title, mixed = "Layers", True
     style_shape = (3, 2)
 
     def __init__(self, layers: int = 3) -> None:
@@ -71,6 +71,26 @@ class Layers(Bands, Styled):
 
     def style_readers(self) -> list[Tensor]:
         return [torch.tensor([[1.0 + k, 0.0], [0.0, 0.5]]) for k in range(self.style_shape[0])]
+
+
+class Labelled(Layers):
+    """Layers whose styles' first number lies 10 times the label off, which trains unmixed."""
+
+    conditional, mixed = True, False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spec = ImageSpec(1, 6, 3)
+
+    def styles(self, noise: Tensor, condition: Condition, controls: Any) -> Tensor:
+        assert condition.labels is not None
+        away = torch.tensor([10.0, 0.0]) * condition.labels[:, None, None]
+        return super().styles(noise, condition, controls) + away
+
+    def paint_styles(self, styles: Tensor, seeds: Sequence[int], controls: Plain | None = None) -> Tensor:
+        middle = 10 * (styles[:, :, :1] / 10).round()  # a label is not painted, and layers must share it
+        assert (middle == middle[:, :1]).all()
+        return super().paint_styles(styles - middle, seeds, controls)
 
 
 class BandReader:
@@ -99,6 +119,11 @@ def bent() -> Model:
 @pytest.fixture
 def layers() -> Model:
     return Model(Layers())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def labelled() -> Model:
+    return Model(Labelled())  # type: ignore[arg-type]
 
 
 @pytest.fixture

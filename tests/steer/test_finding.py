@@ -11,7 +11,8 @@ from triptych.model import Model
 from triptych.steer import codes, directions, editing, finding
 from triptych.steer.codes import codes_at
 from triptych.steer.editing import measure
-from triptych.steer.finding import clear, find, held_for, scaled_slopes, study, try_out
+from triptych.steer.finding import clear, find, held_for, scaled_slopes, try_out
+from triptych.steer.studying import mixed_rows, study
 
 
 def test_a_direction_of_a_straight_generator_is_exact(bands: Model, reader) -> None:
@@ -67,13 +68,14 @@ def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unev
     best = finding.try_out
 
     def watched(white, slopes, k, held, chance, changes):
-        seen.append((changes(white)[0][0], slopes.T @ (white / np.linalg.norm(white))))
+        seen.append((changes(white)[0], slopes.T @ (white / np.linalg.norm(white))))
         return best(white, slopes, k, held, chance, changes)
 
     monkeypatch.setattr(finding, "try_out", watched)
     find(model, reader, studied, ["top", "middle"], tried=400)
-    for means, promised in seen:
-        np.testing.assert_allclose(means, promised, rtol=0.06, atol=0.02)  # the ridge, and grey levels
+    assert len(seen) == 2
+    for means, promised in seen:  # a straight generator answers both ways of looking alike
+        np.testing.assert_allclose(means, [promised, promised], rtol=0.06, atol=0.02)  # ridge, grey levels
 
 
 def test_weights_are_hashed_once_for_all_directions_and_rounds(
@@ -97,7 +99,7 @@ def test_a_step_is_held_to_what_no_picture_showed(bands: Model, reader) -> None:
 
 def test_in_style_space_every_layer_moves_or_those_asked(layers: Model, reader) -> None:
     studied = study(layers, reader, 300, apart=False)
-    assert studied.codes.space == "style" and studied.white.shape == (300, 2) and not studied.apart
+    assert studied.codes.space == "style" and studied.white.shape == (300, 2) and studied.blocks == 1
     alike = find(layers, reader, studied, ["top"])  # one style moves all three bands alike
     effect = measure(layers, codes_at(layers, range(50), "style"), alike, 1.0, reader)[0]
     assert effect.ratio == pytest.approx(1, abs=0.01)
@@ -110,7 +112,7 @@ def test_in_style_space_every_layer_moves_or_those_asked(layers: Model, reader) 
 def test_layers_told_apart_move_each_its_own_way(layers: Model, reader) -> None:
     told: list[tuple[str, int, int]] = []
     studied = study(layers, reader, 300, progress=lambda *now: told.append(now))
-    assert studied.apart and studied.white.shape == (300, 6) and told[-1][1:] == (600, 600)
+    assert studied.blocks == 3 and studied.white.shape == (300, 6) and told[-1][1:] == (600, 600)
     found = find(layers, reader, studied, tried=100)
     effects = measure(layers, codes_at(layers, range(50), "style"), found, 1.0, reader)
     assert len(effects) == 3
@@ -119,6 +121,41 @@ def test_layers_told_apart_move_each_its_own_way(layers: Model, reader) -> None:
         assert effect.target is not None and effect.target.mean > 0.5
         strengths = found[k].vector.norm(dim=1)  # (layers,)
         assert strengths.argmax() == k and strengths.sum() < 1.1 * strengths[k]
+        assert strengths[k] == pytest.approx(1, abs=0.05)  # a standard deviation, where it moves most
+    two = find(layers, reader, studied, ["middle"], layers=[1, 2], tried=100)[0]
+    assert two.vector[0].eq(0).all() and two.vector[1].norm() > 0.9
+    with pytest.raises(ValueError, match="20 pictures or more, or 0, got 19"):
+        find(layers, reader, studied, tried=19)
+
+
+def test_of_a_model_with_labels_a_step_is_one_among_pictures_of_one_label(labelled: Model, reader) -> None:
+    assert study(labelled, reader, 300).blocks == 1  # it was not trained on mixed styles
+    studied = study(labelled, reader, 300, apart=True)
+    assert studied.codes.labels is not None and len(studied.codes.labels.unique()) == 3
+    assert studied.cloud.spread_along(np.array([1.0, 0.0])) == pytest.approx(1, abs=0.1)  # not some 8
+    found = find(labelled, reader, studied)
+    effects = measure(labelled, codes_at(labelled, range(60), "style"), found, 0.5, reader)
+    assert [e.direction for e in effects] == ["top", "middle", "bottom"]
+    assert all(e.ratio is None or e.ratio > 10 for e in effects)
+    one = study(labelled, reader, 200, labels=[2])
+    assert one.codes.labels is not None and set(one.codes.labels.tolist()) == {2}
+
+
+def test_layers_are_shuffled_among_pictures_of_one_label(labelled: Model) -> None:
+    drawn = codes_at(labelled, range(50), "style")
+    rows = mixed_rows(drawn, 3, 7)
+    np.testing.assert_array_equal(rows, mixed_rows(drawn, 3, 7))
+    np.testing.assert_array_equal(np.sort(rows, 1), [range(50)] * 3)
+    assert drawn.labels is not None and (drawn.labels[rows] == drawn.labels).all()
+    assert not (rows[0] == rows[1]).all()
+
+
+def test_who_has_no_layers_or_too_few_pictures_is_told(bands: Model, layers: Model, reader) -> None:
+    with pytest.raises(ValueError, match="noise space has no layers to move apart"):
+        study(bands, reader, 300, apart=True)
+    wide = Model(Layers(40))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"40 layers of 2 numbers .* at least 240 pictures .* got 200"):
+        study(wide, reader, 200, apart=True)
 
 
 def lone(reader):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from triptych.steer.fitting import (
     Cloud,
@@ -10,6 +11,7 @@ from triptych.steer.fitting import (
     share_explained,
     steepest_alone,
     white_slopes,
+    within,
 )  # fmt: skip
 
 RNG = np.random.default_rng(0)
@@ -51,6 +53,8 @@ def test_a_unit_is_one_standard_deviation_along_the_step_and_longer_than_one_whi
     assert np.linalg.norm(step) == pytest.approx(cloud.spread_along(step))
     assert np.linalg.norm(unit) == pytest.approx(2**0.5 * 1.0016**0.5 / 1.04)
     assert np.linalg.norm(cloud.unit(np.array([0.0, 7.0]))) == pytest.approx(1)  # along an axis
+    two = cloud.unit(np.array([0.0, 7.0, 0.0, -3.5]))  # of two layers the one that moves most is measured
+    np.testing.assert_allclose(two, [0, 1, 0, -0.5])
 
 
 def test_slopes_of_straight_readings_are_exact() -> None:
@@ -108,3 +112,20 @@ def test_where_nothing_is_free_the_held_readings_move_least() -> None:
 def test_what_nothing_moves() -> None:
     with pytest.raises(ValueError, match="no step moves this"):
         steepest_alone(np.zeros((3, 2)), 0, [1])
+
+
+def test_within_a_label_only_what_its_pictures_differ_by_is_left() -> None:
+    values, labels = np.array([[1.0], [3.0], [10.0], [20.0]]), torch.tensor([0, 0, 1, 1])
+    np.testing.assert_allclose(within(values, labels), [[7.5], [9.5], [3.5], [13.5]])  # about 8.5
+    assert within(values, None) is values
+
+
+def test_a_step_held_to_many_readings_solves_the_equations_it_says() -> None:
+    slopes = RNG.normal(size=(5, 9))
+    step = steepest_alone(slopes, 0, range(1, 9))
+    others, wanted = slopes[:, 1:], slopes[:, 0]
+    sizes = [np.linalg.norm(others.T @ d / (wanted @ d)) for d in RNG.normal(size=(4000, 5))]
+    assert wanted @ step == pytest.approx(1)
+    assert np.abs(others.T @ step).max() < 1.05 * min(sizes) * 8**0.5
+    exact = np.linalg.solve(others @ others.T + 1e-9 * np.eye(5), wanted)
+    assert np.abs(others.T @ step).max() <= np.abs(others.T @ exact / (wanted @ exact)).max() + 1e-6

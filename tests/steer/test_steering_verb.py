@@ -213,6 +213,7 @@ def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         (["directions", "--frames", "1"], "--frames 2 or more"),
         (["directions", "--layers", "coarse"], "no style space"),
         (["directions", "--attributes", "class=3,beauty"], "reads no 'beauty'"),
+        (["directions", "--tried", "5"], "tried out on 20 pictures or more, or 0, got 5"),
         (["sweep", "--out", "x.jpg"], "expected a .png"),
     ],
 )
@@ -222,7 +223,7 @@ def test_wrong_flags_cost_no_work(
     def drawn(*_: object, **__: object) -> None:
         pytest.fail("pictures were drawn before the flags were looked at")
 
-    for work in ("triptych.steer.finding.study", "triptych.steer.sweeping.sweep"):
+    for work in ("triptych.steer.studying.study", "triptych.steer.sweeping.sweep"):
         monkeypatch.setattr(work, drawn)
     assert cli.main(["steer", runs["plain"], *words]) == 2
     assert said in capsys.readouterr().err

@@ -28,11 +28,11 @@ def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         how=(str, "labels", "labels (what is read in the model's own pictures) or closed-form (none)."),
         attributes=(str | None, None, "Which to find, by name with commas between; left out: all."),
         count=(int, 6, "How many, of closed-form ones."),
-        samples=(int, 4000, "Pictures drawn and read to find them."),
+        samples=(int, 4000, "Pictures drawn and read to find them, twice where layers move apart."),
         tried=(int, 0, "Pictures that each is tried out on, to take back what it does besides."),
         measured=(int, 200, "Other pictures that each is measured on; 0: none."),
         space=(str | None, None, "noise or style; left out: style where there is one."),
-        apart=(bool, True, "From labels, styles: every layer may move its own way."),
+        together=(bool, False, "Of styles, move all layers alike, not each its own way (from labels)."),
         layers=LAYERS,
         seeds=(str, "0", "Whose pictures are shown, moved along each."),
         reach=(float, 2.0, "How far both ways, in standard deviations of the code."),
@@ -60,17 +60,22 @@ def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
 def from_labels(model: Any, flags: Any, layers: list[int] | None) -> tuple[list[Any], list[Any]]:
     """Directions of what is read in a model's pictures, and their effects."""
     from triptych.evaluate import data_of
-    from triptych.steer.finding import find, known, study
+    from triptych.steer.finding import check_tried, find, known
     from triptych.steer.readers import reader_for
+    from triptych.steer.studying import study
 
-    controls, tell = controls_of(flags, model), said_slowly()
+    check_tried(flags.tried)
+    controls, tell, labels = controls_of(flags, model), said_slowly(), labels_of(flags)
+    apart = False if flags.together else None
     names = None if flags.attributes is None else flags.attributes.split(",")
     dataset = data_of(model)
     reader = reader_for(dataset, names)
     say(f"read by: {reader.name} ({'; '.join(f'{k} {v}' for k, v in reader.accuracy.items())})")
     known(reader.name, reader.attributes, names or ())  # before thousands of pictures are drawn
-    studied = study(model, reader, flags.samples, flags.space, progress=tell, apart=flags.apart, **controls)
-    found = find(model, reader, studied, names, layers, flags.tried, progress=tell, **controls)
+    studied = study(model, reader, flags.samples, flags.space, labels, apart, progress=tell, **controls)
+    if studied.codes.space == "style":
+        say("each layer moves its own way" if studied.blocks > 1 else "all layers move alike")
+    found = find(model, reader, studied, names, layers, flags.tried, progress=tell)
     return measured(model, flags, found, reader, dataset)
 
 
@@ -112,7 +117,7 @@ def measured(
 
     controls, tell = controls_of(flags, model), said_slowly()
     seeds = range(MEASURED_SEED, MEASURED_SEED + flags.measured)
-    codes = codes_at(model, seeds, found[0].about.space, **controls)
+    codes = codes_at(model, seeds, found[0].about.space, labels_of(flags), **controls)
     judge = trained_judge(dataset, "auto", tell, model.device)
     effects = measure(model, codes, found, 1.0, reader, judge, tell, **controls)
     return with_effects(found, effects), effects

@@ -17,6 +17,7 @@ class Styled(ABC):
     Karras, Laine and Aila 2019, "A style-based generator architecture", section 3.
     """
 
+    mixed = False  # whether training shows pictures whose layers have unlike styles
     style_shape: tuple[int, int]  # (layers, width) of one picture; layer 0 decides the coarsest things
 
     @abstractmethod

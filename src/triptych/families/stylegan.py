@@ -117,7 +117,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
             raise ValueError("a conditional StyleGAN needs labels, and these pictures have none")
         self.noise_shape = (config.latent,)
         self.conditional = config.conditional
-        self.rhythm = config.penalty_every
+        self.rhythm, self.mixed = config.penalty_every, config.mixing > 0
         told = spec.classes if config.conditional else 0
         channels = channels_at(spec.size, config.width, config.widest)
         paces = Paces(style=config.style_pace, noise=config.noise_pace)

@@ -18,8 +18,8 @@ from triptych.core.errors import UsageError
 from triptych.core.record import Record
 from triptych.core.styled import Styled
 from triptych.model import Model, family_names, load_family
-from triptych.steer.codes import Space, code_shape, codes_at, model_hash
-from triptych.steer.fitting import Cloud, closed_form
+from triptych.steer.codes import Labels, Space, code_shape, codes_at, model_hash
+from triptych.steer.fitting import Cloud, closed_form, within
 
 FORMAT = 1
 SPREAD_SEEDS = range(2_000_000, 2_001_024)  # whose styles tell how far styles spread
@@ -42,7 +42,10 @@ class About(Record):
 
 @dataclass(frozen=True)
 class Direction:
-    """A step in a space. One unit of it is one standard deviation of the model's codes along it."""
+    """A step in a space. One unit of it is one standard deviation of the model's codes along it.
+
+    Where layers of a style move each its own way: in the layer that moves most.
+    """
 
     about: About
     vector: Tensor = field(repr=False)  # of the shape of one code, float32
@@ -70,12 +73,15 @@ def shaped(step: Tensor, model: Model, space: Space, layers: Iterable[int] | Non
     return found
 
 
-def cloud_of(model: Model, space: Space, **controls: Any) -> Cloud:
-    """How the codes of one layer spread: known for noise, seen in 1024 seeds for styles."""
+def cloud_of(model: Model, space: Space, labels: Labels = None, **controls: Any) -> Cloud:
+    """How the codes of one layer spread: known for noise, seen in 1024 seeds for styles.
+
+    Of a model with labels, about their label's mean: what lies between two labels is no spread of either.
+    """
     if space == "noise":
         return Cloud.normal(int(torch.tensor(code_shape(model, space)).prod()))
-    styles = codes_at(model, SPREAD_SEEDS, space, **controls).values  # (N, layers, width)
-    return Cloud.of(styles[:, 0].double().numpy())
+    codes = codes_at(model, SPREAD_SEEDS, space, labels, **controls)  # (N, layers, width) of styles
+    return Cloud.of(within(codes.values[:, 0].double().numpy(), codes.labels))
 
 
 def coordinates(

@@ -16,8 +16,8 @@ from triptych.metrics.features import Extractor
 from triptych.model import Model
 from triptych.steer.codes import Codes, model_hash, paint
 from triptych.steer.directions import Direction, belongs
-from triptych.steer.finding import Progress
 from triptych.steer.readers import Attribute, Reader, units_of
+from triptych.steer.studying import Progress
 
 LEAST = 20
 

@@ -3,118 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from triptych.core.errors import UsageError
-from triptych.core.styled import Styled
-from triptych.model import SAMPLING_BATCH, Model
-from triptych.steer.codes import Codes, Space, codes_at, model_hash, paint
-from triptych.steer.directions import Direction, cloud_of, named, shaped
-from triptych.steer.fitting import (
-    Cloud,
-    corrected,
-    share_explained,
-    steepest_alone,
-    white_slopes,
-)
-from triptych.steer.readers import Attribute, Reader, units_of
+from triptych.model import Model
+from triptych.steer.codes import model_hash, paint
+from triptych.steer.directions import Direction, named, shaped
+from triptych.steer.fitting import corrected, share_explained, steepest_alone, white_slopes
+from triptych.steer.readers import Attribute, Reader
+from triptych.steer.studying import Progress, Study
 
-FIRST_SEED = 3_000_000  # far from those of evaluation and of training's pictures
 MEASURED_SEED = 5_000_000  # of pictures that directions are measured on
-SAMPLES = 4000
-LEAST = 200
+LEAST_TRIED = 20
 RIDGE = 10.0  # pictures' worth of belief that a number of the code does nothing
 SURE = 2.0  # standard errors of a slope that are reckoned with: about the largest of twenty
 ROUNDS = 5
 HELD_BACK = 0.2  # of the pictures, to say how far the readings are linear in the code
-
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Study:
-    """Pictures of a model that were read: what directions are fitted to and tried out on."""
-
-    codes: Codes  # N, as the model draws them
-    readings: np.ndarray  # (N, K) of their pictures
-    cloud: Cloud  # of the codes of one layer
-    white: (
-        np.ndarray
-    )  # (M, B R) what slopes are fitted to: a block of uncorrelated numbers a layer told apart
-    fitted: np.ndarray  # (M, K) readings that belong to these
-    attributes: tuple[Attribute, ...]
-    reader: str
-
-    @property
-    def spreads(self) -> np.ndarray:
-        """(K,): the standard deviation of each reading over unedited samples; 0 for what never varies."""
-        return self.readings.std(0)
-
-    @property
-    def units(self) -> np.ndarray:
-        """(K,): what changes of each reading are told in: its spread, where that is not too small."""
-        return units_of(self.readings, self.attributes)
-
-    @property
-    def apart(self) -> bool:
-        """Whether each layer has slopes of its own."""
-        return self.white.shape[1] > self.cloud.width
-
-
-def study(
-    model: Model,
-    reader: Reader,
-    samples: int = SAMPLES,
-    space: Space | None = None,
-    first_seed: int = FIRST_SEED,
-    progress: Progress | None = None,
-    apart: bool | None = None,
-    **controls: Any,
-) -> Study:
-    """Draw pictures and read them. space: None takes styles where there are some.
-
-    samples: at least 200; the error of a direction falls with their root. apart: let every layer of a style
-    have slopes of its own, so that a step may move each its own way; this reads as many pictures more, whose
-    layers have unrelated styles. None: where there are layers. Raises UsageError for too few samples.
-    """
-    if samples < LEAST:
-        raise UsageError(f"a direction needs at least {LEAST} pictures to be found in, got {samples}")
-    where: Space = space or ("style" if isinstance(model.family, Styled) else "noise")
-    codes = codes_at(model, range(first_seed, first_seed + samples), where, **controls)
-    values = codes.values[:, 0] if where == "style" else codes.values.flatten(1)
-    cloud = cloud_of(model, where, **controls)
-    white = cloud.white(values.double().numpy())
-    layers = codes.values.shape[1] if where == "style" else 1
-    mixes = layers > 1 and apart is not False
-    pictures = samples * (1 + mixes)
-
-    def read(of: Codes, done: int) -> np.ndarray:
-        found = []
-        for start in range(0, samples, SAMPLING_BATCH):
-            part = of.cut(range(start, min(start + SAMPLING_BATCH, samples)))
-            found.append(reader(paint(model, part, **controls)))
-            if progress is not None:
-                progress("pictures read", done + start + len(part), pictures)
-        return np.concatenate(found)
-
-    readings = fitted = read(codes, 0)
-    if mixes:
-        mixed = mixed_rows(samples, layers, first_seed)
-        styles = torch.stack([codes.values[rows, k] for k, rows in enumerate(mixed)], 1)
-        fitted = read(replace(codes, values=styles), samples)
-        white = np.concatenate([white[rows] for rows in mixed], 1)  # (N, layers R)
-    return Study(codes, readings, cloud, white, fitted, reader.attributes, reader.name)
-
-
-def mixed_rows(samples: int, layers: int, seed: int) -> np.ndarray:
-    """Whose style each layer takes, (layers, N): a shuffle a layer, so that layers have nothing in common."""
-    draw = np.random.default_rng(seed)
-    return np.stack([draw.permutation(samples) for _ in range(layers)])
 
 
 def find(
@@ -126,25 +33,27 @@ def find(
     tried: int = 0,
     amount: float = 1.0,
     progress: Progress | None = None,
-    **controls: Any,
 ) -> list[Direction]:
     """For each target attribute the shortest step that raises it and leaves every other factor alone.
 
     Of the attribute's own factor nothing is held: the classes of one factor cannot but make way for
-    each other. targets: names of attributes; None: all that vary, turns aside. layers: of styles, which shall
-    move; where the study does not tell them apart, the step is found for all and then given to these alone.
-    tried: on so many of the study's pictures each direction is tried out by -amount and +amount, `ROUNDS`
-    times, and the slopes are corrected by what it then did; 0 leaves it as fitted. Raises UsageError for
-    unknown names and for one that no picture varies in.
+    each other. targets: names of attributes; None: all that vary, turns aside, and of a model with labels
+    the class, which the label decides. layers: of styles, which shall move; where the study does not tell
+    them apart, the step is found for all and then given to these alone. tried: on so many of the study's
+    pictures (all, if there are fewer) each direction is tried out by -amount and +amount, `ROUNDS` times, and
+    the slopes are corrected by what it then did; 0 leaves it as fitted. Raises UsageError for unknown names,
+    for one that no picture varies in or no chosen layer moves, and for fewer than 20 tried.
     """
-    moving = None if layers is None else list(layers)
+    check_tried(tried)
+    tried, moving = min(tried, len(studied.codes)), None if layers is None else list(layers)
     slopes, explained, found = scaled_slopes(studied, moving), _explained(studied), []
     chosen, weights = numbers_of(studied, targets), model_hash(model)
-    chance = SURE * len(studied.fitted) ** -0.5
+    chance = SURE * studied.freedom**-0.5
 
     def direction_of(white: np.ndarray, k: int) -> Direction:
-        told = f"slopes of {studied.reader} on {len(studied.fitted)} pictures, R2 {explained[k]:.2f}"
-        told += ", each layer its own way" if studied.apart else ""
+        kind = "pictures" if studied.blocks == 1 else "pictures of mixed styles"
+        told = f"slopes of {studied.reader} on {len(studied.fitted)} {kind}, R2 {explained[k]:.2f}"
+        told += ", each layer its own way" if studied.blocks > 1 else ""
         told += f", tried out on {tried}" if tried else ""
         step = step_of(model, studied, white, moving)
         return named(model, studied.attributes[k].name, studied.codes.space, told, step, weights)
@@ -152,19 +61,26 @@ def find(
     for done, k in enumerate(chosen):
 
         def changes(white: np.ndarray, k: int = k) -> tuple[np.ndarray, np.ndarray]:
-            means, errors = _changes(
-                model, reader, studied, direction_of(white, k), tried, amount, **controls
-            )
+            means, errors = _changes(model, reader, studied, direction_of(white, k), tried, amount)
             length = float(np.linalg.norm(studied.cloud.unit(white)))  # of the direction, in white numbers
             return means / length, errors / length
 
-        white = steepest_alone(slopes, k, held_for(studied, k), chance)
-        if tried:
-            white = try_out(white, slopes, k, held_for(studied, k), chance, changes)
+        if not slopes[:, k].any():
+            raise UsageError(f"no step of the layers {moving} moves {studied.attributes[k].name!r}")
+        held = held_for(studied, k)
+        white = steepest_alone(slopes, k, held, chance)
+        if tried and held:
+            white = try_out(white, slopes, k, held, chance, changes)
         found.append(direction_of(white, k))
         if progress is not None:
             progress("directions", done + 1, len(chosen))
     return found
+
+
+def check_tried(tried: int) -> None:
+    """Raises UsageError for a number of pictures that a direction could not be tried out on."""
+    if tried != 0 and tried < LEAST_TRIED:
+        raise UsageError(f"a direction is tried out on {LEAST_TRIED} pictures or more, or 0, got {tried}")
 
 
 # Of a step in white numbers: means of the changes a white unit along it, and their errors, (W, K) each,
@@ -186,8 +102,8 @@ def try_out(
         ways = len(means)
         if tries == 0:
             slopes = np.tile(slopes, ways)  # (R, W K)
-        others = np.abs(means[:, held]) + errors[:, held]
-        worst = float(others.max(initial=0.0)) / max(float(means[:, k].min()), 1e-9)
+        others, risen = np.abs(means[:, held]) + errors[:, held], float(means[:, k].min())
+        worst = float(others.max()) / risen if risen > 0 else np.inf
         if worst < least:
             best, least = white, worst
         unit = white / np.linalg.norm(white)
@@ -203,8 +119,8 @@ def scaled_slopes(studied: Study, layers: Sequence[int] | None = None) -> np.nda
     layers: those that may move; the others' slopes are told to be 0, where there are any.
     """
     slopes = white_slopes(studied.white, studied.fitted / studied.units, RIDGE)
-    if studied.apart and layers is not None:
-        blocks = slopes.reshape(-1, studied.cloud.width, slopes.shape[1])
+    if studied.blocks > 1 and layers is not None:
+        blocks = slopes.reshape(studied.blocks, studied.cloud.width, -1)
         still = np.ones(len(blocks), dtype=bool)
         still[list(layers)] = False
         blocks[still] = 0
@@ -226,15 +142,14 @@ def _changes(
     direction: Direction,
     tried: int,
     amount: float,
-    **controls: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean change of each reading a unit of a direction, in spreads, and its standard error: (2, K) each.
 
     In two ways of looking, as `editing.Change` has them: from -amount to +amount, and from 0 to +amount.
     """
-    codes, units = studied.codes.cut(range(min(tried, len(studied.codes)))), studied.units
+    codes, units = studied.codes.cut(range(tried)), studied.units
     back, forth = (
-        reader(paint(model, codes.moved(side * direction.vector), **controls)) / units
+        reader(paint(model, codes.moved(side * direction.vector), **studied.controls)) / units
         for side in (-amount, amount)
     )
     still = studied.readings[: len(codes)] / units
@@ -257,8 +172,10 @@ def step_of(model: Model, studied: Study, white: np.ndarray, layers: list[int] |
     Of layers apart, in the one that moves most.
     """
     cloud = studied.cloud
-    step = (cloud.unit(white).reshape(-1, cloud.width) @ cloud.root.T).ravel()  # (D,) or (B D,)
-    return shaped(torch.from_numpy(step), model, studied.codes.space, layers)
+    steps = cloud.unit(white).reshape(studied.blocks, -1) @ cloud.root.T  # (B, D)
+    if studied.blocks > 1 and layers is not None:
+        steps[[k for k in range(studied.blocks) if k not in layers]] = 0  # the equations leave dust there
+    return shaped(torch.from_numpy(steps.ravel()), model, studied.codes.space, layers)
 
 
 def _explained(studied: Study) -> np.ndarray:
@@ -278,14 +195,14 @@ def known(reader: str, attributes: Sequence[Attribute], targets: Iterable[str]) 
 
 def numbers_of(studied: Study, targets: Sequence[str] | None) -> list[int]:
     """The numbers of attributes that are called so. Raises UsageError for others and for constant ones."""
-    names = [a.name for a in studied.attributes]
-    spreads = studied.spreads
+    names, varies = [a.name for a in studied.attributes], studied.varies
     if targets is None:
-        return [k for k, a in enumerate(studied.attributes) if spreads[k] > 0 and a.factor != "turn"]
+        left_out = {"turn"} if studied.codes.labels is None else {"turn", "class"}
+        return [k for k, a in enumerate(studied.attributes) if varies[k] and a.factor not in left_out]
     known(studied.reader, studied.attributes, targets)
     for name in targets:
-        if spreads[names.index(name)] == 0:
-            raise UsageError(
-                f"all {len(studied.readings)} pictures read alike in {name!r}: there is nothing to find"
-            )
+        if not varies[names.index(name)]:
+            alike = f"all {len(studied.readings)} pictures read alike in {name!r}"
+            alike += "" if studied.codes.labels is None else " within a label"
+            raise UsageError(f"{alike}: there is nothing to find")
     return [names.index(name) for name in targets]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 LEAST_SHARE = 1e-4  # of the largest variance: flatter directions of the codes count as flat
 RIDGES = np.logspace(-10, 2, 49)  # shares of the held slopes' sum of squares
@@ -63,6 +64,16 @@ class Cloud:
         return white / max(np.linalg.norm(d) / self.spread_along(d) for d in steps if d.any())
 
 
+def within(values: np.ndarray, labels: Tensor | None) -> np.ndarray:
+    """Values (N, K), each label's moved so that it has the mean of all; labels (N,), None: as they are."""
+    if labels is None:
+        return values
+    told, moved = labels.numpy(), values.copy()
+    for label in np.unique(told):
+        moved[told == label] += values.mean(0) - values[told == label].mean(0)
+    return moved
+
+
 def white_slopes(white: np.ndarray, readings: np.ndarray, ridge: float = 0.0) -> np.ndarray:
     """Least-squares slopes of readings (N, K) on white codes (N, R), an offset besides: (R, K).
 
@@ -90,8 +101,10 @@ def steepest_alone(slopes: np.ndarray, target: int, held: Sequence[int], chance:
     if not float(wanted @ wanted) > 0:
         raise ValueError("no step moves this on average")
     size = max(float((others**2).sum()), float(wanted @ wanted))
-    square, flat = others @ others.T, size * np.eye(len(wanted))
-    along = [np.linalg.solve(square + share * flat, wanted) for share in RIDGES]
+    rows, scales, _ = np.linalg.svd(others, full_matrices=False)  # (R, H): what is held, far fewer than R
+    inside = rows.T @ wanted  # (H,)
+    outside = wanted - rows @ inside
+    along = [rows @ (inside / (scales**2 + c)) + outside / c for c in RIDGES * size]
     steps = [step / (wanted @ step) for step in along]
     return steps[int(np.argmin([largest_change(others, d, chance) for d in steps]))]
 
