@@ -140,6 +140,13 @@ def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> No
     assert sha256(longer.state_path(40) / "weights.safetensors") == hashes(whole)[0]
 
 
+def test_what_fails_while_steps_are_timed_is_named_in_a_run_all_the_same(sick: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"became nan.*post-mortem\.html"):
+        triptych.train(sick, runs=tmp_path, fails_at=3, **{**OPTIONS, "steps": None, "minutes": 0.05})
+    (path,) = tmp_path.glob("0*")
+    assert open_run(path).looks()[-1]["verdict"] == "not finite"
+
+
 def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"became nan.*is kept.*post-mortem\.html"):
         triptych.train(sick, runs=tmp_path / "runs", save_every=5, **OPTIONS)

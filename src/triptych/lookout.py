@@ -122,7 +122,8 @@ class Lookout:
             self.reference = Reference(training.split, training.family.spec.classes)
         self.shown.family.load_state_dict(training.family.state_dict())
         seeds = range(self.reference.samples)
-        drawn, labels = self.shown.sample(seeds), self.shown.labels_for(seeds)
+        # without random detail: grain would hide that samples repeat each other
+        drawn, labels = self.shown.sample(seeds, **self.shown.family.plain), self.shown.labels_for(seeds)
         before = self.run.looks()
         told = None if labels is None else labels.numpy()
         seen = look_at(self.reference, drawn, told, before[-1] if before else None)

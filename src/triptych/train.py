@@ -204,8 +204,13 @@ def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithm
         began = time.perf_counter()
         while len(paces) < 3 or time.perf_counter() - began < seconds:
             start = time.perf_counter()
-            for _ in range(turns):
-                next(steps)
+            try:
+                for _ in range(turns):
+                    next(steps)
+            except TrainingError:
+                if not paces:
+                    raise
+                break  # the pace is known, and the training itself can say what has happened, in a run
             devices.wait(device)
             paces.append((time.perf_counter() - start) / turns)
         return Timing(statistics.median(paces), round(counter.get_total_flops() / turns))

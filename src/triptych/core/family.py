@@ -225,6 +225,7 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     batch: ClassVar[int] = 128  # pictures a step, where no other number is asked for
     curves: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
     game: ClassVar[Game | None] = None  # of the families with two players
+    plain: ClassVar[Mapping[str, Any]] = {}  # controls that leave out what is drawn afresh beside the noise
     rhythm: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
     bounds: tuple[str, ...] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit
 

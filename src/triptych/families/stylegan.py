@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -91,7 +92,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
     title = "StyleGAN"
     batch = 16  # many small steps: under half the FID of steps of 64 after the same minutes
     shown = ("generator",)
-    game = Game()
+    game, plain = Game(), MappingProxyType({"detail": 0.0})
     curves: ClassVar[dict[str, str]] = {
         "discriminator/loss": "With the relativistic loss 0.69 (ln 2) when real and fake are not told apart, "
         "near 0 when they always can; the logistic loss has twice that. Penalties come on top.",

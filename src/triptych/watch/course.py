@@ -103,16 +103,24 @@ class Course:
         tail = tail[~np.isnan(tail)]
         return float(np.median(tail)) if len(tail) else math.nan
 
-    def lasting(self, sign: np.ndarray, warm_up: float = limits.WARM_UP) -> int | None:
+    def lasting(
+        self, sign: np.ndarray, warm_up: float = limits.WARM_UP, still: np.ndarray | None = None
+    ) -> int | None:
         """The step since which a sign has held, if it holds now and has for long enough.
 
-        sign: (looks,) bool. Looks in the run's first `warm_up` share do not count.
+        sign: (looks,) bool. Looks in the run's first `warm_up` share do not count. still: (looks,) bool, what
+        the sign leaves behind: one that has held for long enough counts as long as that has held ever since.
         """
-        counts = self.steps > warm_up * self.planned
-        held = 0
-        while held < len(sign) and sign[-1 - held] and counts[-1 - held]:
-            held += 1
-        return int(self.steps[-held]) if held >= self.patience else None
+        counts = sign & (self.steps > warm_up * self.planned)
+        for end in range(len(sign), 0, -1):
+            held = 0
+            while held < end and counts[end - 1 - held]:
+                held += 1
+            if held >= self.patience:
+                return int(self.steps[end - held])
+            if still is None or not still[end - 1]:
+                return None
+        return None
 
     @property
     def patience(self) -> int:
@@ -166,12 +174,20 @@ class Course:
         return np.logical_or.accumulate(np.array(away, dtype=bool))
 
     def growth(self, player: str) -> np.ndarray:
-        """How fast a player's weights grew: beside their start, over the root of the steps, (looks,)."""
+        """How fast a player's weights grew: beside their start, over the root of its moves, (looks,)."""
         start, weights = self.start(player), self.weights(player)
         if start is None or weights.shape[1] != len(start):
             return np.full(len(self), np.nan)
         sizes = np.sqrt(np.square(weights).mean(axis=1)) / max(float(np.sqrt(np.square(start).mean())), 1e-30)
-        return np.asarray((sizes - 1) / np.sqrt(self.steps))
+        return np.asarray((sizes - 1) / np.sqrt(np.maximum(self.turns(player), 1)))
+
+    def turns(self, player: str) -> np.ndarray:
+        """How often a player has moved, (looks,); in looks of older runs, once a step."""
+        return np.array([look.get("turns", {}).get(player, look["step"]) for look in self.looks])
+
+    def moved(self, player: str) -> np.ndarray:
+        """Whether a player had a turn since the look before, (looks,) bool."""
+        return np.diff(self.turns(player), prepend=0) > 0
 
     @property
     def poor(self) -> np.ndarray:

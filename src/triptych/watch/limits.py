@@ -14,8 +14,10 @@ NOW = 0.2  # share of the looks that "now" is made of
 
 # --- pictures ------------------------------------------------------------------------------
 FEW_MODES = 0.4  # effective modes, of the data's: healthy runs keep 0.7 and more
+LOST_KINDS = 0.6  # effective classes and modes, of the data's, in good pictures: some kinds are never painted
 CROWDED = 0.5  # distance to the nearest sample in units of the spread, of the data's; healthy: 0.8 to 1.6
 SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one picture
+VARIED = 0.6  # of that: more is no longer nearly one picture
 DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance, beyond
 # the share of real pictures that another repeats so
 APART = 0.5  # energy distance, in spreads of the data: an untrained generator is at least so far from it
@@ -54,4 +56,5 @@ LABELS_WARM_UP = 0.5  # labels are learnt after shapes
 
 # --- swings --------------------------------------------------------------------------------
 HOPS = 0.6  # share of the samples that changes its mode from one look to the next
+LEAPS = 0.8  # so large a share is a swing by itself, between halves with equally many modes
 SWINGS = 0.25  # change of the number of modes from look to look, as a share of it; healthy: under 0.15

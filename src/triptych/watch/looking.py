@@ -26,6 +26,7 @@ SKETCHED = 24  # samples whose place is noted, to see from one look to the next 
 SKETCH_AXES = 6
 NEIGHBOURS = 5  # of the balls whose covering is counted (Naeem et al. 2020)
 TWIN = 0.1  # of the data's nearest distance: two pictures so near to each other are one
+BLANK = 1e-3  # of the spread: a median distance to the nearest so small is of pictures that are the same
 FEWEST_TWINS = 4  # with fewer a pair that happens to be alike, at seeds that stay, would be a share of a few
 SURE_CLASSES = 40  # with more, too few samples a class to ask what a label does
 SATURATED = 0.99  # of the range [-1, 1]
@@ -123,7 +124,8 @@ def look_at(
     found: dict[str, Any] = {name: _ratio(own[name], real[name]) for name in own}
     found["energy"] = own["energy"]  # the data's own is 0
     # neighbours in units of the samples' own spread: crowding, however pale or wild the pictures are
-    found["sparse"] = _ratio(found["gap"], found["spread"])
+    twins_are_usual = real["gap"] <= BLANK * real["spread"]  # then near neighbours say nothing
+    found["sparse"] = 1.0 if twins_are_usual else _ratio(found["gap"], found["spread"])
     del found["twins"]
     usual = max(real["twins"], reference.chance_twins)  # blank pictures may be many in the data too
     enough = own["twins"] * len(pixels) >= FEWEST_TWINS
@@ -150,11 +152,12 @@ def _classes(
     guesses = reader(pixels, features)
     shares = np.bincount(guesses, minlength=reader.classes) / len(guesses)
     found: dict[str, Any] = {"classes": [round(float(s), 4) for s in shares]}
+    if reader.reads:
+        found["kinds"] = math.exp(entropy(shares) - entropy(reader.prior))
     if labels is not None and not reader.reads:
         found["unread"] = "a reader cannot find them in real pictures: some are rare, or the pictures few"
     elif labels is not None:
         found["told"] = association(labels, guesses, reader.classes)
-        found["kinds"] = math.exp(entropy(shares) - entropy(reader.prior))
         found["told_real"] = reader.real
     return found
 

@@ -12,6 +12,18 @@ import numpy as np
 from triptych.core.family import Game
 from triptych.watch import limits
 from triptych.watch.course import Course, Records
+from triptych.watch.signs import (
+    classes_lost,
+    creeping,
+    crowded,
+    improving,
+    movement,
+    narrow,
+    repeating,
+    shapeless,
+    unwell,
+    widening,
+)
 
 Verdict = Literal[
     "healthy", "too early", "not finite", "diverged", "critic not learning", "generator not learning",
@@ -61,9 +73,10 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
         return replace(known[0], also=tuple(others))
     if len(course) < limits.FEWEST_LOOKS or course.steps[-1] <= limits.WARM_UP * steps:
         return Diagnosis("too early", evidence=(f"{len(course)} looks so far",))
-    if (_crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
+    if (crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
         return Diagnosis("too early", evidence=(f"the samples are not there yet: {_state(course)}",))
-    unread = course.looks[-1].get("unread") or (SHAPELESS if _shapeless(course)[-1] else None)
+    told, last = "told" in course.looks[-1], course.looks[-1]
+    unread = last.get("unread") or (SHAPELESS if told and shapeless(course)[-1] else None)
     said = [f"whether labels show was not asked: {unread}"] if unread else []
     if (gap := _gap(course, game)) is not None and course.now(gap) < limits.BLIND:
         said.append(
@@ -116,7 +129,7 @@ def _not_finite(course: Course, game: Game) -> Diagnosis | None:
 
 def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
     """The critic stands still, or its verdict is no better than chance on pictures unlike the data."""
-    judge, forger = _movement(course, game.critic), _movement(course, game.generator)
+    judge, forger = movement(course, game.critic), movement(course, game.generator)
     if (since := _still_since(course, game)) is not None:
         share = course.now(judge) / max(course.now(forger), 1e-30)
         said = f"the {game.critic}'s weights move {share:.1g} times as far as the {game.generator}'s"
@@ -135,13 +148,19 @@ def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
 
 def _still_since(course: Course, game: Game) -> int | None:
     """The step since which the critic's weights have not moved, though the generator's have."""
-    judge, forger = _movement(course, game.critic), _movement(course, game.generator)
+    judge, forger = movement(course, game.critic), movement(course, game.generator)
     with np.errstate(invalid="ignore"):
         return course.lasting((judge <= limits.STILL * forger) & (forger > 0))
 
 
 def _generator_not_learning(course: Course, game: Game) -> Diagnosis | None:
-    """The generator is still where it began, in its weights and in what it paints."""
+    """The generator stands still, or is where it began, in its weights and in what it paints."""
+    forger, judge = movement(course, game.generator), movement(course, game.critic)
+    with np.errstate(invalid="ignore"):  # no gradient is so small that Adam would not move at all
+        stopped = (forger <= limits.STILL * limits.STILL * judge) & (judge > 0) & course.moved(game.generator)
+    if (since := course.lasting(stopped)) is not None:
+        said = f"the {game.generator}'s weights do not move, although those of the {game.critic} do"
+        return Diagnosis("generator not learning", since, (said, _quality(course), _verdicts(course, game)))
     away, name = course.strayed_weights(game.generator), f"{game.generator}/gradient"
     with np.errstate(invalid="ignore"):
         dead = course.logged(name) < limits.DEAD * course.early(name)  # then the critic is to blame
@@ -157,7 +176,7 @@ def _blind(course: Course, game: Game) -> np.ndarray:
     gap = _gap(course, game)
     if gap is None:
         return np.zeros(len(course), dtype=bool)
-    return np.asarray((gap < limits.BLIND) & _unwell(course) & course.begun)
+    return np.asarray((gap < limits.BLIND) & unwell(course) & course.begun)
 
 
 def _gap(course: Course, game: Game) -> np.ndarray | None:
@@ -176,7 +195,8 @@ def _critic_overpowering(course: Course, game: Game) -> Diagnosis | None:
     sure = np.ones(len(course), dtype=bool)
     if game.verdicts == "probabilities":
         sure = (fake < limits.SURE) & (real > 1 - limits.SURE)
-    since = course.lasting(dead & sure, warm_up=limits.WARM_UP / 2)
+    # a critic that doubts a little again has mended nothing while the pictures stay as they are
+    since = course.lasting(dead & sure, limits.WARM_UP / 2, still=course.poor)
     ratio = course.now(gradient) / early if early else math.nan
     faded = f"the {game.generator}'s gradient is {ratio:.1g} of what it was early on"
     if since is not None and (course.poor[-1] or ratio < limits.DEAD / 10):
@@ -200,10 +220,11 @@ def _ran_away(course: Course, game: Game) -> Diagnosis | None:
     since, said = course.lasting(np.logical_or.accumulate(fast), warm_up=0.0), []
     if since is not None:
         sizes = " and ".join(
-            f"the {player}'s are {1 + g[-1] * math.sqrt(course.steps[-1]):.3g}" for player, g in grown.items()
+            f"the {player}'s are {1 + g[-1] * math.sqrt(course.turns(player)[-1]):.3g}"
+            for player, g in grown.items()
         )
         said = [f"the weights ran away: {sizes} times the size of their start"]
-    left = course.poor | _crowded(course) | _blind(course, game)  # what a burst may leave behind for good
+    left = course.poor | crowded(course) | _blind(course, game)  # what a burst may leave behind for good
     for name, base in _sane(course, game).items():
         with np.errstate(invalid="ignore"):
             blown = np.abs(course.logged(name)) > limits.BLOWN * base
@@ -230,74 +251,30 @@ def _sane(course: Course, game: Game) -> dict[str, float]:
     return {name: size for name, size in sizes.items() if size > 0}
 
 
-def _unwell(course: Course) -> np.ndarray:
-    """Looks at which pictures are neither good nor diverse, (looks,) bool."""
-    return (course.seen("covered") < limits.READABLE_COVERED) | _crowded(course)
-
-
 def _lost(course: Course, game: Game) -> Diagnosis | None:
     """Pictures unlike the data that get no better."""
     since = course.lasting(course.poor & course.begun)
-    if since is None or _improving(course):
+    if since is None or improving(course) or creeping(course):
         return None
-    if course.now(_crowded(course).astype(float)) >= 0.5:
+    if course.now(crowded(course).astype(float)) >= 0.5:
         return None  # one poor picture again and again: collapsed
     return Diagnosis("diverged", since, (_quality(course), _verdicts(course, game)), fatal=True)
 
 
-def _improving(course: Course) -> bool:
-    """Whether pictures come nearer to the data."""
-    energy = course.seen("energy")  # pictures that fade lie nearer to their nearest neighbour
-    before, now = _then_and_now(course.seen("distance") if np.isnan(energy).any() else energy)
-    return now < limits.IMPROVES * before
-
-
-def _creeping(course: Course) -> bool:
-    """Whether pictures come nearer to the data by steps too small for `_improving`, but steadily."""
-    energy = course.seen("energy")
-    late = energy[len(energy) // 3 :]
-    if len(late) < limits.STEADY_LOOKS:
-        return False
-    falls = np.sign(late[:, None] - late[None, :])[np.triu_indices(len(late), 1)]  # Kendall's tau with time
-    third = len(late) // 3
-    before, now = np.median(late[:third]), np.median(late[-third:])
-    return bool(falls.mean() > limits.STEADILY and now < (1 - limits.TRIFLE) * before)
-
-
-def _widening(course: Course) -> bool:
-    """Whether samples become more diverse."""
-    pairs = (_then_and_now(course.steady(name)) for name in ("modes", "spread"))
-    return any(now > limits.WIDENS * before for before, now in pairs)
-
-
-def _then_and_now(values: np.ndarray) -> tuple[float, float]:
-    """Medians of the first and the last third of the run's second half so far."""
-    half = values[len(values) // 2 :]
-    third = max(1, len(half) // 3)
-    return float(np.median(half[:third])), float(np.median(half[-third:]))
-
-
-def _crowded(course: Course) -> np.ndarray:
-    """Looks at which samples repeat each other, or few modes are left: (looks,) bool."""
-    few = course.steady("modes") < limits.FEW_MODES
-    same = course.seen("spread") < limits.SAME
-    return few | same | _repeating(course)
-
-
-def _repeating(course: Course) -> np.ndarray:
-    """Looks at which samples lie closer to each other than those of the data ever do, (looks,) bool."""
-    near = course.seen("sparse") < limits.CROWDED
-    return near | (course.seen("duplicates") > limits.DUPLICATES)
-
-
 def _collapsed(course: Course, game: Game) -> Diagnosis | None:
     """The samples repeat each other, or only few of the data's modes are left."""
-    since = course.lasting(_repeating(course) & (course.begun | (course.strayed & course.practised)))
+    since = course.lasting(repeating(course) & (course.begun | (course.strayed & course.practised)))
     # few modes that become more, or one blur that sharpens
-    slow_start = _widening(course) or (_creeping(course) and course.poor[-1])
+    slow_start = widening(course) or (creeping(course) and course.poor[-1])
     if since is None and not slow_start:
-        since = course.lasting(_crowded(course) & course.begun)
-    if since is None or (_improving(course) and course.poor[-1]):
+        since = course.lasting(crowded(course) & course.begun & ~narrow(course))
+    fatal, late = since is not None, 2 * limits.WARM_UP
+    if since is None and not slow_start:  # it may yet widen: many a sound run has been so in its middle
+        since = course.lasting(crowded(course) & course.begun, warm_up=late)
+    few_classes = since is None
+    if since is None:
+        since = course.lasting(classes_lost(course), warm_up=late)
+    if since is None or (improving(course) and course.poor[-1]):
         return None
     seen = {name: course.now(course.seen(name)) for name in ("modes", "sparse", "spread", "duplicates")}
     said = []
@@ -312,8 +289,11 @@ def _collapsed(course: Course, game: Game) -> Diagnosis | None:
         said.append(f"two samples are {seen['spread']:.2f} times as far apart as two real pictures")
     if seen["duplicates"] > limits.DUPLICATES:
         said.append(f"{seen['duplicates']:.0%} of the samples have a near twin among the others")
+    if few_classes:
+        kinds = course.now(course.seen("kinds"))
+        said.append(f"a reader finds {kinds:.0%} of the data's classes in the samples: {_left(course)}")
     said = said or ["few modes and near twins take turns"]
-    return Diagnosis("generator collapsed", since, (*said, _quality(course)), fatal=True)
+    return Diagnosis("generator collapsed", since, (*said, _quality(course)), fatal=fatal)
 
 
 def _left(course: Course) -> str:
@@ -332,7 +312,7 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
     recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
     meaningless = bool(real[-1] < limits.SPEAKS)
     good = (course.poorness < limits.READABLE_POOR) & (course.seen("covered") > limits.READABLE_COVERED)
-    silent = ((recent < limits.SILENT * real) & good & ~_shapeless(course)) | meaningless
+    silent = ((recent < limits.SILENT * real) & good & ~shapeless(course)) | meaningless
     if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
         return None
     said = (
@@ -347,18 +327,13 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("labels carry nothing", since, (said, why))
 
 
-def _shapeless(course: Course) -> np.ndarray:
-    """Looks in whose samples the reader finds too few of the data's classes to be trusted, (looks,) bool."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(course.steady("kinds") < limits.READABLE_KINDS)  # unknown in looks of older runs
-
-
 def _oscillating(course: Course, game: Game) -> Diagnosis | None:
     """From look to look the samples hop between modes rather than settle."""
     with np.errstate(divide="ignore", invalid="ignore"):
         swing = np.abs(np.diff(np.log(course.seen("modes")), prepend=np.nan))
     recent = np.array([np.nanmedian(swing[max(1, k - 5) : k + 2]) for k in range(len(swing))])
-    sign = (course.seen("shifted") > limits.HOPS) & (recent > limits.SWINGS)
+    hops = course.seen("shifted")
+    sign = ((hops > limits.HOPS) & (recent > limits.SWINGS)) | (hops > limits.LEAPS)
     if (since := course.lasting(sign, warm_up=2 * limits.WARM_UP)) is None:
         return None
     said = (
@@ -366,16 +341,6 @@ def _oscillating(course: Course, game: Game) -> Diagnosis | None:
         f"the number of modes by {course.now(swing):.0%}"
     )
     return Diagnosis("oscillating", since, (said, _verdicts(course, game), _quality(course)))
-
-
-def _movement(course: Course, player: str) -> np.ndarray:
-    """How far a player's probed weights moved since the look before, beside their size: (looks,)."""
-    weights, start = course.weights(player), course.start(player)
-    if weights.shape[1] == 0:
-        return np.full(len(course), np.nan)
-    before = np.vstack([weights[:1] if start is None else start[None], weights[:-1]])
-    size = np.sqrt(np.square(weights).mean(axis=1))
-    return np.sqrt(np.square(weights - before).mean(axis=1)) / np.maximum(size, 1e-30)
 
 
 def _verdicts(course: Course, game: Game) -> str:

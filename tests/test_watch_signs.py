@@ -1,0 +1,115 @@
+"""The watch: what comes late, what is only a start, and what a look must not take for a disease."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_watch import LOOKS, STEPS, Line, game, verdict
+
+from triptych.core.family import Game
+from triptych.data import Split, load
+from triptych.families.stylegan import Stylegan
+from triptych.model import load_family
+from triptych.watch import Reference, diagnose, look_at
+from triptych.watch.verdicts import alarms
+
+
+def test_a_generator_that_stops_is_named_before_the_critic_that_then_wins() -> None:
+    def stopped(done: float, line: Line, look: Line) -> None:
+        if done > 0.4:
+            look["weights"]["generator"] = [0.02] * 32
+        if done > 0.5:  # the critic has learnt to see it, its gradient has gone
+            line |= {"discriminator/real": 0.99, "discriminator/fake": 0.001, "generator/gradient": 1e-4}
+
+    found = verdict(stopped)
+    assert found.verdict == "generator not learning" and "do not move" in found.evidence[0], found
+
+
+def test_a_generator_whose_turn_has_not_come_does_not_stand_still() -> None:
+    def seldom(done: float, line: Line, look: Line) -> None:  # moves every third look
+        turn = int(LOOKS * done) // 3
+        look["turns"] = {"discriminator": look["step"], "generator": 100 + turn}
+        look["weights"]["generator"] = (0.02 * np.sin(np.arange(32) + turn)).tolist()
+
+    assert verdict(seldom).verdict == "healthy"
+
+
+def test_a_critic_that_overpowered_is_named_until_the_pictures_are_better() -> None:
+    def wavering(done: float, line: Line, look: Line, healed: bool) -> None:
+        look |= {"distance": 3.8, "covered": 0.0}
+        line |= {"discriminator/real": 0.999, "discriminator/fake": 1e-3}
+        line["generator/gradient"] = 5.0 if done < 0.2 else 1e-3
+        if done > 0.7:  # the sign is gone
+            line |= {"discriminator/fake": 0.05, "generator/gradient": 1.0}
+            look["distance"] = 1.4 if healed else 3.8 - 4 * (done - 0.7)  # better, but not yet good
+            look["covered"] = 0.6 if healed else 0.0
+
+    sick = verdict(lambda done, line, look: wavering(done, line, look, False))
+    assert sick.verdict == "critic overpowering" and sick.fatal, sick
+    assert verdict(lambda done, line, look: wavering(done, line, look, True)).verdict == "healthy"
+
+
+def test_good_pictures_of_half_the_classes_have_lost_the_others() -> None:
+    def half(done: float, line: Line, look: Line, kinds: float) -> None:
+        look |= {"kinds": kinds, "modes": 0.5, "classes": [0.2] * 5 + [0.0] * 5}
+
+    lost, kept = (verdict(lambda done, line, look, k=k: half(done, line, look, k)) for k in (0.5, 0.9))
+    assert lost.verdict == "generator collapsed" and not lost.fatal
+    assert "50% of the data's classes" in lost.line() and "class 3 (20%" in lost.line()
+    assert kept.verdict == "healthy" and "labels" not in kept.line()
+
+
+def test_a_swing_between_halves_with_equally_many_modes_is_one() -> None:
+    assert verdict(lambda done, line, look: look.update(shifted=0.95)).verdict == "oscillating"
+    assert verdict(lambda done, line, look: look.update(shifted=0.7)).verdict == "healthy"
+
+
+def test_few_modes_that_reach_ever_more_of_the_data_are_a_start() -> None:
+    def reaching(done: float, line: Line, look: Line, covered: float) -> None:
+        look |= {"modes": 0.3, "spread": 0.7, "covered": covered}
+
+    for k in range(LOOKS + 1):
+        log, looks = game(lambda done, line, look: reaching(done, line, look, 0.1 + 0.3 * done))
+        found = diagnose(log[:k], looks[: k + 1], Game(), STEPS)
+        assert found.verdict in ("too early", "healthy"), (k, found)
+    still = verdict(lambda done, line, look: reaching(done, line, look, 0.2))
+    assert still.verdict == "generator collapsed" and not still.fatal
+
+
+def test_a_few_varied_modes_are_named_late_and_very_few_soon() -> None:
+    def heard(modes: float) -> list[float]:
+        log, looks = game(lambda done, line, look: look.update(modes=modes, spread=0.7, covered=0.2))
+        return [step / STEPS for step, _ in alarms(log, looks, Game(), STEPS)]
+
+    assert 0.5 < heard(0.3)[0] < 0.7
+    assert heard(0.1)[0] < 0.4
+
+
+def test_far_pictures_that_steadily_come_nearer_are_not_lost() -> None:
+    def slow(done: float, line: Line, look: Line, pace: float) -> None:
+        look["energy"] = 3.0
+        if done:
+            look |= {"distance": 2.8, "covered": 0.0}
+            look["energy"] = 1.9 + 0.02 * np.sin(40 * done) - pace * done
+
+    found = {p: verdict(lambda done, line, look, p=p: slow(done, line, look, p)) for p in (0.25, 0.0)}
+    assert found[0.25].verdict == "too early" and found[0.0].verdict == "diverged", found
+
+
+def test_sets_of_which_most_pictures_are_one_may_be_learnt() -> None:
+    data = load("digits")
+    blank = np.arange(len(data.train)) % 10 < 6
+    reference = Reference(Split(np.where(blank[:, None, None, None], 0, data.train.pixels)))
+    faithful = data.test.pixels[:256].copy()
+    faithful[:154] = 0
+    seen = look_at(reference, faithful)
+    assert seen["sparse"] == 1 and seen["duplicates"] < 0.1
+    assert look_at(reference, np.zeros_like(faithful))["spread"] < 0.1
+
+
+@pytest.mark.parametrize("family", ["dcgan", "wgan", "stylegan"])
+def test_the_watch_looks_at_what_the_noise_decides(family: str) -> None:
+    """Grain drawn afresh would make samples of one style differ."""
+    kind = load_family(family)
+    assert set(kind.plain) <= set(kind.Controls.model_fields)
+    assert bool(kind.plain) == issubclass(kind, Stylegan)
