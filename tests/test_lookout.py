@@ -16,6 +16,7 @@ import triptych
 from triptych import cli, driver, lookout, rescue
 from triptych.cli.making import finished
 from triptych.driver import resume
+from triptych.model import Model
 from triptych.plan import make_plan
 from triptych.postmortem.write import command_with
 from triptych.run import Run, create, open_run, sha256
@@ -138,6 +139,15 @@ def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> No
     assert [look["step"] for look in longer.looks()] == [0, *range(12, 41, 4)]
     assert timeless(longer.looks()[:1]) == timeless(whole.looks()[:1])
     assert sha256(longer.state_path(40) / "weights.safetensors") == hashes(whole)[0]
+
+
+def test_looks_leave_out_what_is_drawn_beside_the_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, sample = [], Model.sample
+    monkeypatch.setattr(Model, "sample", lambda self, *a, **kw: asked.append(kw) or sample(self, *a, **kw))
+    triptych.train("stylegan", runs=tmp_path, **OPTIONS)
+    assert asked.count({"detail": 0.0}) == 11 and {} in asked  # looks; and samples for people
 
 
 def test_what_fails_while_steps_are_timed_is_named_in_a_run_all_the_same(sick: str, tmp_path: Path) -> None:
