@@ -69,7 +69,8 @@ class Planted(Sound):
             if player.name == {{"frozen": critic, "generator frozen": generator}}.get(self.config.plant):
                 for group in player.optimizer.param_groups:
                     group["lr"] = 0.0
-            if self.config.plant == "frozen late" and player.name == critic:
+            late = {{"frozen late": critic, "generator frozen late": generator}}
+            if player.name == late.get(self.config.plant):
                 player = replace(player, rate=lambda done: 0.0 if done > 0.4 else 1.0)
             if self.config.plant == "overtrained" and player.name == generator:
                 player = replace(player, every=8)
@@ -141,6 +142,7 @@ CASES = (
     # not asked for: does it carry over?
     Case("discriminator frozen late", ("critic not learning",), plant="frozen late"),
     Case("frozen generator", ("generator not learning",), plant="generator frozen"),
+    Case("generator frozen late", ("generator not learning",), plant="generator frozen late"),
     Case("generator's loss with the wrong sign", LOST, plant="flipped"),
 )  # fmt: skip
 

@@ -19,12 +19,13 @@ from triptych.driver import resume
 from triptych.families.dcgan import Dcgan
 from triptych.run import Run, RunError, open_run
 from triptych.watch import Diagnosis
+from triptych.watch.verdicts import SHAPELESS
 
 OPTIONS: dict[str, Any] = {"data": "digits", "steps": 3, "batch": 16, "threads": 1, "precision": "fp32"}
 
 SPOILT = '''
+from dataclasses import replace
 from torch import nn
-from triptych.driver import resume
 from triptych.families.dcgan import Dcgan, DcganConfig
 
 class SpoiltConfig(DcganConfig):
@@ -56,6 +57,10 @@ class Spoilt(Dcgan):
         made = super().players()
         if self.config.fault == "rate":
             made[0].optimizer.param_groups[0]["lr"] = 1.0
+        if self.config.fault == "still":
+            made[1].optimizer.param_groups[0]["lr"] = 0.0
+        if self.config.fault == "cooled":
+            made[1] = replace(made[1], rate=lambda done: 0.0)
         if self.config.fault == "betas":
             made[1].optimizer.param_groups[0]["betas"] = (0.9, 0.999)
         return made
@@ -97,6 +102,8 @@ def test_a_sound_run_has_nothing_wrong(sound: Path, capsys: pytest.CaptureFixtur
         ("sign", "does the discriminator learn to tell real from fake"),
         ("helpful", "does the generator's step raise the discriminator's verdict on fakes"),
         ("rate", "is the discriminator's learning rate as configured"),
+        ("still", "is the generator's learning rate as configured"),
+        ("still", "did the generator move in each of its turns"),
         ("betas", "are the generator's betas as configured"),
         ("attached", "are the fakes detached in the discriminator's loss"),
     ],
@@ -106,6 +113,19 @@ def test_a_mistake_is_found(fault: str, found: str, tmp_path: Path) -> None:
     own.write_text(SPOILT)
     run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **{**OPTIONS, "steps": 1})
     assert found in wrong(check(run.path, family=str(own)))
+
+
+def test_a_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path) -> None:
+    own = tmp_path / "spoilt.py"
+    own.write_text(SPOILT)
+    question = "is the generator's learning rate as configured"
+    for fault, word in (("still", "not ok"), ("cooled", "does not apply")):
+        run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **OPTIONS)
+        config = {name: value for name, value in run.card["config"].items() if name != "rate"}
+        run.update_card(config=config)  # as of a family that configures none
+        answers = check(run.path, family=str(own))
+        assert next(a for a in answers if a.question == question).answer == word
+        assert moves(answers).answer == "not ok"
 
 
 @pytest.mark.parametrize(
@@ -125,8 +145,89 @@ def test_samples_are_as_the_watch_finds_them(
     look = {"step": 3, "modes": 0.1, "spread": 0.1, "sparse": 1.0, "distance": 4.0}
     monkeypatch.setattr(Run, "looks", lambda run: [look])
     monkeypatch.setattr(asking, "diagnosis_of", lambda run, game: Diagnosis(verdict))
-    answers = asking.samples(open_run(sound), Dcgan)
+    answers = asking.samples(open_run(sound), Dcgan, 3)
     assert [a.answer for a in answers if "watch" in a.question] == [word]
+
+
+def test_all_that_the_watch_finds_counts(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = {"step": 3, "modes": 0.9, "spread": 1.0, "sparse": 1.0, "distance": 1.0}
+    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    found = Diagnosis("labels carry nothing", also=("oscillating",))
+    monkeypatch.setattr(asking, "diagnosis_of", lambda run, game: found)
+    run = open_run(sound)
+    for answer in (*asking.balance(run, Dcgan), *asking.samples(run, Dcgan, 3)[:1]):
+        assert answer.answer == "not ok" and "oscillating" in answer.figure
+
+
+@pytest.mark.parametrize(
+    ("found", "seen", "word"),
+    [
+        (Diagnosis("healthy"), {"told": 0.81, "told_real": 0.9}, "ok"),
+        (Diagnosis("labels carry nothing"), {"told": 0.0, "told_real": 0.9}, "not ok"),
+        (
+            Diagnosis("generator collapsed", also=("labels carry nothing",)),
+            {"told": 0.0, "told_real": 0.9},
+            "not ok",
+        ),
+        (Diagnosis("healthy"), {"unread": "there is only one class"}, "not known"),
+        (Diagnosis("healthy"), {}, "not known"),
+        (
+            Diagnosis("healthy", evidence=(f"not asked: {SHAPELESS}",)),
+            {"told": 0.5, "told_real": 0.9},
+            "not known",
+        ),
+        (Diagnosis("too early"), {"told": 0.8, "told_real": 0.9}, "not known"),
+        (Diagnosis("diverged"), {"told": 0.01, "told_real": 0.9}, "not known"),
+    ],
+)
+def test_whether_the_label_shows(
+    found: Diagnosis, seen: dict[str, Any], word: str, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = {"step": 3, "modes": 0.9, "spread": 1.0, "sparse": 1.0, "distance": 1.0, **seen}
+    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    monkeypatch.setattr(asking, "diagnosis_of", lambda run, game: found)
+    monkeypatch.setattr(Dcgan, "conditional", True)
+    (answer,) = (a for a in asking.samples(open_run(sound), Dcgan, 3) if a.question == asking.LABEL)
+    assert answer.answer == word
+    if "unread" in seen:
+        assert answer.figure == seen["unread"]
+    if word == "ok":
+        assert "0.90 and in real pictures by 0.95" in answer.figure
+
+
+def moves(answers: list[Answer], player: str = "generator") -> Answer:
+    (answer,) = (a for a in answers if a.question == f"did the {player} move in each of its turns")
+    return answer
+
+
+def test_a_player_moves_where_its_weights_do(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine = moves(check(sound))
+    assert fine.answer == "ok" and "3 steps in 3 turns" in fine.figure
+    still = {"discriminator": [0.1, 0.2], "generator": [0.1, 0.2]}
+    looks = [{"step": s, "turns": {"discriminator": 3, "generator": s}, "weights": still} for s in (2, 3)]
+    monkeypatch.setattr(Run, "looks", lambda run: looks)
+    stopped = moves(check(sound))
+    assert stopped.answer == "not ok" and "0 of 2 probed weights moved" in stopped.figure
+    assert moves(check(sound), "discriminator").answer == "ok"  # it had no turn between the two
+    monkeypatch.undo()
+
+    shutil.copytree(sound, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    tensors, meta, _ = run.load_state()
+    lost = {n: v for n, v in tensors["optimizers"].items() if not n.startswith("generator/1/")}
+    run.save_state(3, {**tensors, "optimizers": lost}, meta)
+    missing = moves(check(run.path))
+    assert missing.answer == "not ok" and "0 steps in 3 turns" in missing.figure
+    first = run.load_state(0)[0]["weights"]
+    same = {**tensors["weights"], **{n: v for n, v in first.items() if n.startswith("generator.")}}
+    run.save_state(3, {**tensors, "weights": same}, meta)
+    back = moves(check(run.path))
+    assert back.answer == "not ok" and "3 steps in 3 turns; 0 of" in back.figure
+    run.forget_after(0)
+    untrained = moves(check(run.path))
+    assert untrained.answer == "not known" and untrained.figure == "not trained yet"
 
 
 def test_rates_are_those_the_run_moved_at(sound: Path, tmp_path: Path) -> None:
@@ -150,13 +251,75 @@ def test_the_judges_word_does_not_hang_on_how_many_samples_there_are(
             {"name": f"{k}[cnn]", "value": value, "floor": floor, "card": {"metric": k}}
             for k, (value, floor) in scores.items()
         ]
-        monkeypatch.setattr(Run, "metrics", lambda run: [{"scores": made}])
-        answers = asking.samples(open_run(sound), Dcgan)
+        monkeypatch.setattr(Run, "metrics", lambda run: [{"step": 3, "scores": made}])
+        answers = asking.samples(open_run(sound), Dcgan, 3)
         return {a.question.rsplit(": ", 1)[1]: a.answer for a in answers if "judge" in a.question}
 
     few = words(FID=(0.82, 0.2), precision=(0.8, 0.9), coverage=(0.3, 0.95))
     many = words(FID=(0.82, 0.02), precision=(0.8, 0.9), coverage=(0.3, 0.95))
     assert few == many == {"precision": "ok", "coverage": "not ok", "FID": "does not apply"}
+
+
+def evaluated(step: int, value: float, floor: float | None = 0.9, **card: Any) -> dict[str, Any]:
+    facts = {"metric": "precision", "weights": "averaged", "controls": {"truncation": 1.0}, **card}
+    score = {"name": "precision[cnn]", "value": value, "floor": floor, "card": facts}
+    return {"step": step, "scores": [score]}
+
+
+def test_the_judges_word_is_on_the_weights_of_now(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(*lines: dict[str, Any]) -> Answer:
+        monkeypatch.setattr(Run, "metrics", lambda run: list(lines))
+        (answer,) = (a for a in asking.samples(open_run(sound), Dcgan, 3) if "judge" in a.question)
+        return answer
+
+    good = evaluated(3, 0.8)
+    raw, typical = evaluated(3, 0.1, weights="raw"), evaluated(3, 0.1, controls={"truncation": 0.5})
+    for lines in ([good], [evaluated(3, 0.1), good, raw], [good, typical], [good, evaluated(2, 0.1)]):
+        answer = said(*lines)
+        assert answer.answer == "ok" and answer.figure.startswith("at step 3: precision[cnn] 0.8")
+    for line, why in (
+        (evaluated(2, 0.8), "evaluated at step 2, trained to 3 since"),
+        (evaluated(4, 0.8), "evaluated at step 4, and the run has gone back to 3"),
+        (raw, "evaluated at step 3 with raw weights"),
+        (typical, "evaluated at step 3 with truncation 0.5"),
+    ):
+        answer = said(line)
+        assert answer.answer == "not known" and answer.figure.startswith(why)
+    assert said(evaluated(3, 0.8, floor=None)).answer == "not known"
+
+
+def test_weights_that_the_settings_hold_are_not_missed(tmp_path: Path) -> None:
+    style = {**OPTIONS, "width": 4, "widest": 8, "batch": 8, "steps": 2}
+    run = triptych.train("stylegan", runs=tmp_path, noise_pace=0.0, **style)
+    answers = check(run.path)
+    assert wrong(answers) == []
+    reach = next(a for a in answers if a.question == "does the generator's loss reach all its weights")
+    assert "held by the settings" in reach.figure
+    other = triptych.train("stylegan", runs=tmp_path, **style)
+    states = [r.load_state()[0]["optimizers"].keys() for r in (run, other)]
+    assert states[0] == states[1]  # numbers mean the same weights: states of older runs are read
+
+
+def test_a_step_may_serve_the_penalty_that_every_step_pays(tmp_path: Path) -> None:
+    style = {**OPTIONS, "width": 4, "widest": 8, "batch": 8, "steps": 20}
+    run = triptych.train("stylegan", runs=tmp_path, penalty_every=1, gamma=1e-3, gamma_end=1.0, **style)
+    question = "does the discriminator learn to tell real from fake"
+    assert next(a for a in check(run.path) if a.question == question).answer == "ok"
+    run.update_card(config={**run.card["config"], "gamma": 1e4})  # what it has learnt is now too steep
+    answer = next(a for a in check(run.path) if a.question == question)
+    assert answer.answer == "does not apply" and "served the penalty" in answer.figure
+
+
+def test_a_family_of_ones_own_need_not_be_a_dcgan(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        'from triptych.families.wgan import Wgan\n\nclass Own(Wgan):\n    """No DCGAN."""\n'
+        "    title = 'Own'\n"
+    )
+    run = triptych.train(str(own), runs=tmp_path / "runs", width=4, **OPTIONS)
+    rules = [a for a in check(run.path, family=str(own)) if a.chapter == "architecture"]
+    assert len(rules) == 6 and wrong(rules) == []
+    assert "Own has rules of its own" in next(a for a in rules if "batch norm" in a.question).figure
 
 
 def test_other_families_are_asked_what_applies(tmp_path: Path) -> None:
@@ -184,6 +347,8 @@ def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.Capture
     (sound / "run.json").write_text(json.dumps(card))
     answers = check(run.path)
     assert answers[0].answer == "not known" and "cannot be read" in answers[0].figure
+    assert {a.chapter for a in answers} == {"losses", "architecture", "optimiser", "balance", "samples"}
+    assert sum(a.answer == "ok" for a in answers if a.chapter in ("architecture", "optimiser")) == 12
 
 
 def test_a_state_of_another_version_is_named(tmp_path: Path) -> None:

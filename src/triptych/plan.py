@@ -41,7 +41,10 @@ class Options(Settings):
     batch: int = Field(128, ge=1)
     """Pictures a step."""
     micro_batch: int | None = Field(None, ge=1)
-    """Pictures at once, where memory is short: gradients are added up over the batch."""
+    """Pictures at once, where memory is short: gradients are added up over the batch.
+
+    Batch norm sees these pictures alone, and so does what adaptive augmentation measures.
+    """
     minutes: float | None = Field(None, gt=0)
     """Budget in minutes of training time."""
     steps: int | None = Field(None, ge=1)

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from conftest import Bands
 from PIL import Image
 
-from triptych.core.family import ImageSpec
-from triptych.data import DataError, celeba
+from triptych.core.family import ImageSpec, Unclamped
+from triptych.data import DataError, celeba, named, sources
 from triptych.metrics.features import random_conv
 from triptych.model import Model, load_family
-from triptych.steer.inverting import FIRST_SEED, invert, prepared
+from triptych.steer.codes import codes_at, paint
+from triptych.steer.inverting import FIRST_SEED, STARTS, invert, prepared
 
 
 def mean_error(found) -> float:
@@ -37,6 +41,51 @@ def test_what_no_mapping_gives_is_found_layer_by_layer(layers: Model) -> None:
     assert np.abs(found.drawn.astype(int) - given).max() <= 8
 
 
+def test_styles_leave_black_that_was_clamped() -> None:
+    """A StyleGAN clamps its pictures: where they are blacker than black they had no slope."""
+    kind = load_family("stylegan")
+    torch.manual_seed(0)
+    family = kind(kind.Config(latent=4, style=4, width=2), ImageSpec(1, 8))
+    with torch.no_grad():
+        for part in family.generator.pictures:
+            part.bias.fill_(-5)
+    model = Model(family)
+    assert model.sample(range(FIRST_SEED, FIRST_SEED + STARTS)).max() == 0
+    found = invert(model, np.full((2, 8, 8, 1), 255, np.uint8), "style")
+    assert mean_chance(found) == 4 and mean_error(found) < 2
+
+
+class Dark(Bands):
+    """Bands in the dark: all but rare noise draws black."""
+
+    def generate(self, *asked):
+        (frame,) = super().generate(*asked)
+        yield replace(frame, image=lambda: (8 * frame.image() - 3).clamp(min=-1, max=1))
+
+
+def test_noise_leaves_black_that_was_clamped() -> None:
+    model = Model(Dark())  # type: ignore[arg-type]
+    assert model.sample([0]).max() == 0  # where the search begins
+    assert mean_error(invert(model, np.full((1, 6, 6, 1), 255, np.uint8))) < 0.5
+
+
+def test_slopes_are_untouched_but_of_the_range_of_pictures() -> None:
+    x = torch.tensor([-3.0, 0.5, 3.0], requires_grad=True)
+    with Unclamped():
+        shown, within, below = x.clamp(-1, 1), x.clamp(0, 1), torch.clamp(x, max=torch.ones(3))
+    assert shown.tolist() == [-1, 0.5, 1]
+    slopes = [torch.autograd.grad(y.sum(), x)[0].tolist() for y in (shown, within, below)]
+    assert slopes == [[1, 1, 1], [0, 1, 0], [1, 1, 0]]
+
+
+def test_styles_are_those_of_the_class_asked_for(labelled: Model) -> None:
+    labels = [2, 0, 2, 1]
+    given = paint(labelled, codes_at(labelled, range(4), "style", labels))
+    found = invert(labelled, given, "style", labels=labels)
+    assert (found.codes.values[:, :, 0] / 10).round().eq(torch.tensor(labels)[:, None]).all()
+    assert mean_error(found) < 0.01
+
+
 def test_noise_is_asked_of_the_family(bands: Model) -> None:
     given = bands.sample(range(4))
     found = invert(bands, given, extractor=random_conv(6), names=["a", "b", "c", "d"])
@@ -53,6 +102,8 @@ def test_a_conditional_model_must_be_told_the_class(told: Model) -> None:
     with pytest.raises(ValueError, match=r"say which class each picture is of, as in --labels 3 \(0-2\)"):
         invert(told, given)
     assert len(invert(told, given, labels=[2]).found) == 2
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2"):
+        invert(told, given, labels=[3])
 
 
 def test_strangers_are_of_the_same_class(told: Model) -> None:
@@ -106,13 +157,40 @@ def test_28_px_are_padded_as_their_sets_are(tmp_path: Path) -> None:
     assert pixels[:2].max() == 0 and told == "digit.png (28 x 28 px) was laid on a black ground of 32 x 32 px"
 
 
+def learnt_from(model: Model, source: str) -> Model:
+    model.run = SimpleNamespace(card={"data": {"source": source}})  # type: ignore[assignment]
+    return model
+
+
+@pytest.mark.parametrize("source", ["folder:photos", "parquet:x.parquet", "digits", "cifar10"])
+def test_28_px_are_resized_where_training_resized(tmp_path: Path, source: str) -> None:
+    Image.fromarray(np.full((28, 28), 200, np.uint8)).save(tmp_path / "grey.png")
+    pixels, told = prepared(learnt_from(model_of(1, 32), source), tmp_path / "grey.png")
+    assert pixels.min() == 200 and told == "grey.png (28 x 28 px) was resized to 32 x 32 px"
+
+
+@pytest.mark.parametrize("size", [16, 32, 64])
+@pytest.mark.parametrize("source", ["mnist", "stacked:mnist"])
+def test_28_px_of_a_padded_set_are_made_as_training_made_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, size: int
+) -> None:
+    digit = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(digit).save(tmp_path / "digit.png")
+    monkeypatch.setattr(named, "locate", lambda name: {"train": [], "test": []})
+    raw = digit[None, :, :, None], np.zeros(1, np.int64)
+    monkeypatch.setattr(named, "read", lambda files, split: raw)
+    learnt = sources._named("mnist", size, "grey").train.pixels[0]
+    pixels, told = prepared(learnt_from(model_of(1, size), source), tmp_path / "digit.png")
+    np.testing.assert_array_equal(pixels, learnt)
+    assert told is not None and ("black ground of 32 x 32 px" in told) == (size >= 32)
+
+
 def test_an_aligned_face_is_cut_as_training_cut_it(tmp_path: Path) -> None:
     shown = np.random.default_rng(0).integers(0, 256, (218, 178, 3), dtype=np.uint8)
     Image.fromarray(shown).save(tmp_path / "face.jpg")
     model = model_of(3, 16)
     whole, _ = prepared(model, tmp_path / "face.jpg")
-    model.run = SimpleNamespace(card={"data": {"source": "celeba"}})  # type: ignore[assignment]
-    pixels, told = prepared(model, tmp_path / "face.jpg")
+    pixels, told = prepared(learnt_from(model, "celeba"), tmp_path / "face.jpg")
     learnt = celeba._face(lambda name: tmp_path / name, "face.jpg", 16, "rgb")
     np.testing.assert_array_equal(pixels, learnt)
     assert not np.array_equal(pixels, whole)

@@ -52,6 +52,13 @@ def test_all_layers_give_the_donor(layers: Model) -> None:
     np.testing.assert_array_equal(grid[:, 0], donors)
 
 
+def test_one_label_is_of_donors_and_bases(labelled: Model) -> None:
+    grid, _, _ = mix(labelled, [1, 2], [3, 4], labels=[2])
+    assert grid.shape[:2] == (2, 2)
+    with pytest.raises(ValueError, match="one label for all, donors and bases, got 2"):
+        mix(labelled, [1, 2], [3, 4], labels=[2, 0])
+
+
 def test_runs_of_unlike_shape_do_not_mix(layers: Model, five_layers: Model) -> None:
     with pytest.raises(
         ValueError, match=r"cannot be mixed: one has 3 layers of 2 for 6 px .*, the other 5 layers"

@@ -185,6 +185,61 @@ def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "say which class each picture is of" in capsys.readouterr().err
 
 
+def test_labels_come_before_a_judge_is_trained(
+    runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object) -> None:
+        pytest.fail("a judge was trained before the labels were looked at")
+
+    monkeypatch.setattr(importlib.import_module("triptych.evaluate"), "trained_judge", trained)
+    Image.fromarray(np.full((16, 16), 90, np.uint8)).save(tmp_path / "photo.png")
+    words = ["steer", runs["told"], "invert", "--pictures", str(tmp_path / "photo.png")]
+    for more, said in (([], "say which class"), (["--labels", "10"], "labels must lie in 0..9")):
+        assert cli.main([*words, *more]) in (1, 2)
+        assert said in capsys.readouterr().err
+
+
+def test_a_sweep_shows_the_classes_asked_for(
+    runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--values", "0.5,1", "--samples", "20", "--seeds", "0-2", "--labels", "3,4,5"]
+    told(capsys, runs["told"], "sweep", *asked, "--out", str(tmp_path / "x.npy"))
+    shown = triptych.load(runs["told"]).sample(range(3), [3, 4, 5])
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy")[1], shown)
+
+
+OWN_FAMILY = """
+from triptych.families.stylegan import Stylegan
+
+class Mine(Stylegan):
+    title = "Mine"
+"""
+
+
+def test_donors_of_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own, out = tmp_path / "own.py", str(tmp_path / "x.npy")
+    own.write_text(OWN_FAMILY)
+    mine, known = (
+        str(triptych.train(family, "digits", runs=tmp_path / "runs", **TINY).path)
+        for family in (str(own), "stylegan")
+    )
+    for donors in (mine, known):  # --family is of the runs that need it
+        asked = ["--donors", "0-1", "--bases", "2-4", "--family", str(own), "--donor-run", donors]
+        assert told(capsys, mine, "mix", *asked, "--out", out)["donors"] == [0, 1]
+        given = triptych.load(donors, family=str(own)).sample([0, 1])
+        np.testing.assert_array_equal(np.load(out)[1:, 0], given)
+
+
+@pytest.mark.parametrize(("name", "of"), [("mix", "one for all"), ("sweep", "of the pictures shown")])
+def test_labels_are_explained_as_the_act_reads_them(
+    runs, name: str, of: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["steer", runs["told"], name, "--help"])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert of in told and ("one a seed" in told) == (name == "sweep")
+
+
 def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "x.png"
     found = told(

@@ -45,6 +45,22 @@ def test_whole_numbers_reach_controls_that_count(digits: Dataset) -> None:
         sweep(model_of("diffusion", channels=(8, 8), blocks=1), [2.5], control="steps", data=digits)
 
 
+def test_seeds_are_read_once_and_labels_are_of_what_is_shown(digits: Dataset) -> None:
+    model = model_of("dcgan", latent=4, width=2, conditional=True)
+    asked = {"samples": 20, "features": random_conv(16), "data": digits}
+    found = sweep(model, [0.5, 1], seeds=iter([7, 8]), labels=[3], **asked)
+    for shown, value in zip(found.pictures, (0.5, 1), strict=True):
+        assert (shown == model.sample([7, 8], [3], truncation=value)).all()
+    assert not (found.pictures[1] == model.sample([7, 8])).all()
+    assert found.measured == sweep(model, [0.5, 1], **asked).measured
+
+
+def test_labels_are_looked_at_before_any_work() -> None:
+    model = model_of("vae", latent=4, width=2)  # of no run: its data would be asked for
+    with pytest.raises(ValueError, match="does not read labels"):
+        sweep(model, [1], labels=[3])
+
+
 @pytest.mark.parametrize(
     ("values", "samples", "told"),
     [([], 64, "needs a value"), ([-1.0], 64, "truncation"), ([1.0], 19, "at least 20")],

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from triptych.check.answers import Answer, beside, judged, unknown
 from triptych.check.losses import losses
+from triptych.check.optimisers import optimisers
 from triptych.check.rules import rules
-from triptych.core.family import Player
-from triptych.data import Dataset, reopen
+from triptych.data import Dataset, Split, reopen
 from triptych.figures.svg import short
 from triptych.lookout import diagnosis_of
 from triptych.model import build
 from triptych.plan import Options, Plan
 from triptych.run import Run, open_run
 from triptych.train import Training
+from triptych.watch import Diagnosis, limits
+from triptych.watch.verdicts import SHAPELESS
 
-GUIDE = {"rate": 2e-4, "betas": (0.5, 0.999)}  # the study guide's settings for DCGAN
-FINE = ("healthy", "labels carry nothing")  # verdicts that say nothing against the pictures themselves
+LABEL = "does the label show in the pictures"
+SILENT = "labels carry nothing"
+FINE = ("healthy", SILENT)  # verdicts that say nothing against the pictures themselves
 JUDGED = ("precision", "recall", "coverage")  # shares: their floors hardly depend on the number of samples
 BROUGHT = 0.5  # of what real pictures score: samples that bring so much are called good
 
@@ -40,22 +44,17 @@ def check(path: Path | str, *, family: str | None = None, data: Any = None) -> l
     plan = Plan.model_validate(
         {**run.card["plan"], "device": "cpu", "channels_last": False, "precision": "fp32"}
     )
-    if isinstance(dataset, str):
-        answers = [unknown("losses", "are the losses right", dataset)]
-        training = None
-    else:
-        training = Training(built, dataset.train, options, plan)
-        training.restore(meta["step"], tensors)
-        answers = losses(training)
-    if training is None:
-        return [*answers, *balance(run, built), *samples(run, built)]
+    unread = isinstance(dataset, str)  # then only the losses, which need pictures, are not asked
+    training = Training(built, _none_of(built) if isinstance(dataset, str) else dataset.train, options, plan)
+    training.restore(meta["step"], tensors)
+    answers = [unknown("losses", "are the losses right", str(dataset))] if unread else losses(training)
     training.restore(meta["step"], tensors)  # the questions moved batch norm's statistics
     return [
         *answers,
         *rules(training, run.card["family"]),
         *optimisers(training, run, meta),
         *balance(run, built),
-        *samples(run, built),
+        *samples(run, built, meta["step"]),
     ]
 
 
@@ -66,72 +65,10 @@ def _pictures(run: Run, data: Any) -> Dataset | str:
         return f"the pictures cannot be read: {error}"
 
 
-def optimisers(training: Training, run: Run, meta: Mapping[str, Any]) -> list[Answer]:
-    """Learning rates, betas and the number of steps. meta: what the run noted beside its state."""
-    answers = []
-    for player in training.players:
-        answers += [_rate(training, player, run, meta), _steps(training, player, run)]
-        if (betas := _betas(player, run.card["config"])) is not None:
-            answers.append(betas)
-    return answers
-
-
-def _rate(training: Training, player: Player, run: Run, meta: Mapping[str, Any]) -> Answer:
-    """Whether the rate that the run last moved a player at is the configured one, as scheduled."""
-    config, game = run.card["config"], training.family.game
-    wanted = config.get("rate")
-    if game is not None and player.name == game.critic and config.get("critic_rate") is not None:
-        wanted = config["critic_rate"]
-    found, schedule, ease = training.rates[player.name], 1.0, 1.0
-    if training.step and player.name in meta.get("rates", {}):
-        found = meta["rates"][player.name]
-        moved = (training.step - 1) // player.every * player.every  # the player's last turn
-        schedule, ease = player.rate(moved / meta["planned"]), meta.get("ease", 1.0)
-    question = f"is the {player.name}'s learning rate as configured"
-    if wanted is None:
-        return beside("optimiser", question, f"the family configures none; it is {_list(found)}")
-    words = f"{_list(found)}, configured {wanted:g}"
-    if game is not None:
-        words += f", the guide's {GUIDE['rate']:g}"
-    if schedule != 1.0:
-        words += f"; times {schedule:.3g} by its schedule"
-    if past := run.card.get("rollbacks"):
-        words += f"; times {past[-1]['rate_factor']:g} since the way back to step {past[-1]['to']}"
-    good = all(math.isclose(rate, wanted * schedule * ease, rel_tol=1e-6) for rate in found)
-    return judged("optimiser", question, good, words)
-
-
-def _betas(player: Player, config: dict[str, Any]) -> Answer | None:
-    question = f"are the {player.name}'s betas as configured"
-    groups = player.optimizer.param_groups
-    kind = type(player.optimizer).__name__
-    if "betas" not in groups[0]:
-        return beside("optimiser", question, f"{kind} has none")
-    found = groups[0]["betas"]
-    if "beta1" not in config:
-        return beside("optimiser", question, f"the family configures none; {kind} has {tuple(found)}")
-    good = all(math.isclose(group["betas"][0], config["beta1"]) for group in groups)
-    words = f"{kind}, {tuple(found)}, configured beta1 {config['beta1']:g}, the guide's {GUIDE['betas']}"
-    return judged("optimiser", question, good, words)
-
-
-def _steps(training: Training, player: Player, run: Run) -> Answer:
-    """Whether the optimiser made a step whenever it was the player's turn: its own count says."""
-    question = f"did the {player.name} move in each of its turns"
-    counts = [
-        int(state["step"])
-        for p in player.parameters()
-        if (state := player.optimizer.state[p]) and "step" in state
-    ]
-    turns = len(range(0, training.step, player.every))
-    if not counts:
-        return unknown("optimiser", question, f"{type(player.optimizer).__name__} counts no steps")
-    words = f"{min(counts):,} steps in {turns:,} turns"
-    return judged("optimiser", question, min(counts) == max(counts) == turns, words)
-
-
-def _list(values: list[float]) -> str:
-    return ", ".join(f"{value:g}" for value in dict.fromkeys(values))
+def _none_of(family: Any) -> Split:
+    """No pictures, of the family's size."""
+    size = family.spec.size
+    return Split(np.zeros((0, size, size, family.spec.channels), dtype=np.uint8))
 
 
 def balance(run: Run, family: Any) -> list[Answer]:
@@ -146,49 +83,108 @@ def balance(run: Run, family: Any) -> list[Answer]:
     names += [f"{game.critic}/gradient", f"{game.generator}/gradient"]
     means = {n: sum(v) / len(v) for n in names if (v := [line[n] for line in log if n in line])}
     figures = ", ".join(f"{name} {short(value)}" for name, value in means.items())
-    words = f"the watch: {found.line()}; lately {figures}"
+    words = f"the watch: {found.line()}{_also(found)}; lately {figures}"
     if found.verdict == "too early":
         return [unknown("balance", question, words)]
-    return [judged("balance", question, found.verdict in FINE, words)]
+    return [judged("balance", question, _fine(found), words)]
 
 
-def samples(run: Run, family: Any) -> list[Answer]:
-    """Whether the samples are good and diverse: from the watch, and from the newest evaluation."""
-    return [*_by_the_watch(run, family), *_by_the_judge(run)]
+def _fine(found: Diagnosis) -> bool:
+    return {found.verdict, *found.also} <= set(FINE)
+
+
+def _also(found: Diagnosis) -> str:
+    return f"; signs too of: {', '.join(found.also)}" if found.also else ""
+
+
+def samples(run: Run, family: Any, step: int) -> list[Answer]:
+    """Whether the samples are good and diverse: from the watch, and from the evaluation of this step."""
+    return [*_by_the_watch(run, family), *_by_the_judge(run, family, step)]
 
 
 def _by_the_watch(run: Run, family: Any) -> list[Answer]:
     question = "are the samples diverse and near the data, in the watch's eyes"
+    asked = [question, LABEL] if family.conditional else [question]
     if family.game is None:
-        return [beside("samples", question, "the watch looks at games of two")]
+        return [beside("samples", each, "the watch looks at games of two") for each in asked]
     seen = [look for look in run.looks() if "modes" in look]
     if not seen:
-        return [unknown("samples", question, "no look was taken: too few steps or pictures")]
+        return [unknown("samples", each, "no look was taken: too few steps or pictures") for each in asked]
     last, found = seen[-1], diagnosis_of(run, family.game)
     words = (
         f"{last['modes']:.0%} of the data's modes, spread {last['spread']:.0%}, nearest sample "
         f"{last['sparse']:.2f} and distance to the data {last['distance']:.2f} times the data's own"
     )
+    if not _fine(found):
+        words += f"; the watch: {found.verdict}{_also(found)}"
+    good = judged("samples", question, _fine(found), words)
+    answers = [unknown("samples", question, words) if found.verdict == "too early" else good]
+    return [*answers, _label(last, found)] if family.conditional else answers
+
+
+def _label(look: Mapping[str, Any], found: Diagnosis) -> Answer:
+    """Whether the label shows: ok only where the watch asked, found it, and could have found it missing."""
+    figures = "the watch did not ask"
+    told, real = look.get("told"), look.get("told_real")
+    if told is not None and real is not None:
+        figures = (
+            f"a reader finds it in the samples by {max(told, 0.0) ** 0.5:.2f} and in real pictures by "
+            f"{max(real, 0.0) ** 0.5:.2f} (Cramer's V, 0 is chance)"
+        )
+    if SILENT in (found.verdict, *found.also):
+        return judged("samples", LABEL, False, f"the watch: {SILENT}; {figures}")
+    if told is None or real is None:
+        return unknown("samples", LABEL, str(look.get("unread", figures)))
     if found.verdict == "too early":
-        return [unknown("samples", question, words)]
-    return [judged("samples", question, found.verdict in FINE, words)]
+        return unknown("samples", LABEL, f"too early; {figures}")
+    if any(SHAPELESS in line for line in found.evidence):
+        return unknown("samples", LABEL, f"{SHAPELESS}; {figures}")
+    if told < max(limits.SILENT * real, limits.SPEAKS):
+        return unknown("samples", LABEL, f"{figures}, but not for long, or not in good pictures")
+    return judged("samples", LABEL, True, figures)
 
 
-def _by_the_judge(run: Run) -> list[Answer]:
+def _by_the_judge(run: Run, family: Any, step: int) -> list[Answer]:
     question = "are the samples good and diverse, in the judge's eyes"
-    made = run.metrics()
+    made, again = run.metrics(), f"triptych evaluate {run.path}"
     if not made:
-        return [unknown("samples", question, f"no evaluation yet: triptych evaluate {run.path}")]
-    scores = {score["card"]["metric"]: score for score in made[-1]["scores"]}
+        return [unknown("samples", question, f"no evaluation yet: {again}")]
+    fit = [line for line in made if _unlike(line, family, step) is None]
+    if not fit:
+        return [unknown("samples", question, f"{_unlike(made[-1], family, step)}: {again}")]
+    scores = {score["card"]["metric"]: score for score in fit[-1]["scores"]}
     answers = []
     for name in JUDGED:
         if (score := scores.get(name)) is not None:
-            good = score["floor"] is None or score["value"] >= BROUGHT * score["floor"]
-            answers.append(judged("samples", f"{question}: {name}", good, _beside_floor(score)))
+            asked, figure = f"{question}: {name}", f"at step {step:,}: {_beside_floor(score)}"
+            if score["floor"] is None:
+                answers.append(unknown("samples", asked, f"{figure}; what real pictures score was not noted"))
+            else:
+                good = score["value"] >= BROUGHT * score["floor"]
+                answers.append(judged("samples", asked, good, figure))
     if (score := scores.get("FID")) is not None:
-        why = f"{_beside_floor(score)}; not judged, as the more samples, the less real ones score"
-        answers.append(beside("samples", f"{question}: FID", why))
+        why = "not judged, as the more samples, the less real ones score"
+        figure = f"at step {step:,}: {_beside_floor(score)}; {why}"
+        answers.append(beside("samples", f"{question}: FID", figure))
     return answers
+
+
+def _unlike(line: Mapping[str, Any], family: Any, step: int) -> str | None:
+    """Why an evaluation does not speak of the run as it is shown now: None if it does."""
+    at, card = line.get("step"), line["scores"][0]["card"]
+    if at is None:
+        return "evaluated at a step that was not noted"
+    if at != step:
+        since = f"trained to {step:,} since" if at < step else f"and the run has gone back to {step:,}"
+        return f"evaluated at step {at:,}, {since}"
+    if (weights := card.get("weights") or "averaged") != "averaged":
+        return f"evaluated at step {at:,} with {weights} weights"
+    usual = family.Controls().model_dump(mode="json")
+    other = {name: value for name, value in card.get("controls", {}).items() if value != usual.get(name)}
+    if other:
+        told = ", ".join(f"{name} {value}" for name, value in other.items())
+        return f"evaluated at step {at:,} with {told}"
+    return None
 
 
 def _beside_floor(score: Mapping[str, Any]) -> str:

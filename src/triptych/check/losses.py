@@ -34,12 +34,13 @@ def losses(training: Training) -> list[Answer]:
 def _turn(training: Training, batch: Batch, between: bool = False) -> Turn:
     """The same turn each time it is asked for: the same noise.
 
-    between: one between the steps at which the family does what it does only now and then.
+    between: one between the steps at which the family does what it does only now and then, if there is one.
     """
     movers = frozenset(player.name for player in training.players)
     asked, done = training.options, min(training.step / training.plan.steps, 1.0)
     step = training.step
-    if between and step % training.family.rhythm == 0:
+    rhythm = training.family.rhythm
+    if between and rhythm > 1 and step % rhythm == 0:
         step += 1
     return Turn(asked.seed, step, done, movers, batch)
 
@@ -57,12 +58,14 @@ def _of_player(training: Training, player: Player, batch: Batch) -> list[Answer]
     own, before = player.parameters(), float(loss.detach())
     gradients = torch.autograd.grad(loss, own, allow_unused=True)
     names = {id(p): name for name, p in training.family.named_parameters()}
+    named = [(names.get(id(p), "one without a name"), g) for p, g in zip(own, gradients, strict=True)]
+    free = [(name, g) for name, g in named if name not in training.family.held]
     unmoved = [
-        names.get(id(p), "one without a name")
-        for p, g in zip(own, gradients, strict=True)
-        if g is None or not bool(g.isfinite().all()) or not bool(g.abs().sum() > 0)
+        name for name, g in free if g is None or not bool(g.isfinite().all()) or not bool(g.abs().sum() > 0)
     ]
-    told = f"{len(own) - len(unmoved)} of {len(own)} tensors have a finite gradient other than 0"
+    told = f"{len(free) - len(unmoved)} of {len(free)} tensors have a finite gradient other than 0"
+    if len(free) < len(own):
+        told += f" ({len(own) - len(free)} more are held by the settings)"
     answers = [
         judged(
             CHAPTER,
@@ -159,7 +162,9 @@ def _critic_learns(training: Training, critic: Player, batch: Batch) -> Answer:
     question = f"does the {critic.name} learn to tell real from fake"
     found = f"real minus fake {before[0] - before[1]:.6f} before its step, {after[0] - after[1]:.6f} after"
     grows = after[0] - after[1] > before[0] - before[1]
-    if not grows and "penalty" in said and float(now["penalty"]) < float(said["penalty"]):
+    game = training.family.game
+    paid = [name for name in game.penalties if name in said] if game is not None else []
+    if not grows and sum(float(now[name]) for name in paid) < sum(float(said[name]) for name in paid):
         return beside(CHAPTER, question, f"{found}; the step served the penalty")
     return judged(CHAPTER, question, grows, found)
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from triptych.check.answers import Answer, beside, judged
 from triptych.core.family import Player
+from triptych.families.dcgan import Dcgan
 from triptych.train import Training
 
 CHAPTER = "architecture"
@@ -17,7 +18,6 @@ RULES = (
     "ReLU in the {generator}, Tanh at its end",
     "LeakyReLU in the {critic}",
 )
-JUDGED = ("dcgan",)  # and any family in a file of the user's own
 WHY_NOT = {
     "wgan": "a critic under a gradient penalty may not have batch norm, which ties the pictures of a batch "
     "together (Gulrajani et al. 2017, section 4)",
@@ -45,7 +45,7 @@ def rules(training: Training, family: str) -> list[Answer]:
             beside(CHAPTER, "the DCGAN rules", "points are no pictures: their networks have no convolutions")
         ]
     kept = _kept(_layers(training, players[game.generator]), _layers(training, players[game.critic]))
-    if family in JUDGED or family.endswith(".py"):
+    if isinstance(training.family, Dcgan):  # a family of the user's own that is no DCGAN promised nothing
         return [judged(CHAPTER, q, good, found) for q, (good, found) in zip(asked, kept, strict=True)]
     why = WHY_NOT.get(family, f"{training.family.title} has rules of its own")
     return [

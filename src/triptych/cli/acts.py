@@ -40,7 +40,10 @@ def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[A
     from triptych.steer.sheets import fit_for_a_sheet
 
     flags = parse(
-        words, flags_of(model.family.Controls, **{**own, **shared}), f"steer {path} {name}", ACTS[name][1]
+        words,
+        flags_of(model.family.Controls, **({**own, **shared} | own)),  # an act may word a shared one itself
+        f"steer {path} {name}",
+        ACTS[name][1],
     )
     fit_for_a_sheet(flags.out)  # said before there is anything to lose
     return flags
@@ -90,4 +93,5 @@ def directions_of(text: str) -> list[Any]:
 
 
 LAYERS = (str | None, None, "Of styles, the layers that move: coarse, middle, fine, or 0-2,5; left out: all.")
+ONE_LABEL = (str | None, None, "Class by number, of a conditional model: one for all.")
 SPACE = (str, "noise", "Where to move: noise, or style where the family has styles.")

@@ -186,7 +186,7 @@ def inverted(model: Any, flags: Any) -> Any:
     from triptych.evaluate import data_of, trained_judge
     from triptych.steer import inverting
 
-    labels = labels_of(flags)
+    labels, controls = labels_of(flags), controls_of(flags, model)
     if flags.pictures:
         made = [inverting.prepared(model, file) for file in flags.pictures]
         for _, told in made:
@@ -202,12 +202,13 @@ def inverted(model: Any, flags: Any) -> Any:
         pixels, names = np.asarray(dataset.test.pixels[rows]), [f"test {row}" for row in rows]
         if labels is None and model.family.conditional and dataset.test.labels is not None:
             labels = [int(label) for label in dataset.test.labels[rows]]
+    inverting.classes_of(model, len(pixels), flags.space, labels, **controls)  # before a judge is trained
     try:
         judge = trained_judge(dataset or data_of(model), "auto", said_slowly(), model.device)
     except ValueError as error:
         say(f"no distance in features: {error}")
         judge = None
-    return inverting.invert(model, pixels, flags.space, labels, judge, names, **controls_of(flags, model))
+    return inverting.invert(model, pixels, flags.space, labels, judge, names, **controls)
 
 
 @act("edit", "move pictures along a direction kept in a file; measures what that did")

@@ -10,6 +10,7 @@ from triptych.cli.acts import (
     ACTS,
     ALIASES,
     LAYERS,
+    ONE_LABEL,
     ORDER,
     SPACE,
     act,
@@ -149,7 +150,7 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
 @act("map", "the whole of a two-number noise space, by quantiles of the normal law")
 def draw_map(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     """Map a space of two numbers."""
-    flags = flags_for(model, path, "map", words, across=(int, 15, "Pictures a side."))
+    flags = flags_for(model, path, "map", words, across=(int, 15, "Pictures a side."), labels=ONE_LABEL)
     from triptych.steer.paths import latent_map
     from triptych.steer.sheets import write_sheet
 
@@ -168,12 +169,17 @@ def mix(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         bases=(str, "10-15", "Seeds into which they are put: the columns."),
         layers=(str, "coarse", "The donors' layers: coarse, middle, fine, all, or 0-2,5."),
         donor_run=(Path | None, None, "Another run of the same shape whose seeds the donors are."),
+        labels=ONE_LABEL,
     )  # fmt: skip
     from triptych.model import load
+    from triptych.run import open_run
     from triptych.steer import mixing
     from triptych.steer.sheets import framed, write_sheet
 
-    giver = None if flags.donor_run is None else load(flags.donor_run)
+    giver = None
+    if flags.donor_run is not None:
+        owned = open_run(flags.donor_run).card["family"].endswith(".py")
+        giver = load(flags.donor_run, family=flags.family if owned else None)
     donors, bases = numbers(flags.donors), numbers(flags.bases)
     shown, left, top = mixing.mix(
         model, donors, bases, flags.layers, labels_of(flags), giver, **controls_of(flags, model)
@@ -196,6 +202,7 @@ def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         seeds=(str, "0-7", "Whose pictures are shown at each value."),
         samples=(int, 1000, "Pictures scored at each value."),
         features=(str, "auto", "Who judges; see triptych evaluate."),
+        labels=(str | None, None, "Classes of the pictures shown: 3, or one a seed: 0-9; scored are all."),
     )  # fmt: skip
     from triptych.core.errors import UsageError
     from triptych.steer import sweeping
@@ -208,7 +215,7 @@ def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     controls = {k: v for k, v in controls_of(flags, model).items() if k != flags.control}
     found = sweeping.sweep(
         model, values, flags.control, numbers(flags.seeds), flags.samples, flags.features,
-        progress=said_slowly(), **controls,
+        labels=labels_of(flags), progress=said_slowly(), **controls,
     )  # fmt: skip
     names = sweeping.row_names(found.measured)
     write_sheet(flags.out, found.pictures, names)

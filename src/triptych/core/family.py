@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from triptych.core import seeds as streams
 from triptych.core.bits import Box
@@ -131,6 +132,7 @@ class Game:
     critic: str = "discriminator"  # the judging player's name
     generator: str = "generator"
     verdicts: Literal["probabilities", "scores"] = "probabilities"  # of being real, or without a scale
+    penalties: tuple[str, ...] = ()  # what the critic logs of what its loss punishes beside wrong verdicts
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,22 @@ class Frame:
     image: Callable[[], Tensor]  # (B, C, H, W): the picture as predicted now, decoded when asked
 
 
+class Unclamped(TorchFunctionMode):
+    """Within it, what is clamped to [-1, 1] keeps its value but has the slope it would have unclamped.
+
+    A pixel beyond black or white has no slope of its own, so a search by slopes would never bring it back.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func in (torch.clamp, torch.clip, Tensor.clamp, Tensor.clip):
+            told = dict(zip(("input", "min", "max"), args, strict=False)) | (kwargs or {})
+            ends = told.get("min"), told.get("max")
+            if not any(isinstance(end, Tensor) for end in ends) and ends == (-1, 1):
+                return found.detach() + (told["input"] - told["input"].detach())
+        return found
+
+
 class Drawable(nn.Module, ABC, Generic[ControlsT]):
     """Whatever makes pictures from noise."""
 
@@ -201,8 +219,10 @@ class Drawable(nn.Module, ABC, Generic[ControlsT]):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         with torch.enable_grad():
             for _ in range(steps):
-                *_, last = self.generate(found, condition, controls, seeds)
-                error = (last.image() - images).square().flatten(1).mean(1)  # (B,)
+                with Unclamped():
+                    *_, last = self.generate(found, condition, controls, seeds)
+                    shown = last.image()
+                error = (shown - images).square().flatten(1).mean(1)  # (B,)
                 prior = found.square().flatten(1).mean(1) - 1.0  # (B,): 0 on the prior's shell
                 optimizer.zero_grad(set_to_none=True)
                 (error + 0.01 * prior.square()).sum().backward(inputs=[found])
@@ -227,6 +247,7 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     game: ClassVar[Game | None] = None  # of the families with two players
     plain: ClassVar[Mapping[str, Any]] = {}  # controls that leave out what is drawn afresh beside the noise
     rhythm: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
+    held: tuple[str, ...] = ()  # parameters, by name, that the settings keep from acting and so from moving
     bounds: tuple[str, ...] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit
 
     def __init__(

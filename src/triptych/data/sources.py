@@ -153,13 +153,22 @@ def _named(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
     box: tuple[int, int, int, int] | None = None
     for split, files in named.locate(source).items():
         pixels, labels = named.read(files, split)
-        if known.idx and size >= 28:  # grey on black: padding is exact where resizing blurs
-            pixels, box = padded(pixels, min(size, 32))
+        if side := padded_side(source, size):
+            pixels, box = padded(pixels, side)
         if size != pixels.shape[1]:
             pixels, box = resized(pixels, size), None
         splits.append(Split(_colour(pixels, colour), labels))
     train, test = splits
     return Dataset(source, source, train, test, known.classes, "as published", known.credit, content_box=box)
+
+
+def padded_side(source: str, size: int) -> int | None:
+    """The side, px, to which a source's 28 px pictures are padded on their way to `size`; None: they are not.
+
+    Grey on black: padding is exact where resizing blurs. Beyond 32 px the padded pictures are resized.
+    """
+    known = named.SETS.get(source.removeprefix("stacked:"))
+    return min(size, 32) if known is not None and known.idx and size >= 28 else None
 
 
 def _celeba(source: str, size: int, colour: Colour, into: Path) -> Dataset:

@@ -92,7 +92,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
     title = "StyleGAN"
     batch = 16  # many small steps: under half the FID of steps of 64 after the same minutes
     shown = ("generator",)
-    game, plain = Game(), MappingProxyType({"detail": 0.0})
+    game, plain = Game(penalties=("r1", "r2")), MappingProxyType({"detail": 0.0})
     curves: ClassVar[dict[str, str]] = {
         "discriminator/loss": "With the relativistic loss 0.69 (ln 2) when real and fake are not told apart, "
         "near 0 when they always can; the logistic loss has twice that. Penalties come on top.",
@@ -126,6 +126,8 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
             spec, channels, config.latent, config.style, config.depth, told, paces, config.layout
         )
         self.discriminator = StyleDiscriminator(spec, channels, told, config.group)
+        if config.noise_pace == 0:  # the optimiser keeps them all the same: its states go by their number
+            self.held = tuple(n for n, _ in self.named_parameters() if n.endswith(".strength"))
         self.augment = Augment(config.augment, spec)
         self.style_shape = (self.generator.layers, config.style)
 

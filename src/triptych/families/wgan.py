@@ -73,7 +73,7 @@ class Wgan(Family[WganConfig, WganControls]):
     Config, Controls = WganConfig, WganControls
     title = "WGAN"
     shown = ("generator",)
-    game = Game(critic="critic", generator="generator", verdicts="scores")
+    game = Game(critic="critic", generator="generator", verdicts="scores", penalties=("penalty",))
     curves: ClassVar[dict[str, str]] = {
         "critic/distance": "E[f(x)] - E[f(G(z))], the critic's estimate of how far, in the space of pixels, "
         "the fakes lie from real pictures (Wasserstein distance). Unlike a GAN's losses it should fall as "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,10 +14,12 @@ from torch import Tensor
 
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
+from triptych.core.family import Unclamped
 from triptych.core.record import Record
 from triptych.core.styled import Styled
 from triptych.data import DataError, celeba
-from triptych.data.prepare import decode, in_mode, is_grey, padded, square
+from triptych.data.prepare import decode, from_any, in_mode, is_grey, padded, square
+from triptych.data.sources import padded_side
 from triptych.metrics.features import Extractor
 from triptych.model import SAMPLING_BATCH, Model, read_settings
 from triptych.steer.codes import Codes, Labels, Space, code_shape, codes_at, paint
@@ -69,24 +71,38 @@ def invert(
     asks the family (an encoder, a deterministic sampler run backwards, or a search); "style" searches for
     styles, one a layer of their own (W+ of Abdal et al. 2019), near where the mapping puts them. labels: of
     the pictures, for a conditional model. steps: of the search for styles. Raises ValueError for pictures of
-    another size or colour mode.
+    another size or colour mode, and whatever `classes_of` does.
     """
-    code_shape(model, space)
     _fits(model, pixels)
-    if labels is None and model.family.conditional:
-        raise UsageError(
-            f"this {model.family.title} was trained with labels: say which class each picture is of, as in "
-            f"--labels 3 (0-{model.spec.classes - 1})"
-        )
+    told = classes_of(model, len(pixels), space, labels, **controls)
     seeds = range(len(pixels))
-    told = codes_at(model, seeds, "noise", labels, **controls).labels
     if space == "style":
-        values = _styles_of(model, pixels, steps, **controls)
+        values = _styles_of(model, pixels, told, steps, **controls)
     else:
         values = model.invert(pixels, told, **controls)
     codes = Codes(space, values, tuple(seeds), told)
     drawn = paint(model, codes, **controls)
     return Inversion(codes, pixels, drawn, _errors(model, pixels, drawn, told, extractor, names, **controls))
+
+
+def classes_of(
+    model: Model, count: int, space: Space = "noise", labels: Labels = None, **controls: Any
+) -> Tensor | None:
+    """The class of each of `count` pictures to invert, (count,) int64; None for a model without labels.
+
+    Raises UsageError for a space that the model has not, for labels that a conditional model lacks and for
+    another number of them, ValueError for unfit labels or controls: cheap, before anything long is begun.
+    """
+    code_shape(model, space)
+    if labels is None and model.family.conditional:
+        raise UsageError(
+            f"this {model.family.title} was trained with labels: say which class each picture is of, as in "
+            f"--labels 3 (0-{model.spec.classes - 1})"
+        )
+    told = codes_at(model, range(count), "noise", labels).labels
+    kinds = None if told is None else told.unique()
+    model.sample(range(1 if kinds is None else len(kinds)), kinds, **controls)  # refuses what is unfit
+    return told
 
 
 def _errors(
@@ -143,13 +159,16 @@ def _mode(channels: int) -> str:
 def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
     """A picture file as the model's own pictures were prepared, (H, W, C) uint8, and what was done to it.
 
-    The second is a sentence, None where the picture fitted as it was. A 28 px picture for a 32 px model is
-    laid on the black ground that these sets are padded with; an aligned face for a model of `celeba` is cut
-    as that set's are; any other is cut to its middle square and resized. Raises DataError, with the file's
-    name, for one that is no picture.
+    The second is a sentence, None where the picture fitted as it was. The run's source decides: a 28 px
+    picture is laid on the black ground that MNIST's and Fashion-MNIST's are padded with, if those were
+    learnt (or the model is of 32 px and has no run to tell); an aligned face for a model of `celeba` is cut
+    as that set's are; all are then cut to their middle square and resized. Raises DataError, with the
+    file's name, for one that is no picture.
     """
     spec = model.spec
-    of_faces = model.run is not None and model.run.card["data"]["source"] == "celeba"
+    source = None if model.run is None else model.run.card["data"]["source"]
+    of_faces = source == "celeba"
+    side = (32 if spec.size == 32 else None) if source is None else padded_side(source, spec.size)
     try:
         image = decode(file, max(spec.size, celeba.WIDTH_PX) if of_faces else spec.size)
     except DataError as error:
@@ -160,17 +179,17 @@ def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
         done.append(
             f"cut to its middle {celeba.CROP_PX} x {celeba.CROP_PX} px, as the faces that were learnt from"
         )
-    mode = "grey" if spec.channels == 1 else "rgb"
-    if image.size == (28, 28) and spec.size == 32:
-        pixels = padded(in_mode(image, mode)[None], 32)[0][0]  # type: ignore[arg-type]
-        done.append("laid on a black ground of 32 x 32 px")
-    else:
-        if image.width != image.height:
-            done.append("cut to its middle square")
-        if min(image.size) != spec.size:
-            done.append(f"resized to {spec.size} x {spec.size} px")
-        pixels = in_mode(square(image, spec.size), mode)  # type: ignore[arg-type]
-    if mode == "grey" and not is_grey(image):
+    mode: Literal["grey", "rgb"] = "grey" if spec.channels == 1 else "rgb"
+    turned = mode == "grey" and not is_grey(image)
+    if image.size == (28, 28) and side is not None and side > 28:
+        image = from_any(padded(in_mode(image, mode)[None], side)[0][0])
+        done.append(f"laid on a black ground of {side} x {side} px")
+    if image.width != image.height:
+        done.append("cut to its middle square")
+    if min(image.size) != spec.size:
+        done.append(f"resized to {spec.size} x {spec.size} px")
+    pixels = in_mode(square(image, spec.size), mode)
+    if turned:
         done.append("turned grey")
     told = f"{file.name} ({given[0]} x {given[1]} px) was {', then '.join(done)}" if done else None
     return pixels, told
@@ -179,26 +198,47 @@ def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
 # --- the search for styles ---
 
 
-def _styles_of(model: Model, pixels: np.ndarray, steps: int, **controls: Any) -> Tensor:
-    """(N, layers, width): from the nearest of many seeds' styles downhill in squared error."""
+def _styles_of(model: Model, pixels: np.ndarray, told: Tensor | None, steps: int, **controls: Any) -> Tensor:
+    """(N, layers, width): from the nearest of many seeds' styles downhill in squared error.
+
+    told: (N,) classes. Each class has its own seeds: another's styles lie elsewhere.
+    """
+    found = torch.empty(len(pixels), *code_shape(model, "style"))
+    if told is None:
+        _search(model, pixels, range(len(pixels)), None, found, steps, **controls)
+    else:
+        for label in told.unique().tolist():
+            rows = torch.nonzero(told == label)[:, 0].tolist()
+            _search(model, pixels, rows, [label], found, steps, **controls)
+    return found
+
+
+def _search(
+    model: Model,
+    pixels: np.ndarray,
+    chosen: Sequence[int],
+    label: list[int] | None,
+    found: Tensor,
+    steps: int,
+    **controls: Any,
+) -> None:
+    """Fill the rows `chosen` of found, (N, layers, width): pictures of one class, or of a model without."""
     family = model.family
     assert isinstance(family, Styled)
     settings = read_settings(family.Controls, controls, f"{family.title}'s controls")
-    pool = codes_at(model, range(FIRST_SEED, FIRST_SEED + STARTS), "style", None, **controls)
+    pool = codes_at(model, range(FIRST_SEED, FIRST_SEED + STARTS), "style", label, **controls)
     seen = paint(model, pool, **controls).reshape(STARTS, -1).astype(np.float32)
     mean, spread = (
         part.to(model.device) for part in (pool.values.mean(0), pool.values.std(0).clamp(min=1e-3))
     )
-    found = []
-    for start in range(0, len(pixels), SAMPLING_BATCH):
-        rows = list(range(start, min(start + SAMPLING_BATCH, len(pixels))))
+    for start in range(0, len(chosen), SAMPLING_BATCH):
+        rows = list(chosen[start : start + SAMPLING_BATCH])
         flat = pixels[rows].reshape(len(rows), -1).astype(np.float32)
         nearest = ((seen**2).sum(1) - 2 * flat @ seen.T).argmin(1)  # (B,)
         wanted = pictures.to_float(pixels[rows]).to(model.device)
         begun = pool.values[torch.from_numpy(nearest)].to(model.device)
         loss = partial(_style_loss, family, settings, wanted, rows, mean, spread)
-        found.append(descend(loss, begun, spread, steps).cpu())
-    return torch.cat(found)
+        found[rows] = descend(loss, begun, spread, steps).cpu()
 
 
 def _style_loss(
@@ -211,7 +251,9 @@ def _style_loss(
     styles: Tensor,
 ) -> Tensor:
     """Squared error of the pictures, and how far the styles are from where the mapping puts them."""
-    error = (family.paint_styles(styles, rows, settings) - wanted).square().flatten(1).mean(1)  # (B,)
+    with Unclamped():
+        shown = family.paint_styles(styles, rows, settings)
+    error = (shown - wanted).square().flatten(1).mean(1)  # (B,)
     away = ((styles - mean) / spread).square().flatten(1).mean(1)
     return (error + TETHER * away).sum()
 

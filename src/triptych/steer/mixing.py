@@ -65,9 +65,12 @@ def mix(
     labels: one for all, or None. donor_model: whose styles the donors' are, if not the model's own: styles
     of another run mean the same only if one was trained on from the other.
     Returns the grid (donors, bases, H, W, C), the donors' own pictures (donors, H, W, C) and the bases'
-    (bases, H, W, C), all uint8. Raises UsageError for a family without styles and for runs of unlike shape.
+    (bases, H, W, C), all uint8. Raises UsageError for a family without styles, for runs of unlike shape and
+    for more than one label.
     """
     shape = code_shape(model, "style")
+    if labels is not None and (count := np.asarray(labels).size) != 1:
+        raise UsageError(f"mixing takes one label for all, donors and bases, got {count}")
     chosen = layers_called(layers, shape[0])
     giver = donor_model or model
     alike(model, giver)

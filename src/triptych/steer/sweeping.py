@@ -18,6 +18,7 @@ from triptych.metrics.features import Extractor
 from triptych.metrics.threads import one_thread
 from triptych.model import Model, read_settings
 from triptych.scoring import chosen, score_pixels
+from triptych.steer.codes import Labels
 
 if TYPE_CHECKING:
     from triptych.data import Dataset
@@ -67,14 +68,17 @@ def sweep(
     samples: int = SAMPLES,
     features: str | Extractor = "auto",
     data: Dataset | None = None,
+    labels: Labels = None,
     progress: Progress | None = None,
     **controls: Any,
 ) -> Sweep:
     """Draw and score at each value of one control, all else alike: the same seeds, judge and test pictures.
 
     seeds: whose pictures are shown. samples: scored at each value, at least 20. features: who judges, as
-    `evaluate` takes it. controls: the others. The run's metrics.jsonl is left alone. Raises UsageError for
-    a control that the family has not and for values outside what it takes.
+    `evaluate` takes it. labels: of the pictures shown, one for all or one a seed; those scored are of all
+    classes, by the class law, as the test pictures are. controls: the others. The run's metrics.jsonl is
+    left alone. Raises UsageError for a control that the family has not and for values outside what it takes,
+    ValueError for unfit seeds or labels.
     """
     kind = model.family.Controls
     if control not in kind.model_fields:
@@ -86,19 +90,20 @@ def sweep(
     for one in asked:
         read_settings(kind, one, f"{model.family.title}'s controls")
     enough(samples)
+    chosen_seeds = list(seeds)
+    shown = [model.sample(chosen_seeds, labels, **one) for one in asked]  # refuses what is unfit, first
     dataset = data_of(model, data)
     judge = (
         trained_judge(dataset, features, progress, model.device) if isinstance(features, str) else features
     )
     real, train = np.asarray(dataset.test.pixels), chosen(dataset.train.pixels, samples)
-    points, shown = [], []
+    points = []
     for one, value in zip(asked, values, strict=True):
         drawn = draw(model, samples, FIRST_SEED, one, progress)
         scores = score_pixels(
             real, drawn.pixels, judge, data=dataset.fingerprint, split="test", about=drawn.about
         )
         points.append(Point(value=float(value), scores=tuple(scores), vendi=_vendi(judge, drawn.pixels)))
-        shown.append(model.sample(seeds, **one))
     measured = Measured(
         control=control, samples=samples, points=tuple(points), vendi_real=_vendi(judge, train)
     )

@@ -154,11 +154,11 @@ def _classes(
     found: dict[str, Any] = {"classes": [round(float(s), 4) for s in shares]}
     if reader.reads:
         found["kinds"] = math.exp(entropy(shares) - entropy(reader.prior))
+        found["told_real"] = reader.real
     if labels is not None and not reader.reads:
         found["unread"] = "a reader cannot find them in real pictures: some are rare, or the pictures few"
     elif labels is not None:
         found["told"] = association(labels, guesses, reader.classes)
-        found["told_real"] = reader.real
     return found
 
 

@@ -78,10 +78,14 @@ def movement(course: Course, player: str) -> np.ndarray:
 
 
 def classes_lost(course: Course) -> np.ndarray:
-    """Looks whose pictures are good, but of few of the data's classes and modes, (looks,) bool."""
+    """Looks whose pictures are good, but of few of the data's classes and modes, (looks,) bool.
+
+    Asked only of a reader that is rarely wrong: another takes what has no clear shape for one or two classes.
+    """
     with np.errstate(invalid="ignore"):
         few = (course.steady("kinds") < limits.LOST_KINDS) & (course.steady("modes") < limits.LOST_KINDS)
-        return np.asarray(few & (course.seen("covered") > limits.READABLE_COVERED))
+        good = course.seen("covered") > limits.READABLE_COVERED
+        return np.asarray(few & good & (course.seen("told_real") > limits.SHARP))
 
 
 def shapeless(course: Course) -> np.ndarray:
