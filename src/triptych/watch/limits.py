@@ -14,7 +14,7 @@ NOW = 0.2  # share of the looks that "now" is made of
 
 # --- pictures ------------------------------------------------------------------------------
 FEW_MODES = 0.4  # effective modes, of the data's: healthy runs keep 0.7 and more
-LOST_KINDS = 0.6  # effective classes and modes, of the data's, in good pictures: some kinds are never painted
+LOST_KINDS = 0.6  # effective classes and modes, of the data's, in good pictures: some may never be painted
 CROWDED = 0.5  # distance to the nearest sample in units of the spread, of the data's; healthy: 0.8 to 1.6
 SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one picture
 VARIED = 0.6  # of that: more is no longer nearly one picture

@@ -78,6 +78,9 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
     told, last = "told" in course.looks[-1], course.looks[-1]
     unread = last.get("unread") or (SHAPELESS if told and shapeless(course)[-1] else None)
     said = [f"whether labels show was not asked: {unread}"] if unread else []
+    if course.lasting(classes_lost(course)) is not None:  # no verdict: blurs are read as one class, too
+        kinds = course.now(course.seen("kinds"))
+        said.append(f"a reader finds only {kinds:.0%} of the data's classes in the samples: {_left(course)}")
     if (gap := _gap(course, game)) is not None and course.now(gap) < limits.BLIND:
         said.append(
             f"the {game.critic} hardly tells real from fake (its verdicts lie {course.now(gap):.1g} apart): "
@@ -268,12 +271,9 @@ def _collapsed(course: Course, game: Game) -> Diagnosis | None:
     slow_start = widening(course) or (creeping(course) and course.poor[-1])
     if since is None and not slow_start:
         since = course.lasting(crowded(course) & course.begun & ~narrow(course))
-    fatal, late = since is not None, 2 * limits.WARM_UP
+    fatal = since is not None
     if since is None and not slow_start:  # it may yet widen: many a sound run has been so in its middle
-        since = course.lasting(crowded(course) & course.begun, warm_up=late)
-    few_classes = since is None
-    if since is None:
-        since = course.lasting(classes_lost(course), warm_up=late)
+        since = course.lasting(crowded(course) & course.begun, warm_up=2 * limits.WARM_UP)
     if since is None or (improving(course) and course.poor[-1]):
         return None
     seen = {name: course.now(course.seen(name)) for name in ("modes", "sparse", "spread", "duplicates")}
@@ -289,9 +289,6 @@ def _collapsed(course: Course, game: Game) -> Diagnosis | None:
         said.append(f"two samples are {seen['spread']:.2f} times as far apart as two real pictures")
     if seen["duplicates"] > limits.DUPLICATES:
         said.append(f"{seen['duplicates']:.0%} of the samples have a near twin among the others")
-    if few_classes:
-        kinds = course.now(course.seen("kinds"))
-        said.append(f"a reader finds {kinds:.0%} of the data's classes in the samples: {_left(course)}")
     said = said or ["few modes and near twins take turns"]
     return Diagnosis("generator collapsed", since, (*said, _quality(course)), fatal=fatal)
 
