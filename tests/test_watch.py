@@ -180,6 +180,10 @@ def silent(done: float, line: Line, look: Line) -> None:
     look |= {"told": 0.001 * math.sin(20 * done), "told_real": 0.8}
 
 
+def mumbled(done: float, line: Line, look: Line) -> None:  # shuffled labels that act as more noise
+    look |= {"told": 0.08 + 0.01 * math.sin(20 * done), "told_real": 0.73}
+
+
 def meaningless(done: float, line: Line, look: Line) -> None:
     look |= {"told": 0.001, "told_real": 0.001}
 
@@ -217,6 +221,7 @@ def poisoned(done: float, line: Line, look: Line) -> None:
         (garbage, "diverged", True),
         (worse, "generator collapsed", True),
         (silent, "labels carry nothing", False),
+        (mumbled, "labels carry nothing", False),
         (meaningless, "labels carry nothing", False),
         (hopping, "oscillating", False),
         (poisoned, "not finite", True),

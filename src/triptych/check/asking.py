@@ -20,6 +20,7 @@ from triptych.plan import Options, Plan
 from triptych.run import Run, open_run
 from triptych.train import Training
 from triptych.watch import Diagnosis, limits
+from triptych.watch.signs import hardly_told
 from triptych.watch.verdicts import SHAPELESS
 
 LABEL = "does the label show in the pictures"
@@ -139,7 +140,7 @@ def _label(look: Mapping[str, Any], found: Diagnosis) -> Answer:
         return unknown("samples", LABEL, f"too early; {figures}")
     if any(SHAPELESS in line for line in found.evidence):
         return unknown("samples", LABEL, f"{SHAPELESS}; {figures}")
-    if told < max(limits.SILENT * real, limits.SPEAKS):
+    if hardly_told(np.array(told), np.array(real)) or told < limits.SPEAKS:
         return unknown("samples", LABEL, f"{figures}, but not for long, or not in good pictures")
     return judged("samples", LABEL, True, figures)
 

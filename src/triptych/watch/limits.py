@@ -49,6 +49,9 @@ BLOWN = 100.0  # times its own early size: a gradient or loss that ran away
 # --- labels: association of label and picture is Cramer's V squared, 0 where chance decides ---
 SHARP = 0.6  # in the data: a reader that finds its labels so well is believed when it misses classes
 SILENT = 0.06  # of that in the data, over the last looks: below, the condition has no effect
+MUMBLED = (
+    0.15  # the same for a sharp reader: a label that says nothing still is a number that shifts pictures
+)
 SPEAKS = 0.006  # in the data itself: below, no reader finds the labels in the real pictures
 READABLE_POOR, READABLE_COVERED = 0.5, 0.25  # pictures at least so good show a label if they have one, ...
 READABLE_KINDS = 0.6  # ... if the reader also finds so many of the data's classes in them: it takes what is

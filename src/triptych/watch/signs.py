@@ -92,3 +92,8 @@ def shapeless(course: Course) -> np.ndarray:
     """Looks in whose samples the reader finds too few of the data's classes to be trusted, (looks,) bool."""
     with np.errstate(invalid="ignore"):
         return np.asarray(course.steady("kinds") < limits.READABLE_KINDS)  # unknown in looks of older runs
+
+
+def hardly_told(told: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Where so little of a label is read, beside what is read from real pictures, that it says nothing."""
+    return np.asarray(told < np.where(real > limits.SHARP, limits.MUMBLED, limits.SILENT) * real)

@@ -16,6 +16,7 @@ from triptych.watch.signs import (
     classes_lost,
     creeping,
     crowded,
+    hardly_told,
     improving,
     movement,
     narrow,
@@ -309,7 +310,7 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
     recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
     meaningless = bool(real[-1] < limits.SPEAKS)
     good = (course.poorness < limits.READABLE_POOR) & (course.seen("covered") > limits.READABLE_COVERED)
-    silent = ((recent < limits.SILENT * real) & good & ~shapeless(course)) | meaningless
+    silent = (hardly_told(recent, real) & good & ~shapeless(course)) | meaningless
     if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
         return None
     said = (
