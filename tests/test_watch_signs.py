@@ -82,7 +82,7 @@ def test_a_few_varied_modes_are_named_late_and_very_few_soon() -> None:
         log, looks = game(lambda done, line, look: look.update(modes=modes, spread=0.7, covered=0.2))
         return [step / STEPS for step, _ in alarms(log, looks, Game(), STEPS)]
 
-    assert 0.5 < heard(0.3)[0] < 0.7
+    assert 0.6 < heard(0.3)[0] < 0.8
     assert heard(0.1)[0] < 0.4
 
 

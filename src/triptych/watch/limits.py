@@ -17,6 +17,7 @@ FEW_MODES = 0.4  # effective modes, of the data's: healthy runs keep 0.7 and mor
 LOST_KINDS = 0.6  # effective classes and modes, of the data's, in good pictures: some may never be painted
 CROWDED = 0.5  # distance to the nearest sample in units of the spread, of the data's; healthy: 0.8 to 1.6
 SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one picture
+NARROW_WARM_UP = 0.6  # few modes, but varied ones, may yet widen: until then they are no alarm
 VARIED = 0.6  # of that: more is no longer nearly one picture
 DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance, beyond
 # the share of real pictures that another repeats so

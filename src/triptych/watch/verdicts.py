@@ -274,7 +274,7 @@ def _collapsed(course: Course, game: Game) -> Diagnosis | None:
         since = course.lasting(crowded(course) & course.begun & ~narrow(course))
     fatal = since is not None
     if since is None and not slow_start:  # it may yet widen: many a sound run has been so in its middle
-        since = course.lasting(crowded(course) & course.begun, warm_up=2 * limits.WARM_UP)
+        since = course.lasting(crowded(course) & course.begun, warm_up=limits.NARROW_WARM_UP)
     if since is None or (improving(course) and course.poor[-1]):
         return None
     seen = {name: course.now(course.seen(name)) for name in ("modes", "sparse", "spread", "duplicates")}
