@@ -73,7 +73,8 @@ def write(families: dict[str, Any], out: Path) -> None:
         "| looks a run | last verdicts | run under |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for family, told in families.items():
+    for name, told in families.items():
+        family = name.split()[0]
         done = [row for row in told["seeds"] if "not_run" not in row]
         middle = median(row["fid"] for row in done) if done else float("nan")
         sound = [row for row in done if row["fid"] <= SOUND * middle]
@@ -111,10 +112,11 @@ def main() -> None:
     for family in [name for name in family_names() if load_family(name).game is not None]:
         if flags.only not in family:
             continue
-        families[family] = {"data": flags.data, "under": under, "seeds": []}
+        name = f"{family} on {flags.data}"
+        families[name] = {"data": flags.data, "under": under, "seeds": []}
         for seed in range(flags.seeds):
-            families[family]["seeds"].append(trained(family, seed, flags, runs))
-            print(family, families[family]["seeds"][-1], flush=True)
+            families[name]["seeds"].append(trained(family, seed, flags, runs))
+            print(family, families[name]["seeds"][-1], flush=True)
             write(families, flags.out)
     print(f"runs: {runs}")
 

@@ -60,6 +60,15 @@ def test_good_pictures_of_half_the_classes_are_no_alarm_but_named() -> None:
     assert "classes" not in verdict(lambda done, line, look: half(look, 0.5, 0.3)).line()  # a poor reader
 
 
+def test_labels_need_not_show_before_both_players_have_had_turns_enough() -> None:
+    def mute(done: float, line: Line, look: Line, turns: int) -> None:
+        look |= {"told": 0.0, "told_real": 0.8}
+        look["turns"] = {"discriminator": look["step"], "generator": round(turns * done)}
+
+    few, many = (verdict(lambda done, line, look, t=t: mute(done, line, look, t)) for t in (140, 400))
+    assert (few.verdict, many.verdict) == ("healthy", "labels carry nothing")
+
+
 def test_a_swing_between_halves_with_equally_many_modes_is_one() -> None:
     assert verdict(lambda done, line, look: look.update(shifted=0.95)).verdict == "oscillating"
     assert verdict(lambda done, line, look: look.update(shifted=0.7)).verdict == "healthy"

@@ -159,7 +159,11 @@ class Course:
     @property
     def practised(self) -> np.ndarray:
         """Looks after moves enough of both players to have learnt something, (looks,) bool."""
-        return np.array([_turns(look) >= limits.FEWEST_TURNS for look in self.looks], dtype=bool)
+        return self.practised_for(limits.FEWEST_TURNS)
+
+    def practised_for(self, moves: int) -> np.ndarray:
+        """Looks after so many moves of both players, (looks,) bool."""
+        return np.array([_turns(look) >= moves for look in self.looks], dtype=bool)
 
     @property
     def strayed(self) -> np.ndarray:

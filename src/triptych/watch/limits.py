@@ -57,6 +57,7 @@ SPEAKS = 0.006  # in the data itself: below, no reader finds the labels in the r
 READABLE_POOR, READABLE_COVERED = 0.5, 0.25  # pictures at least so good show a label if they have one, ...
 READABLE_KINDS = 0.6  # ... if the reader also finds so many of the data's classes in them: it takes what is
 # still without shape for one or two
+LABEL_TURNS = 150  # moves of both players before which no label need show
 LABELS_WARM_UP = 0.5  # labels are learnt after shapes
 
 # --- swings --------------------------------------------------------------------------------

@@ -310,6 +310,7 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
     recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
     meaningless = bool(real[-1] < limits.SPEAKS)
     good = (course.poorness < limits.READABLE_POOR) & (course.seen("covered") > limits.READABLE_COVERED)
+    good &= course.practised_for(limits.LABEL_TURNS)
     silent = (hardly_told(recent, real) & good & ~shapeless(course)) | meaningless
     if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
         return None
