@@ -207,3 +207,15 @@ def test_a_step_is_alone_in_both_ways_of_looking() -> None:
     best = try_out(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
     before, after = (np.abs(changes(white)[0][:, 1]).max() for white in (np.array([1.0, 0, 0]), best))
     assert after < 0.6 * before
+
+
+def test_codes_that_do_not_spread_have_no_step(
+    layers: Model, reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studied = study(layers, lone(reader), 300, apart=True)
+    studied.fitted[:] = np.sin(np.arange(300.0))[:, None]  # varies
+    monkeypatch.setattr(finding, "white_slopes", lambda white, *_: np.zeros((white.shape[1], 1)))
+    with pytest.raises(ValueError, match=r"^no step moves 'top'$"):
+        find(layers, lone(reader), studied)
+    with pytest.raises(ValueError, match=r"^no step of the layers 1, 2 alone moves 'top'$"):
+        find(layers, lone(reader), studied, layers=[1, 2])

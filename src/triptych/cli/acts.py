@@ -41,7 +41,7 @@ def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[A
 
     flags = parse(
         words,
-        flags_of(model.family.Controls, **({**own, **shared} | own)),  # an act may word a shared one itself
+        flags_of(model.family.Controls, **{**own, **shared, **own}),  # an act may word a shared one itself
         f"steer {path} {name}",
         ACTS[name][1],
     )

@@ -66,7 +66,8 @@ def find(
             return means / length, errors / length
 
         if not slopes[:, k].any():
-            raise UsageError(f"no step of the layers {moving} moves {studied.attributes[k].name!r}")
+            where = "" if moving is None else f" of the layers {', '.join(map(str, moving))} alone"
+            raise UsageError(f"no step{where} moves {studied.attributes[k].name!r}")
         held = held_for(studied, k)
         white = steepest_alone(slopes, k, held, chance)
         if tried and held:

@@ -118,15 +118,15 @@ def study(
         fitted = read(replace(codes, values=styles), samples)
         white = np.concatenate([white[rows] for rows in mixed], 1)  # (N, B R)
     return Study(
-        codes,
-        readings,
-        cloud,
-        white,
-        within(fitted, codes.labels),
-        blocks,
-        reader.attributes,
-        reader.name,
-        controls,
+        codes=codes,
+        readings=readings,
+        cloud=cloud,
+        white=white,
+        fitted=within(fitted, codes.labels),
+        blocks=blocks,
+        attributes=reader.attributes,
+        reader=reader.name,
+        controls=controls,
     )
 
 

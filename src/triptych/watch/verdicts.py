@@ -76,8 +76,8 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
         return Diagnosis("too early", evidence=(f"{len(course)} looks so far",))
     if (crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
         return Diagnosis("too early", evidence=(f"the samples are not there yet: {_state(course)}",))
-    told, last = "told" in course.looks[-1], course.looks[-1]
-    unread = last.get("unread") or (SHAPELESS if told and shapeless(course)[-1] else None)
+    last = course.looks[-1]
+    unread = last.get("unread") or (SHAPELESS if "told" in last and shapeless(course)[-1] else None)
     said = [f"whether labels show was not asked: {unread}"] if unread else []
     if course.lasting(classes_lost(course)) is not None:  # no verdict: blurs are read as one class, too
         kinds = course.now(course.seen("kinds"))
