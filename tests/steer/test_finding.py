@@ -219,3 +219,15 @@ def test_codes_that_do_not_spread_have_no_step(
         find(layers, lone(reader), studied)
     with pytest.raises(ValueError, match=r"^no step of the layers 1, 2 alone moves 'top'$"):
         find(layers, lone(reader), studied, layers=[1, 2])
+
+
+def test_styles_that_do_not_spread_are_refused(
+    labelled: Model, reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        type(labelled.family),
+        "styles",
+        lambda self, noise, condition, controls: (condition.labels[:, None, None] + 0.1).expand(-1, 3, 2),
+    )
+    with pytest.raises(ValueError, match="all styles are alike"):
+        study(labelled, reader, 200)

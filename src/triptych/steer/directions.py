@@ -22,6 +22,7 @@ from triptych.steer.codes import Labels, Space, code_shape, codes_at, model_hash
 from triptych.steer.fitting import Cloud, closed_form, within
 
 FORMAT = 1
+DUST = 1e-6  # of the styles' size: what float32 leaves of a spread of nothing
 SPREAD_SEEDS = range(2_000_000, 2_001_024)  # whose styles tell how far styles spread
 
 
@@ -77,11 +78,15 @@ def cloud_of(model: Model, space: Space, labels: Labels = None, **controls: Any)
     """How the codes of one layer spread: known for noise, seen in 1024 seeds for styles.
 
     Of a model with labels, about their label's mean: what lies between two labels is no spread of either.
+    Raises UsageError where the controls (truncation 0) leave one style alone: there is no unit to move by.
     """
     if space == "noise":
         return Cloud.normal(int(torch.tensor(code_shape(model, space)).prod()))
     codes = codes_at(model, SPREAD_SEEDS, space, labels, **controls)  # (N, layers, width) of styles
-    return Cloud.of(within(codes.values[:, 0].double().numpy(), codes.labels))
+    styles = within(codes.values[:, 0].double().numpy(), codes.labels)
+    if np.ptp(styles, axis=0).max() <= DUST * np.abs(styles).max():
+        raise UsageError("with these controls all styles are alike: there is no way to move among them")
+    return Cloud.of(styles)
 
 
 def coordinates(
