@@ -29,8 +29,10 @@ SOURCES: dict[str, dict[str, Any]] = {
     "digits": {"steps": 600},
     "shapes": {"size": 16, "steps": 600},
     "fashion-mnist": {"steps": 450},
+    "mnist": {"steps": 450},
+    "cifar10": {"steps": 450},
 }
-LABELLED: dict[str, dict[str, Any]] = {"shapes": {"steps": 1800}}  # kinds show later than colours
+LABELLED: dict[str, dict[str, Any]] = {"shapes": {"steps": 1800}, "cifar10": {"steps": 1800}}  # shown late
 QUICK = {"digits": {"steps": 400}}
 COMMON: dict[str, Any] = {"batch": 64, "threads": 1, "precision": "fp32"}
 RECIPES: dict[str, dict[str, Any]] = {
