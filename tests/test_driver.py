@@ -250,6 +250,16 @@ def test_minutes_become_steps_and_the_clock_ends_a_slow_run(tmp_path: Path) -> N
     assert run.state_meta()["seconds"] < 1.2 * 1.3
 
 
+def test_a_run_that_the_clock_ended_is_finished(tmp_path: Path) -> None:
+    run = triptych.train("vae", data="digits", runs=tmp_path, **{**OPTIONS, "steps": 4})
+    over = {"steps": 100, "limit_seconds": 0.0, "budget": "0.02 minutes"}
+    run.update_card(plan={**run.card["plan"], **over})
+    for _ in range(2):
+        with pytest.raises(RunError, match=r"its 0\.02 minutes were over at step 4 of 100"):
+            resume(run.path)
+    assert resume(run.path, 5).states()[-1] == 5
+
+
 def test_public_names_are_functions_whatever_was_imported_first() -> None:
     import triptych.evaluate
     import triptych.train

@@ -186,6 +186,19 @@ def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) ->
     assert hashes(again) == hashes(run) and timeless(again.looks()) == timeless(run.looks())
 
 
+def test_time_on_a_lost_way_is_spent(sick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, save = [], Run.save_state
+
+    def noted(self: Run, step: int, files: Any, meta: Any, **more: Any) -> None:
+        seconds.append(meta["seconds"])
+        save(self, step, files, meta, **more)
+
+    monkeypatch.setattr(Run, "save_state", noted)
+    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "save_every": 8}
+    run = triptych.train(sick, runs=tmp_path, **asked)
+    assert len(run.card["rollbacks"]) == 1 and seconds == sorted(set(seconds))
+
+
 def test_three_ways_back_and_no_more(sick: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"became nan.*post-mortem-4\.html"):  # the last, not the first
         triptych.train(sick, runs=tmp_path / "runs", on_collapse="rollback", save_every=8, **OPTIONS)

@@ -112,6 +112,46 @@ def test_a_full_disk_loses_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert run.load_state()[1]["step"] == 10
 
 
+def test_what_was_given_up_is_forgotten_whole(run: Run) -> None:
+    for step in (0, 10, 20):
+        run.save_state(step, FILES, {"step": step}, keep=9)
+        run.save_average(step, FILES["weights"], {"seconds": 0.0})
+        run.append_log({"step": step})
+        for home in ("samples", "watch"):
+            (run.path / home).mkdir(exist_ok=True)
+            (run.path / home / f"step-{step:08d}.png").touch()
+    run.forget_after(10)
+    assert run.states() == run.averages() == [line["step"] for line in run.log()] == [0, 10]
+    for home in ("samples", "watch"):
+        assert sorted(p.stem for p in (run.path / home).iterdir()) == ["step-00000000", "step-00000010"]
+
+
+@pytest.mark.parametrize("broke_off", ["before the second rename", "after it"])
+def test_a_state_written_anew_is_never_lost(
+    run: Run, monkeypatch: pytest.MonkeyPatch, broke_off: str
+) -> None:
+    run.save_state(10, FILES, {"step": 10, "turn": 1})
+    rename = Path.rename
+
+    def cut(path: Path, target: Path) -> None:
+        if not path.name.startswith(".partial-"):
+            rename(path, target)
+            return
+        if broke_off == "after it":
+            rename(path, target)
+        monkeypatch.setattr(runs, "put_back", lambda *_: None)  # a killed process tidies nothing up
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "rename", cut)
+        run.save_state(10, FILES, {"step": 10, "turn": 2})
+    monkeypatch.undo()
+    with run.writing():
+        assert run.state_meta(10)["turn"] == (1 if broke_off == "before the second rename" else 2)
+        assert run.load_state(10)[1]["step"] == 10
+        assert [p.name for p in (run.path / "states").iterdir()] == ["step-00000010"]
+
+
 def test_a_pickle_in_a_state_is_never_opened(run: Run) -> None:
     import pickle
 

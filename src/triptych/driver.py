@@ -133,6 +133,11 @@ def resume(
                 f"{path} is finished: {meta['step']} of {plan.steps} steps. "
                 "To train it longer, give a larger total with --steps"
             )
+        if plan.limit_seconds is not None and meta["seconds"] > plan.limit_seconds:
+            raise RunError(
+                f"{path} is finished: its {plan.budget} were over at step {meta['step']} of {plan.steps}. "
+                "To train it longer, give a total with --steps"
+            )
         dataset = reopen(run.card["data"], run.path, data)
         torch.set_num_threads(plan.threads)
         training = Training(build(run.card, family), dataset.train, options, plan)
@@ -159,7 +164,7 @@ def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> 
                 break
             except TrainingError as error:
                 found = None if lookout is None else lookout.fail(error)
-                meta = go_back(training, run, found, str(error))
+                meta = go_back(training, run, found, str(error), clock.seconds)
                 if meta is None:
                     raise TrainingError(explain_failure(error, run, found)) from error
                 clock.go_back(meta)
@@ -278,9 +283,8 @@ class Clock:
         self.started = time.perf_counter()
 
     def go_back(self, meta: Mapping[str, Any]) -> None:
-        """Take up the running means of an earlier state; the time spent since is spent all the same."""
-        self.sums, self.counts = dict(meta["sums"]), dict(meta["counts"])
-        self.logged = [meta["logged"][0], self.seconds]
+        """Take up the running means of an earlier state, but not its time."""
+        self.sums, self.counts, self.logged = dict(meta["sums"]), dict(meta["counts"]), list(meta["logged"])
 
     def lap(self, training: Training, step: Step) -> None:
         """Count the time of one step and take in what it showed."""

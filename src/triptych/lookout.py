@@ -18,6 +18,7 @@ import torch
 from triptych.core import images as pictures
 from triptych.model import Model
 from triptych.postmortem import write_post_mortem
+from triptych.rescue import candidates
 from triptych.run import Run, RunError
 from triptych.train import Training, TrainingError
 from triptych.watch import FEWEST_LOOKS, FEWEST_PICTURES, Diagnosis, Reference, diagnose, look_at
@@ -83,7 +84,7 @@ class Lookout:
         found = self.diagnosis
         news = found.fatal and (not last.fatal or found.verdict != last.verdict)
         if news or (ends and found.sick):
-            write_post_mortem(self.run, found, self.game)
+            write_post_mortem(self.run, found, self.game, candidates(self.run, found))
         policy = self.training.options.on_collapse
         if found.fatal and (policy == "rollback" or (policy == "stop" and not ends)):
             raise GivenUp(found.line())
@@ -113,7 +114,8 @@ class Lookout:
             said = {"verdict": "not finite", "since": step}
             self.run.append_look({"step": step, "failure": str(error), **said})
             self.diagnosis = self.diagnose()
-            write_post_mortem(self.run, self.diagnosis, self.game)
+            kept = candidates(self.run, self.diagnosis)
+            write_post_mortem(self.run, self.diagnosis, self.game, kept)
         return self.diagnosis
 
     def _see(self, began: float) -> None:

@@ -20,10 +20,13 @@ MUCH_GENTLER = 0.1  # ... and where weights ran away: a rate that does that is f
 MOST = 3  # times that one run goes back
 
 
-def go_back(training: Training, run: Run, found: Diagnosis | None, why: str) -> dict[str, Any] | None:
+def go_back(
+    training: Training, run: Run, found: Diagnosis | None, why: str, seconds: float
+) -> dict[str, Any] | None:
     """Restore the last good state at gentler rates; returns its meta, None when there is no way back.
 
-    found: what the watch says; None for families without a game, whose every saved state is good.
+    found: what the watch says; None for families without a game, whose every saved state is good. seconds:
+    trained so far, all spent, also those on the course that is given up.
     """
     past = run.card.get("rollbacks", [])
     if training.options.on_collapse != "rollback" or len(past) >= MOST:
@@ -39,6 +42,7 @@ def go_back(training: Training, run: Run, found: Diagnosis | None, why: str) -> 
         note |= {} if found is None else {"verdict": found.verdict, "evidence": list(found.evidence)}
         meta = {k: v for k, v in meta.items() if k != "rates"}  # the next step's will be others
         meta |= {"ease": ease, "rollbacks": [*past, note]}
+        meta |= {"seconds": seconds, "logged": [meta["logged"][0], seconds]}
         run.forget_after(step)  # the sick states first: a kill from here on leads back to the good one
         run.save_state(step, tensors, meta)
         training.restore(step, tensors)

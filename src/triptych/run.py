@@ -125,10 +125,15 @@ class Run:
         return found
 
     def forget_after(self, step: int) -> None:
-        """Drop all states after `step`, and what was logged since: the run goes on from there anew."""
-        for later in self.states():
-            if later > step:
-                shutil.rmtree(self.state_path(later), ignore_errors=True)
+        """Drop what a run that goes on from `step` anew has not done: states, snapshots, pictures, lines."""
+        for home in ("states", "averages"):
+            for later in steps_in(self.path / home):
+                if later > step:
+                    shutil.rmtree(self.path / home / f"step-{later:08d}", ignore_errors=True)
+        for home in ("samples", "watch"):
+            for picture in (self.path / home).glob("step-*.png"):
+                if int(picture.stem.removeprefix("step-")) > step:
+                    picture.unlink(missing_ok=True)
         self.cut_log(step)
 
     def state_meta(self, step: int | None = None) -> dict[str, Any]:
@@ -217,6 +222,8 @@ class Run:
                 raise RunError(
                     f"{self.path} is being written by another process. Wait for it, or stop it first."
                 )
+            for former in self.path.glob("*/.former-step-*"):  # a kill between two renames left it
+                put_back(former, former.with_name(former.name.removeprefix(".former-")))
             yield
 
 
@@ -326,18 +333,31 @@ def write_sealed(folder: Path, files: Mapping[str, Tensors], meta: Mapping[str, 
 
 
 def put_sealed(final: Path, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
-    """`write_sealed` under a temporary name, then rename: `final` is there whole or not at all."""
+    """`write_sealed` under a temporary name, then rename: `final` is there whole or not at all.
+
+    One that was there before is moved out of the way by a rename too, and back where the second fails.
+    """
     home = final.parent
     partial = home / f".partial-{final.name}-{os.getpid()}"
+    former = home / f".former-{final.name}"
     home.mkdir(exist_ok=True)
     try:
         write_sealed(partial, files, meta)
+        shutil.rmtree(former, ignore_errors=True)
         if final.exists():
-            shutil.rmtree(final)
+            final.rename(former)
         partial.rename(final)
         sync_directory(home)
     finally:
+        put_back(former, final)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def put_back(former: Path, final: Path) -> None:
+    """Undo a replacement that broke off between its two renames; forget what was replaced for good."""
+    if former.exists() and not final.exists():
+        former.rename(final)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def steps_in(home: Path) -> list[int]:

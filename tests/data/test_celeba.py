@@ -177,6 +177,13 @@ def test_lists_that_are_otherwise_are_named(
     assert str(faces / file) in str(error.value)
 
 
+def test_a_blank_line_among_attributes_is_named(faces: Path) -> None:
+    rewrite(faces / "list_attr_celeba.txt", "20\n", "21\n")
+    rewrite(faces / "list_attr_celeba.txt", "000002.jpg", "\n000002.jpg")
+    with pytest.raises(DataError, match="line 4: expected a file name and 3 times -1 or 1, got ''"):
+        load("celeba")
+
+
 def test_more_than_a_tenth_of_another_size_is_refused(faces: Path) -> None:
     for k in (1, 2, 3):
         (faces / "img_align_celeba" / NAMES[k]).write_bytes(face(k, (250, 250)))

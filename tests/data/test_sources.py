@@ -14,6 +14,7 @@ from PIL import Image
 
 from triptych.core.errors import UsageError
 from triptych.data import DataError, inspect, load
+from triptych.data.files import split_by_content
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (20, 16), **options: object) -> Path:
@@ -129,6 +130,40 @@ def test_parquet_with_class_names_and_captions(home: Path, tmp_path: Path) -> No
         load(f"parquet:{tmp_path / 'bad.parquet'}")
 
 
+def shard(path: Path, labels: list[object], captions: list[str | None] | None = None) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = [picture(path.parent / "png" / f"{path.stem}-{k}.png", k) for k in range(len(labels))]
+    images = [{"bytes": f.read_bytes(), "path": f.name} for f in files]
+    columns = {"image": images, "label": labels, "text": captions}
+    pq.write_table(pa.table({k: v for k, v in columns.items() if v is not None}), path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "test", "classes"),
+    [
+        (["ant"] * 3, ["bee"] * 3, ["bee"] * 2, ("ant", "bee")),
+        ([0, 1, 2], [0, 0, 1], [0, 1], ("0", "1", "2")),
+        ([0, 1, 2], [0, 0, 1], [-1, -1], ()),  # a test split that keeps its labels back: there are no labels
+        (["ant", None, "bee"], ["bee"] * 3, ["bee"] * 2, ()),
+    ],
+)
+def test_parquet_in_several_files(
+    home: Path, tmp_path: Path, first: list[object], second: list[object], test: list[object],
+    classes: tuple[str, ...],
+) -> None:  # fmt: skip
+    names = ("train-0", "train-1", "test-0")
+    for name, labels in zip(names, (first, second, test), strict=True):
+        shard(tmp_path / f"{name}.parquet", labels, [None, *["a word"] * (len(labels) - 1)])
+    found = load(f"parquet:{tmp_path}", size=8)
+    assert found.class_names == classes and len(found.train) == 6 and len(found.test) == 2
+    assert found.train.captions is not None and found.train.captions[:2] == ["", "a word"]
+    if classes:
+        told = [classes[k] for k in np.asarray(found.train.labels)]
+        assert told == [str(label) for label in [*first, *second]]
+
+
 def test_unknown_sources_name_the_nearest() -> None:
     with pytest.raises(UsageError, match="Did you mean mnist"):
         load("mnits")
@@ -153,6 +188,37 @@ def test_metadata_go_before_folder_names(tmp_path: Path) -> None:
     found = load(f"folder:{tmp_path / 'set'}", size=8)
     assert found.class_names == ("x", "y")
     assert found.train.captions is not None and found.train.captions[0].startswith("picture")
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_metadata_of_train_and_test(tmp_path: Path, beside: bool) -> None:
+    for half in ("train", "test"):
+        album(tmp_path / "set" / half, 4)
+
+    def tell(classes: str) -> tuple[str, ...]:
+        for half in ("train", "test"):
+            rows = [f"{f'{half}/' * beside}{k:02d}.png,{classes[k % len(classes)]}" for k in range(4)]
+            file = tmp_path / "set" / ("" if beside else half) / "metadata.csv"
+            head = file.read_text().splitlines() if beside and half == "test" else ["file_name,label"]
+            file.write_text("\n".join([*head, *rows]))
+        return load(f"folder:{tmp_path / 'set'}", size=8).class_names
+
+    assert tell("ab") == ("a", "b")
+    assert tell("xyz") == ("x", "y", "z")  # and not what had been prepared before
+
+
+@pytest.mark.parametrize(
+    ("marks", "labels", "test"),
+    [
+        ("f88", "aaa", [False, True, True]),  # copies of a file stay together, ...
+        ("88f", "bba", [True, True, False]),  # ... whatever that costs where there is no other way
+        ("8fee", "abbb", [False, False, True, True]),  # a class keeps its only picture to learn from
+        ("888", "aaa", [True, False, False]),
+    ],
+)
+def test_few_pictures_are_split_too(marks: str, labels: str, test: list[bool]) -> None:
+    found = split_by_content([mark * 12 for mark in marks], list(labels), 0.1)
+    assert found.tolist() == test
 
 
 def test_a_changed_file_is_noticed(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def read_attributes(path: Path, names: list[str]) -> dict[str, np.ndarray]:
         )
     known: dict[str, list[bool]] = {}
     for number, row in enumerate(rows, 3):
-        name, *values = row.split()
+        name, *values = row.split() or [""]
         if len(values) != len(words) or not set(values) <= {"1", "-1"}:
             raise DataError(
                 f"{path}, line {number}: expected a file name and {len(words)} times -1 or 1, "

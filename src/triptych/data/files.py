@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +37,20 @@ def list_folder(folder: Path) -> list[Item]:
     """Every picture of a folder in a fixed order.
 
     Class folders give labels; `metadata.csv` or `.jsonl` (column file_name, with label and text or
-    caption) goes before them; folders named train and test give the split. Raises DataError when
-    there is no folder or no picture.
+    caption) goes before them; folders named train and test give the split, and may have a metadata file
+    each or one beside them (train/a.png). Raises DataError when there is no folder or no picture.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: expected a folder of pictures")
     halves = {name: folder / name for name in ("train", "test")}
+    known = _metadata(folder)
     if all(half.is_dir() for half in halves.values()):
-        found = [item for name, half in halves.items() for item in _list_half(half, name)]
+        found: list[Item] = []
+        for name, half in halves.items():
+            own = {k.removeprefix(f"{name}/"): v for k, v in known.items() if k.startswith(f"{name}/")}
+            found += _list_half(half, name, {**own, **_metadata(half)})
     else:
-        found = list(_list_half(folder, None))
+        found = list(_list_half(folder, None, known))
     if not found:
         inside = sorted(path.name for path in folder.iterdir())[:3]
         held = f"no pictures, only things like {', '.join(inside)}" if inside else "nothing"
@@ -57,8 +61,9 @@ def list_folder(folder: Path) -> list[Item]:
     return found
 
 
-def _list_half(folder: Path, split: str | None) -> Iterator[Item]:
-    known = _metadata(folder)
+def _list_half(
+    folder: Path, split: str | None, known: Mapping[str, tuple[str | None, str | None]]
+) -> Iterator[Item]:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     depth = {len(p.relative_to(folder).parts) for p in paths}
     in_classes = depth == {2} and not known
@@ -146,6 +151,14 @@ def split_by_content(digests: list[str], labels: list[str | None], share: float)
         members = np.array([own == label for own in labels])
         if test[members].all():
             test &= ~(members & (marks == marks[members].max()))
-    if not test.any():
-        test[marks.argmin()] = True
+    if test.any():
+        return test
+    kinds = np.array([str(label) for label in labels])
+    for mark in np.unique(marks):  # the first that takes no class's last picture
+        copies = marks == mark
+        if len(np.unique(kinds[~copies])) == len(np.unique(kinds)):
+            return copies
+    if len(np.unique(marks)) > 1:
+        return marks == marks.min()
+    test[0] = True  # all are copies of one
     return test

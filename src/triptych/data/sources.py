@@ -22,7 +22,7 @@ from triptych.data import celeba, named, points, shapes, stacked
 from triptych.data.dataset import Broken, DataError, Dataset, Split, fingerprint, keeping
 from triptych.data.files import Item, list_folder, prepare, split_by_content
 from triptych.data.prepare import Colour, from_any, in_mode, is_grey, padded, resized, square
-from triptych.data.tables import read_parquet
+from triptych.data.tables import read_parquet, together
 
 CODE = 1  # raise it when preparation changes: caches made before are then left alone
 KNOWN = (
@@ -69,7 +69,7 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
         folder = Path(path if kind == "folder" else source).expanduser()
         items = list_folder(folder)
         files_ = [item.content for item in items if isinstance(item.content, Path)]
-        files_ += list(folder.glob("metadata.*"))
+        files_ += [*folder.glob("metadata.*"), *folder.glob("t*/metadata.*")]  # of train and test too
         return _cached(
             f"folder:{folder}",
             files_,
@@ -200,9 +200,10 @@ def _table(source: str, path: Path, size: int, colour: Colour) -> Dataset:
         for split, found in files.items():
             for file in found:
                 table = read_parquet(file)
-                classes = table.class_names or classes
+                classes = together(classes, table.class_names)
                 for row, data in enumerate(table.encoded):
-                    label = None if table.labels is None else table.class_names[table.labels[row]]
+                    number = -1 if table.labels is None else int(table.labels[row])
+                    label = table.class_names[number] if number >= 0 else None
                     caption = table.captions[row] if table.captions else None
                     half = split if set(files) == {"train", "test"} else None
                     items.append(Item(f"{file.name}#{row}", data or b"", label, caption, half))

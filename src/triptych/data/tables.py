@@ -20,7 +20,7 @@ class Table:
 
     path: Path
     encoded: Sequence[bytes]
-    labels: np.ndarray | None  # (N,) int64
+    labels: np.ndarray | None  # (N,) int64; -1 where there is none
     class_names: tuple[str, ...]
     captions: list[str] | None
 
@@ -53,22 +53,41 @@ def read_parquet(path: Path) -> Table:
     column = table["image"].combine_chunks()
     if pa.types.is_struct(column.type):
         column = column.field("bytes")
-    labels, classes = _labels(table)
+    try:
+        labels, classes = _labels(table)
+    except ValueError as error:
+        raise DataError(f"the labels of {path} cannot be used: {error}") from error
     text = next((name for name in ("text", "caption") if name in names), None)
-    captions = [str(words) for words in table[text].to_pylist()] if text else None
+    captions = ["" if words is None else str(words) for words in table[text].to_pylist()] if text else None
     return Table(path, column.to_pylist(), labels, classes, captions)
 
 
 def _labels(table: Any) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels as numbers, with the names the file's metadata or the values themselves give."""
+    """Labels as numbers, with the names the file's metadata or the values themselves give.
+
+    What is null or below 0, as test splits that keep their labels back have it, is no label.
+    """
     if "label" not in table.column_names:
         return None, ()
     values = table["label"].to_pylist()
-    if values and isinstance(values[0], str):
-        classes = tuple(sorted(set(values)))
-        return np.array([classes.index(value) for value in values], np.int64), classes
-    labels = np.array(values, np.int64)
+    if any(isinstance(value, str) for value in values):
+        classes = tuple(sorted({value for value in values if value is not None}))
+        numbers = [-1 if value is None else classes.index(value) for value in values]
+        return np.array(numbers, np.int64), classes
+    labels = np.array([-1 if value is None else max(value, -1) for value in values], np.int64)
     stored = (table.schema.metadata or {}).get(b"huggingface", b"{}")
     feature = json.loads(stored).get("info", {}).get("features", {}).get("label", {})
-    names = tuple(feature.get("names") or map(str, range(int(labels.max(initial=-1)) + 1)))
+    highest = int(labels.max(initial=-1))
+    names = tuple(feature.get("names") or map(str, range(highest + 1)))
+    if highest >= len(names):
+        raise DataError(f"there is a label {highest}, but names for only {len(names)} classes: {names}")
     return labels, names
+
+
+def together(names: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Class names of several files: those of the longer list first, then what only the other has.
+
+    Lists that begin alike (0, 1, 2 of one file and 0, 1 of another) so keep their order.
+    """
+    first, second = sorted((names, more), key=len, reverse=True)
+    return first + tuple(name for name in second if name not in first)

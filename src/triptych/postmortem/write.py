@@ -35,8 +35,11 @@ SEEN = {  # looks: name -> title, how to read it
 }
 
 
-def write_post_mortem(run: Run, found: Diagnosis, game: Game) -> Path:
-    """Write RUN/post-mortem.html, or post-mortem-2.html after a first way back, and return its path."""
+def write_post_mortem(run: Run, found: Diagnosis, game: Game, kept: Sequence[int]) -> Path:
+    """Write RUN/post-mortem.html, or post-mortem-2.html after a first way back, and return its path.
+
+    kept: the steps of the states that a rollback may take, best first.
+    """
     past = run.card.get("rollbacks", [])
     out = run.path / _page_name(len(past))
     options = {**run.card["options"], "precision": run.card["plan"]["precision"]}  # what auto came to
@@ -54,7 +57,7 @@ def write_post_mortem(run: Run, found: Diagnosis, game: Game) -> Path:
             (remedy.words, command_with(run.card, remedy.flags))
             for remedy in remedies_for(found.verdict, run.card["config"], options)
         ],
-        good=max(run.healthy_states(), default=None),
+        good=next(iter(kept), None),
         line=found.line(),
     )
     out.write_text(page, encoding="utf-8")
