@@ -20,9 +20,10 @@ from PIL import Image
 
 import triptych
 from triptych.core.errors import UsageError
+from triptych.core.sealed import sha256
 from triptych.data import DataError
 from triptych.driver import resume
-from triptych.run import Run, RunError, open_run, sha256
+from triptych.run import Run, RunError, open_run
 from triptych.train import TrainingError
 
 OPTIONS: dict[str, Any] = {"steps": 24, "batch": 16, "threads": 1, "precision": "fp32", "width": 8}

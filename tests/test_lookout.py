@@ -15,11 +15,12 @@ import pytest
 import triptych
 from triptych import cli, driver, lookout, rescue
 from triptych.cli.making import finished
+from triptych.core.sealed import sha256
 from triptych.driver import resume
 from triptych.model import Model
 from triptych.plan import make_plan
 from triptych.postmortem.write import command_with
-from triptych.run import Run, create, open_run, sha256
+from triptych.run import Run, create, open_run
 from triptych.train import TrainingError
 from triptych.watch import looking
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from triptych import run as runs
+from triptych.core import sealed
+from triptych.core.sealed import sha256
 from triptych.run import Run, RunError
 
 CARD = {key: {} for key in ("family", "config", "data", "spec", "options", "plan")}
@@ -139,7 +141,7 @@ def test_a_state_written_anew_is_never_lost(
             return
         if broke_off == "after it":
             rename(path, target)
-        monkeypatch.setattr(runs, "put_back", lambda *_: None)  # a killed process tidies nothing up
+        monkeypatch.setattr(sealed, "put_back", lambda *_: None)  # a killed process tidies nothing up
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -162,7 +164,7 @@ def test_a_pickle_in_a_state_is_never_opened(run: Run) -> None:
     run.save_state(10, FILES, {"step": 10})
     file = run.state_path(10) / "weights.safetensors"
     file.write_bytes(pickle.dumps(Trap()))
-    sums = {name: runs.sha256(run.state_path(10) / name) for name in ("weights.safetensors", "meta.json")}
+    sums = {name: sha256(run.state_path(10) / name) for name in ("weights.safetensors", "meta.json")}
     (run.state_path(10) / "manifest.json").write_text(json.dumps(sums))
     with pytest.raises(RunError, match="damaged"):
         run.load_state()

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from triptych.core import seeds
 from triptych.core.cache import cache_home
+from triptych.core.sealed import read_sealed, write_sealed
 from triptych.extractors import PRETRAINED, pretrained, split_name
 from triptych.metrics.features import (
     DomainCNN,
@@ -33,7 +34,6 @@ from triptych.metrics.features import (
 )
 from triptych.metrics.threads import one_thread
 from triptych.modes import RingJudge, StackedJudge
-from triptych.run import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from triptych.data import Dataset
