@@ -73,6 +73,11 @@ def test_a_swing_between_halves_with_equally_many_modes_is_one() -> None:
     assert verdict(lambda done, line, look: look.update(shifted=0.95)).verdict == "oscillating"
     assert verdict(lambda done, line, look: look.update(shifted=0.7)).verdict == "healthy"
 
+    def start(done: float, line: Line, look: Line) -> None:
+        look.update(shifted=0.95, turns={"discriminator": round(90 * done), "generator": round(90 * done)})
+
+    assert verdict(start).verdict != "oscillating"
+
 
 def test_few_modes_that_reach_ever_more_of_the_data_are_a_start() -> None:
     def reaching(done: float, line: Line, look: Line, covered: float) -> None:
@@ -115,6 +120,14 @@ def test_sets_of_which_most_pictures_are_one_may_be_learnt() -> None:
     seen = look_at(reference, faithful)
     assert seen["sparse"] == 1 and seen["duplicates"] < 0.1
     assert look_at(reference, np.zeros_like(faithful))["spread"] < 0.1
+
+
+def test_a_set_of_a_few_pictures_many_times_over_has_a_yardstick() -> None:
+    data = load("digits")
+    few = np.concatenate([data.train.pixels[:16], np.repeat(data.train.pixels[16:18], 120, axis=0)])
+    reference = Reference(Split(few))
+    assert look_at(reference, few[: reference.samples])["distance"] < 2
+    assert 0.3 < look_at(reference, data.test.pixels[: reference.samples])["distance"] < 5
 
 
 @pytest.mark.parametrize("family", ["dcgan", "wgan", "stylegan"])

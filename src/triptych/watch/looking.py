@@ -7,6 +7,7 @@ every source, and nothing needs a unit.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,6 +70,8 @@ class Reference:
         self.saturated = saturated_share(pixels)
         self.twin = TWIN * float(np.median(_nearest(second, 1)))
         self.scores = self.measure(second)
+        if self.scores["distance"] <= BLANK * self.spread:  # most have a copy: those that have none tell
+            self.scores["distance"] = _to_another(distances(second, self.pool), BLANK * self.spread)
 
     def _axes(self, features: np.ndarray) -> None:
         self.mean = features.mean(axis=0)
@@ -188,14 +191,24 @@ def saturated_share(pixels: np.ndarray) -> float:
 
 def _cells(features: np.ndarray) -> np.ndarray:
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
-    made = KMeans(min(CELLS, len(features) // 4), n_init=1, random_state=0, max_iter=50).fit(features)
+    with warnings.catch_warnings():  # fewer different pictures than cells: some cells stay empty
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        made = KMeans(min(CELLS, len(features) // 4), n_init=1, random_state=0, max_iter=50).fit(features)
     return np.asarray(made.cluster_centers_, dtype=np.float32)
 
 
 def _nearest(features: np.ndarray, k: int) -> np.ndarray:
     own = np.sort(distances(features, features), axis=1)  # the first is the picture itself
     return own[:, min(k, own.shape[1] - 1)]
+
+
+def _to_another(to_pool: np.ndarray, least: float) -> float:
+    """Median distance to the nearest picture that is no copy, farther than `least`; 0 if all are. (N, M)."""
+    others = np.where(to_pool > least, to_pool, np.inf).min(axis=1)
+    others = others[np.isfinite(others)]
+    return float(np.median(others)) if len(others) else 0.0
 
 
 def _apart(own: np.ndarray) -> float:

@@ -333,6 +333,7 @@ def _oscillating(course: Course, game: Game) -> Diagnosis | None:
     recent = np.array([np.nanmedian(swing[max(1, k - 5) : k + 2]) for k in range(len(swing))])
     hops = course.seen("shifted")
     sign = ((hops > limits.HOPS) & (recent > limits.SWINGS)) | (hops > limits.LEAPS)
+    sign &= course.practised  # a start moves about too
     if (since := course.lasting(sign, warm_up=2 * limits.WARM_UP)) is None:
         return None
     said = (
