@@ -90,6 +90,7 @@ def test_a_sound_run_has_nothing_wrong(sound: Path, capsys: pytest.CaptureFixtur
     assert cli.main(["check", str(sound), "--json"]) == 0
     told = capsys.readouterr().out
     assert "no pooling: 0 pooling layers" in told
+    assert "the DCGAN paper's 0.0002" in told and "guide" not in told
     assert len(json.loads(told.splitlines()[-1])["answers"]) == len(answers)
 
 

@@ -5,14 +5,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
+from pydantic import Field, field_validator, model_validator
 
 import triptych
 from triptych import cli
 from triptych.cli.flags import numbers
 from triptych.core.errors import UsageError
+from triptych.core.family import Settings
+from triptych.model import read_settings
 
 TINY = ["--steps", "2", "--batch", "8", "--threads", "1", "--precision", "fp32"]
 
@@ -54,14 +58,21 @@ def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["train", "dcgna"], "Did you mean dcgan"),
         (["train", "dcgan", "--data", "fashion"], "Did you mean fashion-mnist"),
         (["train", "dcgan", "--minutes", "-1"], "greater than 0"),
-        (["train", "dcgan", "--steps", "5", "--epochs", "2"], "one budget"),
+        (
+            ["train", "dcgan", "--steps", "5", "--epochs", "2"],
+            ": give one budget, not --steps and --epochs\n",
+        ),
+        (["train", "dcgan", "--size", "4"], "4 * 2^k pixels, from 8 up, got 4; near ones: --size 8 or 16\n"),
         (["train", "dcgan", "--latent", "0"], "latent"),
         (["train", "dcgan", "--augment.target", "0.5"], "augment none has no 'target'"),
         (
             ["train", "dcgan", "--augment", "adaptive", "--augment.limit", "2"],
             "adaptive, limit: input should be",
         ),
-        (["train", "dcgan", "--batch", "10", "--micro-batch", "3"], "must divide"),
+        (
+            ["train", "dcgan", "--batch", "10", "--micro-batch", "3"],
+            ": --micro-batch 3 must divide --batch 10\n",
+        ),
         (["demo", "--minutes", "0"], "more than 0"),
         (["evaluate"], "--real and --fake"),
         (["report"], "at least one run"),
@@ -131,6 +142,47 @@ def test_a_family_says_how_many_pictures_a_step_suit_it(tmp_path: Path) -> None:
 def test_a_kinds_wrong_setting_is_named(asked: object, told: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=re.escape(told)):
         triptych.train("dcgan", steps=1, runs=tmp_path, augment=asked)
+
+
+class Inner(Settings):
+    kind: Literal["inner"] = "inner"
+    low: int = 0
+
+    @field_validator("low")
+    @classmethod
+    def even(cls, low: int) -> int:
+        if low % 2:
+            raise ValueError("Only even numbers")
+        return low
+
+    @model_validator(mode="after")
+    def small(self) -> Inner:
+        if self.low > 4:
+            raise ValueError("The inner is too large")
+        return self
+
+
+class Other(Settings):
+    kind: Literal["other"] = "other"
+
+
+class Outer(Settings):
+    part: Annotated[Inner | Other, Field(discriminator="kind")] = Inner()
+
+
+@pytest.mark.parametrize(
+    ("low", "told"), [(6, "The inner is too large"), (3, "it, part inner, low: Only even numbers, got 3")]
+)
+def test_what_a_rule_says_is_said_as_it_stands(low: int, told: str) -> None:
+    with pytest.raises(UsageError, match=f"^{told}$"):
+        read_settings(Outer, {"part": {"kind": "inner", "low": low}}, "it")
+
+
+def test_help_calls_an_optional_run_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", "--help"])
+    told = capsys.readouterr().out
+    assert " [RUN]" in told and "[{None}|PATH]" not in told
 
 
 def test_a_kinds_bare_name_is_enough(tmp_path: Path) -> None:

@@ -182,6 +182,10 @@ def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
     run = triptych.train("vae", data="digits", runs=tmp_path, **{**OPTIONS, "steps": 4})
     assert resume(run.path, 6).states()[-1] == 6
     assert [line["step"] for line in open_run(run.path).log()] == [1, 2, 3, 4, 5, 6]
+    for steps in (4, 6):
+        told = f"is already at step 6: --steps must be larger, got {steps}"
+        with pytest.raises(UsageError, match=told):
+            resume(run.path, steps)
 
 
 def test_changed_data_are_refused(tmp_path: Path) -> None:
@@ -253,12 +257,12 @@ def test_minutes_become_steps_and_the_clock_ends_a_slow_run(tmp_path: Path) -> N
 
 def test_a_run_that_the_clock_ended_is_finished(tmp_path: Path) -> None:
     run = triptych.train("vae", data="digits", runs=tmp_path, **{**OPTIONS, "steps": 4})
-    over = {"steps": 100, "limit_seconds": 0.0, "budget": "0.02 minutes"}
+    over = {"steps": 5, "limit_seconds": 0.0, "budget": "0.02 minutes"}
     run.update_card(plan={**run.card["plan"], **over})
     for _ in range(2):
-        with pytest.raises(RunError, match=r"its 0\.02 minutes were over at step 4 of 100"):
+        with pytest.raises(RunError, match=r"its 0\.02 minutes were over at step 4 of 5"):
             resume(run.path)
-    assert resume(run.path, 5).states()[-1] == 5
+    assert resume(run.path, 5).states()[-1] == 5  # asked for in steps, the clock counts no more
 
 
 def test_public_names_are_functions_whatever_was_imported_first() -> None:

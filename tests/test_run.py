@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,15 @@ def test_old_states_go_but_never_the_first_or_the_newest(run: Run) -> None:
     assert run.states() == [0, 20, 30]
 
 
-@pytest.mark.parametrize("spoil", ["flip", "cut", "remove", "manifest"])
-def test_a_damaged_state_is_passed_over_and_named(run: Run, spoil: str) -> None:
+@pytest.mark.parametrize("spoil", ["flip", "cut", "remove", "manifest", "no manifest"])
+def test_a_damaged_state_is_passed_over_and_named(
+    run: Run, spoil: str, caplog: pytest.LogCaptureFixture
+) -> None:
     run.save_state(10, FILES, {"step": 10})
     run.save_state(20, FILES, {"step": 20})
-    file = run.state_path(20) / ("manifest.json" if spoil == "manifest" else "weights.safetensors")
+    file = run.state_path(20) / ("manifest.json" if "manifest" in spoil else "weights.safetensors")
     data = bytearray(file.read_bytes())
-    if spoil == "remove":
+    if spoil in ("remove", "no manifest"):
         file.unlink()
     elif spoil == "flip":
         data[-1] ^= 1
@@ -57,7 +60,32 @@ def test_a_damaged_state_is_passed_over_and_named(run: Run, spoil: str) -> None:
         file.write_bytes(data[: len(data) // 2])
     _, meta, complaints = run.load_state()
     assert meta["step"] == 10
-    assert len(complaints) == 1 and "step 20 is damaged" in complaints[0]
+    assert len(complaints) == 1 and "step 20 is damaged (" in complaints[0]
+    assert "Errno" not in complaints[0]
+    (said,) = caplog.messages
+    assert said == f"{run.path}: {complaints[0]}: using that of step 10"
+    caplog.clear()
+    assert run.load_state(tell=None)[2] == complaints and run.load_state(10)[2] == []
+    assert not caplog.messages
+
+
+def test_states_are_read_by_whom_the_umask_lets(run: Run) -> None:
+    before = os.umask(0o027)
+    try:
+        run.save_state(5, FILES, {"step": 5})
+    finally:
+        os.umask(before)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in run.state_path(5).iterdir()}
+    assert "weights.safetensors" in modes and set(modes.values()) == {0o640}
+
+
+def test_where_nobody_may_write_is_said(run: Run) -> None:
+    (run.path / "lock").mkdir()
+    with pytest.raises(RunError, match=r"some-name cannot be written: [^/]*\. Allow it"), run.writing():
+        pass
+    (run.path / "metrics.jsonl").mkdir()
+    with pytest.raises(RunError, match=r"Mend it, then: triptych evaluate .*some-name$"):
+        run.append_metrics({})
 
 
 def test_no_state_is_said_plainly(run: Run) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from triptych.core import device as devices
 from triptych.core import images as pictures
+from triptych.core.errors import UsageError
 from triptych.core.scatter import is_points
 from triptych.data import IN_MEMORY, Dataset, batches, reopen
 from triptych.data import load as load_data
@@ -125,9 +126,11 @@ def resume(
     run = open_run(path)
     options, plan = Options.model_validate(run.card["options"]), Plan.model_validate(run.card["plan"])
     with run.writing():
-        tensors, meta, complaints = run.load_state()
-        if steps is not None and steps != plan.steps:
+        tensors, meta, complaints = run.load_state(tell="training goes on from step {}")
+        if steps is not None and (steps != plan.steps or plan.limit_seconds is not None):
             plan = plan.model_copy(update={"steps": steps, "limit_seconds": None, "budget": f"{steps} steps"})
+        if steps is not None and meta["step"] >= steps:
+            raise UsageError(f"{path} is already at step {meta['step']}: --steps must be larger, got {steps}")
         if meta["step"] >= plan.steps:
             raise RunError(
                 f"{path} is finished: {meta['step']} of {plan.steps} steps. "

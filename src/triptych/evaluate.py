@@ -92,6 +92,7 @@ def evaluation(
     most_real: int = MOST_REAL,
     progress: Progress | None = None,
     closer: bool = False,
+    keep: bool = True,
 ) -> Evaluation:
     """Draw samples and score them against the test split of the data the model was trained on.
 
@@ -100,8 +101,8 @@ def evaluation(
     "random-conv", a published network such as "inception" (see `judge_for`) or an Extractor. data: the
     source, where the run cannot find it by itself. controls: sampling options, else the family's
     defaults. most_real: of a larger test split a seeded choice of so many. closer: further scores, copies,
-    diversity and traits too, in about twice the time. Writes one line to the
-    run's metrics.jsonl. Raises ValueError if the data are not those of the run, for too few samples,
+    diversity and traits too, in about twice the time. keep: write one line to the run's metrics.jsonl, as
+    `keep_scores` does. Raises ValueError if the data are not those of the run, for too few samples,
     unknown features or controls.
     """
     model = model if isinstance(model, Model) else load(model)
@@ -113,7 +114,7 @@ def evaluation(
         else trained_judge(dataset, features, progress, model.device)
     )
     drawn = draw(model, samples, first_seed, controls or {}, progress)
-    return judged(model, dataset, judge, drawn, "test", most_real, closer)
+    return judged(model, dataset, judge, drawn, "test", most_real, closer, keep)
 
 
 def enough(samples: int) -> None:
@@ -139,11 +140,12 @@ def judged(
     split: SplitName = "test",
     most_real: int = MOST_REAL,
     closer: bool = False,
+    keep: bool = True,
 ) -> Evaluation:
     """Score drawn samples against a split's real pictures, and write one line to the run's metrics.jsonl.
 
     split: "test", or its fixed halves "selection" (choose by it) and "report" (then quote this one).
-    closer: take a closer look too (`triptych.closer`).
+    closer: take a closer look too (`triptych.closer`). keep: False writes nothing.
     """
     rows = held_out(dataset, split)
     if len(rows) < LEAST:
@@ -181,9 +183,15 @@ def judged(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         closer=found,
     )
+    if keep:
+        keep_scores(model, made)
+    return made
+
+
+def keep_scores(model: Model, made: Evaluation) -> None:
+    """Write an evaluation to its run's metrics.jsonl, if there is a run. Raises RunError if it cannot."""
     if model.run is not None:
         model.run.append_metrics(made.model_dump(mode="json"))
-    return made
 
 
 def held_out(dataset: Dataset, split: SplitName) -> np.ndarray:

@@ -86,11 +86,13 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) ->
     except ValidationError as error:
         lines: dict[tuple[str, str], str] = {}  # what is wrong with each field of each owner
         for problem in reversed(error.errors()):
-            name, *within = map(str, problem["loc"] or [""])
+            name, *within = map(str, problem["loc"] or [""])  # no name: what several fields say together
             holder: type[Any] = kind
             owner = what
             if within and (inner := kinds(kind.model_fields[name]).get(within[0])):
-                holder, owner, name = inner, f"{what}, {name} {within[0]}", within[1]
+                holder, owner, name = inner, f"{what}, {name} {within[0]}", "".join(within[1:2])
+            raised = problem.get("ctx", {}).get("error")
+            said = str(raised) if isinstance(raised, Exception) else problem["msg"].lower()
             if problem["type"] == "extra_forbidden":
                 known = [field for field in holder.model_fields if field != "kind"]
                 near = difflib.get_close_matches(name, known, 1)
@@ -99,8 +101,10 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) ->
             elif problem["type"] == "union_tag_invalid":
                 there_are = problem["ctx"]["expected_tags"].replace("'", "")
                 told = f"{owner}, {name}: expected {there_are}, got {problem['ctx']['tag']!r}"
+            elif not name:
+                told = said
             else:
-                told = f"{owner}, {name}: {problem['msg'].lower()}, got {problem['input']!r}"
+                told = f"{owner}, {name}: {said}, got {problem['input']!r}"
             lines[owner, name] = told  # of several the first
         raise UsageError("; ".join(reversed(lines.values()))) from error
 

@@ -76,7 +76,7 @@ class Options(Settings):
         if len(given) > 1:
             raise ValueError(f"give one budget, not {' and '.join('--' + name for name in given)}")
         if self.micro_batch is not None and self.batch % self.micro_batch:
-            raise ValueError(f"micro_batch {self.micro_batch} must divide batch {self.batch}")
+            raise ValueError(f"--micro-batch {self.micro_batch} must divide --batch {self.batch}")
         return self
 
 

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -30,6 +31,8 @@ from triptych.core.sealed import Tensors, put_back, put_sealed, read_sealed, ste
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 class RunError(ValueError):
@@ -65,8 +68,8 @@ class Run:
         self._append("log.jsonl", record)
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add one line to metrics.jsonl."""
-        self._append("metrics.jsonl", record)
+        """Add one line to metrics.jsonl. Raises RunError where it cannot be written."""
+        self._append("metrics.jsonl", record, f"triptych evaluate {self.path}")
 
     def cut_log(self, step: int) -> None:
         """Forget what was logged and seen after `step`: a resumed run writes it again."""
@@ -82,8 +85,8 @@ class Run:
         with self._explained("run.json"):
             write_atomically(self.path / "run.json", json.dumps(self.card, indent=2) + "\n")
 
-    def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        with self._explained(f"{name} line"), (self.path / name).open("a+b") as file:
+    def _append(self, name: str, record: Mapping[str, Any], again: str = "") -> None:
+        with self._explained(f"{name} line", again), (self.path / name).open("a+b") as file:
             drop_half_line(file)
             file.write(json.dumps(record).encode() + b"\n")
 
@@ -146,26 +149,33 @@ class Run:
             )
         except (OSError, ValueError) as error:
             raise RunError(
-                f"{self.path}: the state of step {step or steps[-1]} is damaged ({error})."
+                f"{self.path}: the state of step {step or steps[-1]} is damaged ({plainly(error)})."
             ) from error
         return dict(meta)
 
     def load_state(
-        self, step: int | None = None, only: tuple[str, ...] | None = None
+        self,
+        step: int | None = None,
+        only: tuple[str, ...] | None = None,
+        tell: str | None = "using that of step {}",
     ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any], list[str]]:
         """Read and check a state: its tensors by file name, its meta, and what was passed over.
 
-        Without `step` the newest whole state is taken; damaged newer ones are passed over and named
-        in the third value. Raises RunError when none is left.
+        Without `step` the newest whole state is taken; damaged newer ones are passed over, named in the
+        third value and in a warning to the log. only: the files of tensors to read and check, None all.
+        tell: how the warning ends, None for no warning. Raises RunError when no state is left.
         """
         wanted = [step] if step is not None else self.states()[::-1]
         complaints: list[str] = []
         for candidate in wanted:
             try:
                 tensors, meta = read_sealed(self.state_path(candidate), only)
-                return tensors, meta, complaints
             except (OSError, ValueError) as error:
-                complaints.append(f"the state of step {candidate} is damaged: {error}")
+                complaints.append(f"the state of step {candidate} is damaged ({plainly(error)})")
+                continue
+            if complaints and tell is not None:
+                log.warning("%s: %s: %s", self.path, "; ".join(complaints), tell.format(candidate))
+            return tensors, meta, complaints
         why = "; ".join(complaints) or "it was stopped before its first save"
         raise RunError(f"{self.path} has no state that can be opened: {why}. Train it again.")
 
@@ -187,7 +197,7 @@ class Run:
         except (OSError, ValueError) as error:
             there = ", ".join(map(str, self.averages())) or "none"
             raise RunError(
-                f"{self.path} has no usable snapshot of step {step} ({error}). Snapshots: {there}"
+                f"{self.path} has no usable snapshot of step {step} ({plainly(error)}). Snapshots: {there}"
             ) from error
         return tensors["average"], meta
 
@@ -197,14 +207,19 @@ class Run:
             text = (self.path / "averages" / f"step-{step:08d}" / "meta.json").read_text(encoding="utf-8")
             return dict(json.loads(text))
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.path} has no usable snapshot of step {step} ({error})") from error
+            raise RunError(f"{self.path} has no usable snapshot of step {step} ({plainly(error)})") from error
 
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def _explained(self, what: str, again: str = "") -> Iterator[None]:
+        """Say in a RunError what could not be written, and which command mends it: `again`, or resume."""
         try:
             yield
         except OSError as error:
             reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+            if again:
+                raise RunError(
+                    f"could not write a {what} to {self.path}: {reason}. Mend it, then: {again}"
+                ) from error
             good = f"the state of step {self.states()[-1]} is whole" if self.states() else "no state yet"
             raise RunError(
                 f"could not write a {what} to {self.path}: {reason}. Nothing was lost: {good}. "
@@ -215,8 +230,15 @@ class Run:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the run's lock. Raises RunError when another process holds it."""
-        with locked(self.path / "lock", wait=False) as held:
+        """Hold the run's lock. Raises RunError when another process holds it, or nobody may write here."""
+        with ExitStack() as stack:
+            try:
+                held = stack.enter_context(locked(self.path / "lock", wait=False))
+            except OSError as error:
+                raise RunError(
+                    f"{self.path} cannot be written: {error.strerror or error}. "
+                    "Allow it, or go on with a copy of the run that you may write"
+                ) from error
             if not held:
                 raise RunError(
                     f"{self.path} is being written by another process. Wait for it, or stop it first."
@@ -275,6 +297,13 @@ def open_run(path: Path | str) -> Run:
 
 
 # --- files ---------------------------------------------------------------------------------
+
+
+def plainly(error: Exception) -> str:
+    """What went wrong, without an error number or a long path."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    return str(error)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

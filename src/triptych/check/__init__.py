@@ -1,4 +1,4 @@
-"""The study guide's checklist for GANs, answered from a run itself."""
+"""The usual checklist for GANs, answered from a run itself."""
 
 from triptych.check.answers import Answer
 from triptych.check.asking import check

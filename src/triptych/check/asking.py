@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,15 @@ BROUGHT = 0.5  # of what real pictures score: samples that bring so much are cal
 
 
 def check(path: Path | str, *, family: str | None = None, data: Any = None) -> list[Answer]:
-    """Answer the study guide's checklist from a run: losses, architecture, optimiser, balance, samples.
+    """Answer the usual checklist for GANs from a run: losses, architecture, optimiser, balance, samples.
 
     family: the path of the user's own file, if the family lives in one. data: needed when the pictures
-    were given from Python. What the run lacks is answered "not known". Raises RunError when the run
+    were given from Python. What the run lacks is answered "not known"; a newest state that is damaged is
+    "not ok", and the one before it is asked. Raises RunError when the run
     cannot be read.
     """
     run = open_run(path)
-    tensors, meta, _ = run.load_state()
+    tensors, meta, complaints = run.load_state()
     dataset = _pictures(run, data)
     built = build(run.card, family)
     options = Options.model_validate({**run.card["options"], "device": "cpu"})
@@ -51,12 +52,21 @@ def check(path: Path | str, *, family: str | None = None, data: Any = None) -> l
     answers = [unknown("losses", "are the losses right", str(dataset))] if unread else losses(training)
     training.restore(meta["step"], tensors)  # the questions moved batch norm's statistics
     return [
+        *damage(complaints, meta["step"]),
         *answers,
         *rules(training, run.card["family"]),
         *optimisers(training, run, meta),
         *balance(run, built),
         *samples(run, built, meta["step"]),
     ]
+
+
+def damage(complaints: Sequence[str], asked: int) -> list[Answer]:
+    """A line where newer states than the one that is asked are damaged."""
+    if not complaints:
+        return []
+    figure = f"{'; '.join(complaints)}: that of step {asked:,} is asked"
+    return [judged("state", "is the newest state whole", False, figure)]
 
 
 def _pictures(run: Run, data: Any) -> Dataset | str:

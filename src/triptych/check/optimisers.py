@@ -14,7 +14,7 @@ from triptych.run import Run, RunError
 from triptych.train import Training
 
 CHAPTER = "optimiser"
-GUIDE = {"rate": 2e-4, "betas": (0.5, 0.999)}  # the study guide's settings for DCGAN
+PAPER = {"rate": 2e-4, "betas": (0.5, 0.999)}  # DCGAN's (Radford et al. 2015, section 4)
 COUNTING = (torch.optim.Adam, torch.optim.RMSprop)  # they note their steps, unless they made none
 FEW_TURNS = 10  # with fewer, tensors behind others that start at zero may not have had a gradient yet
 
@@ -47,7 +47,7 @@ def _rate(training: Training, player: Player, run: Run, meta: Mapping[str, Any])
         return beside(CHAPTER, question, f"the family configures none; it is {_list(found)}")
     words = f"{_list(found)}, configured {wanted:g}"
     if game is not None:
-        words += f", the guide's {GUIDE['rate']:g}"
+        words += f", the DCGAN paper's {PAPER['rate']:g}"
     if schedule != 1.0:
         words += f"; times {schedule:.3g} by its schedule"
     if past := run.card.get("rollbacks"):
@@ -66,7 +66,8 @@ def _betas(player: Player, config: dict[str, Any]) -> Answer | None:
     if "beta1" not in config:
         return beside(CHAPTER, question, f"the family configures none; {kind} has {tuple(found)}")
     good = all(math.isclose(group["betas"][0], config["beta1"]) for group in groups)
-    words = f"{kind}, {tuple(found)}, configured beta1 {config['beta1']:g}, the guide's {GUIDE['betas']}"
+    words = f"{kind}, {tuple(found)}, configured beta1 {config['beta1']:g}"
+    words += f", the DCGAN paper's {PAPER['betas']}"
     return judged(CHAPTER, question, good, words)
 
 

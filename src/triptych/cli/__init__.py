@@ -65,13 +65,24 @@ def run_verb(name: str, rest: list[str]) -> int:
         result = VERBS[name][0]([word for word in rest if word != "--json"])
     except UsageError as error:
         return complain(str(error), 2)
+    except BrokenPipeError:  # an OSError, but nothing went wrong here
+        raise
     except (ValueError, OSError) as error:
         if os.environ.get("TRIPTYCH_DEBUG"):
             raise
-        return complain(str(error), 1)
+        return complain(in_words(error), 1)
     if as_json:
         print(json.dumps(result))
     return int(result.get("exit", 0))
+
+
+def in_words(error: Exception) -> str:
+    """An error's own sentence; one for the system's errors, which come with a number and a file."""
+    if isinstance(error, FileExistsError) and error.filename:
+        return f"cannot make the folder {error.filename}: there is a file of that name"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"cannot read or write {error.filename}: {error.strerror}"
+    return str(error)
 
 
 def complain(message: str, code: int) -> int:

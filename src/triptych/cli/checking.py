@@ -1,4 +1,4 @@
-"""The verb that asks a run the study guide's checklist."""
+"""The verb that asks a run the GAN checklist."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def check(words: list[str]) -> dict[str, Any]:
             family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
         ),
         "check",
-        "Answer the study guide's checklist from the run itself. Exit code 0 whatever is found, 1 only when "
-        "the run cannot be read.",
+        "Answer the usual checklist for GANs from the run itself: are losses, optimiser, balance and samples "
+        "right, and are the DCGAN paper's rules (Radford et al. 2015) kept. Exit code 0 whatever is found, "
+        "1 only when the run cannot be read.",
     )
     from triptych.check import check as ask
 

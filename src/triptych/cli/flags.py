@@ -109,8 +109,8 @@ def given(flags: Any, model: type[BaseModel]) -> dict[str, Any]:
     return values
 
 
-def positional(kind: Any) -> Any:
-    """A flag without its name."""
+def positional(kind: Any, shown: str | None = None) -> Any:
+    """A flag without its name. shown: what help calls its value, if not after its type."""
     import tyro
 
-    return Annotated[kind, tyro.conf.Positional]
+    return Annotated[kind, tyro.conf.Positional, tyro.conf.arg(metavar=shown)]

@@ -16,7 +16,7 @@ def evaluate(words: list[str]) -> dict[str, Any]:
     flags = parse(
         words,
         flags_of(
-            model=(positional(Path | None), None, "The run's directory."),
+            model=(positional(Path | None, "[RUN]"), None, "The run's directory."),
             samples=(int, 2000, "Pictures to draw."),
             features=(
                 str,
@@ -54,18 +54,34 @@ def evaluate(words: list[str]) -> dict[str, Any]:
     from triptych.model import load
 
     model = load(flags.model, family=flags.family)
-    made = evaluation(model, flags.samples, flags.features, progress=said_slowly(), closer=not flags.quick)
+    made = evaluation(
+        model, flags.samples, flags.features, progress=said_slowly(), closer=not flags.quick, keep=False
+    )
     scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}")
     scoreboard.print_classes(made)
     scoreboard.print_closer(made)
+    told = {**made.model_dump(mode="json"), **kept(model, made)}
     if not flags.useful:
-        return made.model_dump(mode="json")
+        return told
     from triptych.evaluate import data_of
     from triptych.usefulness import usefulness
 
     found = usefulness(model, data_of(model), flags.samples, progress=said_slowly_of("classifiers"))
     print(found.sentence)
-    return {**made.model_dump(mode="json"), "usefulness": found.model_dump(mode="json")}
+    return {**told, "usefulness": found.model_dump(mode="json")}
+
+
+def kept(model: Any, made: Any) -> dict[str, Any]:
+    """Keep an evaluation with its run. Where that fails it is said, and the exit code is 1: it was shown."""
+    from triptych.evaluate import keep_scores
+    from triptych.run import RunError
+
+    try:
+        keep_scores(model, made)
+    except RunError as error:
+        say(f"triptych: these scores are not kept: {error}")
+        return {"exit": 1}
+    return {}
 
 
 @verb("compare", "rank runs by their scores, as far as the intervals allow")

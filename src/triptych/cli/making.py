@@ -69,8 +69,9 @@ def resume(words: list[str]) -> dict[str, Any]:
         return fought(open_duel(flags.run), None)
     from triptych.driver import resume as go_on
     from triptych.progress import progress_bar
+    from triptych.run import open_run
 
-    with progress_bar(flags.run.name) as watch:
+    with progress_bar(open_run(flags.run).card.get("title") or flags.run.name) as watch:
         run = go_on(flags.run, flags.steps, watch=watch, family=flags.family)
     return finished(run, flags.family)
 

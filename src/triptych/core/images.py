@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,12 @@ def to_pil(picture: np.ndarray) -> Image.Image:
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write one (H, W, C) uint8 picture as PNG, whole or not at all."""
+    """Write one (H, W, C) uint8 picture as PNG, whole or not at all. Raises OSError that names the file."""
     partial = path.with_name(f".{path.name}.partial")
-    to_pil(picture).save(partial, format="PNG")
-    partial.replace(path)
+    try:
+        to_pil(picture).save(partial, format="PNG")
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OSError(f"could not write {path}: {error.strerror or error}") from error

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,13 @@ def write_sealed(folder: Path, files: Mapping[str, Tensors], meta: Mapping[str, 
     from safetensors.torch import save_file
 
     folder.mkdir()
+    plain = folder / "meta.json"
+    plain.write_text(json.dumps(dict(meta), indent=2) + "\n", encoding="utf-8")
     for name, tensors in files.items():
         whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         save_file(whole, folder / f"{name}.safetensors")
-    (folder / "meta.json").write_text(json.dumps(dict(meta), indent=2) + "\n", encoding="utf-8")
+        with suppress(OSError):  # safetensors lets the owner alone read: others may as far as the umask says
+            (folder / f"{name}.safetensors").chmod(plain.stat().st_mode & 0o777)
     sums = {file.name: sha256(file) for file in sorted(folder.iterdir())}
     (folder / "manifest.json").write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
     for file in folder.iterdir():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from triptych.core.errors import UsageError
 from triptych.core.family import ImageSpec
 from triptych.nets import points
 
@@ -18,16 +19,16 @@ Norm = Literal["batch", "layer"]
 
 
 def doublings(size: int) -> int:
-    """How often 4 pixels are doubled to reach `size`. Raises ValueError unless size = 4 * 2^k, k >= 1."""
+    """How often 4 pixels are doubled to reach `size`. UsageError unless size = 4 * 2^k, k >= 1."""
     k = (size // 4).bit_length() - 1
     if size == 1:
-        raise ValueError(
+        raise UsageError(
             "this network draws pictures, not points of 1 x 1 px: dcgan and wgan can draw points"
         )
     if size < 8 or 4 * 2**k != size:
         near = [4 * 2 ** max(k, 1), 4 * 2 ** (max(k, 1) + 1)]
-        raise ValueError(
-            f"this network needs a size of 4 * 2^k pixels, got {size}; "
+        raise UsageError(
+            f"this network needs a size of 4 * 2^k pixels, from 8 up, got {size}; "
             f"near ones: --size {near[0]} or {near[1]}"
         )
     return k

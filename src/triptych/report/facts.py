@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from triptych.figures.svg import short
-from triptych.run import Run
+from triptych.run import Run, RunError
 
 ACCENTS = ("var(--one)", "var(--two)", "var(--three)", "var(--four)", "var(--five)", "var(--six)")
 KIND_ACCENT = {"dcgan": 0, "vae": 1, "diffusion": 2}
@@ -23,7 +23,8 @@ class Facts:
     colour: str
     log: list[dict[str, Any]]
     evaluation: dict[str, Any] | None  # the newest one
-    state: dict[str, Any] | None
+    state: dict[str, Any] | None  # the newest whole one, which pictures are drawn from
+    passed_over: tuple[str, ...] = ()  # what is said of newer, damaged ones
 
     def score(self, metric: str) -> dict[str, Any] | None:
         """A score by its metric's name, from the newest evaluation."""
@@ -49,9 +50,19 @@ def gather(runs: Sequence[Run]) -> list[Facts]:
     for run, title, colour in zip(runs, titles, colours, strict=True):
         label = title if titles.count(title) == 1 else f"{title} {run.path.name.split('-')[0]}"
         metrics = run.metrics()
-        state = run.state_meta() if run.states() else None
-        facts.append(Facts(run, label, colour, run.log(), metrics[-1] if metrics else None, state))
+        state, passed_over = _state(run)
+        made = metrics[-1] if metrics else None
+        facts.append(Facts(run, label, colour, run.log(), made, state, passed_over))
     return facts
+
+
+def _state(run: Run) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """The meta of the state that drawing takes, and what is said of damaged newer ones: drawing warns."""
+    try:
+        _, meta, complaints = run.load_state(only=("weights", "average"), tell=None)
+    except RunError:  # the run's chapter says why
+        return None, ()
+    return meta, tuple(complaints)
 
 
 def _colours(families: Sequence[str]) -> list[str]:
@@ -84,7 +95,11 @@ def differences(facts: Sequence[Facts]) -> list[str]:
 
 def findings(facts: Sequence[Facts]) -> list[str]:
     """What stands out, in sentences made from the numbers; no ranking where runs differ."""
-    said = []
+    said = [
+        f"{f.label}: {'; '.join(f.passed_over)}: it is shown as it was at step {f.state['step']:,}."
+        for f in facts
+        if f.passed_over and f.state
+    ]
     if len(facts) > 1 and not differences(facts):
         said += [
             s for s in (_best(facts, "FID", "picture quality"), _best(facts, "recall", "diversity")) if s
