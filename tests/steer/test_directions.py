@@ -12,6 +12,7 @@ import torch
 from conftest import Bands, Layers
 from safetensors.torch import save_file
 
+from triptych.core.errors import UsageError
 from triptych.core.family import ImageSpec
 from triptych.model import Model, load_family
 from triptych.steer import directions
@@ -128,10 +129,23 @@ def test_the_noise_reader_of_a_textbook_vae(flat: Model) -> None:
     assert [d.vector.norm() for d in closed_form_directions(flat, 2)] == pytest.approx([1, 1])
 
 
-@pytest.mark.parametrize("family", ["diffusion", "vae"])
-def test_noise_that_meets_no_single_matrix(family: str) -> None:
-    with pytest.raises(ValueError, match=r"by no single matrix.*dcgan.*--how labels"):
+@pytest.mark.parametrize(
+    ("family", "why"), [("diffusion", ":"), ("vae", " with the settings that it was trained with:")]
+)
+def test_noise_that_meets_no_single_matrix(family: str, why: str) -> None:
+    with pytest.raises(ValueError, match=rf"by no single matrix{why} .*dcgan.*--how labels"):
         closed_form_directions(model_of(family))
+
+
+def test_points_and_styles_have_reasons_of_their_own(layers: Model) -> None:
+    kind = load_family("dcgan")
+    points = Model(kind(kind.Config(latent=4, width=2, conditional=True), ImageSpec(2, 1, 3)))
+    with pytest.raises(ValueError, match="this DCGAN draws points, and what draws points") as refused:
+        closed_form_directions(points)
+    assert "Families" not in str(refused.value)
+    layers.family.noise_reader = lambda: None
+    with pytest.raises(ValueError, match="what reads its styles: --space style"):
+        closed_form_directions(layers, space="noise")
 
 
 def test_noise_is_known_to_be_normal(bands: Model) -> None:
@@ -176,3 +190,33 @@ def test_files_that_hold_no_directions(bands: Model, tmp_path: Path) -> None:
         load(bad)
     with pytest.raises(ValueError, match=r"kept in a \.safetensors file"):
         save(tmp_path / "x.json", [])
+    (tmp_path / "g.png").touch()
+    with pytest.raises(ValueError, match=r"g\.png is no file of directions.*--save directions\.safetensors"):
+        load(f"{tmp_path / 'g.png'}:x")
+    with pytest.raises(
+        ValueError, match=r"no file of directions at .*h\.png:x.*--save directions\.safetensors"
+    ):
+        load(f"{tmp_path / 'h.png'}:x")
+
+
+def test_a_file_of_directions_has_the_usual_mode(bands: Model, tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    save(tmp_path / "x.safetensors", coordinates(bands, [0]))
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_directions_that_cannot_be_kept(
+    bands: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = coordinates(bands, [0])
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="file is a file, and a folder is needed there"):
+        save(tmp_path / "file" / "x.safetensors", found)
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device", str(self), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match=r"^the directions could not be kept in .*: No space left on device$"):
+        save(tmp_path / "x.safetensors", found)
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]

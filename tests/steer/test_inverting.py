@@ -10,12 +10,13 @@ import torch
 from conftest import Bands
 from PIL import Image
 
+from triptych.core.errors import UsageError
 from triptych.core.family import ImageSpec, Unclamped
 from triptych.data import DataError, celeba, named, sources
 from triptych.metrics.features import random_conv
 from triptych.model import Model, load_family
-from triptych.steer.codes import codes_at, paint
-from triptych.steer.inverting import FIRST_SEED, STARTS, invert, prepared
+from triptych.steer.codes import Space, codes_at, paint
+from triptych.steer.inverting import FIRST_SEED, STARTS, STRANGERS, invert, prepared
 
 
 def mean_error(found) -> float:
@@ -92,6 +93,7 @@ def test_noise_is_asked_of_the_family(bands: Model) -> None:
     assert mean_error(found) < 0.2 * mean_chance(found)
     one = found.found[0]
     assert one.picture == "a" and one.features is not None and one.features < 0.5
+    assert one.judge == "random-conv"
     assert one.psnr == pytest.approx(10 * np.log10(4 / max(one.error, 1e-9)))
     gap = (found.drawn[0].astype(float) - given[0]) / 127.5
     assert one.error == pytest.approx((gap**2).mean())
@@ -109,9 +111,22 @@ def test_a_conditional_model_must_be_told_the_class(told: Model) -> None:
 def test_strangers_are_of_the_same_class(told: Model) -> None:
     given = told.sample([0, 1], [2, 0])
     found = invert(told, given, labels=[2, 0])
-    other = told.sample([FIRST_SEED, FIRST_SEED + 1], [2, 0])
-    gaps = (((other.astype(float) - given) / 127.5) ** 2).mean((1, 2, 3))
-    assert [one.chance for one in found.found] == pytest.approx(gaps.tolist())
+    for one, picture, label in zip(found.found, given, (2, 0), strict=True):
+        other = told.sample(range(FIRST_SEED, FIRST_SEED + STRANGERS), [label])
+        assert one.chance == pytest.approx((((other.astype(float) - picture) / 127.5) ** 2).mean())
+
+
+@pytest.mark.parametrize(("name", "space"), [("told", "noise"), ("labelled", "style"), ("bands", "noise")])
+def test_company_changes_nothing(name: str, space: Space, request: pytest.FixtureRequest) -> None:
+    model: Model = request.getfixturevalue(name)
+    given = model.sample([7, 8, 9])
+    labels = [2, 0, 1] if model.family.conditional else None
+    judge = random_conv(model.spec.size)
+    together = invert(model, given, space, labels, judge, ["a", "b", "c"]).found
+    alone = invert(model, given[2:], space, labels and labels[2:], judge, ["c"]).found
+    assert alone[0].picture == "c"
+    for part in ("error", "chance", "features"):
+        assert getattr(alone[0], part) == pytest.approx(getattr(together[2], part), rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +213,23 @@ def test_an_aligned_face_is_cut_as_training_cut_it(tmp_path: Path) -> None:
         "face.jpg (178 x 218 px) was cut to its middle 148 x 148 px, as the faces that were learnt from, "
         "then resized to 16 x 16 px"
     )
+
+
+def test_files_that_are_not_there_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^there is no picture .*nosuch\.png$"):
+        prepared(model_of(1, 16), tmp_path / "nosuch.png")
+    with pytest.raises(UsageError, match="is a folder: name the pictures in it"):
+        prepared(model_of(1, 16), tmp_path)
+
+
+def test_no_picture_is_made_a_point(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "x.png")
+    with pytest.raises(
+        UsageError, match="this model draws points, not pictures: give rows of its test split"
+    ):
+        prepared(model_of(2, 1), tmp_path / "x.png")
+    with pytest.raises(UsageError, match=r"draws points, \(N, 1, 1, 2\), got \(1, 16, 16, 3\)"):
+        invert(model_of(2, 1), np.zeros((1, 16, 16, 3), np.uint8))
 
 
 def test_a_file_that_is_no_picture(tmp_path: Path) -> None:

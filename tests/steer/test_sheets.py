@@ -30,6 +30,13 @@ def test_points_are_drawn_a_row_together() -> None:
     np.testing.assert_array_equal(drawn[292:580, -290:-2], cloud(points[1]))
 
 
+def test_some_points_of_a_row_are_drawn_faintly() -> None:
+    points = np.random.default_rng(0).integers(0, 256, (1, 3, 1, 1, 2), dtype=np.uint8)
+    drawn = sheet(points, faint=1)
+    np.testing.assert_array_equal(drawn[2:290, 2:290], cloud(points[0, 1:], points[0, :1]))
+    assert not np.array_equal(drawn, sheet(points))
+
+
 def test_a_frame_puts_the_parents_beside_and_above() -> None:
     found = framed(SHOWN, SHOWN[:, 0], SHOWN[1])
     assert found.shape == (3, 4, 64, 64, 3)
@@ -47,3 +54,5 @@ def test_sheets_and_arrays_are_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(written), sheet(SHOWN, ["one", "two"]))
     with pytest.raises(ValueError, match=r"expected a \.png"):
         write_sheet(tmp_path / "x.jpg", SHOWN)
+    with pytest.raises(ValueError, match=r"--out .*y\.png cannot be written: .*x\.png is a file"):
+        write_sheet(tmp_path / "x.png" / "y.png", SHOWN)

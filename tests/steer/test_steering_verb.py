@@ -177,6 +177,10 @@ def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     out, photo = str(tmp_path / "x.png"), tmp_path / "photo.png"
     found = told(capsys, runs["flat"], "invert", "--test", "0-2", "--out", out)
     assert [p["picture"] for p in found["pictures"]] == ["test 0", "test 1", "test 2"]
+    assert {p["judge"] for p in found["pictures"]} == {"digits-cnn"}
+    assert cli.main(["steer", runs["flat"], "invert", "--test", "2", "--out", out]) == 0
+    share = f"distance[digits-cnn] {found['pictures'][2]['features']:.2f} of an unrelated sample's"
+    assert share in capsys.readouterr().out  # the same as among others
     told(capsys, runs["told"], "invert", "--test", "0-1", "--out", out)  # the split's own labels
     Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(photo)
     assert cli.main(["steer", runs["flat"], "invert", "--pictures", str(photo), "--out", out]) == 0
@@ -238,10 +242,14 @@ def test_labels_are_explained_as_the_act_reads_them(
         cli.main(["steer", runs["told"], name, "--help"])
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert of in told and ("one a seed" in told) == (name == "sweep")
+    assert ("sweep.svg" in told) == (name == "sweep")
 
 
 def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "x.png"
+    once = ["sweep", "--values", "1", "--samples", "30", "--out", str(out)]
+    assert cli.main(["steer", runs["plain"], *once]) == 0
+    assert re.search(r"FID\[digits-cnn\] \S+ \(\S+ to \S+\)", capsys.readouterr().out)
     found = told(
         capsys,
         runs["plain"],
@@ -264,12 +272,24 @@ def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     ("words", "said"),
     [
         (["directions", "--save", "x.pt"], "kept in a .safetensors file"),
+        (["directions", "--save", "/dev/null/x.safetensors"], "/dev/null is a file, and a folder is needed"),
+        (["directions", "--out", "/dev/null/x.png"], "/dev/null is a file, and a folder is needed there"),
         (["directions", "--out", "x.jpg"], "expected a .png"),
         (["directions", "--frames", "1"], "--frames 2 or more"),
         (["directions", "--layers", "coarse"], "no style space"),
         (["directions", "--attributes", "class=3,beauty"], "reads no 'beauty'"),
         (["directions", "--tried", "5"], "tried out on 20 pictures or more, or 0, got 5"),
         (["sweep", "--out", "x.jpg"], "expected a .png"),
+        (["invert", "--pictures", "a.png", "--test", "0"], "got --pictures and --test: give one of them"),
+        (["invert", "--pictures", "nosuch.png"], "there is no picture nosuch.png"),
+        (
+            ["traverse", "--direction", "x.safetensors:a", "--numbers", "1"],
+            "--numbers and --direction: give one",
+        ),
+        (
+            ["edit", "--direction", "x.safetensors", "--seeds", "1", "--test", "0"],
+            "--seeds and --test: give one",
+        ),
     ],
 )
 def test_wrong_flags_cost_no_work(
@@ -278,8 +298,8 @@ def test_wrong_flags_cost_no_work(
     def drawn(*_: object, **__: object) -> None:
         pytest.fail("pictures were drawn before the flags were looked at")
 
-    for work in ("triptych.steer.studying.study", "triptych.steer.sweeping.sweep"):
-        monkeypatch.setattr(work, drawn)
+    for work in ("studying.study", "sweeping.sweep", "inverting.invert", "editing.traverse", "editing.edit"):
+        monkeypatch.setattr(f"triptych.steer.{work}", drawn)
     assert cli.main(["steer", runs["plain"], *words]) == 2
     assert said in capsys.readouterr().err
 
@@ -300,7 +320,13 @@ def test_of_few_pictures_all_are_inverted(tmp_path: Path, capsys: pytest.Capture
         (["interpolat"], "Did you mean interpolate"),
         (["mix"], "no style space"),
         (["map"], "needs a noise of two numbers"),
-        (["interpolate", "--seeds", "0-2"], "no whole rows of 2 stops"),
+        (
+            ["interpolate", "--seeds", "0-2"],
+            "3 seeds .* whole rows of 2 stops: give --stops 3, or 2 or 4 seeds",
+        ),
+        (["interpolate", "--stops", "3"], "give --stops 2 or 4 or 8, or 6 or 9 seeds"),
+        (["interpolate", "--seeds", "3"], "1 seed makes no whole rows of 2 stops: give 2 seeds"),
+        (["interpolate", "--stops", "1"], "from seed to seed: give --stops 2 or more, got 1"),
         (["interpolate", "--labels", "1"], "does not read labels"),
         (["interpolate", "--space", "style"], "no style space"),
         (["traverse", "--numbers", "6"], "numbers 0-5"),

@@ -7,7 +7,7 @@ from triptych.core.family import ImageSpec
 from triptych.data import Dataset, load
 from triptych.metrics.features import random_conv
 from triptych.model import Model, load_family
-from triptych.steer.sweeping import chart, row_names, sweep
+from triptych.steer.sweeping import chart, lines, row_names, sweep
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,16 @@ def test_a_sweep_scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
     assert {s.card.controls["truncation"] for s in much.scores} == {2.5}
     assert none.score("FID").card.data == digits.fingerprint
     assert found.measured.vendi_real > much.vendi
-    assert row_names(found.measured)[1].startswith("truncation 2.5\nFID ")
+    fid, vendi = much.score("FID"), f"Vendi[random-conv] {much.vendi:.1f}"
+    told = f"FID[random-conv] {fid.value:.3g} ({fid.low:.3g} to {fid.high:.3g})"
+    assert row_names(found.measured)[1].startswith(
+        f"truncation 2.5, {vendi}\n{told}\nprecision[random-conv] "
+    )
+    said = lines(found.measured)
+    assert said[5:7] == ["truncation 2.5", f"  {told}"] and said[9] == f"  {vendi}"
+    assert said[10].startswith("64 samples against 346 real") and "intervals of 95 % by" in said[10]
     drawn = chart(found.measured)
-    assert drawn.startswith("<svg") and drawn.count("<path") == 3 and "recall" in drawn
+    assert drawn.startswith("<svg") and drawn.count("<path") == 3 and "recall[random-conv]" in drawn
 
 
 def test_whole_numbers_reach_controls_that_count(digits: Dataset) -> None:

@@ -20,6 +20,15 @@ from triptych.cli.judging import said_slowly
 from triptych.cli.verbs import say
 
 
+def one_of(flags: Any, *names: str) -> None:
+    """Raises UsageError where more than one of these flags was given: each says what to act on by itself."""
+    from triptych.core.errors import UsageError
+
+    told = [f"--{name}" for name in names if getattr(flags, name) not in (None, ())]
+    if len(told) > 1:
+        raise UsageError(f"got {' and '.join(told)}: give one of them")
+
+
 @act("directions", "find steps that mean something, from labels or without, and keep them in a file")
 def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     """Find directions."""
@@ -163,15 +172,23 @@ def invert(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         test=(str | None, None, "... or rows of the test split: 0-7."),
         space=(str, "noise", "noise, or style where the family has styles."),
     )  # fmt: skip
+    one_of(flags, "pictures", "test")
+    from triptych.core.scatter import is_points
     from triptych.steer.sheets import write_sheet
 
     found = inverted(model, flags)
     import numpy as np
 
     names = [f.picture for f in found.found]
-    write_sheet(flags.out, np.stack([found.given, found.drawn], 1), names, ["given", "found"])
+    if is_points(found.given):  # both are drawn in one square
+        names = [f"{name}:\ngiven faint,\nfound dark" for name in names]
+    write_sheet(flags.out, np.stack([found.given, found.drawn], 1), names, ["given", "found"], faint=1)
     for one in found.found:
-        near = "" if one.features is None else f", {one.features:.2f} of an unrelated sample's distance"
+        near = (
+            ""
+            if one.features is None
+            else f", distance[{one.judge}] {one.features:.2f} of an unrelated sample's"
+        )
         print(f"{one.picture}: mean squared error {one.error:.4f} (unrelated {one.chance:.4f}), "
               f"PSNR {one.psnr:.1f} dB{near}")  # fmt: skip
     print(flags.out)
@@ -219,7 +236,7 @@ def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         direction=(str, ..., "FILE or FILE:NAME, as triptych steer RUN directions wrote it."),
         reach=(float, 2.0, "How far both ways, in the direction's units."),
         frames=(int, 5, "Pictures in a row."),
-        seeds=(str, "0-5", "Whose pictures, ..."),
+        seeds=(str | None, None, "Whose pictures; if nothing is named, 0-5, ..."),
         pictures=(tuple[Path, ...], (), "... or picture files, ..."),
         test=(str | None, None, "... or rows of the test split: 0-7."),
         measured=(int, 200, "Samples on which the edit is measured; 0: none."),
@@ -229,6 +246,7 @@ def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     from triptych.steer.editing import edit as move
     from triptych.steer.sheets import write_sheet
 
+    one_of(flags, "seeds", "pictures", "test")
     amounts = amounts_of(flags.reach, flags.frames)
     found = directions_of(flags.direction)
     if len(found) > 1:
@@ -240,7 +258,7 @@ def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         inversion = inverted(model, flags)
         codes, names_ = inversion.codes, [f.picture for f in inversion.found]
     else:
-        seeds = numbers(flags.seeds)
+        seeds = numbers(flags.seeds or "0-5")
         codes, names_ = codes_at(model, seeds, space, labels_of(flags), **controls), list(map(str, seeds))
     shown = move(model, codes, found[0], amounts, **controls)
     write_sheet(flags.out, shown, names_, [f"{a:+.3g}" for a in amounts])

@@ -21,6 +21,7 @@ from triptych.cli.acts import (
     labels_of,
     layers_of,
 )
+from triptych.cli.directing import one_of
 from triptych.cli.flags import first_word, numbers
 from triptych.cli.judging import said_slowly
 from triptych.cli.verbs import say, verb
@@ -93,15 +94,11 @@ def interpolate(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         how=(str | None, None, "slerp (an arc) or lerp (a line); left out: slerp in noise, lerp in styles."),
         space=SPACE,
     )  # fmt: skip
-    from triptych.core.errors import UsageError
     from triptych.steer import paths
     from triptych.steer.sheets import write_sheet
 
     seeds, labels = numbers(flags.seeds), labels_of(flags)
-    if flags.stops < 2 or len(seeds) % flags.stops:
-        raise UsageError(
-            f"{len(seeds)} seeds make no whole rows of {flags.stops} stops: give --stops 2 or more"
-        )
+    whole_rows(len(seeds), flags.stops)
     rows = [seeds[k : k + flags.stops] for k in range(0, len(seeds), flags.stops)]
     told: Any = labels
     if labels is not None and len(labels) == len(seeds):
@@ -112,6 +109,24 @@ def interpolate(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     write_sheet(flags.out, shown, ["-".join(map(str, row)) for row in rows])
     print(flags.out)
     return {"out": str(flags.out), "shape": list(shown.shape), "rows": rows}
+
+
+def whole_rows(count: int, stops: int) -> None:
+    """Raises UsageError, with numbers that would do, where `count` seeds do not make rows of `stops`."""
+    from triptych.core.errors import UsageError
+
+    if stops < 2:
+        raise UsageError(f"a way leads from seed to seed: give --stops 2 or more, got {stops}")
+    if count % stops == 0:
+        return
+    near = sorted({count - count % stops, count + stops - count % stops} - {0})
+    would_do = f"{' or '.join(map(str, near))} seeds"
+    fit = [k for k in range(2, count + 1) if count % k == 0]
+    if fit:
+        nearest = map(str, sorted(sorted(fit, key=lambda k: abs(k - stops))[:3]))
+        would_do = f"--stops {' or '.join(nearest)}, or {would_do}"
+    seeds = "1 seed makes" if count == 1 else f"{count} seeds make"
+    raise UsageError(f"{seeds} no whole rows of {stops} stops: give {would_do}")
 
 
 @act("traverse", "single numbers of the code, or directions from a file, from -reach to reach")
@@ -127,6 +142,7 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         space=SPACE,
         layers=LAYERS,
     )  # fmt: skip
+    one_of(flags, "numbers", "direction")
     from triptych.steer.codes import codes_at
     from triptych.steer.directions import coordinates
     from triptych.steer.editing import traverse as move
@@ -192,7 +208,7 @@ def mix(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     return {"out": str(flags.out), "donors": donors, "bases": bases, "layers": flags.layers}
 
 
-@act("sweep", "one control over several values: pictures, quality, diversity")
+@act("sweep", "one control over several values: pictures, quality, diversity (sweep.png and sweep.svg)")
 def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     """Sweep truncation, or another control."""
     flags = flags_for(
@@ -203,6 +219,8 @@ def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         samples=(int, 1000, "Pictures scored at each value."),
         features=(str, "auto", "Who judges; see triptych evaluate."),
         labels=(str | None, None, "Classes of the pictures shown: 3, or one a seed: 0-9; scored are all."),
+        out=(Path, Path("sweep.png"), "A sheet with names (.png) or the pictures' array (.npy); the scores "
+             "are drawn beside it, in a file of the same name that ends in .svg."),
     )  # fmt: skip
     from triptych.core.errors import UsageError
     from triptych.steer import sweeping
@@ -217,9 +235,8 @@ def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         model, values, flags.control, numbers(flags.seeds), flags.samples, flags.features,
         labels=labels_of(flags), progress=said_slowly(), **controls,
     )  # fmt: skip
-    names = sweeping.row_names(found.measured)
-    write_sheet(flags.out, found.pictures, names)
-    print("\n".join(name.replace("\n", ", ") for name in names))
+    write_sheet(flags.out, found.pictures, sweeping.row_names(found.measured))
+    print("\n".join(sweeping.lines(found.measured)))
     chart = flags.out.with_suffix(".svg")
     chart.write_text(sweeping.chart(found.measured), encoding="utf-8")
     print(chart, flags.out, sep="\n")

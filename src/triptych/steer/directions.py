@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,13 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from triptych.core.errors import UsageError
+from triptych.core.family import Drawable
 from triptych.core.record import Record
 from triptych.core.styled import Styled
 from triptych.model import Model, family_names, load_family
 from triptych.steer.codes import Labels, Space, code_shape, codes_at, model_hash
 from triptych.steer.fitting import Cloud, closed_form, within
+from triptych.steer.targets import fit_to_write
 
 FORMAT = 1
 DUST = 1e-6  # of the styles' size: what float32 leaves of a spread of nothing
@@ -157,15 +160,30 @@ def closed_form_directions(
 
 def reader_of_noise(model: Model) -> Tensor:
     """(outputs, noise numbers). Raises UsageError where noise meets no one matrix."""
-    matrix = model.family.noise_reader()
-    if matrix is None:
-        able = [n for n in family_names() if "noise_reader" in vars(load_family(n))]
-        raise UsageError(
-            f"this {model.family.title} reads its noise by no single matrix: there is nothing to factorise. "
-            f"Families that may: {', '.join(able)} (a VAE only with --prior normal). Find directions from "
-            "labels instead: --how labels"
+    family = model.family
+    if (matrix := family.noise_reader()) is not None:
+        return matrix
+    instead = "Find directions from labels instead: --how labels"
+    if isinstance(family, Styled):
+        instead = (
+            "Factorise what reads its styles: --space style, or find directions from labels: --how labels"
         )
-    return matrix
+    if model.spec.size == 1:
+        raise UsageError(
+            f"this {family.title} draws points, and what draws points reads its noise by no single matrix: "
+            f"there is nothing to factorise. {instead}"
+        )
+    able = [n for n in family_names() if "noise_reader" in vars(load_family(n))]
+    raise UsageError(
+        f"this {family.title} reads its noise by no single matrix{_as_trained(family)}: there is nothing to "
+        f"factorise. Families that may: {', '.join(able)} (a VAE only with --prior normal). {instead}"
+    )
+
+
+def _as_trained(family: Drawable[Any]) -> str:
+    """What a sentence adds about a family whose noise meets a single matrix under other settings."""
+    own = type(family).noise_reader is not Drawable.noise_reader
+    return " with the settings that it was trained with" if own else ""
 
 
 def named(
@@ -187,22 +205,33 @@ def named(
 
 
 def fit_to_keep(path: Path) -> None:
-    """Raises UsageError for a file that directions could not be kept in."""
+    """Raises UsageError for a file that directions could not be kept in, by its name or its place."""
     if path.suffix != ".safetensors":
         raise UsageError(f"directions are kept in a .safetensors file, got {path}")
+    fit_to_write(path, "--save")
 
 
 def save(path: Path, directions: Sequence[Direction]) -> None:
-    """Write directions to one .safetensors file, whole or not at all."""
-    from safetensors.torch import save_file
+    """Write directions to one .safetensors file, whole or not at all.
+
+    Raises UsageError as `fit_to_keep` does, OSError where writing fails all the same.
+    """
+    from safetensors.torch import save as serialised
 
     fit_to_keep(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     told = {"format": FORMAT, "directions": [d.about.model_dump(mode="json") for d in directions]}
     tensors = {str(k): d.vector.float().contiguous() for k, d in enumerate(directions)}
-    save_file(tensors, partial, metadata={"triptych": json.dumps(told)})
-    partial.replace(path)
+    content = serialised(tensors, {"triptych": json.dumps(told)})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)  # save_file would leave it to be read by its owner alone
+        partial.replace(path)
+    except OSError as error:
+        raise OSError(f"the directions could not be kept in {path}: {error.strerror or error}") from error
+    finally:
+        if partial.is_file():
+            partial.unlink()
 
 
 def load(path: Path | str) -> list[Direction]:
@@ -211,10 +240,12 @@ def load(path: Path | str) -> list[Direction]:
 
     path = Path(path)
     if not path.is_file():
-        raise UsageError(
-            f"there is no file of directions at {path}: make one with "
-            f"triptych steer RUN directions --save {path}"
-        )
+        file, colon, _ = str(path).rpartition(":")
+        kept = path if path.suffix == ".safetensors" else "directions.safetensors"
+        make = f"make one with triptych steer RUN directions --save {kept}"
+        if colon and Path(file).is_file():
+            raise UsageError(f"{file} is no file of directions, those are .safetensors files: {make}")
+        raise UsageError(f"there is no file of directions at {path}: {make}")
     try:
         with safe_open(path, "pt") as file:
             told = json.loads((file.metadata() or {}).get("triptych", "{}"))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
-from triptych.core.family import Unclamped
+from triptych.core.family import Condition, Unclamped
 from triptych.core.record import Record
 from triptych.core.styled import Styled
 from triptych.data import DataError, celeba
@@ -26,6 +26,7 @@ from triptych.steer.codes import Codes, Labels, Space, code_shape, codes_at, pai
 
 STARTS = 512  # seeds among whose pictures the nearest is where the search begins
 FIRST_SEED = 4_000_000
+STRANGERS = 32  # unrelated samples of each class, beside which an error is told
 STEPS, RATE = 200, 0.05
 TETHER = 0.002  # pull of styles towards where styles usually are, against squared error in [-1, 1]
 LEVELS = 255.0
@@ -40,9 +41,11 @@ class Found(Record):
     psnr: float
     """Peak signal-to-noise ratio, decibels."""
     chance: float
-    """The mean squared error of an unrelated sample of the model, of the same class where it has classes."""
+    """The mean squared error of 32 unrelated samples of the model, of the same class where it has classes."""
     features: float | None
-    """Distance in features to the picture, over that of an unrelated sample: 0 is the same, 1 chance."""
+    """Distance in features to the picture, over the mean one of these samples: 0 is the same, 1 chance."""
+    judge: str | None = None
+    """Whose features."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,16 @@ def invert(
     asks the family (an encoder, a deterministic sampler run backwards, or a search); "style" searches for
     styles, one a layer of their own (W+ of Abdal et al. 2019), near where the mapping puts them. labels: of
     the pictures, for a conditional model. steps: of the search for styles. Raises ValueError for pictures of
-    another size or colour mode, and whatever `classes_of` does.
+    another size or colour mode, and whatever `classes_of` does. What is found for a picture does not depend
+    on the others, but for rounding: all searches have the seed 0, and so have the codes.
     """
     _fits(model, pixels)
     told = classes_of(model, len(pixels), space, labels, **controls)
-    seeds = range(len(pixels))
     if space == "style":
         values = _styles_of(model, pixels, told, steps, **controls)
     else:
-        values = model.invert(pixels, told, **controls)
-    codes = Codes(space, values, tuple(seeds), told)
+        values = _noise_of(model, pixels, told, **controls)
+    codes = Codes(space, values, (0,) * len(pixels), told)
     drawn = paint(model, codes, **controls)
     return Inversion(codes, pixels, drawn, _errors(model, pixels, drawn, told, extractor, names, **controls))
 
@@ -114,14 +117,19 @@ def _errors(
     names: Sequence[str] | None,
     **controls: Any,
 ) -> tuple[Found, ...]:
-    strangers = range(FIRST_SEED, FIRST_SEED + len(given))  # of the same classes: others are easily farther
-    other = paint(model, codes_at(model, strangers, labels=labels, **controls), **controls)
-    errors, chances = (_mean_squares(given, shown) for shown in (drawn, other))
+    kinds = [0] * len(given) if labels is None else labels.tolist()
+    errors, chances = _mean_squares(given, drawn), np.empty(len(given))
     shares: list[float | None] = [None] * len(given)
     if extractor is not None:
-        real, mine, others = (extractor(shown) for shown in (given, drawn, other))
-        apart = np.linalg.norm(real - others, axis=1).mean()  # one yardstick for all of them
-        shares = [float(x) for x in np.linalg.norm(real - mine, axis=1) / max(apart, 1e-12)]
+        real, mine = extractor(given), extractor(drawn)
+    for kind in set(kinds):  # strangers are of the same class: others are easily farther
+        other = strangers(model, None if labels is None else kind, **controls)
+        others = None if extractor is None else extractor(other)
+        for k in (k for k, own in enumerate(kinds) if own == kind):
+            chances[k] = _mean_squares(given[k : k + 1], other).mean()
+            if others is not None:
+                apart = np.linalg.norm(real[k] - others, axis=1).mean()
+                shares[k] = float(np.linalg.norm(real[k] - mine[k]) / max(apart, 1e-12))
     return tuple(
         Found(
             picture=names[k] if names else str(k),
@@ -129,14 +137,23 @@ def _errors(
             psnr=float(10 * np.log10(4 / max(errors[k], 1e-9))),  # peak: from -1 to 1
             chance=float(chances[k]),
             features=shares[k],
+            judge=None if extractor is None else extractor.name,
         )
         for k in range(len(given))
     )
 
 
+def strangers(model: Model, label: int | None, **controls: Any) -> np.ndarray:
+    """(32, H, W, C) uint8: always the same samples of a class, or of a model without classes."""
+    told = None if label is None else [label]
+    codes = codes_at(model, range(FIRST_SEED, FIRST_SEED + STRANGERS), labels=told, **controls)
+    return paint(model, codes, **controls)
+
+
 def _mean_squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N,) of N pictures and N others, or of one and N others."""
     gap = (a.astype(np.float64) - b) * pictures.LEVEL_STEP
-    return (gap**2).reshape(len(a), -1).mean(1)
+    return (gap**2).reshape(len(gap), -1).mean(1)
 
 
 def _fits(model: Model, pixels: np.ndarray) -> None:
@@ -145,6 +162,8 @@ def _fits(model: Model, pixels: np.ndarray) -> None:
         raise UsageError(f"expected pictures (N, H, W, C) uint8, got {pixels.shape} {pixels.dtype}")
     if pixels.shape[1:] != (spec.size, spec.size, spec.channels):
         _, height, width, channels = pixels.shape
+        if spec.size == 1:
+            raise UsageError(f"this model draws points, (N, 1, 1, {spec.channels}), got {pixels.shape}")
         raise UsageError(
             f"this model draws pictures of {spec.size} x {spec.size} px in {_mode(spec.channels)}, got "
             f"{width} x {height} px in {_mode(channels)}: bring them there with steer.inverting.prepared, or "
@@ -162,10 +181,18 @@ def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
     The second is a sentence, None where the picture fitted as it was. The run's source decides: a 28 px
     picture is laid on the black ground that MNIST's and Fashion-MNIST's are padded with, if those were
     learnt (or the model is of 32 px and has no run to tell); an aligned face for a model of `celeba` is cut
-    as that set's are; all are then cut to their middle square and resized. Raises DataError, with the
-    file's name, for one that is no picture.
+    as that set's are; all are then cut to their middle square and resized. Raises UsageError where there is
+    no file and for a model of points, DataError, with the file's name, for one that is no picture.
     """
     spec = model.spec
+    if spec.size == 1:
+        raise UsageError(
+            "this model draws points, not pictures: give rows of its test split, as in --test 0-7"
+        )
+    if not file.is_file():
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder: name the pictures in it, as in {file / 'a.png'}")
+        raise UsageError(f"there is no picture {file}")
     source = None if model.run is None else model.run.card["data"]["source"]
     of_faces = source == "celeba"
     side = (32 if spec.size == 32 else None) if source is None else padded_side(source, spec.size)
@@ -195,7 +222,24 @@ def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
     return pixels, told
 
 
-# --- the search for styles ---
+# --- the searches ---
+
+
+def _noise_of(model: Model, pixels: np.ndarray, told: Tensor | None, **controls: Any) -> Tensor:
+    """(N, *noise_shape): as the family finds it, every picture by itself: all have the seed 0.
+
+    told: (N,) classes. `Model.invert` would begin each search elsewhere, by the picture's place.
+    """
+    family = model.family
+    settings = read_settings(family.Controls, controls, f"{family.title}'s controls")
+    found = []
+    for start in range(0, len(pixels), SAMPLING_BATCH):
+        rows = slice(start, start + SAMPLING_BATCH)
+        images = pictures.to_float(pixels[rows]).to(model.device)
+        condition = Condition(labels=None if told is None else told[rows].long()).to(model.device)
+        with torch.no_grad():
+            found.append(family.invert(images, condition, settings, [0] * len(images)).cpu())
+    return torch.cat(found)
 
 
 def _styles_of(model: Model, pixels: np.ndarray, told: Tensor | None, steps: int, **controls: Any) -> Tensor:
@@ -237,7 +281,7 @@ def _search(
         nearest = ((seen**2).sum(1) - 2 * flat @ seen.T).argmin(1)  # (B,)
         wanted = pictures.to_float(pixels[rows]).to(model.device)
         begun = pool.values[torch.from_numpy(nearest)].to(model.device)
-        loss = partial(_style_loss, family, settings, wanted, rows, mean, spread)
+        loss = partial(_style_loss, family, settings, wanted, [0] * len(rows), mean, spread)
         found[rows] = descend(loss, begun, spread, steps).cpu()
 
 
@@ -245,14 +289,14 @@ def _style_loss(
     family: Styled,
     settings: Any,
     wanted: Tensor,
-    rows: list[int],
+    seeds: list[int],
     mean: Tensor,
     spread: Tensor,
     styles: Tensor,
 ) -> Tensor:
     """Squared error of the pictures, and how far the styles are from where the mapping puts them."""
     with Unclamped():
-        shown = family.paint_styles(styles, rows, settings)
+        shown = family.paint_styles(styles, seeds, settings)
     error = (shown - wanted).square().flatten(1).mean(1)  # (B,)
     away = ((styles - mean) / spread).square().flatten(1).mean(1)
     return (error + TETHER * away).sum()

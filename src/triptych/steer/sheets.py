@@ -11,21 +11,26 @@ from PIL import ImageDraw, ImageFont
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
 from triptych.core.scatter import cloud, is_points
+from triptych.steer.targets import fit_to_write
 
 CELL_PX = 64  # a picture is enlarged by a whole number to about this
 FONT_PX = 11
 
 
 def sheet(
-    shown: np.ndarray, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None
+    shown: np.ndarray,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    faint: int = 0,
 ) -> np.ndarray:
     """Lay out a table of pictures: (R, F, H, W, C) uint8 -> (height, width, C) uint8.
 
     rows, columns: their names, R and F short texts. Points of a plane, (R, F, 1, 1, 2), become one drawing
-    a row, without names of columns.
+    a row, without names of columns. faint: of points, how many of a row's first are drawn faintly, below
+    the others.
     """
     if is_points(shown):
-        shown, columns = np.stack([cloud(row) for row in shown])[:, None], None
+        shown, columns = np.stack([cloud(row[faint:], row[:faint]) for row in shown])[:, None], None
     count, across, height, width, channels = shown.shape
     scale = max(1, CELL_PX // height)
     cells = pictures.grid(shown.reshape(-1, height, width, channels), across, scale=scale)
@@ -57,18 +62,26 @@ def framed(shown: np.ndarray, left: np.ndarray, top: np.ndarray) -> np.ndarray:
 
 
 def fit_for_a_sheet(out: Path) -> None:
-    """Raises UsageError for a file that `write_sheet` could not write by its name."""
+    """Raises UsageError for a file that `write_sheet` could not write, by its name or its place."""
     if out.suffix not in (".png", ".npy"):
         raise UsageError(f"--out {out}: expected a .png (a sheet with names) or a .npy (the pictures' array)")
+    fit_to_write(out, "--out")
 
 
 def write_sheet(
-    out: Path, shown: np.ndarray, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None
+    out: Path,
+    shown: np.ndarray,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    faint: int = 0,
 ) -> None:
-    """Write a table of pictures: x.png with names, or x.npy, the array (R, F, H, W, C) as it is."""
+    """Write a table of pictures: x.png as `sheet`, or x.npy, the array (R, F, H, W, C) as it is.
+
+    Raises UsageError as `fit_for_a_sheet` does.
+    """
     fit_for_a_sheet(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npy":
         np.save(out, shown, allow_pickle=False)
     else:
-        pictures.write_png(out, sheet(shown, rows, columns))
+        pictures.write_png(out, sheet(shown, rows, columns, faint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from triptych.steer.codes import Labels
 if TYPE_CHECKING:
     from triptych.data import Dataset
 
+TOLD = ("FID", "precision", "recall")  # of each point's scores, beside its pictures and in the chart
 VALUES = (0.25, 0.5, 0.7, 0.85, 1.0)
 SAMPLES = 1000
 Progress = Callable[[str, int, int], None]
@@ -116,13 +118,37 @@ def _vendi(judge: Extractor, pixels: np.ndarray) -> float:
 
 
 def row_names(measured: Measured) -> list[str]:
-    """What stands beside each row of pictures."""
-    named = []
+    """What stands beside each row of pictures: the control's value, and its scores with their intervals."""
+    return [
+        "\n".join([f"{measured.control} {p.value:g}, {_vendi_of(p)}", *_facts(p)]) for p in measured.points
+    ]
+
+
+def lines(measured: Measured) -> list[str]:
+    """The sweep for the terminal: scores named after their judge, with intervals, a paragraph a value."""
+    told = []
     for p in measured.points:
-        fid, precision, recall = (p.score(metric).value for metric in ("FID", "precision", "recall"))
-        facts = [f"FID {fid:.3g}", f"precision {precision:.2f}", f"recall {recall:.2f}, Vendi {p.vendi:.1f}"]
-        named.append("\n".join([f"{measured.control} {p.value:g}", *facts]))
-    return named
+        told += [f"{measured.control} {p.value:g}", *(f"  {fact}" for fact in [*_facts(p), _vendi_of(p)])]
+    first = measured.points[0].scores[0]
+    by = "; ".join(dict.fromkeys(p.score(metric).method for p in measured.points for metric in TOLD))
+    return [
+        *told,
+        f"{first.card.n_fake} samples against {first.card.n_real} real pictures at each value; in brackets "
+        f"intervals of 95 % by {by}; Vendi has none (as many training pictures: {measured.vendi_real:.1f})",
+    ]
+
+
+def _facts(point: Point) -> list[str]:
+    """A score a line, as "FID[digits-cnn] 33.9 (31.2 to 36.8)"."""
+    told = []
+    for score in map(point.score, TOLD):
+        form = ".3g" if score.card.metric == "FID" else ".2f"
+        told.append(f"{score.name} {score.value:{form}} ({score.low:{form}} to {score.high:{form}})")
+    return told
+
+
+def _vendi_of(point: Point) -> str:
+    return f"Vendi[{point.scores[0].card.extractor}] {point.vendi:.1f}"
 
 
 STYLE = (
@@ -146,9 +172,10 @@ def chart(measured: Measured) -> str:
         part.replace("<svg ", f'<svg x="{360 * k}" y="24" width="340" height="170" ', 1)
         for k, part in enumerate(drawn)
     )
+    fid, precision, recall = (escape(measured.points[0].score(metric).name) for metric in TOLD)
     heads = (
-        '<text x="46" y="16">FID</text><text x="406" y="16" style="fill:#2f6fb0">precision</text>'
-        '<text x="470" y="16" style="fill:#c2571a">recall</text>'
+        f'<text x="46" y="16">{fid}</text><text x="406" y="16" style="fill:#2f6fb0">{precision}'
+        f'<tspan dx="10" style="fill:#c2571a">{recall}</tspan></text>'
     )
     return (
         '<svg viewBox="0 0 700 200" width="700" height="200" xmlns="http://www.w3.org/2000/svg">'
