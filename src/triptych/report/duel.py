@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from triptych.core.targets import fit_to_write
 from triptych.duel import Duel, unfair
 from triptych.figures import contest as charts
 from triptych.figures.svg import short
@@ -14,7 +15,7 @@ from triptych.report import standings as ranks
 from triptych.report.character import Cell, Rows, rows_of_traits
 from triptych.report.standings import Standing, Summary
 from triptych.report.tables import Row, write_tables
-from triptych.report.write import must_be_writable, write_report
+from triptych.report.write import write_report
 from triptych.run import RunError
 
 CURVES = (("FID", True), ("recall", False), ("precision", False))  # metric, log axis
@@ -46,10 +47,10 @@ def write_duel(duel: Duel, out: Path) -> Path:
     """Write a duel's report, with scores.csv and scores.tex beside it; returns the report's path.
 
     The standings are over all runs; pictures, curves and options are those of each contestant's first
-    seed. Raises RunError when no contestant has a finished run that was looked at, OSError where `out` cannot
-    be written.
+    seed. Raises RunError when no contestant has a finished run that was looked at, UsageError where `out`
+    cannot be written.
     """
-    must_be_writable(out)
+    fit_to_write(out, "--out")
     found = ranks.standings(duel)
     if not found:
         raise RunError(f"{duel.path} has no finished run yet: triptych resume {duel.path}")

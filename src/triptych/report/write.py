@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from triptych.core.targets import fit_to_write
 from triptych.data import DataError, Dataset
 from triptych.data import load as load_data
 from triptych.figures import charts
@@ -37,11 +38,11 @@ def write_report(
 
     commands: what reproduces them; left out: the commands the runs were made with. What a run lacks
     (scores, log, a state) is named as missing in the report. contest: a duel's standings, shown first
-    (`report.duel`). Raises RunError for what is no run, OSError where `out` cannot be written.
+    (`report.duel`). Raises RunError for what is no run, UsageError where `out` cannot be written.
     """
     if not runs:
         raise RunError("a report needs at least one run")
-    must_be_writable(out)
+    fit_to_write(out, "--out")
     opened = [run if isinstance(run, Run) else open_run(run) for run in runs]
     facts = gather(opened)
     page = _template().render(
@@ -60,23 +61,9 @@ def write_report(
         cards=_cards(facts),
         **_chapters(facts),
     )
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
     return out
-
-
-def must_be_writable(out: Path) -> None:
-    """Say that a report cannot be written to `out` before there is work to lose. Raises OSError."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        before = out.exists()
-        with out.open("ab"):
-            pass
-        if not before:
-            out.unlink()
-    except OSError as error:
-        raise OSError(
-            f"the report cannot be written to {out}: {error.strerror or error}. Choose another --out"
-        ) from error
 
 
 def _template() -> Any:

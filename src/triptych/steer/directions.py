@@ -19,10 +19,10 @@ from triptych.core.errors import UsageError
 from triptych.core.family import Drawable
 from triptych.core.record import Record
 from triptych.core.styled import Styled
+from triptych.core.targets import fit_to_write
 from triptych.model import Model, family_names, load_family
 from triptych.steer.codes import Labels, Space, code_shape, codes_at, model_hash
 from triptych.steer.fitting import Cloud, closed_form, within
-from triptych.steer.targets import fit_to_write
 
 FORMAT = 1
 DUST = 1e-6  # of the styles' size: what float32 leaves of a spread of nothing

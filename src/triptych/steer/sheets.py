@@ -11,7 +11,7 @@ from PIL import ImageDraw, ImageFont
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
 from triptych.core.scatter import cloud, is_points
-from triptych.steer.targets import fit_to_write
+from triptych.core.targets import fit_to_write
 
 CELL_PX = 64  # a picture is enlarged by a whole number to about this
 FONT_PX = 11

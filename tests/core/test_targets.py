@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from triptych.core.errors import UsageError
-from triptych.steer.targets import fit_to_write
+from triptych.core.targets import fit_to_write
 
 
 def test_what_can_be_written_leaves_no_trace(tmp_path: Path) -> None:
