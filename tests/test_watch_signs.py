@@ -69,6 +69,16 @@ def test_labels_need_not_show_before_both_players_have_had_turns_enough() -> Non
     assert (few.verdict, many.verdict) == ("healthy", "labels carry nothing")
 
 
+def test_labels_that_begin_to_show_are_given_time() -> None:
+    def shown(done: float, line: Line, look: Line, grows: bool) -> None:
+        look |= {"told": 0.09 * (done if grows else 1.0), "told_real": 0.86}
+
+    def heard(grows: bool) -> str:
+        return verdict(lambda done, line, look: shown(done, line, look, grows)).verdict
+
+    assert (heard(True), heard(False)) == ("healthy", "labels carry nothing")
+
+
 def test_a_swing_between_halves_with_equally_many_modes_is_one() -> None:
     assert verdict(lambda done, line, look: look.update(shifted=0.95)).verdict == "oscillating"
     assert verdict(lambda done, line, look: look.update(shifted=0.7)).verdict == "healthy"

@@ -97,3 +97,9 @@ def shapeless(course: Course) -> np.ndarray:
 def hardly_told(told: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Where so little of a label is read, beside what is read from real pictures, that it says nothing."""
     return np.asarray(told < np.where(real > limits.SHARP, limits.MUMBLED, limits.SILENT) * real)
+
+
+def taking_hold(course: Course) -> bool:
+    """Whether labels begin to show: more is read of them than silence explains, and ever more."""
+    before, now = _then_and_now(course.seen("told"))
+    return now > limits.SILENT * course.seen("told_real")[-1] and now > limits.WIDENS * before

@@ -22,6 +22,7 @@ from triptych.watch.signs import (
     narrow,
     repeating,
     shapeless,
+    taking_hold,
     unwell,
     widening,
 )
@@ -311,6 +312,8 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
     meaningless = bool(real[-1] < limits.SPEAKS)
     good = (course.poorness < limits.READABLE_POOR) & (course.seen("covered") > limits.READABLE_COVERED)
     good &= course.practised_for(limits.LABEL_TURNS)
+    if taking_hold(course) and not meaningless:
+        return None
     silent = (hardly_told(recent, real) & good & ~shapeless(course)) | meaningless
     if (since := course.lasting(silent & ~course.poor, warm_up=limits.LABELS_WARM_UP)) is None:
         return None
