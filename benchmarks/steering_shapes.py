@@ -6,7 +6,7 @@ Without a RUN it trains one, without labels, so that every factor is in the code
 one set of seeds; on a second the purest of each factor's classes is chosen; it is measured on a third.
 Changes are means over pictures, in standard deviations of each reading over unedited samples, from -amount
 to +amount and from no edit to +amount. The ratio takes for each factor the worse of the two, the swing the
-first alone. Writes results/steering_shapes-FAMILY.md and .json.
+first alone. Writes results/steering_shapes-FAMILY.md and .json; another amount is part of the name.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from triptych.steer.studying import Study, study
 
 RESULTS = Path(__file__).parent / "results"
 WANTED = 5.0
+AMOUNT = 2.0  # standard deviations of the code
 CHOSEN_SEED = 4_000_000  # far from those that directions are found or measured on
 
 
@@ -44,7 +45,7 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=4000, help="pictures the directions are found on")
     parser.add_argument("--tried", type=int, default=400, help="pictures each direction is tried out on")
     parser.add_argument("--measured", type=int, default=1000, help="other pictures they are measured on")
-    parser.add_argument("--amount", type=float, default=2.0)
+    parser.add_argument("--amount", type=float, default=AMOUNT)
     parser.add_argument("--space", default=None)
     parser.add_argument(
         "--chosen", type=int, default=1000, help="others yet, on which each factor's is chosen"
@@ -94,6 +95,7 @@ def main() -> None:
     print(text)
     RESULTS.mkdir(exist_ok=True)
     kind = type(model.family).__name__.lower() + ("-together" if flags.together else "")
+    kind += "" if flags.amount == AMOUNT else f"-amount-{flags.amount:g}"
     stem = RESULTS / f"steering_shapes-{kind}"
     stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
     told = {**facts, "effects": [effect.model_dump(mode="json") for effect in effects]}
