@@ -84,6 +84,27 @@ def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: 
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["dcgan", "--data", "DATA", "--conditional"], "a conditional DCGAN needs labels"),
+        (["wgan", "--data", "DATA", "--conditional"], "a conditional WGAN needs labels"),
+        (["stylegan", "--data", "DATA", "--conditional"], "a conditional StyleGAN needs labels"),
+        (["diffusion", "--data", "digits", "--size", "10"], "a picture of 10 px cannot be folded"),
+    ],
+)
+def test_what_a_family_cannot_do_with_the_data_is_wrong_usage(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set").mkdir()
+    for k in range(4):
+        write_png(tmp_path / "set" / f"{k}.png", np.full((8, 8, 3), 40 * k, np.uint8))
+    asked = [word.replace("DATA", str(tmp_path / "set")) for word in words]
+    size = [] if "--size" in words else ["--size", "8"]
+    assert cli.main(["train", *asked, *size, "--steps", "1", "--runs", str(tmp_path / "runs")]) == 2
+    assert told in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
 def test_an_unwritable_place_is_a_sentence(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

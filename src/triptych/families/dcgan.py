@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from triptych.core.errors import UsageError
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.nets import dcgan as nets
 from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
@@ -79,7 +80,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
     ) -> None:
         super().__init__(config, spec, parts)
         if config.conditional and not spec.classes:
-            raise ValueError("a conditional DCGAN needs labels, and these pictures have none")
+            raise UsageError("a conditional DCGAN needs labels, and these pictures have none")
         self.noise_shape = (config.latent,)
         self.conditional = config.conditional
         told = spec.classes if config.conditional else 0  # numbers that say the label, one-hot

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from triptych.core import bits
+from triptych.core.errors import UsageError
 from triptych.core.family import Batch, Condition, Family, Frame, ImageSpec, Player, Settings, Turn
 from triptych.core.seeds import SamplerNoise
 from triptych.nets.unet import UNet
@@ -87,7 +88,7 @@ class Diffusion(Family[DiffusionConfig, DiffusionControls]):
         super().__init__(config, spec, parts)
         levels = len(config.channels)
         if spec.size % (config.fold * 2 ** (levels - 1)):
-            raise ValueError(
+            raise UsageError(
                 f"a picture of {spec.size} px cannot be folded by {config.fold} and then halved "
                 f"{levels - 1} times: choose a size that is a multiple of {config.fold * 2 ** (levels - 1)}, "
                 "or fewer --channels"

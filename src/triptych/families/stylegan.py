@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from triptych.core.errors import UsageError
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.core.seeds import SamplerNoise
 from triptych.core.styled import Styled
@@ -115,7 +116,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
     ) -> None:
         super().__init__(config, spec, parts)
         if config.conditional and not spec.classes:
-            raise ValueError("a conditional StyleGAN needs labels, and these pictures have none")
+            raise UsageError("a conditional StyleGAN needs labels, and these pictures have none")
         self.noise_shape = (config.latent,)
         self.conditional = config.conditional
         self.rhythm, self.mixed = config.penalty_every, config.mixing > 0

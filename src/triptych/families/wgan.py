@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from triptych.core.errors import UsageError
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.nets import dcgan as nets
 from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
@@ -95,7 +96,7 @@ class Wgan(Family[WganConfig, WganControls]):
     ) -> None:
         super().__init__(config, spec, parts)
         if config.conditional and not spec.classes:
-            raise ValueError("a conditional WGAN needs labels, and these pictures have none")
+            raise UsageError("a conditional WGAN needs labels, and these pictures have none")
         self.conditional = config.conditional
         self.noise_shape = (config.latent,)
         assert config.strength is not None
