@@ -195,18 +195,27 @@ class Model:
             yield from self._generate(noise, condition, settings, chosen, range(len(chosen)))
 
     def invert(
-        self, pixels: np.ndarray, labels: Sequence[int] | Tensor | np.ndarray | None = None, **controls: Any
+        self,
+        pixels: np.ndarray,
+        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        seeds: Sequence[int] | None = None,
+        **controls: Any,
     ) -> Tensor:
-        """The noise whose picture is near each of `pixels`, (N, H, W, C) uint8: (N, *noise_shape)."""
+        """The noise whose picture is near each of `pixels`, (N, H, W, C) uint8: (N, *noise_shape).
+
+        seeds: where each search begins, where the family searches; None: at the pictures' numbers.
+        """
         self._fit(pixels, "inverts")
         chosen = list(range(len(pixels)))
+        begun = chosen if seeds is None else list(seeds)
         condition, settings = self._asked(chosen, labels, None), self._controls(controls)
         found = []
         for start in range(0, len(pixels), SAMPLING_BATCH):
             rows = chosen[start : start + SAMPLING_BATCH]
             images = pictures.to_float(pixels[rows]).to(self.device)
             with torch.no_grad():
-                noise = self.family.invert(images, condition.cut(rows).to(self.device), settings, rows)
+                asked = condition.cut(rows).to(self.device)
+                noise = self.family.invert(images, asked, settings, [begun[k] for k in rows])
             found.append(noise.cpu())
         return torch.cat(found)
 

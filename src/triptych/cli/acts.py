@@ -95,3 +95,12 @@ def directions_of(text: str) -> list[Any]:
 LAYERS = (str | None, None, "Of styles, the layers that move: coarse, middle, fine, or 0-2,5; left out: all.")
 ONE_LABEL = (str | None, None, "Class by number, of a conditional model: one for all.")
 SPACE = (str, "noise", "Where to move: noise, or style where the family has styles.")
+
+
+def one_of(flags: Any, *names: str) -> None:
+    """Raises UsageError where more than one of these flags was given: each says what to act on by itself."""
+    from triptych.core.errors import UsageError
+
+    told = [f"--{name}" for name in names if getattr(flags, name) not in (None, ())]
+    if len(told) > 1:
+        raise UsageError(f"got {' and '.join(told)}: give one of them")

@@ -14,19 +14,11 @@ from triptych.cli.acts import (
     flags_for,
     labels_of,
     layers_of,
+    one_of,
 )
 from triptych.cli.flags import numbers
 from triptych.cli.judging import said_slowly
 from triptych.cli.verbs import say
-
-
-def one_of(flags: Any, *names: str) -> None:
-    """Raises UsageError where more than one of these flags was given: each says what to act on by itself."""
-    from triptych.core.errors import UsageError
-
-    told = [f"--{name}" for name in names if getattr(flags, name) not in (None, ())]
-    if len(told) > 1:
-        raise UsageError(f"got {' and '.join(told)}: give one of them")
 
 
 @act("directions", "find steps that mean something, from labels or without, and keep them in a file")

@@ -57,10 +57,14 @@ def evaluate(words: list[str]) -> dict[str, Any]:
     made = evaluation(
         model, flags.samples, flags.features, progress=said_slowly(), closer=not flags.quick, keep=False
     )
+    lost = why_not_kept(model, made)  # before the table, whose reader may go away
     scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}")
     scoreboard.print_classes(made)
     scoreboard.print_closer(made)
-    told = {**made.model_dump(mode="json"), **kept(model, made)}
+    told = made.model_dump(mode="json")
+    if lost:
+        say(f"triptych: these scores are not kept: {lost}")
+        told["exit"] = 1
     if not flags.useful:
         return told
     from triptych.evaluate import data_of
@@ -71,17 +75,16 @@ def evaluate(words: list[str]) -> dict[str, Any]:
     return {**told, "usefulness": found.model_dump(mode="json")}
 
 
-def kept(model: Any, made: Any) -> dict[str, Any]:
-    """Keep an evaluation with its run. Where that fails it is said, and the exit code is 1: it was shown."""
+def why_not_kept(model: Any, made: Any) -> str:
+    """Keep an evaluation with its run; what hindered it, "" if nothing did."""
     from triptych.evaluate import keep_scores
     from triptych.run import RunError
 
     try:
         keep_scores(model, made)
     except RunError as error:
-        say(f"triptych: these scores are not kept: {error}")
-        return {"exit": 1}
-    return {}
+        return str(error)
+    return ""
 
 
 @verb("compare", "rank runs by their scores, as far as the intervals allow")

@@ -20,8 +20,8 @@ from triptych.cli.acts import (
     flags_for,
     labels_of,
     layers_of,
+    one_of,
 )
-from triptych.cli.directing import one_of
 from triptych.cli.flags import first_word, numbers
 from triptych.cli.judging import said_slowly
 from triptych.cli.verbs import say, verb

@@ -24,7 +24,7 @@ from triptych.data.files import Item, list_folder, prepare, split_by_content
 from triptych.data.prepare import Colour, from_any, in_mode, is_grey, padded, resized, square
 from triptych.data.tables import read_parquet, together
 
-CODE = 1  # raise it when preparation changes: caches made before are then left alone
+CODE = 2  # raise it when preparation changes: caches made before are then left alone
 KNOWN = (
     "digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "celeba", "points:ring",
     "stacked:mnist", "folder:PATH", "parquet:PATH",
@@ -69,7 +69,7 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
         folder = Path(path if kind == "folder" else source).expanduser()
         items = list_folder(folder)
         files_ = [item.content for item in items if isinstance(item.content, Path)]
-        files_ += [*folder.glob("metadata.*"), *folder.glob("t*/metadata.*")]  # of train and test too
+        files_ += [p for home in (".", "train", "test") for p in (folder / home).glob("metadata.*")]
         return _cached(
             f"folder:{folder}",
             files_,

@@ -19,7 +19,7 @@ Norm = Literal["batch", "layer"]
 
 
 def doublings(size: int) -> int:
-    """How often 4 pixels are doubled to reach `size`. UsageError unless size = 4 * 2^k, k >= 1."""
+    """How often 4 pixels are doubled to `size`. Raises UsageError unless size = 4 * 2^k, k >= 1."""
     k = (size // 4).bit_length() - 1
     if size == 1:
         raise UsageError(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
-from triptych.core.family import Condition, Unclamped
+from triptych.core.family import Unclamped
 from triptych.core.record import Record
 from triptych.core.styled import Styled
 from triptych.data import DataError, celeba
@@ -82,7 +82,7 @@ def invert(
     if space == "style":
         values = _styles_of(model, pixels, told, steps, **controls)
     else:
-        values = _noise_of(model, pixels, told, **controls)
+        values = model.invert(pixels, told, [0] * len(pixels), **controls)
     codes = Codes(space, values, (0,) * len(pixels), told)
     drawn = paint(model, codes, **controls)
     return Inversion(codes, pixels, drawn, _errors(model, pixels, drawn, told, extractor, names, **controls))
@@ -222,24 +222,7 @@ def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
     return pixels, told
 
 
-# --- the searches ---
-
-
-def _noise_of(model: Model, pixels: np.ndarray, told: Tensor | None, **controls: Any) -> Tensor:
-    """(N, *noise_shape): as the family finds it, every picture by itself: all have the seed 0.
-
-    told: (N,) classes. `Model.invert` would begin each search elsewhere, by the picture's place.
-    """
-    family = model.family
-    settings = read_settings(family.Controls, controls, f"{family.title}'s controls")
-    found = []
-    for start in range(0, len(pixels), SAMPLING_BATCH):
-        rows = slice(start, start + SAMPLING_BATCH)
-        images = pictures.to_float(pixels[rows]).to(model.device)
-        condition = Condition(labels=None if told is None else told[rows].long()).to(model.device)
-        with torch.no_grad():
-            found.append(family.invert(images, condition, settings, [0] * len(images)).cpu())
-    return torch.cat(found)
+# --- the search for styles ---
 
 
 def _styles_of(model: Model, pixels: np.ndarray, told: Tensor | None, steps: int, **controls: Any) -> Tensor:
