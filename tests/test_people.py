@@ -1,4 +1,4 @@
-"""What people look for at the terminal: what next, labels by name, names that are mistyped, narrow windows."""
+"""What people look for at the terminal: what next, labels by name, mistyped names, narrow windows."""
 
 from __future__ import annotations
 

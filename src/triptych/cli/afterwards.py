@@ -1,4 +1,4 @@
-"""What a person at the terminal wants to know once a training has ended: where its images are, and what next."""
+"""What a person wants to know once a training has ended: where its images are, and what next."""
 
 from __future__ import annotations
 
