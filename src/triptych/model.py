@@ -30,7 +30,16 @@ from triptych.run import Run, RunError, open_run
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
 
-DRAWING_WORDS = {"noise", "seeds", "labels", "prompts", "pixels", "out", "family"}  # drawing's own arguments
+DRAWING_WORDS = {
+    "noise",
+    "seeds",
+    "labels",
+    "prompts",
+    "pixels",
+    "out",
+    "film",
+    "family",
+}  # drawing's own arguments
 
 ELSEWHERE = {  # what other tools and papers call what a family here does -> its name
     "gan": "dcgan", "ddpm": "diffusion", "ddim": "diffusion", "unet": "diffusion", "text2img": "diffusion",

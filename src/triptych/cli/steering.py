@@ -10,8 +10,10 @@ from triptych.cli.acts import (
     ACTS,
     ALIASES,
     LAYERS,
+    MOVIE,
     ONE_LABEL,
     ORDER,
+    SHEET,
     SPACE,
     act,
     amounts_of,
@@ -91,6 +93,7 @@ def interpolate(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         seeds=(str, "0-7", "Where the ways lead through: 0-7 or 1,5,9."),
         stops=(int, 2, "Seeds on one way: with --seeds 0-7, two make four rows and eight one row."),
         frames=(int, 9, "Pictures from one stop to the next, both counted."),
+        out=(Path, Path("interpolate.png"), MOVIE),
         how=(str | None, None, "slerp (an arc) or lerp (a line); left out: slerp in noise, lerp in styles."),
         space=SPACE,
     )  # fmt: skip
@@ -106,7 +109,7 @@ def interpolate(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     shown = paths.interpolate(
         model, rows, flags.frames, flags.how, flags.space, told, **controls_of(flags, model)
     )
-    write_sheet(flags.out, shown, ["-".join(map(str, row)) for row in rows])
+    write_sheet(flags.out, shown, ["-".join(map(str, row)) for row in rows], moves=True)
     print(flags.out)
     return {"out": str(flags.out), "shape": list(shown.shape), "rows": rows}
 
@@ -139,6 +142,7 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         direction=(str | None, None, "... or a file of directions, or FILE:NAME, one of them."),
         reach=(float, 3.0, "How far both ways, in standard deviations of the code."),
         frames=(int, 7, "Pictures in a row."),
+        out=(Path, Path("traverse.png"), MOVIE),
         space=SPACE,
         layers=LAYERS,
     )  # fmt: skip
@@ -158,7 +162,9 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     amounts = amounts_of(flags.reach, flags.frames)
     shown = move(model, codes, directions, amounts, **controls)  # (N, D, A, H, W, C)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in directions]
-    write_sheet(flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts])
+    write_sheet(
+        flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts], moves=True
+    )
     print(flags.out)
     return {"out": str(flags.out), "directions": [d.name for d in directions], "amounts": amounts}
 
@@ -220,7 +226,7 @@ def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         features=(str, "auto", "Who judges; see triptych evaluate."),
         labels=(str | None, None, "Classes of the images shown, by name or number: bag, or one a seed: 0-9; "
                 "scored are all."),
-        out=(Path, Path("sweep.png"), "A sheet with names (.png) or the pictures' array (.npy); the scores "
+        out=(Path, Path("sweep.png"), f"{SHEET} The scores "
              "are drawn beside it, in a file of the same name that ends in .svg."),
     )  # fmt: skip
     from triptych.core.errors import UsageError
