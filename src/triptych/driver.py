@@ -23,7 +23,7 @@ from triptych.core.scatter import is_points
 from triptych.data import IN_MEMORY, Dataset, batches, reopen
 from triptych.data import load as load_data
 from triptych.lookout import Lookout
-from triptych.model import Model, build, load_family, read_settings
+from triptych.model import Model, build, load_user_family, read_settings
 from triptych.plan import Options, Plan, make_plan, versions
 from triptych.postmortem import newest_post_mortem
 from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
@@ -73,7 +73,7 @@ def train(
     for unfit settings or data, TrainingError when a loss or weight is not finite, Interrupted (a
     KeyboardInterrupt) when stopped.
     """
-    kind = load_family(family)
+    kind = load_user_family(family)
     shared = {key: settings.pop(key) for key in list(settings) if key in Options.model_fields}
     config = read_settings(kind.Config, settings, f"{kind.title}'s config")
     source = data if isinstance(data, str) else IN_MEMORY

@@ -24,7 +24,7 @@ from triptych.core.record import Record
 from triptych.data import Dataset
 from triptych.data import load as load_data
 from triptych.evaluate import Evaluation, SplitName, draw, enough, judged, trained_judge
-from triptych.model import load, load_family
+from triptych.model import load, load_user_family
 from triptych.recipes import recipe, run_apart
 from triptych.run import Run, RunError, numbered, open_run, write_atomically
 
@@ -84,6 +84,10 @@ class Duel:
         """A contestant's runs that were trained to their end, in the order of the seeds."""
         known = [self.run_of(contestant, seed) for seed in self.rules.seeds]
         return [run for run in known if run is not None and finished(run)]
+
+    def files(self) -> tuple[str, ...]:
+        """The .py files that the contestants' families live in."""
+        return tuple(c.family for c in self.rules.contestants if c.family.endswith(".py"))
 
 
 def begin(
@@ -147,11 +151,14 @@ def is_duel(path: Path | str) -> bool:
     return (Path(path) / "duel.json").is_file()
 
 
-def fight(duel: Duel, say: Say) -> int:
+def fight(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
     """Do what is not done yet: train every round, then look at every run. Returns an exit code.
 
     A training that fails or is interrupted ends the duel with its code; the same call goes on later.
+    files: the .py files of families that the user named just now: duel.json may name others, and no code
+    runs because a file names it. Raises RunError where one is missing.
     """
+    duel = Duel(duel.path, with_files(duel.rules, files))
     rules = duel.rules
     for contestant, seed in duel.rounds():
         run = duel.run_of(contestant, seed)
@@ -162,7 +169,8 @@ def fight(duel: Duel, say: Say) -> int:
         say(f"$ {shlex.join(['triptych', *words])}")
         code, _ = run_apart(words)
         if code:
-            say(f"the duel stopped; go on with: triptych resume {duel.path}")
+            own = f" --family {shlex.quote(','.join(files))}" if files else ""
+            say(f"the duel stopped; go on with: triptych resume {duel.path}{own}")
             return code
     dataset = load_data(rules.data, size=rules.size)
     for contestant, seed in duel.rounds():
@@ -170,6 +178,31 @@ def fight(duel: Duel, say: Say) -> int:
         assert run is not None
         look_back(run, contestant, dataset, rules, say)
     return 0
+
+
+def with_files(rules: Rules, files: Sequence[str]) -> Rules:
+    """The rules with each contestant's own .py file replaced by the user's: of the same path, or else name.
+
+    Raises RunError for a contestant whose file the user did not name, UsageError for a file of no contestant.
+    """
+    wanted = dict.fromkeys(c.family for c in rules.contestants if c.family.endswith(".py"))
+    chosen = {
+        path: next((f for f in files if f == path), None)
+        or next((f for f in files if f not in wanted and Path(f).name == Path(path).name), None)
+        for path in wanted
+    }
+    if missing := [path for path, file in chosen.items() if file is None]:
+        raise RunError(
+            f"families of this duel live in files, {', '.join(missing)}, and their code runs only when you "
+            f"name them: check them, then add --family {shlex.quote(','.join(wanted))}"
+        )
+    if unknown := [file for file in files if file not in chosen.values()]:
+        there_are = f": it has {', '.join(wanted)}" if wanted else ""
+        raise UsageError(f"no contestant of this duel lives in {unknown[0]}{there_are}")
+    contestants = (
+        c.model_copy(update={"family": chosen.get(c.family) or c.family}) for c in rules.contestants
+    )
+    return rules.model_copy(update={"contestants": tuple(contestants)})
 
 
 def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, say: Say) -> None:
@@ -247,7 +280,7 @@ def _contestants(families: Sequence[str], labelled: bool) -> Iterator[Contestant
             family, *flags = shlex.split(text)
         except ValueError as error:
             raise UsageError(f"{text!r} is not a family and its flags: {error}") from error
-        title = load_family(family).title
+        title = load_user_family(family).title
         label = title if not flags else f"{title} {' '.join(flags)}"
         if label in seen:
             raise UsageError(f"{text!r} takes part twice: give one of them other flags, or more --repeats")
