@@ -63,12 +63,14 @@ def train(
     runs: Path | str = "runs",
     name: str | None = None,
     watch: Watcher | None = None,
+    announce: Callable[[str], None] = lambda line: None,
     command: str = "",
     **settings: Any,
 ) -> Run:
     """Train a family from scratch and return its run.
 
     family: a name, or a path to a .py file that holds one. data: as `triptych.data.load` takes it.
+    announce: is given one line on what is about to be done and how long it takes, before the first step.
     settings: fields of `Options` (steps=200, seed=0, ...) and of the family's Config. Raises ValueError
     for unfit settings or data, TrainingError when a loss or weight is not finite, Interrupted (a
     KeyboardInterrupt) when stopped.
@@ -94,13 +96,15 @@ def train(
     model = build(card, family)  # before anything costs time: a size that does not fit is found here
     card["conditional"] = model.conditional
     try:
-        plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))
+        measure = timer(model, dataset.train, options)
+        plan, timing = make_plan(options, len(dataset.train), measure, kind.channels_last)
     except TrainingError as error:
         raise TrainingError(
             f"in the timed start {error}; no run was made. {remedy(options.precision)}"
         ) from error
     card["plan"] = plan.model_dump(mode="json")
-    card["cost"] = {**parameters(model), "flops_per_step": flops}
+    card["cost"] = {**parameters(model), **timing._asdict()}
+    announce(plan.words(options.batch, timing.seconds_per_step))
     torch.manual_seed(options.seed)
     training = Training(fresh_copy(model), dataset.train, options, plan)
     training.family.fit(batches(dataset.train, options.batch, options.seed))

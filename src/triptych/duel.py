@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from triptych import __version__
+from triptych.core.device import bf16_pays, choose
 from triptych.core.errors import UsageError
 from triptych.core.record import Record
 from triptych.data import Dataset
@@ -56,6 +58,8 @@ class Rules(Record):
     seeds: tuple[int, ...]
     samples: int  # drawn at each look
     features: str = "auto"
+    precision: str = "auto"  # of every training, also of those that begin later or elsewhere
+    threads: int | None = None  # likewise
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,8 @@ def begin(
         seeds=tuple(seeds),
         samples=samples,
         features=features,
+        precision="bf16" if bf16_pays(choose("auto"))[0] else "fp32",
+        threads=torch.get_num_threads(),
     )
     path = numbered(home, name or f"duel-{dataset.name}")
     (path / "runs").mkdir()
@@ -303,6 +309,8 @@ def _begin(duel: Duel, contestant: Contestant, seed: int) -> list[str]:
     amount = int(rules.amount) if rules.budget == "images" else f"{rules.amount:g}"
     words = ["train", contestant.family, "--data", rules.data, f"--{rules.budget}", str(amount)]
     words += [] if rules.size is None else ["--size", str(rules.size)]
+    if rules.threads is not None and "--device" not in contestant.flags:  # its own flags come after
+        words += ["--precision", rules.precision, "--threads", str(rules.threads)]
     words += [*contestant.flags, "--seed", str(seed), "--runs", str(duel.path / "runs")]
     return [*words, "--name", _run_name(contestant, seed)]
 

@@ -30,15 +30,7 @@ from triptych.run import Run, RunError, open_run
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
 
-DRAWING_WORDS = {
-    "noise",
-    "seeds",
-    "labels",
-    "prompts",
-    "pixels",
-    "out",
-    "family",
-}  # what drawing is told itself
+DRAWING_WORDS = {"noise", "seeds", "labels", "prompts", "pixels", "out", "family"}  # drawing is told itself
 
 AnyFamily = Family[Any, Any]
 

@@ -45,7 +45,7 @@ def train(words: list[str]) -> dict[str, Any]:
     source = settings.pop("data")
     with progress_bar(kind.title) as watch:
         run = begin(
-            name, source, runs=flags.runs, name=flags.name, watch=watch,
+            name, source, runs=flags.runs, name=flags.name, watch=watch, announce=say,
             command=shlex.join(["triptych", "train", *words]), **settings,
         )  # fmt: skip
     return finished(run, name)
@@ -149,8 +149,11 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     """
     from triptych.lookout import diagnosis_of, last_sick
     from triptych.model import load_family, load_user_family
+    from triptych.plan import Plan
     from triptych.postmortem import newest_post_mortem
 
+    if repeat := Plan.model_validate(run.card["plan"]).how_to_repeat(run.state_meta()["step"]):
+        say(repeat)
     game = (load_user_family(family) if family else load_family(run.card["family"])).game
     if game is None:
         print(run.path)
