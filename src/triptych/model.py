@@ -358,7 +358,10 @@ def equal_batches(count: int) -> Iterator[tuple[list[int], int]]:
 
 
 def build(card: Mapping[str, Any], family: str | None = None) -> AnyFamily:
-    """An untrained family as a run's card describes it. family: overrides the card's name."""
+    """An untrained family as a run's card describes it. family: overrides the card's name.
+
+    The card's spec is what the family is told: `classes` 0 if unconditional, whatever the source has.
+    """
     name = family or card["family"]
     if name.endswith(".py") and family is None:
         raise RunError(f"this run's family lives in {name}: name the file yourself with --family {name}")
