@@ -20,6 +20,7 @@ import torch
 from pydantic import ValidationError
 
 from triptych import __version__
+from triptych.configure import named_in, preset_values
 from triptych.core.device import bf16_pays, choose
 from triptych.core.errors import UsageError
 from triptych.core.record import Record
@@ -27,8 +28,8 @@ from triptych.data import Dataset
 from triptych.data import load as load_data
 from triptych.evaluate import Evaluation, SplitName, draw, enough, judged, trained_judge
 from triptych.model import load, load_user_family
-from triptych.recipes import recipe, run_apart
 from triptych.run import Run, RunError, numbered, open_run, write_atomically
+from triptych.subprocess_runs import run_apart
 
 SPLITS: tuple[SplitName, ...] = ("selection", "report")
 BUDGETS = ("minutes", "images", "flops")
@@ -109,8 +110,8 @@ def begin(
 ) -> Duel:
     """Agree on the rules and make the duel's directory; nothing is trained yet.
 
-    families: names, each alone (it then gets its recipe for minutes, see `triptych.recipes`) or with the
-    flags it is to have: "dcgan --rate 2e-4". budget: "minutes", "images" or "flops", the same amount for
+    families: names, each alone (it is then trained with its default preset) or with flags of `train`:
+    "dcgan --preset paper". budget: "minutes", "images" or "flops", the same amount for
     each training. Raises UsageError for what cannot be.
     """
     if len(families) < 2:
@@ -128,7 +129,7 @@ def begin(
         size=size,
         budget=budget,
         amount=amount,
-        contestants=tuple(_contestants(families, dataset.spec.classes > 0)),
+        contestants=tuple(_contestants(families)),
         seeds=tuple(seeds),
         samples=samples,
         features=features,
@@ -278,20 +279,23 @@ def unfair(duel: Duel) -> list[str]:
     ]
 
 
-def _contestants(families: Sequence[str], labelled: bool) -> Iterator[Contestant]:
-    """Each word string as a contestant with a label of its own. Raises UsageError for unknown families."""
+def _contestants(families: Sequence[str]) -> Iterator[Contestant]:
+    """Each word string as a contestant with a label of its own. Raises UsageError for unknown families
+    and presets."""
     seen: list[str] = []
     for text in families:
         try:
             family, *flags = shlex.split(text)
         except ValueError as error:
             raise UsageError(f"{text!r} is not a family and its flags: {error}") from error
-        title = load_user_family(family).title
+        kind = load_user_family(family)
+        preset_values(kind, named_in(flags))
+        title = kind.title
         label = title if not flags else f"{title} {' '.join(flags)}"
         if label in seen:
             raise UsageError(f"{text!r} takes part twice: give one of them other flags, or more --repeats")
         seen.append(label)
-        yield Contestant(label=label, family=family, flags=tuple(flags or recipe(family, labelled)))
+        yield Contestant(label=label, family=family, flags=tuple(flags))
 
 
 def _run_name(contestant: Contestant, seed: int) -> str:

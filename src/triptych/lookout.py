@@ -121,7 +121,8 @@ class Lookout:
     def _see(self, began: float) -> None:
         training = self.training
         if self.reference is None:
-            self.reference = Reference(training.split, training.family.spec.classes)
+            # the source's classes, of which an unconditional family is told none
+            self.reference = Reference(training.split, len(self.run.card["data"]["class_names"]))
         self.shown.family.load_state_dict(training.family.state_dict())
         seeds = range(self.reference.samples)
         # without random detail: grain would hide that samples repeat each other

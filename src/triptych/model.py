@@ -365,6 +365,7 @@ def equal_batches(count: int) -> Iterator[tuple[list[int], int]]:
 def build(card: Mapping[str, Any], family: str | None = None) -> AnyFamily:
     """An untrained family as a run's card describes it. family: the user's own word, before the card's name.
 
+    The card's spec is what the family is told: `classes` 0 if unconditional, whatever the source has.
     Raises RunError for a card that names a file while the user named none: it is not executed.
     """
     kind = load_user_family(family) if family else load_family(card["family"])

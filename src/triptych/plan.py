@@ -40,6 +40,8 @@ class Options(Settings):
     """Colour mode; auto keeps grey pictures grey."""
     flip: bool = False
     """Mirror half of the pictures, for sets in which left and right do not matter."""
+    conditional: bool | None = None
+    """Tell the labels, so that a class can be asked for; left out: where the source has them."""
     seed: int = Field(0, ge=0)
     """Start of every random stream of the run."""
     batch: int = Field(128, ge=1)

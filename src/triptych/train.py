@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -75,9 +75,10 @@ class Training:
             yield Step(self.step, values)
 
     def batches(self) -> Iterator[Batch]:
-        """The batches from this step on: each a function of (seed, step)."""
+        """The batches from this step on: each a function of (seed, step). Labels where the family is told."""
         asked = self.options
-        return batches(self.split, asked.batch, asked.seed, first=self.step, flip=asked.flip)
+        told = self.split if self.family.spec.classes else replace(self.split, labels=None)
+        return batches(told, asked.batch, asked.seed, first=self.step, flip=asked.flip)
 
     def parts(self, batch: Batch) -> list[Batch]:
         """The batch in micro-batches, on the device."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from triptych.cli.flags import first_word, flags_of, given, parse, positional
 from triptych.cli.verbs import say, verb
@@ -25,6 +25,7 @@ def train(words: list[str]) -> dict[str, Any]:
     """Train a family from scratch."""
     usage = "triptych train FAMILY --data SOURCE [--minutes M]"
     name = first_word(words, "the family", usage)
+    from triptych.configure import default_preset, describe_presets, named_in, preset_values
     from triptych.driver import train as begin
     from triptych.model import family_names, load_user_family
     from triptych.plan import Options
@@ -32,20 +33,25 @@ def train(words: list[str]) -> dict[str, Any]:
 
     if name is None:
         print(f"usage: {usage}\nfamilies: {', '.join(family_names())}, or a path to a .py file of your own")
-        print("triptych train FAMILY --help lists the flags of one")
+        print("triptych train FAMILY --help lists the presets and the flags of one")
         return {}
     kind = load_user_family(name)
+    preset, usual = named_in(words) or default_preset(kind), default_preset(kind)
+    suited = dict(preset_values(kind, preset))
+    presets: Any = Literal[tuple(kind.presets)] if usual else Literal[tuple(kind.presets)] | None
+    about = f"Settings to start from, shown below as defaults. {describe_presets(kind)}."
     own = {
+        **({"preset": (presets, usual, about)} if kind.presets else {}),
         "runs": (Path, Path("runs"), "Directory the new run is made in."),
         "name": (str | None, None, "Name of the run after its number; left out: family and data."),
     }
-    shape = flags_of(Options, kind.Config, suited={"batch": kind.batch}, **own)
+    shape = flags_of(Options, kind.Config, suited=suited, **own)
     flags = parse(words[1:], shape, f"train {name}", kind.__doc__ or kind.title)
-    settings = {**given(flags, Options), **given(flags, kind.Config)}
+    settings = {**given(flags, Options, suited), **given(flags, kind.Config, suited)}
     source = settings.pop("data")
     with progress_bar(kind.title) as watch:
         run = begin(
-            name, source, runs=flags.runs, name=flags.name, watch=watch, announce=say,
+            name, source, preset=preset, runs=flags.runs, name=flags.name, watch=watch, announce=say,
             command=shlex.join(["triptych", "train", *words]), **settings,
         )  # fmt: skip
     return finished(run, name)
@@ -93,7 +99,7 @@ def duel(words: list[str]) -> dict[str, Any]:
             families=(
                 positional(tuple[str, ...]),
                 ...,
-                'Each alone, or with its flags: "dcgan --rate 2e-4".',
+                'Each alone, or with flags: "dcgan --preset paper".',
             ),
             data=(str, "digits", "Where the pictures come from: digits, mnist, folder:PATH, ..."),
             size=(int | None, None, "Side of the pictures in pixels; left out: what suits the source."),
