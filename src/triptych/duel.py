@@ -8,7 +8,6 @@ run is looked at several times on its course. Looks are scored against one half 
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from triptych import __version__
 from triptych.configure import named_in, preset_values
 from triptych.core.device import bf16_pays, choose
 from triptych.core.errors import UsageError
+from triptych.core.filenames import MOST_BYTES, readable_name
 from triptych.core.record import Record
 from triptych.data import Dataset
 from triptych.data import load as load_data
@@ -299,7 +299,7 @@ def _contestants(families: Sequence[str]) -> Iterator[Contestant]:
 
 
 def _run_name(contestant: Contestant, seed: int) -> str:
-    slug = re.sub(r"[^a-z0-9._]+", "-", contestant.label.lower()).strip("-.")
+    slug = readable_name(contestant.label, marks="._", most_bytes=MOST_BYTES - 20)  # room for the seed
     return f"{slug}-seed{seed}"
 
 

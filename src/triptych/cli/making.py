@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from triptych.cli.afterwards import say_what_next
 from triptych.cli.flags import first_word, flags_of, given, parse, positional
 from triptych.cli.verbs import say, verb
 
@@ -160,10 +161,12 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
 
     if repeat := Plan.model_validate(run.card["plan"]).how_to_repeat(run.state_meta()["step"]):
         say(repeat)
+    own = family or (run.card["family"] if run.card["family"].endswith(".py") else None)
     game = (load_user_family(family) if family else load_family(run.card["family"])).game
     if game is None:
+        after = say_what_next(run, own)
         print(run.path)
-        return {"run": str(run.path)}
+        return {"run": str(run.path), **after}
     found = diagnosis_of(run, game)
     say(f"the watch: {found.line()}")
     page = newest_post_mortem(run)
@@ -171,5 +174,6 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
         say(f"what it shows, and what may help: open {page} in a browser")
     elif page:
         say(f"{page} was written at step {last_sick(run):,}; the run has recovered since")
+    after = say_what_next(run, own)
     print(run.path)
-    return {"run": str(run.path), "watch": {"verdict": found.verdict, "since": found.since}}
+    return {"run": str(run.path), "watch": {"verdict": found.verdict, "since": found.since}, **after}
