@@ -20,9 +20,11 @@ import torch
 
 import triptych
 from triptych.model import load_family
+from triptych.plan import Options
 from triptych.run import open_run
 from triptych.train import TrainingError
 from triptych.watch import alarms, diagnose
+from triptych.watch.verdicts import CALM
 
 RESULTS = Path(__file__).parent / "results"
 SOURCES: dict[str, dict[str, Any]] = {
@@ -34,16 +36,23 @@ SOURCES: dict[str, dict[str, Any]] = {
 }
 LABELLED: dict[str, dict[str, Any]] = {"shapes": {"steps": 1800}, "cifar10": {"steps": 1800}}  # shown late
 QUICK = {"digits": {"steps": 400}}
-COMMON: dict[str, Any] = {"batch": 64, "threads": 1, "precision": "fp32"}
+COMMON: dict[str, Any] = {"batch": 64, "threads": 1, "precision": "fp32", "conditional": False}
 RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 24, "rate": 1e-3, "instance_noise": 0.3},
     "wgan": {"width": 24, "rate": 5e-4, "critic_rate": 1e-3, "generator_every": 2},
-    "stylegan": {"width": 16, "widest": 64, "batch": 32},
+    "stylegan": {"width": 16, "widest": 64, "batch": 32, "mixing": 0.1},
 }
 TEXTBOOK: dict[str, dict[str, Any]] = {
-    "dcgan": {"width": 24, "rate": 2e-4},
-    "wgan": {"width": 24, "rate": 1e-4},
-    "stylegan": {"width": 16, "widest": 64, "batch": 32, "loss": "logistic", "penalties": "r1"},
+    "dcgan": {"width": 24, "rate": 2e-4, "instance_noise": 0.0},
+    "wgan": {"width": 24, "rate": 1e-4, "generator_every": 5},
+    "stylegan": {
+        "width": 16,
+        "widest": 64,
+        "batch": 32,
+        "loss": "logistic",
+        "penalties": "r1",
+        "mixing": 0.1,
+    },
 }
 
 PLANTED = '''
@@ -130,9 +139,9 @@ MIN_MAX = {"loss": "min-max", "instance_noise": 0.0}
 LOST = ("critic overpowering", "diverged", "generator collapsed")  # a generator that helps its opponent
 TOLD = {"conditional": True}
 CASES = (
-    Case("healthy, recipe", ("healthy",)),
-    Case("healthy, told the class", ("healthy",), config=TOLD, labelled=True),
-    Case("healthy, textbook", ("healthy", "too early"), recipe="textbook"),
+    Case("healthy, recipe", CALM),
+    Case("healthy, told the class", CALM, config=TOLD, labelled=True),
+    Case("healthy, textbook", CALM, recipe="textbook"),
     Case("learning rate x 100", ("diverged",), factor=100),
     Case("learning rate x 100, textbook", ("diverged",), factor=100, recipe="textbook"),
     Case("frozen discriminator", ("critic not learning",), plant="frozen"),
@@ -152,7 +161,7 @@ CASES = (
 def settings(case: Case, family: str, source: str, seed: int, quick: bool) -> dict[str, Any]:
     config = dict((RECIPES if case.recipe == "recipe" else TEXTBOOK)[family])
     fields = load_family(family).Config.model_fields
-    config |= {k: v for k, v in case.config.items() if k in fields}
+    config |= {k: v for k, v in case.config.items() if k in fields or k in Options.model_fields}
     if case.factor != 1:
         for name in ("rate", "critic_rate"):
             usual = config.get(name, fields[name].default if name in fields else None)

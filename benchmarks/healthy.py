@@ -2,7 +2,7 @@
 
     python benchmarks/healthy.py --minutes 1 --seeds 10 --only wgan
 
-Every GAN family is trained with its recipe for minutes, once a seed, each in a fresh process. A run counts
+Every GAN family is trained with its default preset, once a seed, each in a fresh process. A run counts
 as sound when its FID is within 1.5 times its family's median. Each is diagnosed at the end and at every look
 on the way, as a training does. Families that were not run again are kept from the file.
 """
@@ -23,8 +23,8 @@ from triptych.core import device
 from triptych.data import load
 from triptych.evaluate import draw, judged, trained_judge
 from triptych.model import family_names, load_family
-from triptych.recipes import recipe, run_apart
 from triptych.run import Run
+from triptych.subprocess_runs import run_apart
 from triptych.watch import alarms, diagnose
 
 SOUND = 1.5  # times the median FID of its family
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Row:
     """Train once and measure: FID, the last verdict, and the first alarm on the way."""
     data = load(flags.data)
-    words = ["train", family, *recipe(family, labelled=data.spec.classes > 0), "--data", flags.data]
+    words = ["train", family, "--data", flags.data]
     words += ["--minutes", str(flags.minutes), "--seed", str(seed), "--runs", str(runs)]
     code, path = run_apart([*words, "--threads", str(torch.get_num_threads())])
     if code:
@@ -66,7 +66,7 @@ def write(families: dict[str, Any], out: Path) -> None:
     lines = [
         "# Sound runs and the watch",
         "",
-        f"Each family with its recipe for minutes, a run a seed. Sound: FID within {SOUND} times its "
+        f"Each family with its default preset, a run a seed. Sound: FID within {SOUND} times its "
         "family's median. Alarm: the verdict at any look was another than healthy or too early.",
         "",
         "| family | data | runs | sound | alarms in sound runs | in the others | FID: least, median, most "

@@ -28,15 +28,15 @@ import triptych
 from triptych.core import device, images
 from triptych.data import Dataset, load
 from triptych.judge import judge_for
-from triptych.recipes import RECIPES, recipe
+from triptych.model import family_names
 from triptych.scoring import class_view, score_pixels
 
 Sampler = Callable[[int], np.ndarray]  # how many -> (N, H, W, C) uint8
 Trained = tuple[Sampler, dict[str, Any]]  # and what is known of the training
 
 OURS = {
-    "Triptych DCGAN, textbook defaults": ["dcgan"],
-    **{f"Triptych {name}, the demo's recipe": [name, *recipe(name, labelled=True)] for name in RECIPES},
+    "Triptych DCGAN, textbook": ["dcgan", "--preset", "paper"],
+    **{f"Triptych {name}, its default": [name] for name in family_names()},
 }
 
 

@@ -35,7 +35,7 @@ WANTED = ("FID", "precision", "recall")
 def trained(kind: str, seed: int, few: np.ndarray, flags: argparse.Namespace, runs: Path) -> dict[str, Any]:
     run = triptych.train(
         "dcgan", data=few, runs=runs, name=f"{kind}-{seed}", steps=flags.steps, batch=flags.batch, seed=seed,
-        width=flags.width, rate=flags.rate, augment=KINDS[kind], precision="fp32",
+        width=flags.width, rate=flags.rate, instance_noise=0.0, augment=KINDS[kind], precision="fp32",
     )  # fmt: skip
     last = run.log()[-1]
     seen = ("augment", "overfit", "real", "fake")

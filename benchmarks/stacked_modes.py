@@ -2,7 +2,7 @@
 
     python benchmarks/stacked_modes.py --minutes 30 --seeds 3 --only wgan
 
-Every family gets the same minutes of training on this machine, a fresh process and its recipe for minutes.
+Every family gets the same minutes of training on this machine, a fresh process and its default preset.
 26,000 samples a run are read, colour by colour, by a classifier of single digits: modes seen of 1,000 and KL
 to the even spread, as in Metz et al. 2017 and Lin et al. 2018. Their networks and step counts are others, so
 only rows of this table that were run under the same compare. Families that were not run again are kept from
@@ -26,7 +26,7 @@ from triptych.data import load
 from triptych.judge import judge_for
 from triptych.model import family_names, load_family
 from triptych.modes import stacked_modes
-from triptych.recipes import recipe, run_apart
+from triptych.subprocess_runs import run_apart
 
 SAMPLES, FIRST_SEED, AT_ONCE = 26_000, 10**6, 2_000
 Row = dict[str, Any]  # of one seed
@@ -40,7 +40,7 @@ def gans() -> list[str]:
 
 def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Row:
     budget = ["--steps", str(flags.steps)] if flags.steps else ["--minutes", str(flags.minutes)]
-    words = ["train", family, *recipe(family, labelled=False), "--data", "stacked:mnist", *budget]
+    words = ["train", family, "--data", "stacked:mnist", *budget]
     code, path = run_apart([*words, "--seed", str(seed), "--runs", str(runs)])
     if code:
         return {"seed": seed, "not_run": f"the training ended with exit code {code}"}

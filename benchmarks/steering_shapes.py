@@ -61,7 +61,12 @@ def main() -> None:
     path = (
         flags.run
         or triptych.train(
-            flags.family, "shapes", steps=flags.steps, size=flags.size, runs="runs", **flags.settings
+            flags.family,
+            "shapes",
+            steps=flags.steps,
+            size=flags.size,
+            runs="runs",
+            **{"conditional": False, **flags.settings},
         ).path
     )
     model = triptych.load(path)

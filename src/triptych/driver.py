@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from triptych.configure import check_reads_labels, configure, spec_told
 from triptych.core import device as devices
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
 from triptych.core.scatter import is_points
-from triptych.data import IN_MEMORY, Dataset, batches, reopen
+from triptych.data import IN_MEMORY, Dataset, reopen
 from triptych.data import load as load_data
 from triptych.lookout import Lookout
-from triptych.model import Model, build, load_family, read_settings
+from triptych.model import Model, build, load_user_family
 from triptych.plan import Options, Plan, make_plan, versions
 from triptych.postmortem import newest_post_mortem
 from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
@@ -60,24 +61,26 @@ def train(
     family: str,
     data: Any = "digits",
     *,
+    preset: str | None = None,
     runs: Path | str = "runs",
     name: str | None = None,
     watch: Watcher | None = None,
+    announce: Callable[[str], None] = lambda line: None,
     command: str = "",
     **settings: Any,
 ) -> Run:
     """Train a family from scratch and return its run.
 
     family: a name, or a path to a .py file that holds one. data: as `triptych.data.load` takes it.
-    settings: fields of `Options` (steps=200, seed=0, ...) and of the family's Config. Raises ValueError
+    announce: is given one line on what is about to be done and how long it takes, before the first step.
+    preset: a name in the family's `presets`; None: "fast", where the family has it. settings: fields of
+    `Options` (steps=200, seed=0, ...) and of the family's Config, over those of the preset. Raises ValueError
     for unfit settings or data, TrainingError when a loss or weight is not finite, Interrupted (a
     KeyboardInterrupt) when stopped.
     """
-    kind = load_family(family)
-    shared = {key: settings.pop(key) for key in list(settings) if key in Options.model_fields}
-    config = read_settings(kind.Config, settings, f"{kind.title}'s config")
+    kind = load_user_family(family)
     source = data if isinstance(data, str) else IN_MEMORY
-    options = read_settings(Options, {"batch": kind.batch, **shared, "data": source}, "the training options")
+    preset, config, options = configure(kind, preset, settings, source)
     dataset = load_data(data, size=options.size, colour=options.colour)
     card: dict[str, Any] = {
         "triptych": versions()["triptych"],
@@ -85,25 +88,29 @@ def train(
         "command": command,
         "family": family,
         "title": kind.title,
+        "preset": preset,
         "config": config.model_dump(mode="json"),
         "data": data_card(dataset, options),
-        "spec": asdict(dataset.spec),
+        "spec": asdict(spec_told(dataset.spec, options.conditional)),
         "options": options.model_dump(mode="json"),
         "versions": versions(),
     }
     model = build(card, family)  # before anything costs time: a size that does not fit is found here
+    check_reads_labels(model, options.conditional)
     card["conditional"] = model.conditional
     try:
-        plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))
+        measure = timer(model, dataset.train, options)
+        plan, timing = make_plan(options, len(dataset.train), measure, kind.channels_last)
     except TrainingError as error:
         raise TrainingError(
             f"in the timed start {error}; no run was made. {remedy(options.precision)}"
         ) from error
     card["plan"] = plan.model_dump(mode="json")
-    card["cost"] = {**parameters(model), "flops_per_step": flops}
+    card["cost"] = {**parameters(model), **timing._asdict()}
+    announce(plan.words(options.batch, timing.seconds_per_step))
     torch.manual_seed(options.seed)
     training = Training(fresh_copy(model), dataset.train, options, plan)
-    training.family.fit(batches(dataset.train, options.batch, options.seed))
+    training.family.fit(training.batches())
     run = create(Path(runs), name or f"{Path(family).stem}-{dataset.name}", card)
     with run.writing():
         drive(training, run, Clock(), watch)

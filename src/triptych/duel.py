@@ -15,18 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from triptych import __version__
+from triptych.configure import named_in, preset_values
+from triptych.core.device import bf16_pays, choose
 from triptych.core.errors import UsageError
 from triptych.core.filenames import MOST_BYTES, readable_name
 from triptych.core.record import Record
 from triptych.data import Dataset
 from triptych.data import load as load_data
 from triptych.evaluate import Evaluation, SplitName, draw, enough, judged, trained_judge
-from triptych.model import load, load_family
-from triptych.recipes import recipe, run_apart
+from triptych.model import load, load_user_family
 from triptych.run import Run, RunError, numbered, open_run, write_atomically
+from triptych.subprocess_runs import run_apart
 
 SPLITS: tuple[SplitName, ...] = ("selection", "report")
 BUDGETS = ("minutes", "images", "flops")
@@ -56,6 +59,8 @@ class Rules(Record):
     seeds: tuple[int, ...]
     samples: int  # drawn at each look
     features: str = "auto"
+    precision: str = "auto"  # of every training, also of those that begin later or elsewhere
+    threads: int | None = None  # likewise
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,10 @@ class Duel:
         known = [self.run_of(contestant, seed) for seed in self.rules.seeds]
         return [run for run in known if run is not None and finished(run)]
 
+    def files(self) -> tuple[str, ...]:
+        """The .py files that the contestants' families live in."""
+        return tuple(c.family for c in self.rules.contestants if c.family.endswith(".py"))
+
 
 def begin(
     families: Sequence[str],
@@ -101,8 +110,8 @@ def begin(
 ) -> Duel:
     """Agree on the rules and make the duel's directory; nothing is trained yet.
 
-    families: names, each alone (it then gets its recipe for minutes, see `triptych.recipes`) or with the
-    flags it is to have: "dcgan --rate 2e-4". budget: "minutes", "images" or "flops", the same amount for
+    families: names, each alone (it is then trained with its default preset) or with flags of `train`:
+    "dcgan --preset paper". budget: "minutes", "images" or "flops", the same amount for
     each training. Raises UsageError for what cannot be.
     """
     if len(families) < 2:
@@ -120,10 +129,12 @@ def begin(
         size=size,
         budget=budget,
         amount=amount,
-        contestants=tuple(_contestants(families, dataset.spec.classes > 0)),
+        contestants=tuple(_contestants(families)),
         seeds=tuple(seeds),
         samples=samples,
         features=features,
+        precision="bf16" if bf16_pays(choose("auto"))[0] else "fp32",
+        threads=torch.get_num_threads(),
     )
     path = numbered(home, name or f"duel-{dataset.name}")
     (path / "runs").mkdir()
@@ -147,11 +158,14 @@ def is_duel(path: Path | str) -> bool:
     return (Path(path) / "duel.json").is_file()
 
 
-def fight(duel: Duel, say: Say) -> int:
+def fight(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
     """Do what is not done yet: train every round, then look at every run. Returns an exit code.
 
     A training that fails or is interrupted ends the duel with its code; the same call goes on later.
+    files: the .py files of families that the user named just now: duel.json may name others, and no code
+    runs because a file names it. Raises RunError where one is missing.
     """
+    duel = Duel(duel.path, with_files(duel.rules, files))
     rules = duel.rules
     for contestant, seed in duel.rounds():
         run = duel.run_of(contestant, seed)
@@ -162,7 +176,8 @@ def fight(duel: Duel, say: Say) -> int:
         say(f"$ {shlex.join(['triptych', *words])}")
         code, _ = run_apart(words)
         if code:
-            say(f"the duel stopped; go on with: triptych resume {duel.path}")
+            own = f" --family {shlex.quote(','.join(files))}" if files else ""
+            say(f"the duel stopped; go on with: triptych resume {duel.path}{own}")
             return code
     dataset = load_data(rules.data, size=rules.size)
     for contestant, seed in duel.rounds():
@@ -170,6 +185,31 @@ def fight(duel: Duel, say: Say) -> int:
         assert run is not None
         look_back(run, contestant, dataset, rules, say)
     return 0
+
+
+def with_files(rules: Rules, files: Sequence[str]) -> Rules:
+    """The rules with each contestant's own .py file replaced by the user's: of the same path, or else name.
+
+    Raises RunError for a contestant whose file the user did not name, UsageError for a file of no contestant.
+    """
+    wanted = dict.fromkeys(c.family for c in rules.contestants if c.family.endswith(".py"))
+    chosen = {
+        path: next((f for f in files if f == path), None)
+        or next((f for f in files if f not in wanted and Path(f).name == Path(path).name), None)
+        for path in wanted
+    }
+    if missing := [path for path, file in chosen.items() if file is None]:
+        raise RunError(
+            f"families of this duel live in files, {', '.join(missing)}, and their code runs only when you "
+            f"name them: check them, then add --family {shlex.quote(','.join(wanted))}"
+        )
+    if unknown := [file for file in files if file not in chosen.values()]:
+        there_are = f": it has {', '.join(wanted)}" if wanted else ""
+        raise UsageError(f"no contestant of this duel lives in {unknown[0]}{there_are}")
+    contestants = (
+        c.model_copy(update={"family": chosen.get(c.family) or c.family}) for c in rules.contestants
+    )
+    return rules.model_copy(update={"contestants": tuple(contestants)})
 
 
 def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, say: Say) -> None:
@@ -239,20 +279,23 @@ def unfair(duel: Duel) -> list[str]:
     ]
 
 
-def _contestants(families: Sequence[str], labelled: bool) -> Iterator[Contestant]:
-    """Each word string as a contestant with a label of its own. Raises UsageError for unknown families."""
+def _contestants(families: Sequence[str]) -> Iterator[Contestant]:
+    """Each word string as a contestant with a label of its own. Raises UsageError for unknown families
+    and presets."""
     seen: list[str] = []
     for text in families:
         try:
             family, *flags = shlex.split(text)
         except ValueError as error:
             raise UsageError(f"{text!r} is not a family and its flags: {error}") from error
-        title = load_family(family).title
+        kind = load_user_family(family)
+        preset_values(kind, named_in(flags))
+        title = kind.title
         label = title if not flags else f"{title} {' '.join(flags)}"
         if label in seen:
             raise UsageError(f"{text!r} takes part twice: give one of them other flags, or more --repeats")
         seen.append(label)
-        yield Contestant(label=label, family=family, flags=tuple(flags or recipe(family, labelled)))
+        yield Contestant(label=label, family=family, flags=tuple(flags))
 
 
 def _run_name(contestant: Contestant, seed: int) -> str:
@@ -270,6 +313,8 @@ def _begin(duel: Duel, contestant: Contestant, seed: int) -> list[str]:
     amount = int(rules.amount) if rules.budget == "images" else f"{rules.amount:g}"
     words = ["train", contestant.family, "--data", rules.data, f"--{rules.budget}", str(amount)]
     words += [] if rules.size is None else ["--size", str(rules.size)]
+    if rules.threads is not None and "--device" not in contestant.flags:  # its own flags come after
+        words += ["--precision", rules.precision, "--threads", str(rules.threads)]
     words += [*contestant.flags, "--seed", str(seed), "--runs", str(duel.path / "runs")]
     return [*words, "--name", _run_name(contestant, seed)]
 

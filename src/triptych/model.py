@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -57,17 +58,29 @@ def family_names() -> list[str]:
 
 
 def load_family(name: str) -> type[AnyFamily]:
-    """The family of a name, or the one in a file of the user's own (a name that ends in .py).
+    """The family of a name that comes with Triptych; never a file, so a name read from a run is safe here.
 
-    Raises UsageError for an unknown name, with the nearest known one.
+    Raises RunError for a path to a .py file, UsageError for an unknown name, with the nearest known one.
     """
     if name.endswith(".py"):
-        return checked(_family_in_file(Path(name)))
+        raise RunError(
+            f"the family of this run lives in a file, {name}, and its code runs only when you name it: check "
+            f"the file, then add --family {shlex.quote(name)}"
+        )
     known = family_names()
     if name not in known:
         hint = did_you_mean(name, known, ELSEWHERE)
         raise UsageError(f"unknown family {name!r}.{hint} There are: {', '.join(known)}")
     return family_in(importlib.import_module(f"triptych.families.{name}"))
+
+
+def load_user_family(name: str) -> type[AnyFamily]:
+    """The family that the user named in this very call: a name, or a path to a .py file, which is executed.
+
+    Never pass a name that was read from a run or a duel: use `load_family` for these. Raises UsageError
+    as `load_family` does, and for a file that is not there.
+    """
+    return checked(_family_in_file(Path(name))) if name.endswith(".py") else load_family(name)
 
 
 def checked(kind: type[AnyFamily]) -> type[AnyFamily]:
@@ -368,11 +381,12 @@ def equal_batches(count: int) -> Iterator[tuple[list[int], int]]:
 
 
 def build(card: Mapping[str, Any], family: str | None = None) -> AnyFamily:
-    """An untrained family as a run's card describes it. family: overrides the card's name."""
-    name = family or card["family"]
-    if name.endswith(".py") and family is None:
-        raise RunError(f"this run's family lives in {name}: name the file yourself with --family {name}")
-    kind = load_family(name)
+    """An untrained family as a run's card describes it. family: the user's own word, before the card's name.
+
+    The card's spec is what the family is told: `classes` 0 if unconditional, whatever the source has.
+    Raises RunError for a card that names a file while the user named none: it is not executed.
+    """
+    kind = load_user_family(family) if family else load_family(card["family"])
     config = read_settings(kind.Config, card["config"], f"{kind.title}'s config")
     return kind(config, ImageSpec(**card["spec"]))
 

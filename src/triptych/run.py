@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from triptych.core.filenames import readable_name
+from triptych.core.older_runs import in_todays_form
 from triptych.core.sealed import Tensors, put_back, put_sealed, read_sealed, steps_in
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def open_run(path: Path | str) -> Run:
     missing = {"family", "config", "data", "spec", "options", "plan"} - set(card)
     if missing:
         raise RunError(f"{path}/run.json lacks {', '.join(sorted(missing))}: not written by triptych train?")
-    return Run(path, card)
+    return Run(path, in_todays_form(card))
 
 
 # --- files ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -75,9 +75,10 @@ class Training:
             yield Step(self.step, values)
 
     def batches(self) -> Iterator[Batch]:
-        """The batches from this step on: each a function of (seed, step)."""
+        """The batches from this step on: each a function of (seed, step). Labels where the family is told."""
         asked = self.options
-        return batches(self.split, asked.batch, asked.seed, first=self.step, flip=asked.flip)
+        told = self.split if self.family.spec.classes else replace(self.split, labels=None)
+        return batches(told, asked.batch, asked.seed, first=self.step, flip=asked.flip)
 
     def parts(self, batch: Batch) -> list[Batch]:
         """The batch in micro-batches, on the device."""
@@ -183,9 +184,10 @@ class Untracked(ModuleTracker):
 
 
 def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
-    """A function that times steps of throw-away copies: (arithmetic, about so many seconds) -> Timing.
+    """A function that counts and times steps of throw-away copies: (arithmetic, so many seconds) -> Timing.
 
-    Where players move, or pay penalties, at unlike intervals, steps are unlike too: whole rounds are timed.
+    Operations are counted without a clock; 0 seconds: nothing is timed. Where players move, or pay
+    penalties, at unlike intervals, steps are unlike too: whole rounds are counted and timed.
     """
     device = devices.choose(options.device)
 
@@ -199,6 +201,9 @@ def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithm
         with counter:
             for _ in range(turns):
                 next(steps)
+        flops = round(counter.get_total_flops() / turns)
+        if not seconds:
+            return Timing(None, flops)
         next(steps)
         paces: list[float] = []
         began = time.perf_counter()
@@ -213,6 +218,6 @@ def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithm
                 break  # the pace is known, and the training itself can say what has happened, in a run
             devices.wait(device)
             paces.append((time.perf_counter() - start) / turns)
-        return Timing(statistics.median(paces), round(counter.get_total_flops() / turns))
+        return Timing(statistics.median(paces), flops)
 
     return measure

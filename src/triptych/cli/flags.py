@@ -13,7 +13,8 @@ def flags_of(*models: type[BaseModel], suited: Any = None, **own: tuple[Any, Any
     """A dataclass of flags: `own` ones (type, default or `...`, help), then each model's fields.
 
     suited: dict of defaults that stand in for the models'. A field `x` that comes in kinds is a flag for
-    the kind, and one `--x.y` for each field y of a kind.
+    the kind, and one `--x.y` for each field y of a kind. A field that is True, False or left out (None) is
+    two flags, `--x` and `--no-x`.
     """
     import tyro
 
@@ -28,12 +29,18 @@ def flags_of(*models: type[BaseModel], suited: Any = None, **own: tuple[Any, Any
     for model in models:
         for name, info in model.model_fields.items():
             if known := kinds(info):
-                fields.append(
-                    (name, *field(Literal[tuple(known)], info.default.kind, info.description or ""))
-                )
+                usual = (suited or {}).get(name, {}).get("kind", info.default.kind)
+                fields.append((name, *field(Literal[tuple(known)], usual, info.description or "")))
                 for part, (union, told) in parts_of(known).items():
                     shown = {"name": f"{name}.{part}".replace("_", "-"), "help_behavior_hint": ""}
                     fields.append((f"{name}__{part}", *field(union, None, told, **shown)))
+            elif info.annotation == bool | None:
+                usual = (suited or {}).get(name, info.default)
+                told = f"{info.description} {preset_says(usual)}".rstrip()
+                pair = {name: told, f"no_{name}": f"Not --{name}."}
+                for flag, text in pair.items():
+                    alone = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+                    fields.append((flag, *field(alone, False, text, help_behavior_hint="")))
             elif name not in own:
                 kind = info.rebuild_annotation()  # not the class's own annotations: settings may be inherited
                 default = (suited or {}).get(name, info.default)
@@ -96,17 +103,35 @@ def numbers(text: str) -> list[int]:
     return chosen
 
 
-def given(flags: Any, model: type[BaseModel]) -> dict[str, Any]:
-    """The values of the flags that are a model's fields."""
+def preset_says(usual: bool | None) -> str:
+    """What help says of a pair of flags that are left out, when the preset decides."""
+    return "" if usual is None else f"This preset: {'on' if usual else 'off'}."
+
+
+def given(flags: Any, model: type[BaseModel], suited: Any = None) -> dict[str, Any]:
+    """The values of the flags that are a model's fields. suited: as in `flags_of`."""
     from triptych.core.tagged import kinds
 
     values = {name: getattr(flags, name) for name in model.model_fields if hasattr(flags, name)}
+    for name in [n for n in values if hasattr(flags, f"no_{n}")]:
+        values[name] = on_or_off(name, values[name], getattr(flags, f"no_{name}"), (suited or {}).get(name))
     for name in values:
         known = parts_of(kinds(model.model_fields[name]))
         parts = {part: getattr(flags, f"{name}__{part}") for part in known}
         if kinds(model.model_fields[name]):
-            values[name] = {"kind": values[name], **{k: v for k, v in parts.items() if v is not None}}
+            same = (suited or {}).get(name, {}).get("kind") == values[name]
+            usual = suited[name] if same else {"kind": values[name]}
+            values[name] = {**usual, **{k: v for k, v in parts.items() if v is not None}}
     return values
+
+
+def on_or_off(name: str, on: bool, off: bool, usual: bool | None) -> bool | None:
+    """What the pair of flags `--name` and `--no-name` says; `usual` if neither is there."""
+    from triptych.core.errors import UsageError
+
+    if on and off:
+        raise UsageError(f"give --{name} or --no-{name}, not both")
+    return True if on else False if off else usual
 
 
 def positional(kind: Any, shown: str | None = None) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from triptych.cli.afterwards import say_what_next
 from triptych.cli.flags import first_word, flags_of, given, parse, positional
@@ -25,30 +26,36 @@ def train(words: list[str]) -> dict[str, Any]:
     """Train a family from scratch."""
     usage = "triptych train FAMILY --data SOURCE [--minutes M]"
     name = first_word(words, "the family", usage)
+    from triptych.configure import default_preset, describe_presets, named_in, preset_values
     from triptych.driver import train as begin
-    from triptych.model import family_names, load_family
+    from triptych.model import family_names, load_user_family
     from triptych.plan import Options
     from triptych.progress import progress_bar
 
     if name is None:
         print(f"usage: {usage}\nfamilies: {', '.join(family_names())}, or a path to a .py file of your own")
-        print("triptych train FAMILY --help lists the flags of one")
+        print("triptych train FAMILY --help lists the presets and the flags of one")
         return {}
-    kind = load_family(name)
+    kind = load_user_family(name)
+    preset, usual = named_in(words) or default_preset(kind), default_preset(kind)
+    suited = dict(preset_values(kind, preset))
+    presets: Any = Literal[tuple(kind.presets)] if usual else Literal[tuple(kind.presets)] | None
+    about = f"Settings to start from, shown below as defaults. {describe_presets(kind)}."
     own = {
+        **({"preset": (presets, usual, about)} if kind.presets else {}),
         "runs": (Path, Path("runs"), "Directory the new run is made in."),
         "name": (str | None, None, "Name of the run after its number; left out: family and data."),
     }
-    shape = flags_of(Options, kind.Config, suited={"batch": kind.batch}, **own)
+    shape = flags_of(Options, kind.Config, suited=suited, **own)
     flags = parse(words[1:], shape, f"train {name}", kind.__doc__ or kind.title)
-    settings = {**given(flags, Options), **given(flags, kind.Config)}
+    settings = {**given(flags, Options, suited), **given(flags, kind.Config, suited)}
     source = settings.pop("data")
     with progress_bar(kind.title) as watch:
         run = begin(
-            name, source, runs=flags.runs, name=flags.name, watch=watch,
+            name, source, preset=preset, runs=flags.runs, name=flags.name, watch=watch, announce=say,
             command=shlex.join(["triptych", "train", *words]), **settings,
         )  # fmt: skip
-    return finished(run)
+    return finished(run, name)
 
 
 @verb("resume", "go on with a stopped run, to the same bits")
@@ -59,7 +66,11 @@ def resume(words: list[str]) -> dict[str, Any]:
         flags_of(
             run=(positional(Path), ..., "The run's directory, or a duel's."),
             steps=(int | None, None, "A new total number of steps."),
-            family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+            family=(
+                str | None,
+                None,
+                "Path to the family's .py file, if it was one of your own; several of a duel with commas.",
+            ),
         ),
         "resume",
         "Go on with a stopped run, to the same bits as if it had never stopped.",
@@ -67,7 +78,7 @@ def resume(words: list[str]) -> dict[str, Any]:
     from triptych.duel import is_duel, open_duel
 
     if is_duel(flags.run):
-        return fought(open_duel(flags.run), None)
+        return fought(open_duel(flags.run), None, flags.family.split(",") if flags.family else ())
     from triptych.driver import resume as go_on
     from triptych.progress import progress_bar
     from triptych.run import open_run
@@ -89,7 +100,7 @@ def duel(words: list[str]) -> dict[str, Any]:
             families=(
                 positional(tuple[str, ...]),
                 ...,
-                'Each alone, or with its flags: "dcgan --rate 2e-4".',
+                'Each alone, or with flags: "dcgan --preset paper".',
             ),
             data=(str, "digits", "Where the pictures come from: digits, mnist, folder:PATH, ..."),
             size=(int | None, None, "Side of the pictures in pixels; left out: what suits the source."),
@@ -122,15 +133,15 @@ def duel(words: list[str]) -> dict[str, Any]:
         seeds=range(flags.seed, flags.seed + flags.repeats), samples=flags.samples,
         features=flags.features, home=flags.runs, name=flags.name,
     )  # fmt: skip
-    return fought(made, flags.out)
+    return fought(made, flags.out, made.files())
 
 
-def fought(made: Any, out: Path | None) -> dict[str, Any]:
-    """Do what a duel has not done yet, and write its report."""
+def fought(made: Any, out: Path | None, files: Sequence[str]) -> dict[str, Any]:
+    """Do what a duel has not done yet, and write its report. files: the .py files that the user named."""
     from triptych import duel as contest
     from triptych.report import write_duel
 
-    if code := contest.fight(made, say):
+    if code := contest.fight(made, say, files):
         return {"exit": code, **contest.as_dict(made)}
     report = write_duel(made, out or made.path / "report.html")
     say(f"open {report} in a browser")
@@ -139,13 +150,19 @@ def fought(made: Any, out: Path | None) -> dict[str, Any]:
 
 
 def finished(run: Any, family: str | None = None) -> dict[str, Any]:
-    """The last line of every verb that makes a run: its path; before it, what the watch says of a game."""
+    """The last line of every verb that makes a run: its path; before it, what the watch says of a game.
+
+    family: as the user named it on this command line, None where they did not.
+    """
     from triptych.lookout import diagnosis_of, last_sick
-    from triptych.model import load_family
+    from triptych.model import load_family, load_user_family
+    from triptych.plan import Plan
     from triptych.postmortem import newest_post_mortem
 
+    if repeat := Plan.model_validate(run.card["plan"]).how_to_repeat(run.state_meta()["step"]):
+        say(repeat)
     own = family or (run.card["family"] if run.card["family"].endswith(".py") else None)
-    game = load_family(family or run.card["family"]).game
+    game = (load_user_family(family) if family else load_family(run.card["family"])).game
     if game is None:
         after = say_what_next(run, own)
         print(run.path)

@@ -11,6 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
@@ -36,7 +37,11 @@ ControlsT = TypeVar("ControlsT", bound=Settings)
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What the data fixes and a family may not choose. size: pixels, square; classes 0: unlabelled."""
+    """What the data fixes and a family may not choose. size: pixels, square.
+
+    classes: how many the family is told apart; 0 where the source has no labels, and where the training is
+    unconditional (`--no-conditional`): a family then never sees a label.
+    """
 
     channels: int
     size: int
@@ -197,7 +202,7 @@ class Drawable(nn.Module, ABC, Generic[ControlsT]):
 
     Controls: ClassVar[type[Settings]]  # free at sampling time: flags, sliders
     noise_shape: tuple[int, ...]  # of one image: the steering handle all families share
-    conditional: bool = False  # whether labels change the picture
+    conditional: bool = False  # whether labels change the picture: False where spec.classes is 0
 
     @abstractmethod
     def generate(
@@ -242,9 +247,14 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     needs: ClassVar[dict[str, str]] = {}  # parts made of other runs: {"first_stage": "autoencoder"}
     shown: ClassVar[tuple[str, ...]]  # module prefixes that generate() uses: averaged and exported
     title: ClassVar[str]  # as a reader would say it: "DCGAN"
-    batch: ClassVar[int] = 128  # pictures a step, where no other number is asked for
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    """name -> values for fields of Config and for training options. "fast": the default of `train`, which
+    serves best in minutes on two cores. "paper": as published."""
     curves: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
     game: ClassVar[Game | None] = None  # of the families with two players
+    channels_last: ClassVar[bool] = (
+        False  # are convolutions faster so on processors: benchmarks/arithmetic.py
+    )
     plain: ClassVar[Mapping[str, Any]] = {}  # controls that leave out what is drawn afresh beside the noise
     rhythm: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
     held: tuple[str, ...] = ()  # parameters, by name, that the settings keep from acting and so from moving

@@ -14,7 +14,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from triptych.core.errors import UsageError
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.nets import dcgan as nets
 from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
@@ -38,8 +37,6 @@ class DcganConfig(Settings):
     """
     augment: Augmentation = NoAugment()
     """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
-    conditional: bool = False
-    """Tell both players the label (Mirza and Osindero 2014), so that a class can be asked for."""
     rate: float = Field(2e-4, gt=0)
     """Learning rate of both players, unless told otherwise."""
     critic_rate: float | None = Field(None, gt=0)
@@ -48,6 +45,8 @@ class DcganConfig(Settings):
     """The generator moves every so many steps: more make the discriminator stronger."""
     beta1: float = Field(0.5, ge=0, lt=1)
     """Adam's first-moment decay; 0.9 is known to make the game swing."""
+    initialization: Literal["normal", "pytorch"] = "normal"
+    """How the weights start: from N(0, 0.02) as in the paper's section 4, or as PyTorch starts each layer."""
 
 
 class DcganControls(Settings):
@@ -58,10 +57,23 @@ class DcganControls(Settings):
 
 
 class Dcgan(Family[DcganConfig, DcganControls]):
-    """min over G, max over D of E[log D(x)] + E[log(1 - D(G(z)))] (Goodfellow et al. 2014, eq. 1)."""
+    """min over G, max over D of E[log D(x)] + E[log(1 - D(G(z)))] (Goodfellow et al. 2014, eq. 1).
+
+    `--preset paper`: the textbook's DCGAN, unconditional. Radford et al. 2015, section 4, in latent size,
+    optimizer and batch; the networks of 256, 128 and 64 channels at 32 px that tutorials take, which set no
+    initialization, so PyTorch's own (add --initialization normal for the paper's).
+    """
 
     Config, Controls = DcganConfig, DcganControls
     title = "DCGAN"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "fast": {"batch": 64, "rate": 1e-3, "instance_noise": 0.3},
+        "paper": {
+            "batch": 128, "latent": 100, "width": 64, "loss": "non-saturating", "instance_noise": 0.0,
+            "rate": 2e-4, "critic_rate": None, "generator_every": 1, "beta1": 0.5,
+            "initialization": "pytorch", "conditional": False,
+        },
+    }  # fmt: skip
     shown = ("generator",)
     game = Game()
     curves: ClassVar[dict[str, str]] = {
@@ -79,14 +91,13 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         self, config: DcganConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
     ) -> None:
         super().__init__(config, spec, parts)
-        if config.conditional and not spec.classes:
-            raise UsageError("a conditional DCGAN needs labels, and these pictures have none")
         self.noise_shape = (config.latent,)
-        self.conditional = config.conditional
-        told = spec.classes if config.conditional else 0  # numbers that say the label, one-hot
+        self.conditional = spec.classes > 0
+        told = spec.classes  # numbers that say the label, one-hot
         self.generator = nets.generator(config.latent + told, spec, config.width)
         self.discriminator = nets.discriminator(replace(spec, channels=spec.channels + told), config.width)
-        self.apply(nets.init_normal)
+        if config.initialization == "normal":
+            self.apply(nets.init_normal)
         self.augment = Augment(config.augment, spec)
 
     def players(self) -> list[Player]:

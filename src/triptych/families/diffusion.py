@@ -73,6 +73,7 @@ class Diffusion(Family[DiffusionConfig, DiffusionControls]):
 
     Config, Controls = DiffusionConfig, DiffusionControls
     title = "Diffusion"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fast": {"batch": 64}}
     shown = ("unet",)
     curves: ClassVar[dict[str, str]] = {
         "denoiser/loss": "Mean squared error of the predicted target over all noise levels: falls fast, then "

@@ -17,7 +17,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from triptych.core.errors import UsageError
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.core.seeds import SamplerNoise
 from triptych.core.styled import Styled
@@ -65,8 +64,6 @@ class StyleganConfig(Settings):
     """Pictures whose differences, channel by channel, the discriminator is told; 1: none."""
     augment: Augmentation = NoAugment()
     """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
-    conditional: bool = False
-    """Tell both players the label: by the mapping, and by projection (Miyato and Koyama 2018)."""
     rate: float = Field(1e-2, gt=0)
     """Learning rate of both players at the start; the papers' 0.002 suits large pictures and days."""
     rate_end: float = Field(0.25, gt=0, le=1)
@@ -87,11 +84,27 @@ class StyleganControls(Settings):
 
 
 class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
-    """The relativistic game E[f(D(G(z)) - D(x))], f(t) = log(1 + e^t), with penalties (Huang et al. 2024)."""
+    """The relativistic game E[f(D(G(z)) - D(x))], f(t) = log(1 + e^t), with penalties (Huang et al. 2024).
+
+    `--preset paper`: StyleGAN2 (Karras et al. 2020, configuration F), unconditional, as far as these networks
+    carry it. Channels are its 512, right up to 64 px; above give --width 256 (128 px) or 128 (256 px).
+    What differs: no path-length penalty; the discriminator has one convolution less at the full size; the lazy
+    penalty joins the step's own loss, so Adam's rate and betas are not corrected for it; the EMA's length is
+    `--average`, not a half-life of 10,000 images.
+    """
 
     Config, Controls = StyleganConfig, StyleganControls
     title = "StyleGAN"
-    batch = 16  # many small steps: under half the FID of steps of 64 after the same minutes
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        # many small steps: under half the FID of steps of 64 after the same minutes
+        "fast": {"batch": 16, "mixing": 0.0},
+        "paper": {
+            "batch": 32, "latent": 512, "style": 512, "depth": 8, "layout": False, "width": 512,
+            "widest": 512, "loss": "logistic", "penalties": "r1", "gamma": 10.0, "gamma_end": 1.0,
+            "penalty_every": 16, "mixing": 0.9, "style_pace": 1.0, "noise_pace": 1.0, "group": 4,
+            "rate": 2e-3, "rate_end": 1.0, "critic_rate": None, "generator_every": 1, "conditional": False,
+        },
+    }  # fmt: skip
     shown = ("generator",)
     game, plain = Game(penalties=("r1", "r2")), MappingProxyType({"detail": 0.0})
     curves: ClassVar[dict[str, str]] = {
@@ -115,12 +128,10 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         self, config: StyleganConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
     ) -> None:
         super().__init__(config, spec, parts)
-        if config.conditional and not spec.classes:
-            raise UsageError("a conditional StyleGAN needs labels, and these pictures have none")
         self.noise_shape = (config.latent,)
-        self.conditional = config.conditional
+        self.conditional = spec.classes > 0
         self.rhythm, self.mixed = config.penalty_every, config.mixing > 0
-        told = spec.classes if config.conditional else 0
+        told = spec.classes
         channels = channels_at(spec.size, config.width, config.widest)
         paces = Paces(style=config.style_pace, noise=config.noise_pace)
         self.generator = StyleGenerator(

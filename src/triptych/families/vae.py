@@ -1,7 +1,7 @@
 """The variational autoencoder: pictures to latent distributions and back.
 
-Kingma and Welling 2013, with the decoder's noise level learnt (Rybkin, Daniilidis and Levine 2021) and,
-unless the textbook's N(0, I) is asked for, the prior too.
+Kingma and Welling 2013, conditional as in Sohn, Lee and Yan 2015, with the decoder's noise level learnt
+(Rybkin, Daniilidis and Levine 2021) and, unless the textbook's N(0, I) is asked for, the prior too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from triptych.core import bits
+from triptych.core.errors import UsageError
 from triptych.core.family import Batch, Condition, Family, Frame, ImageSpec, Player, Settings, Turn
 from triptych.core.images import to_float
 from triptych.core.seeds import SamplerNoise
@@ -51,11 +53,19 @@ class VaeControls(Settings):
 
 
 class Vae(Family[VaeConfig, VaeControls]):
-    """Maximises E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) (Kingma and Welling 2013, eq. 3)."""
+    """Maximises E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) (Kingma and Welling 2013, eq. 3).
+
+    Where it is told labels y all three depend on them: p(x|z, y), q(z|x, y), and with a flow p(z|y)
+    (Sohn et al. 2015).
+    """
 
     Config, Controls = VaeConfig, VaeControls
     title = "VAE"
-    shown = ("decoder", "encoder", "flow", "log_scale")
+    shown = ("decoder", "encoder", "flow", "log_scale", "label_offset")
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "fast": {},
+        "map": {"latent": 2, "conditional": False},  # a latent space that `steer map` shows whole
+    }
     curves: ClassVar[dict[str, str]] = {
         "autoencoder/loss": "The negative ELBO in nats a picture (its density may exceed 1, so it may fall "
         "below 0): lower is better, and it should fall smoothly.",
@@ -73,9 +83,12 @@ class Vae(Family[VaeConfig, VaeControls]):
         super().__init__(config, spec, parts)
         self.noise_shape = (config.latent,)
         self.encoder = nets.encoder(spec, 2 * config.latent, config.width)
-        self.decoder = nets.decoder(spec, config.latent, config.width)
-        self.flow = Flow(config.latent, couplings=6 if config.prior == "flow" else 0)
+        self.conditional = spec.classes > 0
+        self.decoder = nets.decoder(spec, config.latent + spec.classes, config.width)
+        self.flow = Flow(config.latent, 6 if config.prior == "flow" else 0, condition=spec.classes)
         self.log_scale = nn.Parameter(torch.tensor(math.log(0.5)))  # of the decoder's Gaussian
+        # what a convolution makes of one constant plane a class, but at the borders: the label costs nothing
+        self.label_offset = nn.Linear(spec.classes, config.width, bias=False) if self.conditional else None
 
     def players(self) -> list[Player]:
         """One player: encoder and decoder pull together."""
@@ -89,27 +102,49 @@ class Vae(Family[VaeConfig, VaeControls]):
         """The learning-rate factor: a short rise, then half a cosine down to 0."""
         return min(1.0, (done + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
 
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """q(z|x): mean and log of the standard deviation, (B, latent) each. images: (B, C, H, W)."""
-        mean, log_std = self.encoder(images).float().chunk(2, dim=1)
+    def one_hot(self, labels: Tensor | None) -> Tensor | None:
+        """(B,) int64 -> (B, classes) float32; None for an unconditional VAE. UsageError without labels."""
+        if not self.conditional:
+            return None
+        if labels is None:
+            raise UsageError(
+                "this VAE was trained with labels and knows no image without one: give the images' labels"
+            )
+        return F.one_hot(labels, self.spec.classes).float()
+
+    def posterior(self, images: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """q(z|x, y): mean and log of the standard deviation, (B, latent) each.
+
+        images: (B, C, H, W). label: (B, classes) as `one_hot` makes it.
+        """
+        seen = self.encoder[0](images)  # (B, width, H / 2, W / 2)
+        if self.label_offset is not None:
+            seen = seen + self.label_offset(label)[:, :, None, None]
+        mean, log_std = self.encoder[1:](seen).float().chunk(2, dim=1)
         return mean, log_std.clamp(-7, 2)
+
+    def decode(self, latent: Tensor, label: Tensor | None) -> Tensor:
+        """The mean of p(x|z, y), (B, C, H, W). latent: (B, latent), label: as `one_hot` makes it."""
+        code = latent if label is None else torch.cat([latent, label], dim=1)  # (B, latent + classes)
+        return self.decoder(code).float()
 
     def loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
         """Negative ELBO in nats a picture: reconstruction plus beta times KL, summed over pixels."""
-        mean, log_std = self.posterior(batch.images)
+        label = self.one_hot(batch.labels)
+        mean, log_std = self.posterior(batch.images, label)
         latent = mean + log_std.exp() * turn.randn(*self.noise_shape)  # the reparameterisation trick
-        reconstruction = self.gaussian_nats(batch.images, self.decoder(latent).float()).mean()
-        kl = self.kl(mean, log_std, latent).mean()
+        reconstruction = self.gaussian_nats(batch.images, self.decode(latent, label)).mean()
+        kl = self.kl(mean, log_std, latent, label).mean()
         beta = self.config.beta * (min(1.0, turn.done / self.config.warmup) if self.config.warmup else 1.0)
         seen = {"reconstruction": reconstruction, "kl": kl, "scale": self.log_scale.exp()}
         return reconstruction + beta * kl, {name: value.detach() for name, value in seen.items()}
 
-    def kl(self, mean: Tensor, log_std: Tensor, latent: Tensor) -> Tensor:
-        """KL(q(z|x) || p(z)) in nats, (B,): in closed form, or under a flow from the one latent drawn."""
+    def kl(self, mean: Tensor, log_std: Tensor, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        """KL(q(z|x, y) || p(z|y)) in nats, (B,): in closed form, or under a flow from the latent drawn."""
         if self.config.prior == "normal":
             return kl_to_standard_normal(mean, log_std)
         with torch.autocast(latent.device.type, enabled=False):
-            noise, log_det = self.flow.inverse(latent)
+            noise, log_det = self.flow.inverse(latent, label)
         cross_entropy = (0.5 * noise.square() + 0.5 * math.log(math.tau)).sum(1) - log_det
         return cross_entropy - (log_std + 0.5 * math.log(math.tau * math.e)).sum(1)
 
@@ -122,21 +157,25 @@ class Vae(Family[VaeConfig, VaeControls]):
         self, noise: Tensor, condition: Condition, controls: VaeControls, seeds: Sequence[int]
     ) -> Iterator[Frame]:
         """One frame: the decoder's mean picture."""
-        latent = noise * controls.truncation
-        yield Frame(1, 1, latent, lambda: self.decoder(self.flow(latent)).float())
+        latent, label = noise * controls.truncation, self.one_hot(condition.labels)
+        yield Frame(1, 1, latent, lambda: self.decode(self.flow(latent, label), label))
 
     def invert(
         self, images: Tensor, condition: Condition, controls: VaeControls, seeds: Sequence[int]
     ) -> Tensor:
-        """The mean of q(z|x), back through the flow if there is one: (B, latent)."""
-        noise, _ = self.flow.inverse(self.posterior(images)[0])
+        """The mean of q(z|x, y), back through the flow if there is one: (B, latent)."""
+        label = self.one_hot(condition.labels)
+        noise, _ = self.flow.inverse(self.posterior(images, label)[0], label)
         return noise
 
     def noise_reader(self) -> Tensor | None:
-        """(channels * 16, latent): the decoder's first layer; None where a flow stands before it."""
+        """(channels * 16, latent): the decoder's first layer; None where a flow stands before it.
+
+        Weights beyond `latent` read the label and are left out.
+        """
         first = self.decoder[0]
         assert isinstance(first, nn.Linear)
-        return first.weight.detach() if self.config.prior == "normal" else None
+        return first.weight[:, : self.config.latent].detach() if self.config.prior == "normal" else None
 
     def bits_per_dim(
         self,
@@ -152,26 +191,36 @@ class Vae(Family[VaeConfig, VaeControls]):
         Both from the same latents z_1..z_k of q(z|x): the mean of log p(x, z) - log q(z|x), or the log of
         the mean of its exponential. Pixels that do not count are marginalised exactly.
         """
-        mean, log_std = self.posterior(to_float(pixels))
+        label = self.one_hot(condition.labels)
+        mean, log_std = self.posterior(to_float(pixels), label)
         noise = SamplerNoise(seeds, "bound")
         weights = torch.stack(
-            [self.log_weight(pixels, mean, log_std, noise.randn_like(mean), counted) for _ in range(draws)]
+            [
+                self.log_weight(pixels, label, mean, log_std, noise.randn_like(mean), counted)
+                for _ in range(draws)
+            ]
         )  # (draws, B)
         nats = -weights.mean(0) if bound == "elbo" else math.log(draws) - weights.logsumexp(0)
         return bits.per_dimension(nats, pixels.shape[1:], counted)
 
     def log_weight(
-        self, pixels: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, counted: bits.Box | None
+        self,
+        pixels: Tensor,
+        label: Tensor | None,
+        mean: Tensor,
+        log_std: Tensor,
+        noise: Tensor,
+        counted: bits.Box | None,
     ) -> Tensor:
-        """log P(x|z) + log p(z) - log q(z|x) at z = mean + std noise, in nats, (B,) float64 on the CPU.
+        """log P(x|z, y) + log p(z|y) - log q(z|x, y) at z = mean + std noise, in nats: (B,) float64, CPU.
 
-        P(x|z) is of the counted grey levels. The entropy of q is not put in closed form: its noise is
+        P(x|z, y) is of the counted grey levels. The entropy of q is not put in closed form: its noise is
         the other terms' too, and where q is the true posterior all of it cancels.
         """
         latent = mean + log_std.exp() * noise
-        picture = self.decoder(latent).float()
+        picture = self.decode(latent, label)
         seen = bits.cut(bits.log_mass(pixels, picture, self.log_scale.exp()), counted).flatten(1).sum(1)
-        source, log_det = self.flow.inverse(latent)
+        source, log_det = self.flow.inverse(latent, label)
         prior = log_det - 0.5 * source.square().sum(1)
         posterior = -log_std.sum(1) - 0.5 * noise.square().sum(1)
         return seen + (prior - posterior).cpu().double()  # both lack the same multiple of log 2 pi

@@ -14,7 +14,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from triptych.core.errors import UsageError
 from triptych.core.family import Batch, Condition, Family, Frame, Game, ImageSpec, Player, Settings, Turn
 from triptych.nets import dcgan as nets
 from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
@@ -43,8 +42,6 @@ class WganConfig(Settings):
     """The generator moves every so many steps, the critic in each."""
     augment: Augmentation = NoAugment()
     """Change what the critic sees, for sets of few pictures: always a little, or as it overfits."""
-    conditional: bool = False
-    """Tell both players the label (Mirza and Osindero 2014), so that a class can be asked for."""
     rate: float | None = Field(None, gt=0)
     """Learning rate of both players, unless told otherwise; left out: 1e-4, or 5e-5 with clipping."""
     critic_rate: float | None = Field(None, gt=0)
@@ -69,10 +66,22 @@ class WganControls(Settings):
 
 
 class Wgan(Family[WganConfig, WganControls]):
-    """min over G, max over 1-Lipschitz f of E[f(x)] - E[f(G(z))] (Arjovsky et al. 2017, eq. 2 and 3)."""
+    """min over G, max over 1-Lipschitz f of E[f(x)] - E[f(G(z))] (Arjovsky et al. 2017, eq. 2 and 3).
+
+    `--preset paper`: algorithm 1 of Gulrajani et al. 2017 (penalty 10, five critic steps a generator step,
+    Adam at 1e-4 with betas 0 and 0.9, batch 64), unconditional, on DCGAN's networks of 64 channels; with
+    `--lipschitz clipping` the clipping, optimizer and learning rate of Arjovsky et al. 2017.
+    """
 
     Config, Controls = WganConfig, WganControls
     title = "WGAN"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "fast": {"batch": 64, "rate": 1e-3, "generator_every": 2},
+        "paper": {
+            "batch": 64, "latent": 100, "width": 64, "lipschitz": "penalty", "strength": None,
+            "generator_every": 5, "rate": None, "critic_rate": None, "conditional": False,
+        },
+    }  # fmt: skip
     shown = ("generator",)
     game = Game(critic="critic", generator="generator", verdicts="scores", penalties=("penalty",))
     curves: ClassVar[dict[str, str]] = {
@@ -95,13 +104,11 @@ class Wgan(Family[WganConfig, WganControls]):
         self, config: WganConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
     ) -> None:
         super().__init__(config, spec, parts)
-        if config.conditional and not spec.classes:
-            raise UsageError("a conditional WGAN needs labels, and these pictures have none")
-        self.conditional = config.conditional
+        self.conditional = spec.classes > 0
         self.noise_shape = (config.latent,)
         assert config.strength is not None
         self.strength = config.strength
-        told = spec.classes if config.conditional else 0  # numbers that say the label, one-hot
+        told = spec.classes  # numbers that say the label, one-hot
         self.generator = nets.generator(config.latent + told, spec, config.width)
         seen = replace(spec, channels=spec.channels + told)
         norm: nets.Norm = "layer" if config.lipschitz == "penalty" else "batch"

@@ -149,7 +149,7 @@ def _fp32(config: Values, options: Values) -> Remedy | None:
 
 
 def _unconditional(config: Values, options: Values) -> Remedy | None:
-    if not config.get("conditional"):
+    if options.get("conditional") is False:
         return None
     return Remedy(
         "Check the labels (triptych data inspect), or train without them.", {"--no-conditional": ""}
