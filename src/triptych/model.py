@@ -24,28 +24,15 @@ from triptych.core.class_names import labels_as_numbers
 from triptych.core.device import choose
 from triptych.core.errors import UsageError
 from triptych.core.family import Condition, Family, Frame, ImageSpec, Settings, family_in
-from triptych.core.nearest import did_you_mean, nearest
+from triptych.core.nearest import FAMILIES_ELSEWHERE, did_you_mean, nearest
 from triptych.core.styled import Styled
 from triptych.core.tagged import kinds
 from triptych.run import Run, RunError, open_run
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
 
-DRAWING_WORDS = {
-    "noise",
-    "seeds",
-    "labels",
-    "prompts",
-    "pixels",
-    "out",
-    "film",
-    "family",
-}  # drawing's own arguments
-
-ELSEWHERE = {  # what other tools and papers call what a family here does -> its name
-    "gan": "dcgan", "ddpm": "diffusion", "ddim": "diffusion", "unet": "diffusion", "text2img": "diffusion",
-    "txt2img": "diffusion", "text-to-image": "diffusion", "stable-diffusion": "diffusion",
-    "autoencoder": "vae", "wgan-gp": "wgan", "stylegan2": "stylegan", "stylegan3": "stylegan",
+DRAWING_WORDS = {  # drawing's own arguments
+    "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family",
 }  # fmt: skip
 
 AnyFamily = Family[Any, Any]
@@ -69,7 +56,7 @@ def load_family(name: str) -> type[AnyFamily]:
         )
     known = family_names()
     if name not in known:
-        hint = did_you_mean(name, known, ELSEWHERE)
+        hint = did_you_mean(name, known, FAMILIES_ELSEWHERE)
         raise UsageError(f"unknown family {name!r}.{hint} There are: {', '.join(known)}")
     return family_in(importlib.import_module(f"triptych.families.{name}"))
 
@@ -116,8 +103,7 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) ->
             said = str(raised) if isinstance(raised, Exception) else problem["msg"].lower()
             if problem["type"] == "extra_forbidden":
                 known = [field for field in holder.model_fields if field != "kind"]
-                near = nearest(name, known)
-                hint = f"did you mean {near}? " if near else ""
+                hint = f"did you mean {near}? " if (near := nearest(name, known)) else ""
                 told = f"{owner} has no {name!r}: {hint}there are {', '.join(known) or 'none'}"
             elif problem["type"] == "union_tag_invalid":
                 there_are = problem["ctx"]["expected_tags"].replace("'", "")
@@ -361,8 +347,7 @@ class Model:
         if not self.family.conditional:
             why = "was trained without labels" if self.spec.classes == 0 else "does not read labels"
             raise ValueError(f"{self.family.title} {why}: leave them out")
-        numbers = np.asarray(labels_as_numbers(labels, self.class_names))
-        asked = torch.as_tensor(numbers, dtype=torch.int64).reshape(-1)
+        asked = torch.as_tensor(np.asarray(labels_as_numbers(labels, self.class_names))).long().reshape(-1)
         if len(asked) not in (1, len(seeds)):
             raise ValueError(f"give one label, or one a seed: {len(asked)} labels for {len(seeds)} seeds")
         if asked.min() < 0 or asked.max() >= self.spec.classes:

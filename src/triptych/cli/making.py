@@ -161,7 +161,8 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
 
     if repeat := Plan.model_validate(run.card["plan"]).how_to_repeat(run.state_meta()["step"]):
         say(repeat)
-    own = family or (run.card["family"] if run.card["family"].endswith(".py") else None)
+    named = family or run.card["family"]
+    own = named if named.endswith(".py") else None
     game = (load_user_family(family) if family else load_family(run.card["family"])).game
     if game is None:
         after = say_what_next(run, own)
