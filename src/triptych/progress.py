@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from triptych.plan import duration
 
 if TYPE_CHECKING:
     from triptych.driver import Progress, Watcher
@@ -25,12 +27,12 @@ def progress_bar(title: str) -> Iterator[Watcher]:
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[pace]}"), TimeElapsedColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[losses]}"),
     )  # fmt: skip
     with Bar(*columns, console=console) as bar:
-        task = bar.add_task(title, total=None, pace="timing a few steps", losses="")
+        task = bar.add_task(title, total=None, count="", pace="getting ready", losses="")
         shown_at, told = 0.0, ""
 
         def watch(progress: Progress) -> None:
@@ -45,6 +47,7 @@ def progress_bar(title: str) -> Iterator[Watcher]:
                 shown_at = now
                 bar.update(
                     task, completed=progress.step, total=progress.steps,
+                    count=f"{progress.step:,}/{progress.steps:,}",
                     pace=f"{progress.images_per_second:,.0f} images/s", losses=losses(progress),
                 )  # fmt: skip
 
@@ -76,3 +79,21 @@ class _Lines:
 def losses(progress: Progress) -> str:
     """The players' losses in a few words."""
     return ", ".join(f"{name.split('/')[0]} {value:.3g}" for name, value in progress.losses().items())
+
+
+def told_slowly(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
+    """A callback (what, done, in all) that says how much time is left, once known and then now and then."""
+    began: dict[str, tuple[float, int]] = {}  # of each work, and how much was done then
+    told: dict[str, float] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        first, before = began.setdefault(what, (now, done))
+        if now - told.get(what, first) < (10 if what in told else 2) or done == before:
+            return
+        left = (total - done) * (now - first) / (done - before)
+        if left >= 5:  # what is over in a moment needs no words
+            told[what] = now
+            say(f"{what}: {done:,} of {total:,}, {duration(left)} left")
+
+    return tell

@@ -93,6 +93,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
     title = "StyleGAN"
     batch = 16  # many small steps: under half the FID of steps of 64 after the same minutes
     shown = ("generator",)
+    channels_last = True
     game, plain = Game(penalties=("r1", "r2")), MappingProxyType({"detail": 0.0})
     curves: ClassVar[dict[str, str]] = {
         "discriminator/loss": "With the relativistic loss 0.69 (ln 2) when real and fake are not told apart, "

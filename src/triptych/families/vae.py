@@ -56,6 +56,7 @@ class Vae(Family[VaeConfig, VaeControls]):
     Config, Controls = VaeConfig, VaeControls
     title = "VAE"
     shown = ("decoder", "encoder", "flow", "log_scale")
+    channels_last = True
     curves: ClassVar[dict[str, str]] = {
         "autoencoder/loss": "The negative ELBO in nats a picture (its density may exceed 1, so it may fall "
         "below 0): lower is better, and it should fall smoothly.",
