@@ -140,18 +140,10 @@ def conformance(words: list[str]) -> dict[str, Any]:
 
 
 def said_slowly() -> Callable[[str, int, int], None]:
-    """A progress callback that says something every ten seconds."""
-    import time
+    """A progress callback that says how long a work will take: once that is known, then every ten seconds."""
+    from triptych.progress import told_slowly
 
-    last = time.monotonic()
-
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last > 10:
-            last = time.monotonic()
-            say(f"{what}: {done} of {total}")
-
-    return tell
+    return told_slowly(say)
 
 
 def said_slowly_of(what: str) -> Callable[[int, int], None]:
