@@ -23,10 +23,11 @@ from triptych.core.errors import UsageError
 from triptych.core.record import Record
 from triptych.data import Dataset
 from triptych.data import load as load_data
-from triptych.evaluate import Evaluation, SplitName, draw, enough, judged, trained_judge
+from triptych.evaluate import Evaluation, draw, enough, judged, trained_judge
 from triptych.model import load, load_family
 from triptych.recipes import recipe, run_apart
 from triptych.run import Run, RunError, numbered, open_run, write_atomically
+from triptych.selection import SplitName
 
 SPLITS: tuple[SplitName, ...] = ("selection", "report")
 BUDGETS = ("minutes", "images", "flops")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from triptych.cli.flags import flags_of, given, numbers, parse
+from triptych.cli.flags import WEIGHTS, flags_of, given, numbers, parse
 
 Act = Callable[[Any, str, list[str]], dict[str, Any]]  # (model, its path, words) -> what --json prints
 ACTS: dict[str, tuple[Act, str]] = {}
@@ -36,6 +36,7 @@ def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[A
         "labels": (str | None, None, "Classes by number, of a conditional model: 3, or one a seed: 0-9."),
         "out": (Path, Path(f"{name}.png"), "A sheet with names (.png) or the pictures' array (.npy)."),
         "family": (str | None, None, "Path to the family's .py file, if it was one of your own."),
+        "weights": WEIGHTS,
     }
     from triptych.steer.sheets import fit_for_a_sheet
 

@@ -142,11 +142,16 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     from triptych.lookout import diagnosis_of, last_sick
     from triptych.model import load_family
     from triptych.postmortem import newest_post_mortem
+    from triptych.weights import recorded
 
     game = load_family(family or run.card["family"]).game
+    compared = recorded(run.state_meta())
+    if compared is not None:
+        say(compared.sentence())
+    told = {"run": str(run.path), "weights": None if compared is None else compared.model_dump(mode="json")}
     if game is None:
         print(run.path)
-        return {"run": str(run.path)}
+        return told
     found = diagnosis_of(run, game)
     say(f"the watch: {found.line()}")
     page = newest_post_mortem(run)
@@ -155,4 +160,4 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     elif page:
         say(f"{page} was written at step {last_sick(run):,}; the run has recovered since")
     print(run.path)
-    return {"run": str(run.path), "watch": {"verdict": found.verdict, "since": found.since}}
+    return {**told, "watch": {"verdict": found.verdict, "since": found.since}}
