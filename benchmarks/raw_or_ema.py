@@ -1,8 +1,8 @@
 """Whether the better of raw and EMA weights are shown: both scored where nothing was chosen by.
 
 One training a family, stopped at several steps. At each `triptych.selection` compares both on the selection
-half of the test images, as `triptych train` does when it ends or is stopped; then both are scored by the source's
-own judge on the reporting half. "Shown" must be no worse than either, within the interval.
+half of the test images, as `triptych train` does when it ends or is stopped; then both are scored by the
+source's own judge on the reporting half. "Shown" must be no worse than either, within the interval.
 
     python benchmarks/raw_or_ema.py --data mnist "dcgan --batch 64 --rate 1e-3" --steps 500,850,2000
     python benchmarks/raw_or_ema.py vae diffusion --steps 300
@@ -106,9 +106,9 @@ def write(rows: list[dict[str, Any]], data: str, home: Path = RESULTS) -> None:
     words = "\n".join(f"- {w}" for w in dict.fromkeys(r["words"] for r in rows))
     text = (
         f"# Raw or EMA weights: which are shown ({data})\n\n"
-        f"FID[{rows[0]['features']}] of {rows[0]['samples']:,} samples on the reporting half of the test images, "
-        "with 95 % intervals; the choice was made on the other half. Trained on one thread in fp32 and stopped "
-        f"at each step. Shown is no worse than either within the interval in {right} of {len(rows)} rows.\n\n"
+        f"FID[{rows[0]['features']}] of {rows[0]['samples']:,} samples on the reporting half of the test "
+        "images, with 95 % intervals; the choice was made on the other half. Trained on one thread in fp32 and "
+        f"stopped at each step. Shown is no worse than either within the interval in {right} of {len(rows)} rows.\n\n"
         f"{table(rows)}\n\nTrained as:\n\n{words}\n"
     )
     (home / f"raw_or_ema-{data}.md").write_text(text, encoding="utf-8")

@@ -53,13 +53,14 @@ def evaluate(words: list[str]) -> dict[str, Any]:
         return {"scores": [score.model_dump(mode="json") for score in scores]}
     from triptych.evaluate import evaluation
     from triptych.model import load
+    from triptych.weights import NAMES
 
     model = load(flags.model, family=flags.family, weights=flags.weights)
     made = evaluation(
         model, flags.samples, flags.features, progress=said_slowly(), closer=not flags.quick, keep=False
     )
     lost = why_not_kept(model, made)  # before the table, whose reader may go away
-    scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}")
+    scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}, {NAMES[model.weights]}")
     scoreboard.print_classes(made)
     scoreboard.print_closer(made)
     told = made.model_dump(mode="json")
