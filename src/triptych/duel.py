@@ -26,11 +26,12 @@ from triptych.core.filenames import MOST_BYTES, readable_name
 from triptych.core.record import Record
 from triptych.data import Dataset
 from triptych.data import load as load_data
-from triptych.evaluate import Evaluation, SplitName, draw, enough, judged, trained_judge
+from triptych.evaluate import Evaluation, draw, enough, judged, trained_judge
 from triptych.model import load, load_user_family
 from triptych.plan import duration
 from triptych.progress import told_slowly
 from triptych.run import Run, RunError, numbered, open_run, write_atomically
+from triptych.selection import SplitName
 from triptych.subprocess_runs import run_apart
 
 SPLITS: tuple[SplitName, ...] = ("selection", "report")

@@ -28,6 +28,9 @@ from triptych.core.nearest import FAMILIES_ELSEWHERE, did_you_mean, nearest
 from triptych.core.styled import Styled
 from triptych.core.tagged import kinds
 from triptych.run import Run, RunError, open_run
+from triptych.weights import Asked, Which
+from triptych.weights import checked as known_weights
+from triptych.weights import choose as choose_weights
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
 
@@ -117,19 +120,20 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) ->
 
 
 class Model:
-    """A trained family with averaged weights, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
+    """A trained family, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
 
     def __init__(
         self,
         family: AnyFamily,
         run: Run | None = None,
         class_counts: Sequence[int] | None = None,
-        weights: str = "averaged",
+        weights: str = "ema",
         step: int | None = None,
+        asked: Asked | None = None,
     ) -> None:
         self.family = family.eval().requires_grad_(False)
         self.run, self.spec, self.step = run, family.spec, step  # step: after how many the weights are
-        self.weights = weights  # which are drawn with: "averaged" or "raw"
+        self.weights, self.asked = weights, asked  # "ema" or "raw"; how they were chosen, None: unknown
         counts = torch.tensor(class_counts or [1] * max(self.spec.classes, 1), dtype=torch.float64)
         self._class_law = torch.cumsum(counts / counts.sum(), dim=0)
 
@@ -389,32 +393,33 @@ def load(
     path: Path | str,
     *,
     device: str = "auto",
-    weights: str = "averaged",
+    weights: str = "auto",
     family: str | None = None,
     step: int | None = None,
 ) -> Model:
-    """Open a run for drawing: its newest whole state, or the averaged weights set aside at a step.
+    """Open a run for drawing: its newest whole state, or the snapshot of a step.
 
-    weights: "averaged" (shown by default) or "raw". step: one of `run.averages()`; averaged weights only.
-    Raises RunError when there is nothing to open.
+    weights: "raw", "ema" (their moving average) or "auto": those that scored better on held-out images when
+    the training ended or stopped, the raw ones where that was not measured. step: one of `run.averages()`.
+    Raises RunError when there is nothing to open, UsageError for weights that were not kept.
     """
-    if weights not in ("averaged", "raw"):
-        raise ValueError(f"weights must be 'averaged' or 'raw', got {weights!r}")
-    if step is not None and weights == "raw":
-        raise ValueError("of earlier steps only the averaged weights are kept: leave out weights='raw'")
+    asked = known_weights(weights)
     run = open_run(path)
     built = build(run.card, family)
     try:
-        if step is not None:
-            average, _ = run.load_average(step)
-            if missing := set(named_under(built, built.shown)) ^ set(average):
-                raise KeyError(", ".join(sorted(missing)[:3]))
-            built.load_state_dict({**built.state_dict(), **average})  # the rest draws nothing
+        if step is None:
+            files, meta, _ = run.load_state(only=("weights",) if asked == "raw" else ("weights", "average"))
+            base, step, where = files["weights"], meta.get("step"), f"{path}"
+            kept: dict[Which, Any] = {"raw": {}, "ema": files.get("average")}
         else:
-            wanted = ("weights", "average") if weights == "averaged" else ("weights",)
-            tensors, meta, _ = run.load_state(only=wanted)
-            built.load_state_dict({**tensors["weights"], **tensors.get("average", {})})
-            step = meta.get("step")
+            files, meta = run.load_snapshot(step)
+            base, where = built.state_dict(), f"{path}'s snapshot of step {step}"  # the rest draws nothing
+            kept = {"raw": files.get("raw"), "ema": files.get("average")}
+        which = choose_weights(asked, meta, [name for name in kept if kept[name] is not None], where)
+        part = kept[which] or named_under(built, built.shown)
+        if missing := set(named_under(built, built.shown)) ^ set(part):
+            raise KeyError(", ".join(sorted(missing)[:3]))
+        built.load_state_dict({**base, **(kept[which] or {})})
     except (RuntimeError, KeyError) as error:
         raise misfit(f"the saved weights of {path}", error) from error
-    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), weights, step)
+    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), which, step, asked)

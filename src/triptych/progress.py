@@ -51,7 +51,8 @@ def progress_bar(title: str) -> Iterator[Watcher]:
                 bar.update(
                     task, completed=progress.step, total=progress.steps,
                     pace=f"{progress.images_per_second:,.0f} images/s", losses=losses(progress),
-                    count=f"{progress.step:,}/{progress.steps:,}", left=seconds_left(bar.tasks[task], progress),
+                    count=f"{progress.step:,}/{progress.steps:,}",
+                    left=seconds_left(bar.tasks[task], progress),
                 )  # fmt: skip
 
         yield watch

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from triptych.cli.flags import flags_of, parse, positional
+from triptych.cli.flags import WEIGHTS, flags_of, parse, positional
 from triptych.cli.verbs import say, verb
 
 
@@ -29,6 +29,7 @@ def evaluate(words: list[str]) -> dict[str, Any]:
             fake=(str | None, None, "... and one of made pictures to score against them."),
             size=(int | None, None, "Side in pixels at which --real and --fake are compared."),
             family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+            weights=WEIGHTS,
             probe=(bool, False, "Spoil pictures of --real (or digits) and see which metric notices."),
             out=(Path | None, None, "With --probe: where to draw the spoilt pictures, a .png."),
         ),
@@ -52,13 +53,14 @@ def evaluate(words: list[str]) -> dict[str, Any]:
         return {"scores": [score.model_dump(mode="json") for score in scores]}
     from triptych.evaluate import evaluation
     from triptych.model import load
+    from triptych.weights import NAMES
 
-    model = load(flags.model, family=flags.family)
+    model = load(flags.model, family=flags.family, weights=flags.weights)
     made = evaluation(
         model, flags.samples, flags.features, progress=said_slowly(), closer=not flags.quick, keep=False
     )
     lost = why_not_kept(model, made)  # before the table, whose reader may go away
-    scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}")
+    scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}, {NAMES[model.weights]}")
     scoreboard.print_classes(made)
     scoreboard.print_closer(made)
     told = made.model_dump(mode="json")
