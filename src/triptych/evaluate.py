@@ -100,10 +100,10 @@ def evaluation(
     (the source's own classifier, or a network trained on the images alone where there are no labels),
     "domain-cnn", "self-supervised", "random-conv", a published network such as "inception" (see
     `judge_for`) or an Extractor. data: the source, where the run cannot find it by itself. controls:
-    sampling options, else the family's defaults. most_real: of a larger test split a seeded choice of so many. closer: further scores, copies,
-    diversity and traits too, in about twice the time. keep: write one line to the run's metrics.jsonl, as
-    `keep_scores` does. Raises ValueError if the data are not those of the run, for too few samples,
-    unknown features or controls.
+    sampling options, else the family's defaults. most_real: of a larger test split a seeded choice of
+    so many. closer: further scores, copies, diversity and traits too, in about twice the time. keep:
+    write one line to the run's metrics.jsonl, as `keep_scores` does. Raises ValueError if the data are
+    not those of the run, for too few samples, unknown features or controls.
     """
     model = model if isinstance(model, Model) else load(model)
     enough(samples)

@@ -131,7 +131,8 @@ def _self_supervised(dataset: Dataset, progress: Progress | None) -> NetworkExtr
     if len(train) < self_supervised.LEAST or spec.size < self_supervised.SMALLEST_PX:
         raise ValueError(
             f"{dataset.name} has {len(train)} training images of {spec.size} px, and self-supervised "
-            f"features need {self_supervised.LEAST} of {self_supervised.SMALLEST_PX} px: use --features random-conv"
+            f"features need {self_supervised.LEAST} of {self_supervised.SMALLEST_PX} px or more: "
+            "use --features random-conv"
         )
 
     def fresh() -> self_supervised.SelfSupervised:

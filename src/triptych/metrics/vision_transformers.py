@@ -95,7 +95,7 @@ def dinov2_at_hand() -> int | None:
     Looks at names and one small JSON file; neither the library nor the weights are loaded.
 
     Returns:
-        None where the transformers library or the weights are not here, or cannot be DINOv2's.
+        None where the transformers library or the weights are not here, or are not DINOv2's.
     """
     if find_spec("transformers") is None:
         return None
@@ -105,19 +105,18 @@ def dinov2_at_hand() -> int | None:
 
         kept = try_to_load_from_cache(DINOV2.hub, "config.json")
         folders += [Path(kept).parent] if isinstance(kept, str) else []
-    for folder in folders:
-        if (folder / "model.safetensors").is_file():
-            try:
-                config = read_json(folder / "config.json")
-                width, depth, patch = (
-                    int(config[key]) for key in ("hidden_size", "num_hidden_layers", "patch_size")
-                )
-            except (WeightsError, KeyError, TypeError, ValueError):
-                return None
-            # a block holds 12 width^2 weights, each multiplied and added once a token
-            tokens = (DINOv2.SIDE_PX // patch) ** 2 + 1 if patch > 0 else 0
-            return 24 * width**2 * depth * tokens if config.get("model_type") in DINOV2.types else None
-    return None
+    found = next((folder for folder in folders if (folder / "model.safetensors").is_file()), None)
+    if found is None:
+        return None
+    try:
+        config = read_json(found / "config.json")
+        width, depth = int(config["hidden_size"]), int(config["num_hidden_layers"])
+        tokens = (DINOv2.SIDE_PX // int(config["patch_size"])) ** 2 + 1
+    except (WeightsError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    if config.get("model_type") not in DINOV2.types:
+        return None
+    return 24 * width**2 * depth * tokens  # 12 width^2 weights a block, multiplied and added once a token
 
 
 def _title(kind: str, config: Any) -> str:

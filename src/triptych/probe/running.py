@@ -74,8 +74,8 @@ def probe(
     source: as for `data.load`, or a Dataset. samples: pictures in the reference and in the honest
     set, at least 20; fewer where the source does not have them. features: "auto", "domain-cnn",
     "self-supervised", "random-conv" or an Extractor. seed: of the deal and of the noise. kinds: some of
-    KINDS. size: side in pixels, None for the source's own. Raises ValueError for too few pictures, unknown kinds
-    or features.
+    KINDS. size: side in pixels, None for the source's own. Raises ValueError for too few pictures,
+    unknown kinds or features.
     """
     dataset = source if isinstance(source, Dataset) else load(source, size=size)
     dealt = deal(dataset, samples, seed)
