@@ -97,13 +97,13 @@ def evaluation(
     """Draw samples and score them against the test split of the data the model was trained on.
 
     model: a Model, or the path of a run. samples: how many to draw, at least 20. features: "auto"
-    (the source's own classifier, or the random network where there are no labels), "domain-cnn",
-    "random-conv", a published network such as "inception" (see `judge_for`) or an Extractor. data: the
-    source, where the run cannot find it by itself. controls: sampling options, else the family's
-    defaults. most_real: of a larger test split a seeded choice of so many. closer: further scores, copies,
-    diversity and traits too, in about twice the time. keep: write one line to the run's metrics.jsonl, as
-    `keep_scores` does. Raises ValueError if the data are not those of the run, for too few samples,
-    unknown features or controls.
+    (the source's own classifier, or a network trained on the images alone where there are no labels),
+    "domain-cnn", "self-supervised", "random-conv", a published network such as "inception" (see
+    `judge_for`) or an Extractor. data: the source, where the run cannot find it by itself. controls:
+    sampling options, else the family's defaults. most_real: of a larger test split a seeded choice of
+    so many. closer: further scores, copies, diversity and traits too, in about twice the time. keep:
+    write one line to the run's metrics.jsonl, as `keep_scores` does. Raises ValueError if the data are
+    not those of the run, for too few samples, unknown features or controls.
     """
     model = model if isinstance(model, Model) else load(model)
     enough(samples)
@@ -271,7 +271,7 @@ def score_sources(
     """Score one source of pictures against another, all of both: `evaluate --real DIR --fake DIR`.
 
     size: side in pixels of both; None takes the real source's. A classifier is trained where the real
-    source has labels, else the fixed random network judges. closer: further scores too. Raises DataError
+    source has labels, else a network on its images alone. closer: further scores too. Raises DataError
     or UsageError for sources that cannot be used.
     """
     from triptych.data import load as load_data

@@ -21,7 +21,8 @@ def evaluate(words: list[str]) -> dict[str, Any]:
             features=(
                 str,
                 "auto",
-                "Who judges: auto, domain-cnn, random-conv, inception[:PATH], inception-clean, dinov2, clip.",
+                "Feature extractor: auto, domain-cnn, self-supervised, random-conv, inception[:PATH], "
+                "inception-clean, dinov2, clip.",
             ),
             quick=(bool, False, "Leave out the closer look: further scores, copies, diversity, traits."),
             useful=(bool, False, "Also train classifiers on the samples: do they help as data augmentation?"),
