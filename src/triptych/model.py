@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from triptych import families
@@ -23,10 +22,10 @@ from triptych.core import seeds as streams
 from triptych.core.class_names import labels_as_numbers
 from triptych.core.device import choose
 from triptych.core.errors import UsageError
-from triptych.core.family import Condition, Family, Frame, ImageSpec, Settings, family_in
-from triptych.core.nearest import FAMILIES_ELSEWHERE, did_you_mean, nearest
+from triptych.core.family import Condition, Family, Frame, ImageSpec, family_in
+from triptych.core.nearest import FAMILIES_ELSEWHERE, did_you_mean
+from triptych.core.settings import read_settings
 from triptych.core.styled import Styled
-from triptych.core.tagged import kinds
 from triptych.run import Run, RunError, open_run
 from triptych.weights import Asked, Which
 from triptych.weights import checked as known_weights
@@ -88,35 +87,6 @@ def _family_in_file(path: Path) -> type[AnyFamily]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return family_in(module)
-
-
-def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) -> Any:
-    """Check values against a Config or Controls. Raises UsageError that names each wrong field."""
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        lines: dict[tuple[str, str], str] = {}  # what is wrong with each field of each owner
-        for problem in reversed(error.errors()):
-            name, *within = map(str, problem["loc"] or [""])  # no name: what several fields say together
-            holder: type[Any] = kind
-            owner = what
-            if within and (inner := kinds(kind.model_fields[name]).get(within[0])):
-                holder, owner, name = inner, f"{what}, {name} {within[0]}", "".join(within[1:2])
-            raised = problem.get("ctx", {}).get("error")
-            said = str(raised) if isinstance(raised, Exception) else problem["msg"].lower()
-            if problem["type"] == "extra_forbidden":
-                known = [field for field in holder.model_fields if field != "kind"]
-                hint = f"did you mean {near}? " if (near := nearest(name, known)) else ""
-                told = f"{owner} has no {name!r}: {hint}there are {', '.join(known) or 'none'}"
-            elif problem["type"] == "union_tag_invalid":
-                there_are = problem["ctx"]["expected_tags"].replace("'", "")
-                told = f"{owner}, {name}: expected {there_are}, got {problem['ctx']['tag']!r}"
-            elif not name:
-                told = said
-            else:
-                told = f"{owner}, {name}: {said}, got {problem['input']!r}"
-            lines[owner, name] = told  # of several the first
-        raise UsageError("; ".join(reversed(lines.values()))) from error
 
 
 class Model:

@@ -6,7 +6,6 @@ the state. Whatever opens the run reads it here.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -14,6 +13,7 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from triptych.core.errors import UsageError
+from triptych.core.nearest import did_you_mean
 from triptych.core.record import Record
 
 Which = Literal["raw", "ema"]
@@ -82,8 +82,7 @@ def checked(asked: str) -> Asked:
     for known in get_args(Asked):
         if asked == known:
             return known
-    near = difflib.get_close_matches(str(asked).lower(), [*ASKED, *FORMER], 1)
-    hint = f" Did you mean {FORMER.get(near[0], near[0])}?" if near else ""
+    hint = did_you_mean(str(asked), ASKED, FORMER)
     raise UsageError(f"weights must be auto, raw or ema, got {asked!r}.{hint}")
 
 

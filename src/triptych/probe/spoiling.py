@@ -157,7 +157,8 @@ def checkered(pixels: np.ndarray, levels: float) -> np.ndarray:
     leave. (N, H, W, C) uint8 -> the same shape.
     """
     rows, columns = np.indices(pixels.shape[1:3])
-    return _rounded(pixels + levels * (1 - 2.0 * ((rows + columns) % 2))[:, :, None])
+    signs = np.where((rows + columns) % 2 == 0, 1.0, -1.0)  # (H, W)
+    return _rounded(pixels + levels * signs[:, :, None])
 
 
 def faded(pixels: np.ndarray, factor: float) -> np.ndarray:
