@@ -70,8 +70,8 @@ def main() -> None:
     text = [
         "# The same command, the same model",
         "",
-        f"{where['cpu']}; torch {where['torch']}. {flags.starts} starts of {flags.steps} steps on {flags.data}, "
-        "every second one beside a busy process.",
+        f"{where['cpu']}; torch {where['torch']}. {flags.starts} starts of {flags.steps} steps on "
+        f"{flags.data}, every second one beside a busy process.",
         "",
         "| family | arithmetic | different sets of weights |",
         "| --- | --- | ---: |",
