@@ -124,13 +124,15 @@ def resume(
     steps: int | None = None,
     *,
     watch: Watcher | None = None,
+    announce: Callable[[str], None] = lambda line: None,
     family: str | None = None,
     data: Any = None,
 ) -> Run:
     """Go on with a run from its newest whole state, to the same bits as if it had never stopped.
 
-    steps: a new total (learning-rate schedules then run over it). data: needed when the pictures were
-    given from Python. Raises RunError when it is finished or damaged, DataError when its data have changed.
+    steps: a new total (learning-rate schedules then run over it). announce: as in `train`. data:
+    needed when the pictures were given from Python. Raises RunError when it is finished or damaged,
+    DataError when its data have changed.
     """
     run = open_run(path)
     options, plan = Options.model_validate(run.card["options"]), Plan.model_validate(run.card["plan"])
@@ -158,6 +160,9 @@ def resume(
         run.cut_log(meta["step"])
         resumed = {"step": meta["step"], "passed_over": complaints, "versions": versions()}
         run.update_card(plan=plan.model_dump(mode="json"), resumed=[*run.card.get("resumed", []), resumed])
+        left = plan.model_copy(update={"steps": plan.steps - meta["step"]})
+        pace = meta["seconds"] / meta["step"] if meta["step"] else None
+        announce(f"from step {meta['step']:,} on, {left.words(options.batch, pace)}")
         drive(training, run, Clock(meta), watch, dataset, meta)
     return run
 

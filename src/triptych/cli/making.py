@@ -84,7 +84,7 @@ def resume(words: list[str]) -> dict[str, Any]:
     from triptych.run import open_run
 
     with progress_bar(open_run(flags.run).card.get("title") or flags.run.name) as watch:
-        run = go_on(flags.run, flags.steps, watch=watch, family=flags.family)
+        run = go_on(flags.run, flags.steps, watch=watch, announce=say, family=flags.family)
     return finished(run, flags.family)
 
 
