@@ -32,7 +32,7 @@ from triptych.scoring import score_pixels
 DEFAULTS, FEW = "defaults", 300
 SOURCES = ["digits", "mnist", "fashion-mnist", "cifar10", "few:cifar10"]
 WANTED = ("FID", "precision", "recall")
-LEFT_OUT = ("paper", "map")  # for hours, and for a latent space that can be drawn
+LEFT_OUT = ("paper", "map", "few", "points")  # which are for something else
 Row = dict[str, Any]
 
 
@@ -123,8 +123,8 @@ def write(rows: list[Row], path: Path) -> None:
         "# Presets against the classes' own defaults",
         "",
         "After equally many images, on one thread in fp32, seed 0 unless said; FID by the source's own "
-        "classifier (`few:`: 300 of its images in a flat folder, judged against the source's test images), with 95 % "
-        f"intervals. {about['processor']}, PyTorch {about['torch']}.",
+        "classifier (`few:`: 300 of its images in a flat folder, judged against the source's test images), "
+        f"with 95 % intervals. {about['processor']}, PyTorch {about['torch']}.",
         "",
         "| source | family | setting | images | steps | told the class | FID, EMA | FID, raw "
         "| precision | recall |",

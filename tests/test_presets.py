@@ -7,13 +7,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import triptych
 from triptych import cli
-from triptych.configure import configure, describe_presets, named_in
+from triptych.configure import configure, describe_presets, named_in, suggestion
 from triptych.core.errors import UsageError
 from triptych.core.family import ImageSpec
 from triptych.data import load
@@ -59,14 +60,16 @@ def test_every_family_has_the_default_preset_and_the_three_gans_their_papers() -
 
 @pytest.mark.parametrize(("family", "preset"), EVERY)
 def test_every_preset_trains(family: str, preset: str) -> None:
-    data, kind = load("digits", size=8), load_family(family)
+    points = preset == "points"
+    data, kind = load("points:ring") if points else load("digits", size=8), load_family(family)
     chosen, config, options = configure(kind, preset, {"batch": 4}, "digits")
     assert chosen == preset
-    given = {**config.model_dump(), **options.model_dump()}
-    assert {**given, **kind.presets[preset], "batch": 4} | {"rate": 0, "strength": 0} == given | {
-        "rate": 0,
-        "strength": 0,
-    }  # None stands for the paper's number there
+    given = {**config.model_dump(), **options.model_dump(), "batch": kind.presets[preset].get("batch")}
+    for name, value in kind.presets[preset].items():
+        if isinstance(value, dict):
+            assert value.items() <= given[name].items()
+        else:
+            assert given[name] == value or (value is None and name in ("rate", "strength")), name
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
     training = Training(kind(config, data.spec), data.train, options, plan)
     steps = training.steps()
@@ -100,7 +103,7 @@ def test_help_shows_the_defaults_of_the_chosen_preset(capsys: pytest.CaptureFixt
 
     fast, paper = shown(), shown("--preset", "paper")
     assert (
-        "{fast,paper}" in fast and "fast: batch 64, rate 0.001, instance-noise 0.3; paper: batch 128" in fast
+        "{fast,few,points,paper}" in fast and "fast: batch 64, rate 0.001, instance-noise 0.3; few:" in fast
     )
     assert "Pictures a step. (default: 64)" in fast and "Pictures a step. (default: 128)" in paper
     assert "(default: fast)" in fast and "(default: fast)" in paper
@@ -111,7 +114,9 @@ def test_an_unknown_preset_is_named_with_the_nearest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["train", "dcgan", "--preset", "papr", "--runs", str(tmp_path)]) == 2
-    assert "DCGAN has no preset 'papr'. Did you mean paper? There are: fast, paper" in capsys.readouterr().err
+    assert "DCGAN has no preset 'papr'. Did you mean paper? There are: fast, few, points, paper" in (
+        capsys.readouterr().err
+    )
     with pytest.raises(UsageError, match=r"VAE has no preset 'slow'\. There are: fast"):
         triptych.train("vae", preset="slow", runs=tmp_path, **SMALL)
     assert not list(tmp_path.iterdir())
@@ -165,6 +170,21 @@ def test_a_duel_takes_presets(tmp_path: Path) -> None:
     assert fast.flags == () and fast.label == "DCGAN"
     with pytest.raises(UsageError, match="DCGAN has no preset 'pap'"):
         begin(["dcgan --preset pap", "vae"], "digits", home=tmp_path)
+
+
+def test_a_preset_that_suits_the_source_better_is_suggested(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = "90 images are few, and DCGAN may learn them by heart: --preset few may serve better"
+    assert suggestion(Dcgan, "fast", ImageSpec(1, 8), 90) == few
+    assert suggestion(Dcgan, "fast", ImageSpec(1, 8), 5000) is None
+    assert suggestion(Dcgan, "paper", ImageSpec(1, 8), 90) is None
+    assert suggestion(load_family("vae"), "fast", ImageSpec(1, 8), 90) is None
+    points = suggestion(Wgan, "fast", ImageSpec(2, 1, 8), 20_000)
+    assert points == "these are points, not images: --preset points may serve better"
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1), dtype=np.uint8)
+    triptych.train("dcgan", data=pixels, runs=tmp_path, width=8, **SMALL)
+    assert [record.getMessage() for record in caplog.records] == [few]
 
 
 # --- as published ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.configure import check_reads_labels, configure, spec_told
+from triptych.configure import check_reads_labels, configure, spec_told, suggestion
 from triptych.core import device as devices
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
@@ -31,6 +32,8 @@ from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
 from triptych.train import Step, Training, TrainingError, fresh_copy, timer
 from triptych.watch import Diagnosis
+
+log = logging.getLogger(__name__)
 
 LOG_LINES = 400  # about so many in a run
 GRID_PICTURES, CLOUD_POINTS = 36, 1000
@@ -95,6 +98,8 @@ def train(
     }
     model = build(card, family)  # before anything costs time: a size that does not fit is found here
     check_reads_labels(model, options.conditional)
+    if hint := suggestion(kind, preset, dataset.spec, len(dataset.train)):
+        log.warning(hint)
     card["conditional"] = model.conditional
     try:
         plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))

@@ -117,10 +117,14 @@ class Vae(Family[VaeConfig, VaeControls]):
 
         images: (B, C, H, W). label: (B, classes) as `one_hot` makes it.
         """
-        seen = self.encoder[0](images)  # (B, width, H / 2, W / 2)
-        if self.label_offset is not None:
-            seen = seen + self.label_offset(label)[:, :, None, None]
-        mean, log_std = self.encoder[1:](seen).float().chunk(2, dim=1)
+        if self.label_offset is None:
+            found = self.encoder(images)  # (B, 2 * latent)
+        else:
+            seen = (
+                self.encoder[0](images) + self.label_offset(label)[:, :, None, None]
+            )  # (B, width, H/2, W/2)
+            found = self.encoder[1:](seen)
+        mean, log_std = found.float().chunk(2, dim=1)
         return mean, log_std.clamp(-7, 2)
 
     def decode(self, latent: Tensor, label: Tensor | None) -> Tensor:
