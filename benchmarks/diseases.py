@@ -24,6 +24,7 @@ from triptych.plan import Options
 from triptych.run import open_run
 from triptych.train import TrainingError
 from triptych.watch import alarms, diagnose
+from triptych.watch.verdicts import CALM
 
 RESULTS = Path(__file__).parent / "results"
 SOURCES: dict[str, dict[str, Any]] = {
@@ -138,9 +139,9 @@ MIN_MAX = {"loss": "min-max", "instance_noise": 0.0}
 LOST = ("critic overpowering", "diverged", "generator collapsed")  # a generator that helps its opponent
 TOLD = {"conditional": True}
 CASES = (
-    Case("healthy, recipe", ("healthy",)),
-    Case("healthy, told the class", ("healthy",), config=TOLD, labelled=True),
-    Case("healthy, textbook", ("healthy", "too early"), recipe="textbook"),
+    Case("healthy, recipe", CALM),
+    Case("healthy, told the class", CALM, config=TOLD, labelled=True),
+    Case("healthy, textbook", CALM, recipe="textbook"),
     Case("learning rate x 100", ("diverged",), factor=100),
     Case("learning rate x 100, textbook", ("diverged",), factor=100, recipe="textbook"),
     Case("frozen discriminator", ("critic not learning",), plant="frozen"),

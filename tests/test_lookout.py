@@ -112,8 +112,8 @@ def test_where_the_clock_ends_a_run_there_is_a_last_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def out_of_time(*asked: Any) -> Any:
-        plan, flops = make_plan(*asked)
-        return plan.model_copy(update={"limit_seconds": 0.0}), flops
+        plan, timing = make_plan(*asked)
+        return plan.model_copy(update={"limit_seconds": 0.0}), timing
 
     monkeypatch.setattr(driver, "make_plan", out_of_time)
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -25,15 +24,13 @@ from triptych.core.scatter import is_points
 from triptych.data import IN_MEMORY, Dataset, reopen
 from triptych.data import load as load_data
 from triptych.lookout import Lookout
-from triptych.model import Model, build, load_family
+from triptych.model import Model, build, load_user_family
 from triptych.plan import Options, Plan, make_plan, versions
 from triptych.postmortem import newest_post_mortem
 from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
 from triptych.train import Step, Training, TrainingError, fresh_copy, timer
 from triptych.watch import Diagnosis
-
-log = logging.getLogger(__name__)
 
 LOG_LINES = 400  # about so many in a run
 GRID_PICTURES, CLOUD_POINTS = 36, 1000
@@ -68,18 +65,21 @@ def train(
     runs: Path | str = "runs",
     name: str | None = None,
     watch: Watcher | None = None,
+    announce: Callable[[str], None] = lambda line: None,
     command: str = "",
     **settings: Any,
 ) -> Run:
     """Train a family from scratch and return its run.
 
     family: a name, or a path to a .py file that holds one. data: as `triptych.data.load` takes it.
+    announce: is given lines on what is about to be done, how long it takes and which preset suits the source
+    better, before the first step.
     preset: a name in the family's `presets`; None: "fast", where the family has it. settings: fields of
     `Options` (steps=200, seed=0, ...) and of the family's Config, over those of the preset. Raises ValueError
     for unfit settings or data, TrainingError when a loss or weight is not finite, Interrupted (a
     KeyboardInterrupt) when stopped.
     """
-    kind = load_family(family)
+    kind = load_user_family(family)
     source = data if isinstance(data, str) else IN_MEMORY
     preset, config, options = configure(kind, preset, settings, source)
     dataset = load_data(data, size=options.size, colour=options.colour)
@@ -99,16 +99,18 @@ def train(
     model = build(card, family)  # before anything costs time: a size that does not fit is found here
     check_reads_labels(model, options.conditional)
     if hint := suggestion(kind, preset, dataset.spec, len(dataset.train)):
-        log.warning(hint)
+        announce(hint)
     card["conditional"] = model.conditional
     try:
-        plan, flops = make_plan(options, len(dataset.train), timer(model, dataset.train, options))
+        measure = timer(model, dataset.train, options)
+        plan, timing = make_plan(options, len(dataset.train), measure, kind.channels_last)
     except TrainingError as error:
         raise TrainingError(
             f"in the timed start {error}; no run was made. {remedy(options.precision)}"
         ) from error
     card["plan"] = plan.model_dump(mode="json")
-    card["cost"] = {**parameters(model), "flops_per_step": flops}
+    card["cost"] = {**parameters(model), **timing._asdict()}
+    announce(plan.words(options.batch, timing.seconds_per_step))
     torch.manual_seed(options.seed)
     training = Training(fresh_copy(model), dataset.train, options, plan)
     training.family.fit(training.batches())

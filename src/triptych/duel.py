@@ -8,7 +8,6 @@ run is looked at several times on its course. Looks are scored against one half 
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +15,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from triptych import __version__
 from triptych.configure import named_in, preset_values
+from triptych.core.device import bf16_pays, choose
 from triptych.core.errors import UsageError
+from triptych.core.filenames import MOST_BYTES, readable_name
 from triptych.core.record import Record
 from triptych.data import Dataset
 from triptych.data import load as load_data
 from triptych.evaluate import Evaluation, SplitName, draw, enough, judged, trained_judge
-from triptych.model import load, load_family
+from triptych.model import load, load_user_family
 from triptych.run import Run, RunError, numbered, open_run, write_atomically
 from triptych.subprocess_runs import run_apart
 
@@ -57,6 +59,8 @@ class Rules(Record):
     seeds: tuple[int, ...]
     samples: int  # drawn at each look
     features: str = "auto"
+    precision: str = "auto"  # of every training, also of those that begin later or elsewhere
+    threads: int | None = None  # likewise
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,10 @@ class Duel:
         """A contestant's runs that were trained to their end, in the order of the seeds."""
         known = [self.run_of(contestant, seed) for seed in self.rules.seeds]
         return [run for run in known if run is not None and finished(run)]
+
+    def files(self) -> tuple[str, ...]:
+        """The .py files that the contestants' families live in."""
+        return tuple(c.family for c in self.rules.contestants if c.family.endswith(".py"))
 
 
 def begin(
@@ -125,6 +133,8 @@ def begin(
         seeds=tuple(seeds),
         samples=samples,
         features=features,
+        precision="bf16" if bf16_pays(choose("auto"))[0] else "fp32",
+        threads=torch.get_num_threads(),
     )
     path = numbered(home, name or f"duel-{dataset.name}")
     (path / "runs").mkdir()
@@ -148,11 +158,14 @@ def is_duel(path: Path | str) -> bool:
     return (Path(path) / "duel.json").is_file()
 
 
-def fight(duel: Duel, say: Say) -> int:
+def fight(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
     """Do what is not done yet: train every round, then look at every run. Returns an exit code.
 
     A training that fails or is interrupted ends the duel with its code; the same call goes on later.
+    files: the .py files of families that the user named just now: duel.json may name others, and no code
+    runs because a file names it. Raises RunError where one is missing.
     """
+    duel = Duel(duel.path, with_files(duel.rules, files))
     rules = duel.rules
     for contestant, seed in duel.rounds():
         run = duel.run_of(contestant, seed)
@@ -163,7 +176,8 @@ def fight(duel: Duel, say: Say) -> int:
         say(f"$ {shlex.join(['triptych', *words])}")
         code, _ = run_apart(words)
         if code:
-            say(f"the duel stopped; go on with: triptych resume {duel.path}")
+            own = f" --family {shlex.quote(','.join(files))}" if files else ""
+            say(f"the duel stopped; go on with: triptych resume {duel.path}{own}")
             return code
     dataset = load_data(rules.data, size=rules.size)
     for contestant, seed in duel.rounds():
@@ -171,6 +185,31 @@ def fight(duel: Duel, say: Say) -> int:
         assert run is not None
         look_back(run, contestant, dataset, rules, say)
     return 0
+
+
+def with_files(rules: Rules, files: Sequence[str]) -> Rules:
+    """The rules with each contestant's own .py file replaced by the user's: of the same path, or else name.
+
+    Raises RunError for a contestant whose file the user did not name, UsageError for a file of no contestant.
+    """
+    wanted = dict.fromkeys(c.family for c in rules.contestants if c.family.endswith(".py"))
+    chosen = {
+        path: next((f for f in files if f == path), None)
+        or next((f for f in files if f not in wanted and Path(f).name == Path(path).name), None)
+        for path in wanted
+    }
+    if missing := [path for path, file in chosen.items() if file is None]:
+        raise RunError(
+            f"families of this duel live in files, {', '.join(missing)}, and their code runs only when you "
+            f"name them: check them, then add --family {shlex.quote(','.join(wanted))}"
+        )
+    if unknown := [file for file in files if file not in chosen.values()]:
+        there_are = f": it has {', '.join(wanted)}" if wanted else ""
+        raise UsageError(f"no contestant of this duel lives in {unknown[0]}{there_are}")
+    contestants = (
+        c.model_copy(update={"family": chosen.get(c.family) or c.family}) for c in rules.contestants
+    )
+    return rules.model_copy(update={"contestants": tuple(contestants)})
 
 
 def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, say: Say) -> None:
@@ -249,7 +288,7 @@ def _contestants(families: Sequence[str]) -> Iterator[Contestant]:
             family, *flags = shlex.split(text)
         except ValueError as error:
             raise UsageError(f"{text!r} is not a family and its flags: {error}") from error
-        kind = load_family(family)
+        kind = load_user_family(family)
         preset_values(kind, named_in(flags))
         title = kind.title
         label = title if not flags else f"{title} {' '.join(flags)}"
@@ -260,7 +299,7 @@ def _contestants(families: Sequence[str]) -> Iterator[Contestant]:
 
 
 def _run_name(contestant: Contestant, seed: int) -> str:
-    slug = re.sub(r"[^a-z0-9._]+", "-", contestant.label.lower()).strip("-.")
+    slug = readable_name(contestant.label, marks="._", most_bytes=MOST_BYTES - 20)  # room for the seed
     return f"{slug}-seed{seed}"
 
 
@@ -274,6 +313,8 @@ def _begin(duel: Duel, contestant: Contestant, seed: int) -> list[str]:
     amount = int(rules.amount) if rules.budget == "images" else f"{rules.amount:g}"
     words = ["train", contestant.family, "--data", rules.data, f"--{rules.budget}", str(amount)]
     words += [] if rules.size is None else ["--size", str(rules.size)]
+    if rules.threads is not None and "--device" not in contestant.flags:  # its own flags come after
+        words += ["--precision", rules.precision, "--threads", str(rules.threads)]
     words += [*contestant.flags, "--seed", str(seed), "--runs", str(duel.path / "runs")]
     return [*words, "--name", _run_name(contestant, seed)]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 from collections.abc import Callable
 from math import ceil
@@ -22,6 +21,7 @@ from torch.nn import functional
 
 from triptych.core import seeds
 from triptych.core.cache import cache_home
+from triptych.core.filenames import readable_name
 from triptych.core.sealed import read_sealed, write_sealed
 from triptych.extractors import PRETRAINED, pretrained, split_name
 from triptych.metrics.features import (
@@ -258,7 +258,7 @@ def _folder_name(dataset: Dataset) -> str:
 
 def folder_name(name: str, *parts: str | int) -> str:
     """A folder of the cache: readable, and another one for other parts."""
-    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "source"
+    readable = readable_name(name, marks="", most_bytes=40, empty="source")
     return f"{readable}-{seeds.mix(*parts):016x}-v{VERSION}"
 
 

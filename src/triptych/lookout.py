@@ -30,6 +30,7 @@ PLANNED = 32  # looks in a run
 APART_PICTURES = 2000  # trained on between two looks, so that looking stays cheap beside training, ...
 SHORT = 12  # ... but a short run gets so many looks all the same, ...
 APART_STEPS = 10  # ... if there are so many steps between them
+DETAILED = 64  # samples drawn once more with their random detail, where the family has any
 SHOWN = 16  # samples kept as a picture of each look
 SHOWN_PX = 64
 GOOD_STATES = 8  # of a run at most: how often a healthy state is set aside
@@ -64,7 +65,7 @@ class Lookout:
         Only where a look was taken, as an earlier one says nothing of now; and well apart from the one
         before, as a disease has begun some time before it is seen.
         """
-        if self.looked_at != self.training.step or self.diagnosis.verdict != "healthy":
+        if self.looked_at != self.training.step or not self.diagnosis.sound:
             return False
         since = self.training.step - max(self.run.healthy_states(), default=0)
         return since >= self.training.plan.steps / GOOD_STATES
@@ -129,7 +130,9 @@ class Lookout:
         drawn, labels = self.shown.sample(seeds, **self.shown.family.plain), self.shown.labels_for(seeds)
         before = self.run.looks()
         told = None if labels is None else labels.numpy()
-        seen = look_at(self.reference, drawn, told, before[-1] if before else None)
+        plain = self.shown.family.plain
+        detailed = self.shown.sample(seeds[:DETAILED]) if plain else None  # grain is what a person sees
+        seen = look_at(self.reference, drawn, told, before[-1] if before else None, detailed)
         probes = {player.name: probe(player) for player in training.players}
         turns = {p.name: len(range(0, training.step, p.every)) for p in training.players}
         record = {"step": training.step, **seen, "turns": turns, "weights": probes}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -20,26 +20,27 @@ from triptych import families
 from triptych.averages import named_under
 from triptych.core import images as pictures
 from triptych.core import seeds as streams
+from triptych.core.class_names import labels_as_numbers
 from triptych.core.device import choose
 from triptych.core.errors import UsageError
 from triptych.core.family import Condition, Family, Frame, ImageSpec, Settings, family_in
+from triptych.core.nearest import did_you_mean, nearest
 from triptych.core.styled import Styled
 from triptych.core.tagged import kinds
 from triptych.run import Run, RunError, open_run
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
 
-DRAWING_WORDS = {
-    "noise",
-    "seeds",
-    "labels",
-    "prompts",
-    "pixels",
-    "out",
-    "family",
-}  # what drawing is told itself
+DRAWING_WORDS = {"noise", "seeds", "labels", "prompts", "pixels", "out", "family"}  # drawing's own arguments
+
+ELSEWHERE = {  # what other tools and papers call what a family here does -> its name
+    "gan": "dcgan", "ddpm": "diffusion", "ddim": "diffusion", "unet": "diffusion", "text2img": "diffusion",
+    "txt2img": "diffusion", "text-to-image": "diffusion", "stable-diffusion": "diffusion",
+    "autoencoder": "vae", "wgan-gp": "wgan", "stylegan2": "stylegan", "stylegan3": "stylegan",
+}  # fmt: skip
 
 AnyFamily = Family[Any, Any]
+Labels = str | Sequence[int] | Sequence[str] | Tensor | np.ndarray | None  # class numbers or names
 
 
 def family_names() -> list[str]:
@@ -48,18 +49,29 @@ def family_names() -> list[str]:
 
 
 def load_family(name: str) -> type[AnyFamily]:
-    """The family of a name, or the one in a file of the user's own (a name that ends in .py).
+    """The family of a name that comes with Triptych; never a file, so a name read from a run is safe here.
 
-    Raises UsageError for an unknown name, with the nearest known one.
+    Raises RunError for a path to a .py file, UsageError for an unknown name, with the nearest known one.
     """
     if name.endswith(".py"):
-        return checked(_family_in_file(Path(name)))
+        raise RunError(
+            f"the family of this run lives in a file, {name}, and its code runs only when you name it: check "
+            f"the file, then add --family {shlex.quote(name)}"
+        )
     known = family_names()
     if name not in known:
-        near = difflib.get_close_matches(name.replace("-", "_").lower(), known, 1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, known, ELSEWHERE)
         raise UsageError(f"unknown family {name!r}.{hint} There are: {', '.join(known)}")
     return family_in(importlib.import_module(f"triptych.families.{name}"))
+
+
+def load_user_family(name: str) -> type[AnyFamily]:
+    """The family that the user named in this very call: a name, or a path to a .py file, which is executed.
+
+    Never pass a name that was read from a run or a duel: use `load_family` for these. Raises UsageError
+    as `load_family` does, and for a file that is not there.
+    """
+    return checked(_family_in_file(Path(name))) if name.endswith(".py") else load_family(name)
 
 
 def checked(kind: type[AnyFamily]) -> type[AnyFamily]:
@@ -95,8 +107,8 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) ->
             said = str(raised) if isinstance(raised, Exception) else problem["msg"].lower()
             if problem["type"] == "extra_forbidden":
                 known = [field for field in holder.model_fields if field != "kind"]
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]}? " if near else ""
+                near = nearest(name, known)
+                hint = f"did you mean {near}? " if near else ""
                 told = f"{owner} has no {name!r}: {hint}there are {', '.join(known) or 'none'}"
             elif problem["type"] == "union_tag_invalid":
                 there_are = problem["ctx"]["expected_tags"].replace("'", "")
@@ -150,11 +162,12 @@ class Model:
     def sample(
         self,
         seeds: Iterable[int],
-        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        labels: Labels = None,
         prompts: Sequence[str] | None = None,
         **controls: Any,
     ) -> np.ndarray:
-        """Draw one picture a seed. labels: one for all, one a seed, or None (drawn by the class law).
+        """Draw one picture a seed. labels: one for all, one a seed, or None (drawn by the class law); a
+        class is named by its number or its name.
 
         Returns (N, H, W, C) uint8. Raises ValueError for unfit seeds, labels or controls.
         """
@@ -165,7 +178,7 @@ class Model:
     def generate(
         self,
         noise: Tensor,
-        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        labels: Labels = None,
         seeds: Sequence[int] | None = None,
         prompts: Sequence[str] | None = None,
         **controls: Any,
@@ -183,7 +196,7 @@ class Model:
     def frames(
         self,
         seeds: Iterable[int],
-        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        labels: Labels = None,
         prompts: Sequence[str] | None = None,
         **controls: Any,
     ) -> Iterator[Frame]:
@@ -197,7 +210,7 @@ class Model:
     def invert(
         self,
         pixels: np.ndarray,
-        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        labels: Labels = None,
         seeds: Sequence[int] | None = None,
         **controls: Any,
     ) -> Tensor:
@@ -222,7 +235,7 @@ class Model:
     def styles(
         self,
         noise: Tensor,
-        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        labels: Labels = None,
         seeds: Sequence[int] | None = None,
         **controls: Any,
     ) -> Tensor:
@@ -264,7 +277,7 @@ class Model:
     def bits_per_dim(
         self,
         pixels: np.ndarray,
-        labels: Sequence[int] | Tensor | np.ndarray | None = None,
+        labels: Labels = None,
         bound: str | None = None,
         draws: int = 16,
         seeds: Iterable[int] | None = None,
@@ -339,7 +352,8 @@ class Model:
         if not self.family.conditional:
             why = "was trained without labels" if self.spec.classes == 0 else "does not read labels"
             raise ValueError(f"{self.family.title} {why}: leave them out")
-        asked = torch.as_tensor(np.asarray(labels), dtype=torch.int64).reshape(-1)
+        numbers = np.asarray(labels_as_numbers(labels, self.class_names))
+        asked = torch.as_tensor(numbers, dtype=torch.int64).reshape(-1)
         if len(asked) not in (1, len(seeds)):
             raise ValueError(f"give one label, or one a seed: {len(asked)} labels for {len(seeds)} seeds")
         if asked.min() < 0 or asked.max() >= self.spec.classes:
@@ -358,14 +372,12 @@ def equal_batches(count: int) -> Iterator[tuple[list[int], int]]:
 
 
 def build(card: Mapping[str, Any], family: str | None = None) -> AnyFamily:
-    """An untrained family as a run's card describes it. family: overrides the card's name.
+    """An untrained family as a run's card describes it. family: the user's own word, before the card's name.
 
     The card's spec is what the family is told: `classes` 0 if unconditional, whatever the source has.
+    Raises RunError for a card that names a file while the user named none: it is not executed.
     """
-    name = family or card["family"]
-    if name.endswith(".py") and family is None:
-        raise RunError(f"this run's family lives in {name}: name the file yourself with --family {name}")
-    kind = load_family(name)
+    kind = load_user_family(family) if family else load_family(card["family"])
     config = read_settings(kind.Config, card["config"], f"{kind.title}'s config")
     return kind(config, ImageSpec(**card["spec"]))
 

@@ -1,7 +1,9 @@
 """From what was asked (options) to what will be done (plan), decided once and stored.
 
-Nothing in a training step depends on the clock. A budget in minutes becomes a number of steps after
-a short timed start; precision is bf16 only where the hardware has it and it was faster just now.
+Nothing in a training step depends on the clock, nor does the choice of arithmetic: it follows from the device
+and the family, so that the same command gives the same bits. A budget in minutes becomes a number of steps
+after a short timed start, and the plan keeps that number; for other budgets the clock only tells how long
+it will take.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from triptych.core.family import Settings
 DEFAULT_MINUTES = 5.0
 AIM = 0.97  # share of the minutes that is planned: what is left is for a machine that slows down
 OVERTIME = 1.05  # the clock ends a run at this share of its minutes
+GUESS_SECONDS = 0.5  # of timed steps, where only a person waits for the answer, ...
+GUESSED_STEPS = 200  # ... and from so many steps on
 
 BUDGETS = ("minutes", "steps", "images", "epochs", "flops")
 
@@ -62,7 +66,7 @@ class Options(Settings):
     device: str = "auto"
     """auto, cpu, or a GPU by PyTorch's name."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the networks; auto takes bf16 where it is native and measured to be faster."""
+    """Arithmetic of the networks; auto takes bf16 on GPUs that have it and processors with AMX, else fp32."""
     threads: int | None = Field(None, ge=1)
     """Processor threads; left out: PyTorch's choice."""
     save_every: int | None = Field(None, ge=1)
@@ -83,7 +87,7 @@ class Options(Settings):
 
 
 class Arithmetic(NamedTuple):
-    """How a device computes: what `--precision auto` chooses between."""
+    """How a device computes."""
 
     precision: Precision
     channels_last: bool
@@ -96,7 +100,7 @@ class Arithmetic(NamedTuple):
 class Timing(NamedTuple):
     """What a few steps showed."""
 
-    seconds_per_step: float
+    seconds_per_step: float | None  # None where only operations were counted
     flops_per_step: int
 
 
@@ -114,8 +118,19 @@ class Plan(Settings):
     channels_last: bool
     threads: int
     world: int = 1
+    why: str = ""
+    """Why this arithmetic."""
     timed: dict[str, float] = Field(default_factory=dict)
-    """Seconds a step in the timed start, by arithmetic."""
+    """Of runs made by older versions: seconds a step, by the arithmetics that were then timed."""
+
+    def words(self, batch: int, seconds_per_step: float | None) -> str:
+        """What is about to be done, in one line. batch: images a step."""
+        pace = None if seconds_per_step is None else self.steps * seconds_per_step
+        lasts = "" if pace is None else f"{duration(pace)}: "
+        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
+        chosen = Arithmetic(self.precision, self.channels_last).words()
+        steps = f"{self.steps:,} step{'s' * (self.steps != 1)} of {batch} image{'s' * (batch != 1)}"
+        return f"{lasts}{steps} on {self.device}, {threads}, {chosen}{self.why and f' ({self.why})'}"
 
     @classmethod
     def trial(cls, device: torch.device, arithmetic: Arithmetic) -> Plan:
@@ -130,50 +145,78 @@ class Plan(Settings):
             threads=torch.get_num_threads(),
         )
 
+    def how_to_repeat(self, step: int) -> str:
+        """How a run with a budget in minutes is made again to the bit; "" for other budgets.
 
-def arithmetics(options: Options, device: torch.device) -> list[Arithmetic]:
-    """The candidates worth timing; only one when a precision is asked for, which then fixes the bits."""
-    last = devices.prefers_channels_last(device)
+        step: how many were trained. A run that the clock ended early had planned its schedules for more.
+        """
+        if self.limit_seconds is None:
+            return ""
+        if step >= self.steps:
+            return (
+                f"{self.budget} came to {step:,} steps: --steps {self.steps} in their place repeats this run"
+            )
+        return f"{self.budget} were over at step {step:,} of {self.steps:,}: --steps {self.steps} trains all"
+
+
+def arithmetic(options: Options, device: torch.device, channels_last: bool = False) -> tuple[Arithmetic, str]:
+    """The arithmetic of a training, and why: a function of the options, the device and the family alone.
+
+    channels_last: whether the family's networks are faster so on processors.
+    """
+    last = devices.prefers_channels_last(device, channels_last)
     if options.precision != "auto":
-        return [Arithmetic(options.precision, last)]
-    precisions: list[Precision] = ["fp32", "bf16"] if devices.bf16_is_native(device) else ["fp32"]
-    candidates = [Arithmetic(precision, last) for precision in precisions]
-    return candidates if last else [*candidates, Arithmetic(precisions[-1], True)]
+        return Arithmetic(options.precision, last), "precision as asked for"
+    pays, why = devices.bf16_pays(device)
+    return Arithmetic("bf16" if pays else "fp32", last), why
 
 
 def make_plan(
-    options: Options, pictures: int, time_steps: Callable[[Arithmetic, float], Timing]
-) -> tuple[Plan, int]:
+    options: Options,
+    images: int,
+    time_steps: Callable[[Arithmetic, float], Timing],
+    channels_last: bool = False,
+) -> tuple[Plan, Timing]:
     """Choose arithmetic and number of steps.
 
-    pictures: in the training split. time_steps: times steps of a throw-away copy in an arithmetic for
-    at most so many seconds. Returns the plan and the FLOPs of one step.
+    images: in the training split. time_steps: counts the operations of steps of a throw-away copy in an
+    arithmetic, and times them for about so many seconds, 0 for not at all. channels_last: whether the
+    family's networks are faster so on processors. Returns the plan and what was counted and timed.
     """
     device = devices.choose(options.device)
     torch.set_num_threads(options.threads or torch.get_num_threads())
+    chosen, why = arithmetic(options, device, channels_last)
     minutes = options.minutes
     if all(getattr(options, budget) is None for budget in BUDGETS):
         minutes = DEFAULT_MINUTES
-    candidates = arithmetics(options, device)
-    patience = min(5.0, max(1.0, 60 * minutes * 0.02)) if minutes else (1.5 if len(candidates) > 1 else 0.0)
-    timings = {choice: time_steps(choice, patience) for choice in candidates}
-    best = min(timings, key=lambda choice: timings[choice].seconds_per_step)
-    steps, words = _steps(options, minutes, pictures, timings[best])
+    timing = time_steps(chosen, _patience(options, minutes, images))
+    steps, words = _steps(options, minutes, images, timing)
     plan = Plan(
         steps=steps,
         budget=words,
         limit_seconds=None if minutes is None else minutes * 60 * OVERTIME,
         device=str(device),
-        precision=best.precision,
-        channels_last=best.channels_last,
+        precision=chosen.precision,
+        channels_last=chosen.channels_last,
         threads=torch.get_num_threads(),
-        timed={choice.words(): timing.seconds_per_step for choice, timing in timings.items()},
+        why=why,
     )
-    return plan, timings[best].flops_per_step
+    return plan, timing
 
 
-def _steps(options: Options, minutes: float | None, pictures: int, timing: Timing) -> tuple[int, str]:
+def _patience(options: Options, minutes: float | None, images: int) -> float:
+    """Seconds of timing: enough to plan minutes by, else for a guess, for a short run none."""
     if minutes is not None:
+        return min(5.0, max(1.0, 60 * minutes * 0.02))
+    if options.flops:
+        return GUESS_SECONDS
+    steps, _ = _steps(options, None, images, Timing(None, 1))
+    return GUESS_SECONDS if steps >= GUESSED_STEPS else 0.0
+
+
+def _steps(options: Options, minutes: float | None, images: int, timing: Timing) -> tuple[int, str]:
+    if minutes is not None:
+        assert timing.seconds_per_step is not None
         steps = int(minutes * 60 * AIM / timing.seconds_per_step)
         return max(1, steps), f"{minutes:g} minute{'s' * (minutes != 1)}"
     if options.steps:
@@ -183,7 +226,17 @@ def _steps(options: Options, minutes: float | None, pictures: int, timing: Timin
     if options.flops:
         return max(1, round(options.flops / timing.flops_per_step)), f"{options.flops:.3g} FLOPs"
     assert options.epochs
-    return max(1, round(options.epochs * pictures / options.batch)), f"{options.epochs:g} epochs"
+    return max(1, round(options.epochs * images / options.batch)), f"{options.epochs:g} epochs"
+
+
+def duration(seconds: float) -> str:
+    """A time to come, in words: "about 5 minutes"."""
+    if seconds < 55:
+        return "under a minute" if seconds > 10 else "a few seconds"
+    if seconds < 90 * 60:
+        minutes = round(seconds / 60)
+        return f"about {minutes} minute{'s' * (minutes != 1)}"
+    return f"about {seconds / 3600:.1f} hours"
 
 
 def versions() -> dict[str, str]:
@@ -202,4 +255,5 @@ def versions() -> dict[str, str]:
         "platform": platform.platform(),
         "cpu": devices.describe(torch.device("cpu")),
         "cores": str(os.cpu_count()),
+        "instructions": devices.instructions(),
     }

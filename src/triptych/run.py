@@ -27,6 +27,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from triptych.core.filenames import readable_name
 from triptych.core.older_runs import in_todays_form
 from triptych.core.sealed import Tensors, put_back, put_sealed, read_sealed, steps_in
 
@@ -264,12 +265,11 @@ def create(home: Path, name: str, card: Mapping[str, Any]) -> Run:
 
 def numbered(home: Path, name: str) -> Path:
     """Make the next numbered directory under `home`: home/0007-name. Raises RunError when it cannot."""
-    safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "run"
     try:
         home.mkdir(parents=True, exist_ok=True)
         with locked(home / ".lock", wait=True):  # two processes at once get two numbers
             numbers = [int(m[1]) for p in home.iterdir() if (m := re.match(r"(\d+)-", p.name))]
-            path = home / f"{max(numbers, default=0) + 1:04d}-{safe}"
+            path = home / f"{max(numbers, default=0) + 1:04d}-{readable_name(name)}"
             path.mkdir()
     except OSError as error:
         raise RunError(

@@ -184,9 +184,10 @@ class Untracked(ModuleTracker):
 
 
 def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
-    """A function that times steps of throw-away copies: (arithmetic, about so many seconds) -> Timing.
+    """A function that counts and times steps of throw-away copies: (arithmetic, so many seconds) -> Timing.
 
-    Where players move, or pay penalties, at unlike intervals, steps are unlike too: whole rounds are timed.
+    Operations are counted without a clock; 0 seconds: nothing is timed. Where players move, or pay
+    penalties, at unlike intervals, steps are unlike too: whole rounds are counted and timed.
     """
     device = devices.choose(options.device)
 
@@ -200,6 +201,9 @@ def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithm
         with counter:
             for _ in range(turns):
                 next(steps)
+        flops = round(counter.get_total_flops() / turns)
+        if not seconds:
+            return Timing(None, flops)
         next(steps)
         paces: list[float] = []
         began = time.perf_counter()
@@ -214,6 +218,6 @@ def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithm
                 break  # the pace is known, and the training itself can say what has happened, in a run
             devices.wait(device)
             paces.append((time.perf_counter() - start) / turns)
-        return Timing(statistics.median(paces), round(counter.get_total_flops() / turns))
+        return Timing(statistics.median(paces), flops)
 
     return measure

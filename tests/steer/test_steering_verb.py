@@ -199,7 +199,7 @@ def test_labels_come_before_a_judge_is_trained(
     monkeypatch.setattr(importlib.import_module("triptych.evaluate"), "trained_judge", trained)
     Image.fromarray(np.full((16, 16), 90, np.uint8)).save(tmp_path / "photo.png")
     words = ["steer", runs["told"], "invert", "--pictures", str(tmp_path / "photo.png")]
-    for more, said in (([], "say which class"), (["--labels", "10"], "labels must lie in 0..9")):
+    for more, said in (([], "say which class"), (["--labels", "10"], "there is no class 10")):
         assert cli.main([*words, *more]) in (1, 2)
         assert said in capsys.readouterr().err
 
@@ -235,7 +235,7 @@ def test_donors_of_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
         np.testing.assert_array_equal(np.load(out)[1:, 0], given)
 
 
-@pytest.mark.parametrize(("name", "of"), [("mix", "one for all"), ("sweep", "of the pictures shown")])
+@pytest.mark.parametrize(("name", "of"), [("mix", "one for all"), ("sweep", "of the images shown")])
 def test_labels_are_explained_as_the_act_reads_them(
     runs, name: str, of: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

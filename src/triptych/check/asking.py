@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from triptych.check.answers import Answer, beside, judged, unknown
+from triptych.check.finite import finite, usable, varied
 from triptych.check.losses import losses
 from triptych.check.optimisers import optimisers
 from triptych.check.rules import rules
@@ -26,6 +27,8 @@ from triptych.watch.verdicts import SHAPELESS
 LABEL = "does the label show in the pictures"
 SILENT = "labels carry nothing"
 FINE = ("healthy", SILENT)  # verdicts that say nothing against the pictures themselves
+OPEN = ("too early", "still learning", "not judged")  # verdicts that leave it open whether they are good
+UNRIPE = ("too early", "still learning")
 JUDGED = ("precision", "recall", "coverage")  # shares: their floors hardly depend on the number of samples
 BROUGHT = 0.5  # of what real pictures score: samples that bring so much are called good
 
@@ -49,14 +52,22 @@ def check(path: Path | str, *, family: str | None = None, data: Any = None) -> l
     unread = isinstance(dataset, str)  # then only the losses, which need pictures, are not asked
     training = Training(built, _none_of(built) if isinstance(dataset, str) else dataset.train, options, plan)
     training.restore(meta["step"], tensors)
-    answers = [unknown("losses", "are the losses right", str(dataset))] if unread else losses(training)
+    if not usable(tensors):
+        answers = [unknown("losses", "are the losses right", "the weights are not finite")]
+    elif unread:
+        answers = [unknown("losses", "are the losses right", str(dataset))]
+    else:
+        answers = losses(training)
+    differ = varied(training, tensors, run)
     training.restore(meta["step"], tensors)  # the questions moved batch norm's statistics
     return [
         *damage(complaints, meta["step"]),
+        *finite(training, run, tensors),
         *answers,
         *rules(training, run.card["family"]),
         *optimisers(training, run, meta),
         *balance(run, built),
+        differ,
         *samples(run, built, meta["step"]),
     ]
 
@@ -95,9 +106,9 @@ def balance(run: Run, family: Any) -> list[Answer]:
     means = {n: sum(v) / len(v) for n in names if (v := [line[n] for line in log if n in line])}
     figures = ", ".join(f"{name} {short(value)}" for name, value in means.items())
     words = f"the watch: {found.line()}{_also(found)}; lately {figures}"
-    if found.verdict == "too early":
+    if found.verdict in UNRIPE:
         return [unknown("balance", question, words)]
-    return [judged("balance", question, _fine(found), words)]
+    return [judged("balance", question, _fine(found) or not found.sick, words)]
 
 
 def _fine(found: Diagnosis) -> bool:
@@ -127,9 +138,10 @@ def _by_the_watch(run: Run, family: Any) -> list[Answer]:
         f"{last['sparse']:.2f} and distance to the data {last['distance']:.2f} times the data's own"
     )
     if not _fine(found):
-        words += f"; the watch: {found.verdict}{_also(found)}"
+        reason = "" if found.sick or not found.evidence else f": {found.evidence[0]}"
+        words += f"; the watch: {found.verdict}{reason}{_also(found)}"
     good = judged("samples", question, _fine(found), words)
-    answers = [unknown("samples", question, words) if found.verdict == "too early" else good]
+    answers = [unknown("samples", question, words) if found.verdict in OPEN else good]
     return [*answers, _label(last, found)] if family.conditional else answers
 
 

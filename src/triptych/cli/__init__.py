@@ -6,6 +6,7 @@ Torch is imported by the verbs that need it, so that `triptych --help` answers a
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import os
 import sys
@@ -36,6 +37,8 @@ ORDER = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path that the terminal cannot show must not end a verb
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0

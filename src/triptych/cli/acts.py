@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from triptych.cli.flags import flags_of, given, numbers, parse
+from triptych.cli.flags import flags_of, given, parse
 
+LABELS = "Classes by name or number, of a conditional model: bag, or one a seed: 0-9."
 Act = Callable[[Any, str, list[str]], dict[str, Any]]  # (model, its path, words) -> what --json prints
 ACTS: dict[str, tuple[Act, str]] = {}
 ORDER = ("interpolate", "traverse", "map", "mix", "sweep", "directions", "edit", "invert")  # as told
@@ -33,7 +34,7 @@ def act(name: str, summary: str) -> Callable[[Act], Act]:
 def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[Any, Any, str]) -> Any:
     """An act's own flags, those that all share, and the controls of the model's family."""
     shared: dict[str, tuple[Any, Any, str]] = {
-        "labels": (str | None, None, "Classes by number, of a conditional model: 3, or one a seed: 0-9."),
+        "labels": (str | None, None, LABELS),
         "out": (Path, Path(f"{name}.png"), "A sheet with names (.png) or the pictures' array (.npy)."),
         "family": (str | None, None, "Path to the family's .py file, if it was one of your own."),
     }
@@ -54,9 +55,20 @@ def controls_of(flags: Any, model: Any) -> dict[str, Any]:
     return given(flags, model.family.Controls)
 
 
-def labels_of(flags: Any) -> list[int] | None:
-    """The classes asked for."""
-    return None if flags.labels is None else numbers(flags.labels)
+def labels_of(flags: Any, model: Any) -> list[int] | None:
+    """The numbers of the classes that `--labels` names. Raises UsageError for unknown ones."""
+    return None if flags.labels is None else classes_called(flags.labels, model)
+
+
+def classes_called(text: str, model: Any) -> list[int]:
+    """The class numbers that a text asks of a model for: "bag,3,5-7". Raises UsageError."""
+    from triptych.core.class_names import class_numbers
+    from triptych.core.errors import UsageError
+
+    if not model.family.conditional:
+        why = "was trained without labels" if model.spec.classes == 0 else "does not read labels"
+        raise UsageError(f"{model.family.title} {why}: leave --labels out")
+    return class_numbers(text, model.class_names)
 
 
 def amounts_of(reach: float, frames: int) -> list[float]:
@@ -93,7 +105,7 @@ def directions_of(text: str) -> list[Any]:
 
 
 LAYERS = (str | None, None, "Of styles, the layers that move: coarse, middle, fine, or 0-2,5; left out: all.")
-ONE_LABEL = (str | None, None, "Class by number, of a conditional model: one for all.")
+ONE_LABEL = (str | None, None, "Class by name or number, of a conditional model: one for all.")
 SPACE = (str, "noise", "Where to move: noise, or style where the family has styles.")
 
 

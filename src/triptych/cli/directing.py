@@ -66,7 +66,7 @@ def from_labels(model: Any, flags: Any, layers: list[int] | None) -> tuple[list[
     from triptych.steer.studying import study
 
     check_tried(flags.tried)
-    controls, tell, labels = controls_of(flags, model), said_slowly(), labels_of(flags)
+    controls, tell, labels = controls_of(flags, model), said_slowly(), labels_of(flags, model)
     apart = False if flags.together else None
     names = None if flags.attributes is None else flags.attributes.split(",")
     dataset = data_of(model)
@@ -118,7 +118,7 @@ def measured(
 
     controls, tell = controls_of(flags, model), said_slowly()
     seeds = range(MEASURED_SEED, MEASURED_SEED + flags.measured)
-    codes = codes_at(model, seeds, found[0].about.space, labels_of(flags), **controls)
+    codes = codes_at(model, seeds, found[0].about.space, labels_of(flags, model), **controls)
     judge = trained_judge(dataset, "auto", tell, model.device)
     effects = measure(model, codes, found, 1.0, reader, judge, tell, **controls)
     return with_effects(found, effects), effects
@@ -131,7 +131,7 @@ def show_directions(model: Any, flags: Any, found: list[Any], seeds: list[int], 
     from triptych.steer.sheets import write_sheet
 
     controls = controls_of(flags, model)
-    codes = codes_at(model, seeds, found[0].about.space, labels_of(flags), **controls)
+    codes = codes_at(model, seeds, found[0].about.space, labels_of(flags, model), **controls)
     shown = move(model, codes, found, amounts, **controls)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in found]
     write_sheet(flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts])
@@ -195,7 +195,7 @@ def inverted(model: Any, flags: Any) -> Any:
     from triptych.evaluate import data_of, trained_judge
     from triptych.steer import inverting
 
-    labels, controls = labels_of(flags), controls_of(flags, model)
+    labels, controls = labels_of(flags, model), controls_of(flags, model)
     if flags.pictures:
         made = [inverting.prepared(model, file) for file in flags.pictures]
         for _, told in made:
@@ -251,7 +251,8 @@ def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         codes, names_ = inversion.codes, [f.picture for f in inversion.found]
     else:
         seeds = numbers(flags.seeds or "0-5")
-        codes, names_ = codes_at(model, seeds, space, labels_of(flags), **controls), list(map(str, seeds))
+        codes = codes_at(model, seeds, space, labels_of(flags, model), **controls)
+        names_ = list(map(str, seeds))
     shown = move(model, codes, found[0], amounts, **controls)
     write_sheet(flags.out, shown, names_, [f"{a:+.3g}" for a in amounts])
     _, effects = measured_if_read(model, flags, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from triptych.cli.acts import classes_called
 from triptych.cli.flags import first_word, flags_of, given, numbers, parse, positional
 from triptych.cli.verbs import verb
 
@@ -14,7 +15,7 @@ def sample(words: list[str]) -> dict[str, Any]:
     """Draw pictures."""
     path = first_word(words, "the run", "triptych sample RUN [--seeds 0-63] [--out grid.png]")
     if path is None:
-        print("usage: triptych sample RUN [--seeds 0-63] [--labels 0-9] [--out grid.png] [controls]")
+        print("usage: triptych sample RUN [--seeds 0-63] [--labels bag] [--out grid.png] [controls]")
         print("triptych sample RUN --help lists the controls of a run's family")
         return {}
     from triptych.gallery import write_pictures
@@ -28,7 +29,7 @@ def sample(words: list[str]) -> dict[str, Any]:
         flags_of(
             controls,
             seeds=(str, "0-63", "One picture each: 0-63 or 1,5,9."),
-            labels=(str | None, None, "Classes by number: 3, or 0-9 in turn over the seeds."),
+            labels=(str | None, None, "Classes by name or number: bag, or 0-9 in turn over the seeds."),
             out=(Path, Path("grid.png"), "A labelled grid (.png), an array (.npy), or a folder of PNGs."),
             family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
         ),
@@ -36,7 +37,7 @@ def sample(words: list[str]) -> dict[str, Any]:
         f"Draw pictures with {model.family.title}.",
     )
     seeds = numbers(flags.seeds)
-    cycle = numbers(flags.labels) if flags.labels is not None else None
+    cycle = classes_called(flags.labels, model) if flags.labels is not None else None
     labels = [cycle[k % len(cycle)] for k in range(len(seeds))] if cycle else None
     drawn = model.sample(seeds, labels, **given(flags, controls))
     shown = labels if labels is not None else model.labels_for(seeds)

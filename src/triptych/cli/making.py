@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from triptych.cli.afterwards import say_what_next
 from triptych.cli.flags import first_word, flags_of, given, parse, positional
 from triptych.cli.verbs import say, verb
 
@@ -26,7 +28,7 @@ def train(words: list[str]) -> dict[str, Any]:
     name = first_word(words, "the family", usage)
     from triptych.configure import default_preset, describe_presets, named_in, preset_values
     from triptych.driver import train as begin
-    from triptych.model import family_names, load_family
+    from triptych.model import family_names, load_user_family
     from triptych.plan import Options
     from triptych.progress import progress_bar
 
@@ -34,7 +36,7 @@ def train(words: list[str]) -> dict[str, Any]:
         print(f"usage: {usage}\nfamilies: {', '.join(family_names())}, or a path to a .py file of your own")
         print("triptych train FAMILY --help lists the presets and the flags of one")
         return {}
-    kind = load_family(name)
+    kind = load_user_family(name)
     preset, usual = named_in(words) or default_preset(kind), default_preset(kind)
     suited = dict(preset_values(kind, preset))
     presets: Any = Literal[tuple(kind.presets)] if usual else Literal[tuple(kind.presets)] | None
@@ -50,10 +52,10 @@ def train(words: list[str]) -> dict[str, Any]:
     source = settings.pop("data")
     with progress_bar(kind.title) as watch:
         run = begin(
-            name, source, preset=preset, runs=flags.runs, name=flags.name, watch=watch,
+            name, source, preset=preset, runs=flags.runs, name=flags.name, watch=watch, announce=say,
             command=shlex.join(["triptych", "train", *words]), **settings,
         )  # fmt: skip
-    return finished(run)
+    return finished(run, name)
 
 
 @verb("resume", "go on with a stopped run, to the same bits")
@@ -64,7 +66,11 @@ def resume(words: list[str]) -> dict[str, Any]:
         flags_of(
             run=(positional(Path), ..., "The run's directory, or a duel's."),
             steps=(int | None, None, "A new total number of steps."),
-            family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+            family=(
+                str | None,
+                None,
+                "Path to the family's .py file, if it was one of your own; several of a duel with commas.",
+            ),
         ),
         "resume",
         "Go on with a stopped run, to the same bits as if it had never stopped.",
@@ -72,7 +78,7 @@ def resume(words: list[str]) -> dict[str, Any]:
     from triptych.duel import is_duel, open_duel
 
     if is_duel(flags.run):
-        return fought(open_duel(flags.run), None)
+        return fought(open_duel(flags.run), None, flags.family.split(",") if flags.family else ())
     from triptych.driver import resume as go_on
     from triptych.progress import progress_bar
     from triptych.run import open_run
@@ -127,15 +133,15 @@ def duel(words: list[str]) -> dict[str, Any]:
         seeds=range(flags.seed, flags.seed + flags.repeats), samples=flags.samples,
         features=flags.features, home=flags.runs, name=flags.name,
     )  # fmt: skip
-    return fought(made, flags.out)
+    return fought(made, flags.out, made.files())
 
 
-def fought(made: Any, out: Path | None) -> dict[str, Any]:
-    """Do what a duel has not done yet, and write its report."""
+def fought(made: Any, out: Path | None, files: Sequence[str]) -> dict[str, Any]:
+    """Do what a duel has not done yet, and write its report. files: the .py files that the user named."""
     from triptych import duel as contest
     from triptych.report import write_duel
 
-    if code := contest.fight(made, say):
+    if code := contest.fight(made, say, files):
         return {"exit": code, **contest.as_dict(made)}
     report = write_duel(made, out or made.path / "report.html")
     say(f"open {report} in a browser")
@@ -144,15 +150,23 @@ def fought(made: Any, out: Path | None) -> dict[str, Any]:
 
 
 def finished(run: Any, family: str | None = None) -> dict[str, Any]:
-    """The last line of every verb that makes a run: its path; before it, what the watch says of a game."""
+    """The last line of every verb that makes a run: its path; before it, what the watch says of a game.
+
+    family: as the user named it on this command line, None where they did not.
+    """
     from triptych.lookout import diagnosis_of, last_sick
-    from triptych.model import load_family
+    from triptych.model import load_family, load_user_family
+    from triptych.plan import Plan
     from triptych.postmortem import newest_post_mortem
 
-    game = load_family(family or run.card["family"]).game
+    if repeat := Plan.model_validate(run.card["plan"]).how_to_repeat(run.state_meta()["step"]):
+        say(repeat)
+    own = family or (run.card["family"] if run.card["family"].endswith(".py") else None)
+    game = (load_user_family(family) if family else load_family(run.card["family"])).game
     if game is None:
+        after = say_what_next(run, own)
         print(run.path)
-        return {"run": str(run.path)}
+        return {"run": str(run.path), **after}
     found = diagnosis_of(run, game)
     say(f"the watch: {found.line()}")
     page = newest_post_mortem(run)
@@ -160,5 +174,6 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
         say(f"what it shows, and what may help: open {page} in a browser")
     elif page:
         say(f"{page} was written at step {last_sick(run):,}; the run has recovered since")
+    after = say_what_next(run, own)
     print(run.path)
-    return {"run": str(run.path), "watch": {"verdict": found.verdict, "since": found.since}}
+    return {"run": str(run.path), "watch": {"verdict": found.verdict, "since": found.since}, **after}

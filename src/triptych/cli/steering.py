@@ -97,7 +97,7 @@ def interpolate(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     from triptych.steer import paths
     from triptych.steer.sheets import write_sheet
 
-    seeds, labels = numbers(flags.seeds), labels_of(flags)
+    seeds, labels = numbers(flags.seeds), labels_of(flags, model)
     whole_rows(len(seeds), flags.stops)
     rows = [seeds[k : k + flags.stops] for k in range(0, len(seeds), flags.stops)]
     told: Any = labels
@@ -154,7 +154,7 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     else:
         moving = None if flags.numbers is None else numbers(flags.numbers)
         directions = coordinates(model, moving, flags.space, layers, **controls)
-    codes = codes_at(model, seeds, directions[0].about.space, labels_of(flags), **controls)
+    codes = codes_at(model, seeds, directions[0].about.space, labels_of(flags, model), **controls)
     amounts = amounts_of(flags.reach, flags.frames)
     shown = move(model, codes, directions, amounts, **controls)  # (N, D, A, H, W, C)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in directions]
@@ -170,7 +170,7 @@ def draw_map(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     from triptych.steer.paths import latent_map
     from triptych.steer.sheets import write_sheet
 
-    shown = latent_map(model, flags.across, labels_of(flags), **controls_of(flags, model))
+    shown = latent_map(model, flags.across, labels_of(flags, model), **controls_of(flags, model))
     write_sheet(flags.out, shown)
     print(flags.out)
     return {"out": str(flags.out), "across": flags.across}
@@ -198,7 +198,7 @@ def mix(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         giver = load(flags.donor_run, family=flags.family if owned else None)
     donors, bases = numbers(flags.donors), numbers(flags.bases)
     shown, left, top = mixing.mix(
-        model, donors, bases, flags.layers, labels_of(flags), giver, **controls_of(flags, model)
+        model, donors, bases, flags.layers, labels_of(flags, model), giver, **controls_of(flags, model)
     )
     heads = [f"{flags.layers} of {seed}" for seed in donors]
     write_sheet(flags.out, framed(shown, left, top), ["", *heads], ["", *map(str, bases)])
@@ -218,7 +218,8 @@ def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         seeds=(str, "0-7", "Whose pictures are shown at each value."),
         samples=(int, 1000, "Pictures scored at each value."),
         features=(str, "auto", "Who judges; see triptych evaluate."),
-        labels=(str | None, None, "Classes of the pictures shown: 3, or one a seed: 0-9; scored are all."),
+        labels=(str | None, None, "Classes of the images shown, by name or number: bag, or one a seed: 0-9; "
+                "scored are all."),
         out=(Path, Path("sweep.png"), "A sheet with names (.png) or the pictures' array (.npy); the scores "
              "are drawn beside it, in a file of the same name that ends in .svg."),
     )  # fmt: skip
@@ -233,7 +234,7 @@ def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     controls = {k: v for k, v in controls_of(flags, model).items() if k != flags.control}
     found = sweeping.sweep(
         model, values, flags.control, numbers(flags.seeds), flags.samples, flags.features,
-        labels=labels_of(flags), progress=said_slowly(), **controls,
+        labels=labels_of(flags, model), progress=said_slowly(), **controls,
     )  # fmt: skip
     write_sheet(flags.out, found.pictures, sweeping.row_names(found.measured))
     print("\n".join(sweeping.lines(found.measured)))

@@ -26,22 +26,57 @@ def choose(name: str = "auto") -> torch.device:
     return device
 
 
-def bf16_is_native(device: torch.device) -> bool:
-    """Whether bfloat16 arithmetic is done by the hardware rather than imitated."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return False
+def bf16_pays(device: torch.device) -> tuple[bool, str]:
+    """Whether bfloat16 is the faster arithmetic of a device, and why, in a few words.
 
-
-def prefers_channels_last(device: torch.device) -> bool:
-    """Whether convolutions always run faster with channels stored last: on GPUs yes.
-
-    On processors it depends on the network (measured on 2 cores: a VAE gains a half, a U-Net with group
-    norms loses a third), so there it is timed.
+    On processors: with matrix tiles (AMX), or where one AVX512-BF16 instruction, which does twice the
+    work of an fp32 one, is issued as often: AMD's since Zen 4. Intel's is issued half as often, so that
+    converting costs time and nothing saves any (`benchmarks/arithmetic.py` measures it).
     """
-    return device.type == "cuda"
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return native, "this GPU has bf16" if native else "this GPU has no bf16"
+    if device.type != "cpu":
+        return False, f"bf16 is not used on {device.type}"
+    if _allowed("AMX", "DEFAULT", "ALL") and torch.cpu._is_amx_tile_supported():
+        return True, "this processor has AMX tiles for bf16"
+    short = (
+        _allowed("BF16", "FP16", "AMX", "AVX10", "DEFAULT", "ALL") and torch.cpu._is_avx512_bf16_supported()
+    )
+    if short and vendor() == "AuthenticAMD":
+        return True, "this processor does twice as much in bf16"
+    return False, "bf16 is no faster on this processor"
+
+
+def _allowed(*instructions: str) -> bool:
+    """Whether oneDNN may use one of these instructions; without a word of the user's it may use all."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    return not limit or any(name in limit for name in instructions)
+
+
+def vendor() -> str:
+    """The processor's maker as the processor itself says it; empty where the system does not tell."""
+    return _of_processor("vendor_id")
+
+
+def _of_processor(name: str) -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a path of ours
+            return next((line.split(":")[1].strip() for line in file if line.startswith(name)), "")
+    except OSError:
+        return ""
+
+
+def instructions() -> str:
+    """Which instructions of the processor PyTorch and oneDNN use: bits depend on them."""
+    names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
+    limits = [f", {name}={os.environ[name]}" for name in names if os.environ.get(name)]
+    return torch.backends.cpu.get_cpu_capability() + "".join(limits)
+
+
+def prefers_channels_last(device: torch.device, network: bool) -> bool:
+    """Whether to store channels last: on GPUs always, on processors where the network is faster so."""
+    return device.type == "cuda" or (device.type == "cpu" and network)
 
 
 @contextmanager
@@ -84,10 +119,7 @@ def describe(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
         return device.type
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a path of ours
-            model = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
+    if not (model := _of_processor("model name")):
         import platform
 
         model = platform.processor() or platform.machine()

@@ -252,6 +252,9 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     serves best in minutes on two cores. "paper": as published."""
     curves: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
     game: ClassVar[Game | None] = None  # of the families with two players
+    channels_last: ClassVar[bool] = (
+        False  # are convolutions faster so on processors: benchmarks/arithmetic.py
+    )
     plain: ClassVar[Mapping[str, Any]] = {}  # controls that leave out what is drawn afresh beside the noise
     rhythm: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
     held: tuple[str, ...] = ()  # parameters, by name, that the settings keep from acting and so from moving

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ import numpy as np
 
 from triptych.core.cache import cache_home
 from triptych.core.errors import UsageError
+from triptych.core.filenames import readable_name
 from triptych.data import celeba, named, points, shapes, stacked
 from triptych.data.dataset import Broken, DataError, Dataset, Split, fingerprint, keeping
 from triptych.data.files import Item, list_folder, prepare, split_by_content
@@ -293,7 +293,7 @@ def _dataset(
 
 def safe_name(name: str) -> str:
     """A name fit for a directory."""
-    return re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:40] or "data"
+    return readable_name(name, marks="-", most_bytes=80, empty="data")
 
 
 # --- the cache of prepared pixels ------------------------------------------------------------

@@ -7,6 +7,11 @@ run's own past. None has a unit, and none knows a source, a resolution or a netw
 FEWEST_LOOKS = 5  # with fewer a run is too short to be judged
 FEWEST_PICTURES = 24  # to train on: with fewer they cannot be split into samples' place, judges and a pool
 FEWEST_TURNS = 100  # of the generator: with fewer it has learnt nothing yet, whatever its samples look like
+RIPE_TURNS = (
+    1000  # of the generator: with fewer, poor samples are a beginning; recipes that end well are past
+)
+# their scraps within 300 to 800
+FEWEST_SAMPLES = 24  # a look: with fewer, nothing is said of them (sets of under a hundred images)
 WARM_UP = 0.25  # share of the planned steps in which early noise is not called a disease
 PERSISTS = 0.12  # share of the planned looks that a sign must last, and ...
 PERSISTS_LOOKS = 3  # ... looks at least: one bad look is chance
@@ -16,6 +21,7 @@ NOW = 0.2  # share of the looks that "now" is made of
 FEW_MODES = 0.4  # effective modes, of the data's: healthy runs keep 0.7 and more
 LOST_KINDS = 0.6  # effective classes and modes, of the data's, in good pictures: some may never be painted
 CROWDED = 0.5  # distance to the nearest sample in units of the spread, of the data's; healthy: 0.8 to 1.6
+STUCK = 0.4  # the same where a run is young: beginnings have 0.66 and more, latents of 1 or 2 0.01 to 0.25
 SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one picture
 NARROW_WARM_UP = 0.6  # few modes, but varied ones, may yet widen: until then they are no alarm
 VARIED = 0.6  # of that: more is no longer nearly one picture
@@ -34,6 +40,13 @@ WIDENS = 1.2  # ... and modes or a spread that grew by this factor are still gro
 STEADILY = 0.5  # an energy distance falls, however slowly, if so steadily (Kendall's tau with time), ...
 TRIFLE = 0.05  # ... by more than this share, ...
 STEADY_LOOKS = 6  # ... over so many looks: fewer are too often in order by chance
+
+LOSES = 1.5  # modes or a spread that were so many times what they are now: variety was there, and went
+# --- likeness: 0 as spoilt images, 1 as real ones (`likeness`) ---------------------------------
+BROKEN = 0.2  # of the way from images of two halves to real ones, on a log scale: shapes are scraps
+TELLING = 0.5  # density around images of two halves, of the real one: above, shapes cannot be told, ...
+FAR_BELOW = 0.5  # ... except where samples are farther from real images than half of that
+GRAINY, BLURRED, JAGGED = 1.0, 1.0, -2.0  # of the effect of visible noise or blur on fine detail
 
 # --- the game ------------------------------------------------------------------------------
 FOOLED = 0.1  # by which a mean probability on fakes exceeds that on real pictures: worse than chance

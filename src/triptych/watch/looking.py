@@ -17,6 +17,7 @@ from triptych.core.images import HALF_RANGE
 from triptych.core.seeds import mix
 from triptych.data import Split
 from triptych.metrics.threads import one_thread
+from triptych.watch.likeness import Likeness
 from triptych.watch.reader import Reader, association
 from triptych.watch.space import Space, distances
 
@@ -46,7 +47,8 @@ class Reference:
             self._learn(split, classes)
 
     def _learn(self, split: Split, classes: int) -> None:
-        count, self.classes = len(split), classes
+        self.count = count = len(split)
+        self.classes = classes
         self.samples = max(8, min(SAMPLES, count // 4))
         # of samples that are pictures of the source, drawn evenly: a generator that learnt them by heart
         self.chance_twins = 1 - (1 - 1 / max(count, 1)) ** (self.samples - 1)
@@ -55,8 +57,10 @@ class Reference:
         self.space = Space(pixels)
         features = self.space.real  # (R, D)
         first, second, self.pool = np.split(features, [self.samples, 2 * self.samples])
+        others = pixels[2 * self.samples :]
         if len(self.pool) < 2:
-            self.pool = features
+            self.pool, others = features, pixels
+        self.likeness = Likeness(pixels[: self.samples], others)
         self.spread = float(distances(first, second).mean())  # of two pictures of the source
         self._axes(features)
         self.cells = _cells(features)
@@ -116,11 +120,13 @@ def look_at(
     pixels: np.ndarray,
     labels: np.ndarray | None = None,
     before: Mapping[str, Any] | None = None,
+    detailed: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What one look shows, as numbers for `watch.jsonl`.
 
     pixels: (N, H, W, C) uint8 samples at the fixed seeds, N = reference.samples. labels: (N,) asked for,
-    None when the family is not conditional. before: the look before this one.
+    None when the family is not conditional. before: the look before this one. detailed: (M, H, W, C), some
+    of them with the random detail that a person sees, where the family draws `pixels` without.
     """
     features = reference.space(pixels)
     own, real = reference.measure(features), reference.scores
@@ -134,6 +140,8 @@ def look_at(
     enough = own["twins"] * len(pixels) >= FEWEST_TWINS
     found["duplicates"] = max(0.0, own["twins"] - usual) if enough else 0.0
     found["saturated"], found["saturated_real"] = saturated_share(pixels), reference.saturated
+    found |= {"samples": len(pixels), "images": reference.count}
+    found |= reference.likeness(pixels, detailed)
     shares = np.bincount(reference.cell_of(features), minlength=len(reference.cells)) / len(features)
     found["cells"] = [round(float(s), 4) for s in shares]
     found["sketch"] = reference.sketch(features)

@@ -67,6 +67,39 @@ def repeating(course: Course) -> np.ndarray:
     return near | (course.seen("duplicates") > limits.DUPLICATES)
 
 
+def stuck(course: Course) -> np.ndarray:
+    """Looks at which samples repeat each other as no beginning does, (looks,) bool."""
+    near = course.seen("sparse") < limits.STUCK
+    return near | (course.seen("duplicates") > limits.DUPLICATES)
+
+
+def ripe(course: Course) -> np.ndarray:
+    """Looks after moves so many that few modes, or poor samples, are no beginning any more, (looks,) bool."""
+    return course.practised_for(limits.RIPE_TURNS)
+
+
+def lost_variety(course: Course) -> np.ndarray:
+    """Looks whose samples are far less varied than earlier ones were, (looks,) bool."""
+    if not len(course):
+        return np.zeros(0, dtype=bool)
+    modes, spread = course.steady("modes"), course.steady("spread")
+    most = [np.maximum.accumulate(np.nan_to_num(values)) for values in (modes, spread)]
+    with np.errstate(invalid="ignore"):
+        fewer = (most[0] > limits.LOSES * modes) & (most[0] > limits.LOSES * limits.FEW_MODES)
+        nearer = (most[1] > limits.LOSES * spread) & (most[1] > limits.LOSES * limits.SAME)
+        return np.asarray(np.where(ripe(course), fewer | nearer, fewer & nearer))
+
+
+def worsened(course: Course) -> np.ndarray:
+    """Looks whose samples are much farther from the data than earlier ones were, (looks,) bool."""
+    if not len(course):
+        return np.zeros(0, dtype=bool)
+    far = course.steady("poorness")
+    best = np.fmin.accumulate(far)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(far - best > limits.POOR)
+
+
 def movement(course: Course, player: str) -> np.ndarray:
     """How far a player's probed weights moved since the look before, beside their size: (looks,)."""
     weights, start = course.weights(player), course.start(player)

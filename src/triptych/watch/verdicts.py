@@ -12,27 +12,36 @@ import numpy as np
 from triptych.core.family import Game
 from triptych.watch import limits
 from triptych.watch.course import Course, Records
+from triptych.watch.quality import faults, few, unasked, unripe
 from triptych.watch.signs import (
     classes_lost,
     creeping,
     crowded,
     hardly_told,
     improving,
+    lost_variety,
     movement,
     narrow,
     repeating,
+    ripe,
     shapeless,
+    stuck,
     taking_hold,
     unwell,
     widening,
+    worsened,
 )
 
 Verdict = Literal[
-    "healthy", "too early", "not finite", "diverged", "critic not learning", "generator not learning",
+    "healthy", "too early", "still learning", "poor images", "not judged",
+    "not finite", "diverged", "critic not learning", "generator not learning",
     "critic overpowering", "generator collapsed", "labels carry nothing", "oscillating",
 ]  # fmt: skip
 
 
+# no diseases: nothing found; too few looks; poor, but young or getting better; poor; nothing found, but not
+# everything could be asked
+CALM: tuple[Verdict, ...] = ("healthy", "too early", "still learning", "poor images", "not judged")
 SHAPELESS = "the reader takes the samples for few of the classes, as it does with what has no clear shape"
 
 
@@ -45,11 +54,12 @@ class Diagnosis:
     evidence: tuple[str, ...] = ()  # sentences with figures
     also: tuple[str, ...] = field(default=())  # other verdicts for which there are signs
     fatal: bool = False  # nothing good will come of going on
+    sound: bool = False  # no sign of a disease at all: a state worth coming back to, be it poor
 
     @property
     def sick(self) -> bool:
         """Whether it is a disease."""
-        return self.verdict not in ("healthy", "too early")
+        return self.verdict not in CALM
 
     def line(self) -> str:
         """In one line: of a disease its first sign, of health all that there is to say."""
@@ -75,8 +85,30 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
         return replace(known[0], also=tuple(others))
     if len(course) < limits.FEWEST_LOOKS or course.steps[-1] <= limits.WARM_UP * steps:
         return Diagnosis("too early", evidence=(f"{len(course)} looks so far",))
-    if (crowded(course) | course.poor)[-1]:  # no disease has lasted, but this is no health either
-        return Diagnosis("too early", evidence=(f"the samples are not there yet: {_state(course)}",))
+    return _calm(course, game)
+
+
+def _calm(course: Course, game: Game) -> Diagnosis:
+    """Of a game without a disease: whether its samples are good, as far as they could be asked."""
+    poor, open_questions = faults(course), unasked(course)
+    sound = not (crowded(course) | course.poor)[-1]
+    notes = (_state(course), *_notes(course, game), *open_questions)
+    if few(course):
+        return Diagnosis("not judged", evidence=tuple(open_questions), sound=True)
+    if not sound and course.lasting(crowded(course) | course.poor, warm_up=0.0) is None:
+        said = "the last samples are poor, those before were not"
+        return Diagnosis("too early", evidence=(said, *poor, *notes))
+    if poor and unripe(course):
+        return Diagnosis("still learning", evidence=(*poor, *notes), sound=sound)
+    if poor:
+        return Diagnosis("poor images", evidence=(*poor, *notes), sound=sound)
+    if open_questions:
+        return Diagnosis("not judged", evidence=("no fault was seen", *notes), sound=True)
+    return Diagnosis("healthy", evidence=notes, sound=True)
+
+
+def _notes(course: Course, game: Game) -> list[str]:
+    """What else is worth saying of a game without a disease."""
     last = course.looks[-1]
     unread = last.get("unread") or (SHAPELESS if "told" in last and shapeless(course)[-1] else None)
     said = [f"whether labels show was not asked: {unread}"] if unread else []
@@ -88,7 +120,7 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
             f"the {game.critic} hardly tells real from fake (its verdicts lie {course.now(gap):.1g} apart): "
             "it has little left to teach; unless the pictures are perfect, it is held too tight"
         )
-    return Diagnosis("healthy", evidence=(_state(course), *said))
+    return said
 
 
 def alarms(log: Records, looks: Records, game: Game, steps: int) -> list[tuple[int, Verdict]]:
@@ -257,9 +289,9 @@ def _sane(course: Course, game: Game) -> dict[str, float]:
 
 
 def _lost(course: Course, game: Game) -> Diagnosis | None:
-    """Pictures unlike the data that get no better."""
-    since = course.lasting(course.poor & course.begun)
-    if since is None or improving(course) or creeping(course):
+    """Pictures unlike the data that get no better, and not only because the run is young."""
+    since = course.lasting(course.poor & course.begun & (ripe(course) | worsened(course)))
+    if since is None or few(course) or improving(course) or creeping(course):
         return None
     if course.now(crowded(course).astype(float)) >= 0.5:
         return None  # one poor picture again and again: collapsed
@@ -267,15 +299,22 @@ def _lost(course: Course, game: Game) -> Diagnosis | None:
 
 
 def _collapsed(course: Course, game: Game) -> Diagnosis | None:
-    """The samples repeat each other, or only few of the data's modes are left."""
-    since = course.lasting(repeating(course) & (course.begun | (course.strayed & course.practised)))
+    """The samples repeat each other, had a variety that they lost, or never got any in a long run.
+
+    Few modes alone are how every run begins and a short one ends: blurs of the mean fall into one mode.
+    """
+    if few(course):
+        return None
+    again = repeating(course) & (ripe(course) | stuck(course))
+    since = course.lasting(again & (course.begun | (course.strayed & course.practised)))
     # few modes that become more, or one blur that sharpens
     slow_start = widening(course) or (creeping(course) and course.poor[-1])
+    narrowed = crowded(course) & course.begun & (ripe(course) | lost_variety(course))
     if since is None and not slow_start:
-        since = course.lasting(crowded(course) & course.begun & ~narrow(course))
+        since = course.lasting(narrowed & ~narrow(course))
     fatal = since is not None
     if since is None and not slow_start:  # it may yet widen: many a sound run has been so in its middle
-        since = course.lasting(crowded(course) & course.begun, warm_up=limits.NARROW_WARM_UP)
+        since = course.lasting(narrowed, warm_up=limits.NARROW_WARM_UP)
     if since is None or (improving(course) and course.poor[-1]):
         return None
     seen = {name: course.now(course.seen(name)) for name in ("modes", "sparse", "spread", "duplicates")}
@@ -306,7 +345,7 @@ def _left(course: Course) -> str:
 def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
     """A conditional family whose pictures do not show the label that was asked for."""
     told, real = course.seen("told"), course.seen("told_real")
-    if np.isnan(told).all():
+    if np.isnan(told).all() or few(course):
         return None
     recent = np.array([told[max(0, k - course.patience) : k + 1].mean() for k in range(len(told))])
     meaningless = bool(real[-1] < limits.SPEAKS)
@@ -337,7 +376,7 @@ def _oscillating(course: Course, game: Game) -> Diagnosis | None:
     hops = course.seen("shifted")
     sign = ((hops > limits.HOPS) & (recent > limits.SWINGS)) | (hops > limits.LEAPS)
     sign &= course.practised  # a start moves about too
-    if (since := course.lasting(sign, warm_up=2 * limits.WARM_UP)) is None:
+    if few(course) or (since := course.lasting(sign, warm_up=2 * limits.WARM_UP)) is None:
         return None
     said = (
         f"from look to look {course.now(course.seen('shifted')):.0%} of the samples change their mode, and "

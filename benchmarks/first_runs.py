@@ -1,0 +1,186 @@
+"""What is said of a newcomer's first runs? No short run may be called collapsed because it is unfinished.
+
+    python benchmarks/first_runs.py --out DIR [--seeds 0 1] [--again] [--write]
+
+Every run is as many steps as one to three minutes on two quiet cores come to: five sources, three families.
+The samples of every look are kept under DIR, so that `--again` measures and diagnoses them anew without
+training: what a change of the rules does. The folder holds 300 CIFAR-10 images without labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import triptych
+from triptych import lookout
+from triptych.core.images import write_png
+from triptych.data import load
+from triptych.model import load_family
+from triptych.run import Run, open_run
+from triptych.train import TrainingError
+from triptych.watch import Reference, alarms, diagnose, look_at
+
+RESULTS = Path(__file__).parent / "results"
+FOLDER_IMAGES = 300
+SOURCES: dict[str, dict[str, Any]] = {
+    "digits": {}, "shapes": {}, "mnist": {}, "fashion-mnist": {}, "folder": {},
+}  # fmt: skip
+FAMILIES: dict[str, dict[str, Any]] = {
+    "dcgan": {"batch": 64, "width": 16, "rate": 1e-3, "instance_noise": 0.3, "steps": 600},
+    "wgan": {"batch": 64, "width": 16, "rate": 1e-3, "generator_every": 2, "steps": 400},
+    "stylegan": {"batch": 32, "width": 16, "widest": 64, "mixing": 0.0, "steps": 300},
+    "dcgan textbook": {"batch": 64, "width": 16, "steps": 400},
+    "wgan textbook": {"batch": 64, "width": 16, "steps": 600},
+}
+SHORT = 0.4  # share of these steps in the shorter of the two lengths: one minute rather than three
+
+
+def folder_of_photos(home: Path) -> Path:
+    """300 CIFAR-10 images as PNG files in one flat folder: photographs without labels."""
+    made = home / "photos"
+    if not made.is_dir():
+        made.mkdir(parents=True)
+        images = load("cifar10").train.pixels[:FOLDER_IMAGES]
+        for k, image in enumerate(images):
+            write_png(made / f"{k:03d}.png", np.asarray(image))
+    return made
+
+
+def settings(family: str, source: str, seed: int) -> dict[str, Any]:
+    found = {**FAMILIES[family], **SOURCES[source], "seed": seed, "threads": 1, "precision": "fp32"}
+    if seed % 2:
+        found["steps"] = round(SHORT * found["steps"])
+    if source != "folder":
+        found["conditional"] = True
+    return found
+
+
+def train(family: str, source: str, seed: int, out: Path) -> Path:
+    """Train once, unless it is kept, and keep log, looks and the samples of each look."""
+    kept = out / f"{family}-{source}-{seed}".replace(" ", "-")
+    if (kept / "done").exists():
+        return kept
+    data = f"folder:{folder_of_photos(out)}" if source == "folder" else source
+    home = out / "runs" / kept.name
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    sound, drawn = look_at, []
+
+    def keeping(
+        reference: Reference, pixels: Any, labels: Any = None, before: Any = None, detailed: Any = None
+    ) -> dict[str, Any]:
+        drawn.append((pixels, labels, detailed))
+        return sound(reference, pixels, labels, before, detailed)
+
+    lookout.look_at = keeping  # type: ignore[attr-defined]
+    try:
+        name = family.split()[0]
+        triptych.train(name, data, runs=home, **settings(family, source, seed))
+    except TrainingError as error:
+        print(f"  {error}")
+    finally:
+        lookout.look_at = sound  # type: ignore[attr-defined]
+    (path,) = home.glob("0*")
+    for file in ("run.json", "log.jsonl", "watch.jsonl"):
+        shutil.copy(path / file, kept / file)
+    shutil.copytree(path / "watch", kept / "watch")
+    held = {"pixels": np.stack([pixels for pixels, _, _ in drawn])}
+    if drawn[0][1] is not None:
+        held["labels"] = drawn[0][1]
+    if drawn[0][2] is not None:
+        held["detailed"] = np.stack([detailed for _, _, detailed in drawn])
+    np.savez_compressed(kept / "looks.npz", **held)
+    shutil.rmtree(home)
+    (kept / "done").touch()
+    return kept
+
+
+def measured_again(kept: Path, source: str, references: dict[str, Reference]) -> None:
+    """Write watch.jsonl anew from the samples that were kept."""
+    run, held = open_run(kept), np.load(kept / "looks.npz")
+    if source not in references:
+        data = load(f"folder:{kept.parent / 'photos'}" if source == "folder" else source)
+        references[source] = Reference(data.train, data.spec.classes)
+    labels = held["labels"] if "labels" in held.files else None
+    detailed = held["detailed"] if "detailed" in held.files else [None] * len(held["pixels"])
+    looks: list[dict[str, Any]] = []
+    for old, pixels, fine in zip(run.looks(), held["pixels"], detailed, strict=False):
+        seen = look_at(references[source], pixels, labels, looks[-1] if looks else None, fine)
+        own = ("step", "turns", "weights", "scales", "seconds")
+        looks.append({**{k: old[k] for k in own if k in old}, **seen})
+    (kept / "watch.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
+
+
+def judged(run: Run, family: str) -> dict[str, Any]:
+    """The verdict at the end and every alarm on the way."""
+    game = load_family(family.split()[0]).game
+    assert game is not None
+    log, looks, steps = run.log(), run.looks(), run.card["plan"]["steps"]
+    heard = alarms(log, looks, game, steps)
+    last = diagnose(log, looks, game, steps)
+    turns = min(looks[-1]["turns"].values())
+    collapsed = [step for step, verdict in heard if verdict == "generator collapsed"]
+    return {
+        "steps": steps, "generator_steps": turns, "looks": len(looks), "verdict": last.verdict,
+        "line": last.line(), "alarms": [list(alarm) for alarm in heard], "collapsed": collapsed,
+    }  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| family | source | seed | steps | generator's | verdict at the end | alarms on the way |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        names = dict.fromkeys(verdict for _, verdict in row["alarms"])
+        told = ", ".join(f"{name} x {sum(v == name for _, v in row['alarms'])}" for name in names) or "-"
+        lines.append(
+            f"| {row['family']} | {row['source']} | {row['seed']} | {row['steps']} "
+            f"| {row['generator_steps']} | {row['verdict']} | {told} |"
+        )
+    wrong = sum(bool(row["collapsed"]) for row in rows)
+    return "\n".join([*lines, "", f"{wrong} of {len(rows)} were called collapsed at any look."])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("first_runs"))
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES))
+    parser.add_argument("--sources", nargs="+", default=list(SOURCES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="odd ones are short runs")
+    parser.add_argument("--again", action="store_true", help="train nothing, measure what is kept anew")
+    parser.add_argument("--write", action="store_true", help="also write results/first_runs.{json,md}")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    rows, references = [], {}
+    for seed in asked.seeds:
+        for source in asked.sources:
+            for family in asked.families:
+                kept = asked.out / f"{family}-{source}-{seed}".replace(" ", "-")
+                if asked.again:
+                    if not (kept / "done").exists():
+                        continue
+                    measured_again(kept, source, references)
+                else:
+                    kept = train(family, source, seed, asked.out)
+                row = {"family": family, "source": source, "seed": seed, **judged(open_run(kept), family)}
+                rows.append(row)
+                print(f"{kept.name}: {row['line']} {row['alarms']}", flush=True)
+    print(table(rows))
+    if asked.write:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "first_runs.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (RESULTS / "first_runs.md").write_text("# First runs\n\n" + table(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The known name that a mistyped one is nearest to."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+CUTOFF = 0.5  # share of letters in common, as difflib counts it, below which nothing is proposed
+
+
+def nearest(word: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str | None:
+    """The known name that a word most likely stands for.
+
+    Case and the signs between letters do not count: "minmax" is "min-max".
+
+    Args:
+        word: What was typed.
+        known: The names there are, the more usual first.
+        meant: What other tools call things: their name -> ours. Only entries that lead to a known name count.
+
+    Returns:
+        The name, or None where nothing is near.
+    """
+    names = list(known)
+    asked = letters(word)
+    for other, ours in (meant or {}).items():
+        if letters(other) == asked and ours in names:
+            return ours
+    plain = {letters(name): name for name in reversed(names)}  # of equal ones the first counts
+    if asked in plain:
+        return plain[asked]
+    found = difflib.get_close_matches(asked, plain, 1, cutoff=max(CUTOFF, 0.6 if len(asked) < 4 else 0))
+    if found:
+        return plain[found[0]]
+    inside = [name for form, name in plain.items() if len(asked) >= 3 and asked in form]
+    return inside[-1] if inside else None
+
+
+def letters(name: str) -> str:
+    """A name without case and without the signs between its letters: "Ankle boot" -> "ankleboot"."""
+    return "".join(sign for sign in name.casefold() if sign.isalnum()) or name
+
+
+def did_you_mean(word: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """`nearest` as the end of a sentence, with a space before it: " Did you mean train?"; "" for none."""
+    found = nearest(word, known, meant)
+    return "" if found is None else f" Did you mean {found}?"
