@@ -14,6 +14,7 @@ from triptych.model import AnyFamily
 from triptych.plan import Options
 
 DEFAULT = "fast"
+FEW = 1000  # images: with fewer a discriminator overfits within minutes
 
 
 def default_preset(kind: type[AnyFamily]) -> str | None:
@@ -59,6 +60,28 @@ def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {True: "on", False: "off", None: "as suits"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def suggestion(kind: type[AnyFamily], preset: str | None, source: ImageSpec, images: int) -> str | None:
+    """A sentence on the preset that would suit the source better than the default one; None: none would.
+
+    A preset cannot know the data.
+
+    Args:
+        kind: the family.
+        preset: that is used.
+        source: what the source has.
+        images: in its training split.
+    """
+    if preset != default_preset(kind):
+        return None
+    if source.size == 1:
+        wanted, why = "points", "these are points, not images"
+    else:
+        wanted, why = "few", f"{images:,} images are few, and {kind.title} may learn them by heart"
+    if wanted not in kind.presets or (wanted == "few" and images >= FEW):
+        return None
+    return f"{why}: --preset {wanted} may serve better"
 
 
 def configure(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from triptych.averages import named_under
-from triptych.configure import check_reads_labels, configure, spec_told
+from triptych.configure import check_reads_labels, configure, spec_told, suggestion
 from triptych.core import device as devices
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
@@ -74,7 +74,8 @@ def train(
     """Train a family from scratch and return its run.
 
     family: a name, or a path to a .py file that holds one. data: as `triptych.data.load` takes it.
-    announce: is given one line on what is about to be done and how long it takes, before the first step.
+    announce: is given lines on what is about to be done, how long it takes and which preset suits the source
+    better, before the first step.
     preset: a name in the family's `presets`; None: "fast", where the family has it. settings: fields of
     `Options` (steps=200, seed=0, ...) and of the family's Config, over those of the preset. Raises ValueError
     for unfit settings or data, TrainingError when a loss or weight is not finite, Interrupted (a
@@ -99,6 +100,8 @@ def train(
     }
     model = build(card, family)  # before anything costs time: a size that does not fit is found here
     check_reads_labels(model, options.conditional)
+    if hint := suggestion(kind, preset, dataset.spec, len(dataset.train)):
+        announce(hint)
     card["conditional"] = model.conditional
     try:
         measure = timer(model, dataset.train, options)

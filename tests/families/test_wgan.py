@@ -140,9 +140,7 @@ def test_what_is_left_out_is_the_papers_and_is_stored_as_a_number() -> None:
 
 
 def test_labels_reach_both_players_and_are_asked_for(batch: Any) -> None:
-    with pytest.raises(ValueError, match="needs labels"):
-        Wgan(WganConfig(conditional=True), ImageSpec(channels=1, size=16))
-    family = Wgan(WganConfig(width=8, conditional=True), SPEC)
+    family = Wgan(WganConfig(width=8), SPEC)
     noise, ones = torch.randn(4, 100), torch.ones(4, dtype=torch.int64)
     assert not torch.equal(family.paint(noise, ones), family.paint(noise, 0 * ones))
     images = batch.images[:4]
