@@ -157,7 +157,8 @@ def checkered(pixels: np.ndarray, levels: float) -> np.ndarray:
     leave. (N, H, W, C) uint8 -> the same shape.
     """
     rows, columns = np.indices(pixels.shape[1:3])
-    return _rounded(pixels + levels * (1 - 2.0 * ((rows + columns) % 2))[:, :, None])
+    board = 1 - 2 * ((rows + columns) % 2)  # (H, W), 1 and -1
+    return _rounded(pixels + levels * np.asarray(board)[:, :, None])
 
 
 def faded(pixels: np.ndarray, factor: float) -> np.ndarray:
