@@ -192,6 +192,20 @@ def table(found: dict[str, Any], steps: int) -> str:
     return text
 
 
+def as_json(found: dict[str, Any]) -> str:
+    """What was found with four digits, a row a line."""
+    text = json.dumps(_shortened(found), separators=(",", ":"))
+    return text.replace('"rows":{', '"rows":{\n').replace('}},"', '}},\n"') + "\n"
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items()}
+    return [_shortened(each) for each in value] if isinstance(value, list) else value
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("sources", nargs="+")
@@ -205,7 +219,7 @@ if __name__ == "__main__":
     found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
 
     def keep() -> None:
-        kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        kept.write_text(as_json(found), encoding="utf-8")
         asked.out.with_suffix(".md").write_text(table(found, asked.steps), encoding="utf-8")
 
     for source in asked.sources:

@@ -157,8 +157,8 @@ def checkered(pixels: np.ndarray, levels: float) -> np.ndarray:
     leave. (N, H, W, C) uint8 -> the same shape.
     """
     rows, columns = np.indices(pixels.shape[1:3])
-    signs = np.where((rows + columns) % 2 == 0, 1.0, -1.0)  # (H, W)
-    return _rounded(pixels + levels * signs[:, :, None])
+    board = 1 - 2 * ((rows + columns) % 2)  # (H, W), 1 and -1
+    return _rounded(pixels + levels * np.asarray(board)[:, :, None])
 
 
 def faded(pixels: np.ndarray, factor: float) -> np.ndarray:
