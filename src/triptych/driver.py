@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from triptych.plan import Options, Plan, make_plan, versions
 from triptych.postmortem import newest_post_mortem
 from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
+from triptych.trackers import Following, Tracker, check_trackers, following
 from triptych.train import Step, Training, TrainingError, fresh_copy, timer
 from triptych.watch import Diagnosis
 
@@ -66,12 +67,14 @@ def train(
     name: str | None = None,
     watch: Watcher | None = None,
     announce: Callable[[str], None] = lambda line: None,
+    trackers: Sequence[Tracker] = (),
     command: str = "",
     **settings: Any,
 ) -> Run:
     """Train a family from scratch and return its run.
 
     family: a name, or a path to a .py file that holds one. data: as `triptych.data.load` takes it.
+    trackers: beside those named by `track`, objects with accelerate's methods; see `triptych.trackers`.
     announce: is given one line on what is about to be done and how long it takes, before the first step.
     preset: a name in the family's `presets`; None: "fast", where the family has it. settings: fields of
     `Options` (steps=200, seed=0, ...) and of the family's Config, over those of the preset. Raises ValueError
@@ -81,6 +84,7 @@ def train(
     kind = load_user_family(family)
     source = data if isinstance(data, str) else IN_MEMORY
     preset, config, options = configure(kind, preset, settings, source)
+    check_trackers(options.track, trackers)
     dataset = load_data(data, size=options.size, colour=options.colour)
     card: dict[str, Any] = {
         "triptych": versions()["triptych"],
@@ -112,8 +116,8 @@ def train(
     training = Training(fresh_copy(model), dataset.train, options, plan)
     training.family.fit(training.batches())
     run = create(Path(runs), name or f"{Path(family).stem}-{dataset.name}", card)
-    with run.writing():
-        drive(training, run, Clock(), watch)
+    with run.writing(), following(run, options.track, trackers, 0) as followers:
+        drive(training, run, Clock(), watch, followers)
     return run
 
 
@@ -124,12 +128,15 @@ def resume(
     watch: Watcher | None = None,
     family: str | None = None,
     data: Any = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Run:
     """Go on with a run from its newest whole state, to the same bits as if it had never stopped.
 
     steps: a new total (learning-rate schedules then run over it). data: needed when the pictures were
-    given from Python. Raises RunError when it is finished or damaged, DataError when its data have changed.
+    given from Python. trackers: objects, as `train` takes them; those named by `track` go on by themselves.
+    Raises RunError when it is finished or damaged, DataError when its data have changed.
     """
+    check_trackers((), trackers)
     run = open_run(path)
     options, plan = Options.model_validate(run.card["options"]), Plan.model_validate(run.card["plan"])
     with run.writing():
@@ -156,11 +163,12 @@ def resume(
         run.cut_log(meta["step"])
         resumed = {"step": meta["step"], "passed_over": complaints, "versions": versions()}
         run.update_card(plan=plan.model_dump(mode="json"), resumed=[*run.card.get("resumed", []), resumed])
-        drive(training, run, Clock(meta), watch)
+        with following(run, options.track, trackers, meta["step"]) as followers:
+            drive(training, run, Clock(meta), watch, followers)
     return run
 
 
-def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> None:
+def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None, followers: Following) -> None:
     """Train to the plan's end, to the clock's, or until asked to stop; the state is saved in any case.
 
     A training that fails, or that the watch gives up, goes back to its last good state where asked to.
@@ -170,7 +178,7 @@ def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> 
     with stop_signals() as stop_asked:
         while True:
             try:
-                stopped = stretch(training, run, clock, shown, lookout, watch, stop_asked)
+                stopped = stretch(training, run, clock, shown, lookout, watch, stop_asked, followers)
                 break
             except TrainingError as error:
                 found = None if lookout is None else lookout.fail(error)
@@ -195,6 +203,7 @@ def stretch(
     lookout: Lookout | None,
     watch: Watcher | None,
     stop_asked: Callable[[], bool],
+    followers: Following,
 ) -> bool:
     """Train until the end, or until asked to stop: returns whether it stopped before the end.
 
@@ -212,9 +221,11 @@ def stretch(
         late = plan.limit_seconds is not None and clock.seconds > plan.limit_seconds
         ends, stops = step.step >= plan.steps or late, stop_asked()
         if step.step % log_every == 0 or ends:
-            run.append_log({**clock.line(step.step), **rescued(training, run)})
+            line = {**clock.line(step.step), **rescued(training, run)}
+            run.append_log(line)
+            followers.line(line)
         if step.step in looks or ends:
-            draw(training, run, shown)
+            followers.samples(draw(training, run, shown), step.step)
             run.save_average(step.step, training.average.tensors, {"seconds": clock.seconds})
         if lookout is not None and lookout.due(step.step, ends):
             lookout.look(ends)
@@ -250,8 +261,8 @@ def looks_of(steps: int) -> set[int]:
     return {max(1, steps >> k) for k in range(LOOKS)}
 
 
-def draw(training: Training, run: Run, shown: Model) -> None:
-    """Write a grid of pictures at fixed seeds, from the averaged weights."""
+def draw(training: Training, run: Run, shown: Model) -> Path:
+    """Write a grid of pictures at fixed seeds, from the averaged weights; returns the file."""
     shown.family.load_state_dict({**training.family.state_dict(), **training.average.tensors})
     points = is_points(training.split.pixels)
     seeds = range(CLOUD_POINTS if points else GRID_PICTURES)
@@ -259,7 +270,9 @@ def draw(training: Training, run: Run, shown: Model) -> None:
     behind = np.asarray(training.split.pixels[:CLOUD_POINTS]) if points else None
     drawn = shown.sample(seeds, labels)
     sheet = pictures.grid(drawn, scale=max(1, 64 // shown.spec.size), behind=behind)
-    pictures.write_png(run.path / "samples" / f"step-{training.step:08d}.png", sheet)
+    file = run.path / "samples" / f"step-{training.step:08d}.png"
+    pictures.write_png(file, sheet)
+    return file
 
 
 def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> str:

@@ -71,6 +71,8 @@ class Options(Settings):
     """Processor threads; left out: PyTorch's choice."""
     save_every: int | None = Field(None, ge=1)
     """Steps between saved states; left out: about once a minute."""
+    track: tuple[Literal["tensorboard"], ...] = ()
+    """Follow the training live, in the run's folder tensorboard: tensorboard --logdir runs."""
     on_collapse: Literal["warn", "stop", "rollback"] = "warn"
     """When the watch finds a GAN collapsed or diverged: warn and go on, stop, or go on from the last good
     state at lower learning rates (also when a loss is not a number, which else always stops)."""
