@@ -86,6 +86,8 @@ def train(
     preset, config, options = configure(kind, preset, settings, source)
     check_trackers(options.track, trackers)
     dataset = load_data(data, size=options.size, colour=options.colour)
+    if dataset.colour_rule:
+        announce(dataset.colour_rule)
     card: dict[str, Any] = {
         "triptych": versions()["triptych"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -396,6 +398,7 @@ def data_card(dataset: Dataset, options: Options) -> dict[str, Any]:
         "split_rule": dataset.split_rule,
         "credit": dataset.credit,
         "skipped": len(dataset.skipped),
+        "colour_rule": dataset.colour_rule,
     }
 
 

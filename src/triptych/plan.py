@@ -37,7 +37,7 @@ class Options(Settings):
     size: int | None = Field(None, ge=4, le=1024)
     """Side of the pictures in pixels; left out: what suits the source."""
     colour: Literal["auto", "grey", "rgb"] = "auto"
-    """Colour mode; auto keeps grey pictures grey."""
+    """Color mode; auto makes all images what most of them are."""
     flip: bool = False
     """Mirror half of the pictures, for sets in which left and right do not matter."""
     conditional: bool | None = None
