@@ -14,7 +14,7 @@ FLOORS = {
     "families": 2, "extractors": 2, "modes": 2, "self_supervised": 2,
     "model": 3, "judge": 3, "plan": 3, "figures": 3, "watch": 3,
     "postmortem": 4, "train": 4, "scoring": 4, "likelihood": 4, "traits": 4, "truth": 4, "usefulness": 4,
-    "gallery": 4, "configure": 4, "subprocess_runs": 4, "rescue": 4,
+    "gallery": 4, "trackers": 4, "configure": 4, "subprocess_runs": 4, "rescue": 4,
     "lookout": 5, "selection": 5, "conformance": 5, "further": 5,
     "driver": 6, "check": 7, "closer": 6, "progress": 6, "evaluate": 7, "compare": 7,
     "steer": 8, "scoreboard": 8, "duel": 8, "probe": 8, "report": 9, "demo": 10, "cli": 11, "__main__": 12,

@@ -34,6 +34,7 @@ from triptych.weights import evaluation_of
 MOST_PICTURES = 10_000_000  # a larger number wanted is called none
 AGAIN = "triptych evaluate"
 SAID = ("labels", "weights", "precision")  # descriptive fields whose difference is worth a note
+NO_MATTER = ("seed", "save_every", "on_collapse", "track")  # options that make no other kind of run
 UNSEALED = "unsealed: its scores were written before they carried checksums, so edits would not be seen"
 
 
@@ -184,7 +185,7 @@ def _read_run(path: Path) -> Entry:
         notes.append(f"evaluated at step {step}, but trained to {states[-1]} since: {AGAIN} {path}")
     elif step is not None and step < plan.get("steps", 0) and plan.get("limit_seconds") is None:
         notes.append(f"evaluated at step {step} of {plan['steps']}: its training is not finished")
-    options = {k: v for k, v in run.card["options"].items() if k not in ("seed", "save_every", "on_collapse")}
+    options = {k: v for k, v in run.card["options"].items() if k not in NO_MATTER}
     card = next(iter(scores.values())).card
     key = {
         "family": run.card["family"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from triptych.postmortem import newest_post_mortem
 from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
 from triptych.selection import Selector
+from triptych.trackers import Following, Tracker, check_trackers, following
 from triptych.train import Step, Training, TrainingError, fresh_copy, timer
 from triptych.watch import Diagnosis
 
@@ -68,12 +69,14 @@ def train(
     name: str | None = None,
     watch: Watcher | None = None,
     announce: Callable[[str], None] = lambda line: None,
+    trackers: Sequence[Tracker] = (),
     command: str = "",
     **settings: Any,
 ) -> Run:
     """Train a family from scratch and return its run.
 
     family: a name, or a path to a .py file that holds one. data: as `triptych.data.load` takes it.
+    trackers: beside those named by `track`, objects with accelerate's methods; see `triptych.trackers`.
     announce: is given lines on what is about to be done, how long it takes and which preset suits the source
     better, before the first step.
     preset: a name in the family's `presets`; None: "fast", where the family has it. settings: fields of
@@ -84,7 +87,10 @@ def train(
     kind = load_user_family(family)
     source = data if isinstance(data, str) else IN_MEMORY
     preset, config, options = configure(kind, preset, settings, source)
+    check_trackers(options.track, trackers)
     dataset = load_data(data, size=options.size, colour=options.colour)
+    if dataset.colour_rule:
+        announce(dataset.colour_rule)
     card: dict[str, Any] = {
         "triptych": versions()["triptych"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,8 +123,8 @@ def train(
     training = Training(fresh_copy(model), dataset.train, options, plan)
     training.family.fit(training.batches())
     run = create(Path(runs), name or f"{Path(family).stem}-{dataset.name}", card)
-    with run.writing():
-        drive(training, run, Clock(), watch, dataset)
+    with run.writing(), following(run, options.track, trackers, 0) as followers:
+        drive(training, run, Clock(), watch, followers, dataset)
     return run
 
 
@@ -130,13 +136,16 @@ def resume(
     announce: Callable[[str], None] = lambda line: None,
     family: str | None = None,
     data: Any = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Run:
     """Go on with a run from its newest whole state, to the same bits as if it had never stopped.
 
     steps: a new total (learning-rate schedules then run over it). announce: as in `train`. data:
-    needed when the pictures were given from Python. Raises RunError when it is finished or damaged,
-    DataError when its data have changed.
+    needed when the pictures were given from Python. trackers: objects, as `train` takes them; those named by
+    `track` go on by themselves. Raises RunError when it is finished or damaged, DataError when its data have
+    changed.
     """
+    check_trackers((), trackers)
     run = open_run(path)
     options, plan = Options.model_validate(run.card["options"]), Plan.model_validate(run.card["plan"])
     with run.writing():
@@ -166,7 +175,8 @@ def resume(
         left = plan.model_copy(update={"steps": plan.steps - meta["step"]})
         pace = meta["seconds"] / meta["step"] if meta["step"] else None
         announce(f"from step {meta['step']:,} on, {left.words(options.batch, pace)}")
-        drive(training, run, Clock(meta), watch, dataset, meta)
+        with following(run, options.track, trackers, meta["step"]) as followers:
+            drive(training, run, Clock(meta), watch, followers, dataset, meta)
     return run
 
 
@@ -175,6 +185,7 @@ def drive(
     run: Run,
     clock: Clock,
     watch: Watcher | None,
+    followers: Following,
     dataset: Dataset,
     meta: Mapping[str, Any] | None = None,
 ) -> None:
@@ -188,7 +199,7 @@ def drive(
     with stop_signals() as stop_asked:
         while True:
             try:
-                stopped = stretch(training, run, clock, selector, lookout, watch, stop_asked)
+                stopped = stretch(training, run, clock, selector, lookout, watch, stop_asked, followers)
                 break
             except TrainingError as error:
                 found = None if lookout is None else lookout.fail(error)
@@ -214,6 +225,7 @@ def stretch(
     lookout: Lookout | None,
     watch: Watcher | None,
     stop_asked: Callable[[], bool],
+    followers: Following,
 ) -> bool:
     """Train until the end, or until asked to stop: returns whether it stopped before the end.
 
@@ -231,11 +243,13 @@ def stretch(
         late = plan.limit_seconds is not None and clock.seconds > plan.limit_seconds
         ends, stops = step.step >= plan.steps or late, stop_asked()
         if step.step % log_every == 0 or ends:
-            run.append_log({**clock.line(step.step), **rescued(training, run)})
+            line = {**clock.line(step.step), **rescued(training, run)}
+            run.append_log(line)
+            followers.line(line)
         if step.step in looks or ends or stops:
             selector.compare()
         if step.step in looks or ends:
-            draw(training, run, selector)
+            followers.samples(draw(training, run, selector), step.step)
             raw, seen = named_under(training.family, training.family.shown), {"seconds": clock.seconds}
             run.save_average(step.step, training.average.tensors, {**seen, **selector.meta()}, raw)
         if lookout is not None and lookout.due(step.step, ends):
@@ -275,8 +289,8 @@ def looks_of(steps: int) -> set[int]:
     return {max(1, steps >> k) for k in range(LOOKS)}
 
 
-def draw(training: Training, run: Run, selector: Selector) -> None:
-    """Write a grid of pictures at fixed seeds, from the weights that are shown."""
+def draw(training: Training, run: Run, selector: Selector) -> Path:
+    """Write a grid of images at fixed seeds, from the weights that are shown; returns the file."""
     shown = selector.load(selector.compare())
     points = is_points(training.split.pixels)
     seeds = range(CLOUD_POINTS if points else GRID_PICTURES)
@@ -284,7 +298,9 @@ def draw(training: Training, run: Run, selector: Selector) -> None:
     behind = np.asarray(training.split.pixels[:CLOUD_POINTS]) if points else None
     drawn = shown.sample(seeds, labels)
     sheet = pictures.grid(drawn, scale=max(1, 64 // shown.spec.size), behind=behind)
-    pictures.write_png(run.path / "samples" / f"step-{training.step:08d}.png", sheet)
+    file = run.path / "samples" / f"step-{training.step:08d}.png"
+    pictures.write_png(file, sheet)
+    return file
 
 
 def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> str:
@@ -408,6 +424,7 @@ def data_card(dataset: Dataset, options: Options) -> dict[str, Any]:
         "split_rule": dataset.split_rule,
         "credit": dataset.credit,
         "skipped": len(dataset.skipped),
+        "colour_rule": dataset.colour_rule,
     }
 
 

@@ -37,7 +37,7 @@ class Options(Settings):
     size: int | None = Field(None, ge=4, le=1024)
     """Side of the pictures in pixels; left out: what suits the source."""
     colour: Literal["auto", "grey", "rgb"] = "auto"
-    """Colour mode; auto keeps grey pictures grey."""
+    """Color mode; auto makes all images what most of them are."""
     flip: bool = False
     """Mirror half of the pictures, for sets in which left and right do not matter."""
     conditional: bool | None = None
@@ -71,6 +71,8 @@ class Options(Settings):
     """Processor threads; left out: PyTorch's choice."""
     save_every: int | None = Field(None, ge=1)
     """Steps between saved states; left out: about once a minute."""
+    track: tuple[Literal["tensorboard"], ...] = ()
+    """Follow the training live, in the run's folder tensorboard: tensorboard --logdir runs."""
     on_collapse: Literal["warn", "stop", "rollback"] = "warn"
     """When the watch finds a GAN collapsed or diverged: warn and go on, stop, or go on from the last good
     state at lower learning rates (also when a loss is not a number, which else always stops)."""

@@ -113,12 +113,16 @@ def data(words: list[str]) -> dict[str, Any]:
         raise UsageError("expected: triptych data inspect SOURCE")
     flags = parse(
         words[1:],
-        flags_of(source=(positional(str), ..., "digits, mnist, folder:PATH, ...")),
+        flags_of(
+            source=(positional(str), ..., "digits, mnist, folder:PATH, ..."),
+            size=(int | None, None, "Side of the images in pixels; left out: what suits the source."),
+            colour=(Literal["auto", "grey", "rgb"], "auto", "Color mode, as triptych train takes it."),
+        ),
         "data inspect",
         "Say what a source holds, what is broken in it and what will be done with it.",
     )
     from triptych.data import inspect
 
-    found = inspect(flags.source)
+    found = inspect(flags.source, size=flags.size, colour=flags.colour)
     print("\n".join(found.rows()))
     return {**found.content(), "exit": 1 if found.plan[0].startswith("refused") else 0}

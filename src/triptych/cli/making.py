@@ -50,6 +50,8 @@ def train(words: list[str]) -> dict[str, Any]:
     flags = parse(words[1:], shape, f"train {name}", kind.__doc__ or kind.title)
     settings = {**given(flags, Options, suited), **given(flags, kind.Config, suited)}
     source = settings.pop("data")
+    if flags.track:
+        say(f"follow it live: tensorboard --logdir {shlex.quote(str(flags.runs))}")
     with progress_bar(kind.title) as watch:
         run = begin(
             name, source, preset=preset, runs=flags.runs, name=flags.name, watch=watch, announce=say,

@@ -22,6 +22,11 @@ def reopen(seen: Mapping[str, Any], owner: Path, given: Any = None) -> Dataset:
         dataset = load(source, size=seen["size"], colour=seen["colour"])
     if dataset.fingerprint == seen["fingerprint"]:
         return dataset
+    if seen["colour"] == "auto" and dataset.colour_rule and not isinstance(given, Dataset):
+        for colour in ("rgb", "grey"):  # one colored image used to color all, before most decided
+            other = load(source, size=seen["size"], colour=colour)
+            if other.fingerprint == seen["fingerprint"]:
+                return other
     counts = {
         "classes": (len(dataset.class_names), len(seen["class_names"])),
         "training pictures": (len(dataset.train), seen["train"]),

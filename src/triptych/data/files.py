@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from triptych.data.dataset import Broken, DataError
-from triptych.data.prepare import Colour, decode, in_mode, is_grey, square
+from triptych.data.prepare import Colour, common_colour, decode, in_mode, square
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 MOST_BROKEN = 0.1  # share of files beyond which something else is wrong
@@ -113,6 +113,7 @@ class Prepared:
     pixels: np.ndarray  # (N, H, W, C) uint8
     digests: list[str]  # SHA-256 of each encoded file
     broken: list[Broken]
+    colour_rule: str = ""  # what was decided where some have color and some have none
 
 
 def prepare(items: list[Item], size: int, colour: Colour, where: str) -> Prepared:
@@ -134,9 +135,10 @@ def prepare(items: list[Item], size: int, colour: Colour, where: str) -> Prepare
             f"{len(broken)} of {len(items)} pictures in {where} cannot be read, more than a tenth: {shown}. "
             f"See all with: triptych data inspect {where}"
         )
+    rule = ""
     if colour == "auto":
-        colour = "grey" if all(is_grey(image) for image in squares) else "rgb"
-    return Prepared(kept, np.stack([in_mode(image, colour) for image in squares]), digests, broken)
+        colour, rule = common_colour(squares)
+    return Prepared(kept, np.stack([in_mode(image, colour) for image in squares]), digests, broken, rule)
 
 
 def split_by_content(digests: list[str], labels: list[str | None], share: float) -> np.ndarray:

@@ -17,7 +17,7 @@ from triptych.core.scatter import is_points
 from triptych.data.celeba import CROP_PX
 from triptych.data.dataset import DataError, Dataset, Split
 from triptych.data.files import MOST_BROKEN, Item, list_folder
-from triptych.data.prepare import decode, quiet_pillow
+from triptych.data.prepare import Colour, decode, quiet_pillow
 from triptych.data.sources import load
 
 LOSSY = ("JPEG", "WEBP", "MPO", "GIF")
@@ -73,11 +73,14 @@ class Inspection:
         return [*lines, *(f"  will be: {step}" for step in self.plan)]
 
 
-def inspect(source: str, *, size: int | None = None) -> Inspection:
-    """Look at a source as `load` takes it. Raises DataError or UsageError where there is nothing to see."""
+def inspect(source: str, *, size: int | None = None, colour: Colour = "auto") -> Inspection:
+    """Look at a source as `load` takes it, with size and colour.
+
+    Raises DataError or UsageError where there is nothing to see.
+    """
     folder = _folder_of(source)
     if folder is None:
-        return _of_dataset(source, load(source, size=size))
+        return _of_dataset(source, load(source, size=size, colour=colour))
     items = list_folder(folder)
     sizes, modes, formats = Counter[str](), Counter[str](), Counter[str]()
     broken: list[tuple[str, str]] = []
@@ -98,7 +101,7 @@ def inspect(source: str, *, size: int | None = None) -> Inspection:
         "broken": broken,
     }
     try:
-        found = _of_dataset(source, load(source, size=size))
+        found = _of_dataset(source, load(source, size=size, colour=colour))
     except DataError as error:
         return Inspection(
             source, len(items), {}, dict(Counter(_classes(items))), plan=[f"refused: {error}"], **facts
@@ -123,7 +126,8 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
     spec = dataset.spec
     made = ", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"
     pixels = f"{spec.size}x{spec.size} pixels, {'grey' if spec.channels == 1 else 'colour'}{made}"
-    steps = [
+    steps = [dataset.colour_rule] if dataset.colour_rule else []
+    steps += [
         "points of a plane: two coordinates in 256 levels, so some coincide"
         if is_points(dataset.train.pixels)
         else pixels,
@@ -131,7 +135,7 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
         f"refused when more than {MOST_BROKEN:.0%} of the files are broken",
     ]
     if dataset.name == "celeba":
-        steps[0] += f", of {CROP_PX} pixels"
+        steps[-3] += f", of {CROP_PX} pixels"
     counts = dict(zip(dataset.class_names, dataset.class_counts, strict=False))
     return Inspection(
         source=source,

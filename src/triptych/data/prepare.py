@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +69,23 @@ def is_grey(image: Image.Image) -> bool:
         return True
     small = np.asarray(image.resize((32, 32)))
     return bool((np.ptp(small, axis=2) <= 2).all())
+
+
+def common_colour(images: Sequence[Image.Image]) -> tuple[Literal["grey", "rgb"], str]:
+    """The mode that most images have (of halves color), and a sentence where not all have it, else "".
+
+    One colored scan in an album of gray ones would make three channels of all of them, and a model that
+    spends itself on colors that are not there.
+    """
+    colored = sum(not is_grey(image) for image in images)
+    count = len(images)
+    if 2 * colored >= count:
+        kept = (
+            f"{count - colored:,} of {count:,} images are gray, the others have color: all are kept as color "
+        )
+        return "rgb", f"{kept}images (--colour grey makes all gray)" if colored < count else ""
+    note = f"{colored:,} of {count:,} images have color, the others are gray: all are made gray "
+    return "grey", f"{note}(--colour rgb keeps the color)" if colored else ""
 
 
 def square(image: Image.Image, size: int) -> Image.Image:

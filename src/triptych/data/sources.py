@@ -21,10 +21,10 @@ from triptych.core.filenames import readable_name
 from triptych.data import celeba, named, points, shapes, stacked
 from triptych.data.dataset import Broken, DataError, Dataset, Split, fingerprint, keeping
 from triptych.data.files import Item, list_folder, prepare, split_by_content
-from triptych.data.prepare import Colour, from_any, in_mode, is_grey, padded, resized, square
+from triptych.data.prepare import Colour, common_colour, from_any, in_mode, padded, resized, square
 from triptych.data.tables import read_parquet, together
 
-CODE = 2  # raise it when preparation changes: caches made before are then left alone
+CODE = 3  # raise it when preparation changes: caches made before are then left alone
 KNOWN = (
     "digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "celeba", "points:ring",
     "stacked:mnist", "folder:PATH", "parquet:PATH",
@@ -40,7 +40,9 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
     source: a name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `celeba`, `points:ring`,
     `stacked:mnist`, `folder:PATH`, `parquet:PATH`, or just a folder), an array (N, H, W[, C]) uint8, or
     an iterable of Pillow pictures or arrays. size: side in pixels; None takes what suits the source.
-    colour: auto keeps grey grey. Raises UsageError for an unknown name and DataError for data that
+    colour: auto makes all grey, or all colored, as most images are.
+
+    Raises UsageError for an unknown name and DataError for data that
     cannot be used.
     """
     if isinstance(source, str) and source == "points:ring":
@@ -241,7 +243,7 @@ def _from_items(
         name, source, found.pixels, labels, captions if any(captions) else None, test,
         classes if labelled else (), split_rule=rule, credit="",
     )  # fmt: skip
-    return replace(made, skipped=tuple(found.broken))
+    return replace(made, skipped=tuple(found.broken), colour_rule=found.colour_rule)
 
 
 def _from_memory(source: Any, size: int | None, colour: Colour) -> Dataset:
@@ -254,11 +256,12 @@ def _from_memory(source: Any, size: int | None, colour: Colour) -> Dataset:
     if len(images) < 2:
         raise DataError(f"at least 2 pictures are needed, got {len(images)}")
     side = size or min(min(image.size) for image in images)
-    mode: Any = colour if colour != "auto" else ("grey" if all(map(is_grey, images)) else "rgb")
+    mode, rule = common_colour(images) if colour == "auto" else (colour, "")
     pixels = np.stack([in_mode(square(image, side), mode) for image in images])
     digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels]
     test = split_by_content(digests, [None] * len(pixels), TEST_SHARE)
-    return _dataset("array", IN_MEMORY, pixels, None, None, test, (), HASH_RULE, "")
+    made = _dataset("array", IN_MEMORY, pixels, None, None, test, (), HASH_RULE, "")
+    return replace(made, colour_rule=rule)
 
 
 def _colour(pixels: np.ndarray, colour: Colour) -> np.ndarray:
@@ -355,6 +358,7 @@ def _write(dataset: Dataset, folder: Path) -> None:
         "split_rule": dataset.split_rule,
         "credit": dataset.credit,
         "content_box": dataset.content_box,
+        "colour_rule": dataset.colour_rule,
         "skipped": [[b.file, b.reason] for b in dataset.skipped],
         "captions": {
             "train": None if dataset.train.captions is None else list(dataset.train.captions),
@@ -389,4 +393,5 @@ def _open(home: Path) -> Dataset:
         skipped=tuple(Broken(*pair) for pair in about["skipped"]),
         content_box=tuple(box) if box else None,
         fingerprint=about["fingerprint"],
+        colour_rule=about.get("colour_rule", ""),
     )

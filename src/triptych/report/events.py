@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from triptych.core.errors import UsageError
 from triptych.run import Run
-
-NOT_CURVES = ("step", "images")
+from triptych.trackers import NOT_CURVES, TensorBoard, summary_writer
 
 
 def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
@@ -19,27 +18,28 @@ def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
 
     Raises UsageError where the tensorboard package is not installed.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UsageError(
-            "event files need the tensorboard package: pip install 'triptych[tensorboard]'"
-        ) from error
+    summary_writer()  # before anything is written
     written = []
     for run in runs:
         home = folder / run.path.name
-        with SummaryWriter(str(home)) as writer:
+        with closing_tracker(TensorBoard(home)) as board:
             for line in run.log():
-                for name, value in line.items():
-                    if name not in NOT_CURVES:
-                        writer.add_scalar(name, value, line["step"])
+                board.log({k: v for k, v in line.items() if k not in NOT_CURVES}, line["step"])
             for made in run.metrics():
-                for score in made["scores"]:
-                    name = f"scores/{score['name']}/{score['card']['split']}"
-                    writer.add_scalar(name, score["value"], made["step"] or 0)
+                scores = {f"scores/{s['name']}/{s['card']['split']}": s["value"] for s in made["scores"]}
+                board.log(scores, made["step"] or 0)
             for file in sorted((run.path / "samples").glob("step-*.png")):
                 with Image.open(file) as grid:
-                    pixels = np.asarray(grid.convert("RGB"))  # (H, W, 3)
-                writer.add_image("samples", pixels, int(file.stem.split("-")[1]), dataformats="HWC")
+                    pixels = np.asarray(grid.convert("RGB"))[None]  # (1, H, W, 3)
+                board.log_images({"samples": pixels}, int(file.stem.split("-")[1]))
         written.append(home)
     return written
+
+
+@contextmanager
+def closing_tracker(board: TensorBoard) -> Iterator[TensorBoard]:
+    """A tracker that is finished in any case."""
+    try:
+        yield board
+    finally:
+        board.finish()
