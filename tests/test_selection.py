@@ -17,10 +17,11 @@ import torch
 import triptych
 from triptych import cli
 from triptych.averages import Average
+from triptych.clock import Progress
 from triptych.compare import compare, group, read
 from triptych.core.errors import UsageError
 from triptych.data import Dataset, Split, batches, load
-from triptych.driver import Interrupted, Progress, resume
+from triptych.driver import Interrupted, resume
 from triptych.evaluate import evaluation
 from triptych.judge import accuracy_of
 from triptych.metrics.card import Card

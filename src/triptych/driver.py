@@ -7,16 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from triptych.averages import named_under
+from triptych.clock import Clock, Watcher
 from triptych.configure import check_reads_labels, configure, spec_told, suggestion
 from triptych.core import device as devices
 from triptych.core import images as pictures
@@ -32,32 +32,16 @@ from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
 from triptych.selection import Selector
 from triptych.trackers import Following, Tracker, check_trackers, following
-from triptych.train import Step, Training, TrainingError, fresh_copy, timer
+from triptych.train import Training, TrainingError, fresh_copy, timer
 from triptych.watch import Diagnosis
 
 LOG_LINES = 400  # about so many in a run
 GRID_PICTURES, CLOUD_POINTS = 36, 1000
 LOOKS = 6  # grids are drawn and averages kept at the end, half-way, a quarter of the way, ...
-SAVE_SECONDS = 60.0
 
 
 class Interrupted(KeyboardInterrupt):
     """Stopped by the user with the state saved; the message says how to go on."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a watcher is told after every step."""
-
-    run: Run
-    step: int
-    steps: int
-    images_per_second: float
-    losses: Callable[[], dict[str, float]]  # read only when asked: reading waits for the device
-    news: str = ""  # what the watch has to say that cannot wait
-
-
-Watcher = Callable[[Progress], None]
 
 
 def train(
@@ -315,74 +299,6 @@ def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> 
 def remedy(precision: str) -> str:
     """What helps most often when numbers run away."""
     return f"A smaller --rate often helps{'' if precision == 'fp32' else ', or --precision fp32'}."
-
-
-class Clock:
-    """Training time, drawing and saving left out; and the running means of what the log shows next."""
-
-    def __init__(self, meta: Mapping[str, Any] | None = None) -> None:
-        meta = meta or {"seconds": 0.0, "sums": {}, "counts": {}, "logged": [0, 0.0]}
-        self.seconds: float = meta["seconds"]
-        self.sums: dict[str, Any] = dict(meta["sums"])  # numbers, or scalars still on the device
-        self.counts: dict[str, int] = dict(meta["counts"])
-        self.logged: list[Any] = list(meta["logged"])  # step and seconds of the last line
-        self.batch, self.saved_at, self.started = 0, time.perf_counter(), time.perf_counter()
-        self.pace = 0.0
-
-    def go_on(self) -> None:
-        """Start counting again."""
-        self.started = time.perf_counter()
-
-    def go_back(self, meta: Mapping[str, Any]) -> None:
-        """Take up the running means of an earlier state, but not its time."""
-        self.sums, self.counts, self.logged = dict(meta["sums"]), dict(meta["counts"]), list(meta["logged"])
-
-    def lap(self, training: Training, step: Step) -> None:
-        """Count the time of one step and take in what it showed."""
-        spent = time.perf_counter() - self.started
-        self.seconds, self.batch = self.seconds + spent, training.options.batch
-        self.pace = spent if self.pace == 0 else 0.9 * self.pace + 0.1 * spent
-        for name, value in step.values.items():
-            # float32 sums on the device: a resumed run adds the same numbers in the same order
-            self.sums[name] = value.float() + self.sums.get(name, 0.0)
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def line(self, step: int) -> dict[str, Any]:
-        """The log's next line: means since the line before."""
-        means = {name: number(self.sums[name]) / self.counts[name] for name in sorted(self.sums)}
-        seconds = self.seconds - self.logged[1]
-        images = (step - self.logged[0]) * self.batch
-        self.sums, self.counts, self.logged = {}, {}, [step, self.seconds]
-        pace = {"seconds": round(self.seconds, 3), "images_per_second": round(images / max(seconds, 1e-9), 1)}
-        return {"step": step, "images": step * self.batch, **pace, **means}
-
-    def meta(self) -> dict[str, Any]:
-        """What `Clock` needs to go on from a saved state."""
-        sums = {name: number(value) for name, value in self.sums.items()}
-        return {"seconds": self.seconds, "sums": sums, "counts": self.counts, "logged": self.logged}
-
-    def save_due(self, step: int, every: int | None) -> bool:
-        """Whether it is time for a state: by steps if asked, else by the clock."""
-        return step % every == 0 if every else time.perf_counter() - self.saved_at > SAVE_SECONDS
-
-    def progress(self, run: Run, step: Step, plan: Plan, lookout: Lookout | None) -> Progress:
-        """What a watcher is told."""
-
-        def losses() -> dict[str, float]:
-            return {name: number(value) for name, value in step.values.items() if name.endswith("/loss")}
-
-        return Progress(run, step.step, plan.steps, self.batch / max(self.pace, 1e-9), losses, news(lookout))
-
-
-def news(lookout: Lookout | None) -> str:
-    """What the watch has to say that cannot wait, in one line."""
-    found = None if lookout is None else lookout.diagnosis
-    return f"the watch: {found.line()}" if found is not None and found.fatal else ""
-
-
-def number(value: Tensor | float) -> float:
-    """A scalar as a Python number."""
-    return float(value)
 
 
 @contextmanager

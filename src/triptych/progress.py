@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from triptych.plan import duration
 
 if TYPE_CHECKING:
-    from triptych.driver import Progress, Watcher
+    from triptych.clock import Progress, Watcher
 
 ROOMY, NARROW = 100, 60  # columns of a terminal from which on there is room for all, for a bar without losses
 LINE_SECONDS = 10.0  # between lines where there is no bar, at least; and at least a hundredth of the run
