@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pacing import BATCH, Steps, conditional, machine
+from pacing import BATCH, Steps, machine
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -68,7 +68,7 @@ def measure(family: str, flags: argparse.Namespace) -> dict[str, Any]:
     clock = time.process_time if flags.cpu_time else time.perf_counter
     options = Options(precision=flags.precision)
     chosen, _ = arithmetic(options, devices.choose("cpu"), load_family(family).channels_last)
-    steps = Steps(family, load_data("digits", size=32), chosen, **conditional(family))
+    steps = Steps(family, load_data("digits", size=32), chosen)
     flops = flops_of(steps)
     a, b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
     shares, paces, rates = [], [], []

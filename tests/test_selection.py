@@ -36,7 +36,7 @@ from triptych.weights import KEY, Comparison, choose, evaluation_of, recorded
 CPU = {"threads": 1, "precision": "fp32"}
 VAE = {"steps": 12, "batch": 16, "width": 8, **CPU}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "dcgan": {"width": 8, "conditional": True, "rate": 1e-3},
+    "dcgan": {"width": 8, "rate": 1e-3},
     "vae": {"width": 8},
     "diffusion": {"channels": (8, 16)},
 }
