@@ -2,9 +2,9 @@
 
 Each repetition draws real features and two models' samples anew, makes every score's interval and
 those of the models' differences, and asks whether they hold the expectation at these numbers: the
-mean over all repetitions (of KID where nothing differs: 0). In the scenes of two levels each repetition also draws runs: models whose
-shift differs by their seed. An interval of 95 % should hold in 93 to 97 % of the repetitions; 2,000
-of them tell the share to within 1 %. Writes JSON and a table to `results/`.
+mean over all repetitions (of KID where nothing differs: 0). In the scenes of two levels each repetition
+also draws runs: models whose shift differs by their seed. An interval of 95 % should hold in 93 to 97 %
+of the repetitions; 2,000 of them tell the share to within 1 %. Writes JSON and a table to `results/`.
 
     python benchmarks/interval_coverage.py --repetitions 2000 --workers 2 [--scenes modes families]
 """
@@ -121,7 +121,10 @@ def family_repetition(_: str, number: int) -> list[Any]:
 
 
 def coverage(made: np.ndarray, nothing: bool = False) -> list[dict[str, float]]:
-    """made: (repetitions, columns, 3). What the intervals of each column did. nothing: the first's target is 0."""
+    """made: (repetitions, columns, 3). What the intervals of each column did.
+
+    nothing: the first column's target is 0.
+    """
     value, low, high = made[..., 0], made[..., 1], made[..., 2]
     target, deviation = value.mean(0), value.std(0, ddof=1)
     if nothing:
