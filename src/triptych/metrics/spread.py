@@ -83,8 +83,8 @@ def combined(spreads: Sequence[Spread], weights: Sequence[float]) -> Spread:
 def _mean_second_order(spreads: Sequence[Spread], weights: np.ndarray) -> tuple[float, ...]:
     """That of a mean: real images' terms are the same in all scores, the others are independent.
 
-    Empty for a difference: the real images' terms drop out of it, and as large differences come with large
-    errors the jackknife alone serves.
+    Empty for a difference, in which the real images' terms drop out: `difference` puts the two scores' own
+    intervals together.
     """
     if (weights < 0).any() or not all(s.second_order for s in spreads):
         return ()
