@@ -24,6 +24,7 @@ from triptych.metrics.seal import Sealed
 from triptych.model import SAMPLING_BATCH, Model, load
 from triptych.scoring import ClassView, chosen, chosen_rows, class_view, score_pixels
 from triptych.selection import SplitName, held_out
+from triptych.two_sample import two_sample_score
 
 if TYPE_CHECKING:
     from triptych.data import Dataset
@@ -289,6 +290,8 @@ def score_sources(
             labels = whole(truth.train.labels, truth.test.labels), whole(made.train.labels, made.test.labels)
         alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
         scores += further_scores(pixels, found, judge, alike, labels=labels)
+        told_apart = two_sample_score(*pixels, alike)
+        scores += [] if told_apart is None else [told_apart]
     return scores
 
 
