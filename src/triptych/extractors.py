@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from triptych.core.errors import UsageError
 from triptych.metrics import inception_weights, vision_transformers
 from triptych.metrics.pretrained import PretrainedExtractor, Scaling
 from triptych.metrics.resizing import PillowBicubic, Resizing, TF1Bilinear
@@ -22,13 +23,13 @@ INCEPTION_SCALING = Scaling("(x - 128) / 128", (128, 128, 128), (128, 128, 128))
 def split_name(features: str) -> tuple[str, Path | None]:
     """A name and the place of its weights, which a published network's may be given: "inception:PATH".
 
-    Raises ValueError for an unknown name, and for a place where none is meant.
+    Raises UsageError for an unknown name, and for a place where none is meant.
     """
     name, colon, where = features.partition(":")
     if name not in FEATURES or (colon and (name in SMALL or not where)):
         near = difflib.get_close_matches(name.lower(), FEATURES, 1) if name not in FEATURES else []
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(
+        raise UsageError(
             f"unknown features {features!r}: {hint}there are {', '.join(FEATURES)}, and after the last "
             f"{len(PRETRAINED)} may stand where their weights are: inception:PATH"
         )

@@ -91,7 +91,7 @@ def _jumble(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor
 
 
 def _paste(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor:
-    """A rectangle of another image, from a fortieth to half of the area."""
+    """A rectangle of another image (of a few, of itself), from a fortieth to half of the area."""
     size = images.shape[-1]
     others = images[torch.randperm(len(images), generator=source)]
     if len(images) == 1:
