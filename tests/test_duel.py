@@ -120,7 +120,10 @@ def test_a_killed_training_goes_on(fought: tuple[Duel, list[str]], tmp_path: Pat
     assert run.states() == [0] and copy.runs(copy.rules.contestants[1]) == []
     told: list[str] = []
     assert fight(copy, told.append) == 0
-    assert told == [f"$ triptych resume {run.path}"]
+    assert told == [
+        "1 training of 128 images, then looks and a report",
+        f"$ triptych resume {run.path}",
+    ]
     assert run.states() == [0, 4]
 
 

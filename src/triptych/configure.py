@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from triptych.core.errors import UsageError
 from triptych.core.family import ImageSpec, Settings
-from triptych.model import AnyFamily, read_settings
+from triptych.core.nearest import did_you_mean
+from triptych.core.settings import read_settings
+from triptych.model import AnyFamily
 from triptych.plan import Options
 
 DEFAULT = "fast"
@@ -28,9 +29,8 @@ def preset_values(kind: type[AnyFamily], name: str | None) -> Mapping[str, Any]:
     if not kind.presets:
         raise UsageError(f"{kind.title} has no presets: leave out --preset {name}".rstrip())
     if name not in kind.presets:
-        near = difflib.get_close_matches(name.lower(), kind.presets, 1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{kind.title} has no preset {name!r}. {hint}There are: {', '.join(kind.presets)}")
+        hint = did_you_mean(name, kind.presets)
+        raise UsageError(f"{kind.title} has no preset {name!r}.{hint} There are: {', '.join(kind.presets)}")
     return kind.presets[name]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from triptych.averages import named_under
 from triptych.configure import check_reads_labels, configure, spec_told, suggestion
 from triptych.core import device as devices
 from triptych.core import images as pictures
@@ -29,6 +30,7 @@ from triptych.plan import Options, Plan, make_plan, versions
 from triptych.postmortem import newest_post_mortem
 from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
+from triptych.selection import Selector
 from triptych.train import Step, Training, TrainingError, fresh_copy, timer
 from triptych.watch import Diagnosis
 
@@ -116,7 +118,7 @@ def train(
     training.family.fit(training.batches())
     run = create(Path(runs), name or f"{Path(family).stem}-{dataset.name}", card)
     with run.writing():
-        drive(training, run, Clock(), watch)
+        drive(training, run, Clock(), watch, dataset)
     return run
 
 
@@ -125,13 +127,15 @@ def resume(
     steps: int | None = None,
     *,
     watch: Watcher | None = None,
+    announce: Callable[[str], None] = lambda line: None,
     family: str | None = None,
     data: Any = None,
 ) -> Run:
     """Go on with a run from its newest whole state, to the same bits as if it had never stopped.
 
-    steps: a new total (learning-rate schedules then run over it). data: needed when the pictures were
-    given from Python. Raises RunError when it is finished or damaged, DataError when its data have changed.
+    steps: a new total (learning-rate schedules then run over it). announce: as in `train`. data:
+    needed when the pictures were given from Python. Raises RunError when it is finished or damaged,
+    DataError when its data have changed.
     """
     run = open_run(path)
     options, plan = Options.model_validate(run.card["options"]), Plan.model_validate(run.card["plan"])
@@ -159,21 +163,32 @@ def resume(
         run.cut_log(meta["step"])
         resumed = {"step": meta["step"], "passed_over": complaints, "versions": versions()}
         run.update_card(plan=plan.model_dump(mode="json"), resumed=[*run.card.get("resumed", []), resumed])
-        drive(training, run, Clock(meta), watch)
+        left = plan.model_copy(update={"steps": plan.steps - meta["step"]})
+        pace = meta["seconds"] / meta["step"] if meta["step"] else None
+        announce(f"from step {meta['step']:,} on, {left.words(options.batch, pace)}")
+        drive(training, run, Clock(meta), watch, dataset, meta)
     return run
 
 
-def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> None:
+def drive(
+    training: Training,
+    run: Run,
+    clock: Clock,
+    watch: Watcher | None,
+    dataset: Dataset,
+    meta: Mapping[str, Any] | None = None,
+) -> None:
     """Train to the plan's end, to the clock's, or until asked to stop; the state is saved in any case.
 
     A training that fails, or that the watch gives up, goes back to its last good state where asked to.
     """
     shown = Model(fresh_copy(training.family).to(training.device), run, run.card["data"].get("class_counts"))
+    selector = Selector(training, shown, dataset, meta)
     lookout = Lookout(training, run, shown) if training.family.game else None
     with stop_signals() as stop_asked:
         while True:
             try:
-                stopped = stretch(training, run, clock, shown, lookout, watch, stop_asked)
+                stopped = stretch(training, run, clock, selector, lookout, watch, stop_asked)
                 break
             except TrainingError as error:
                 found = None if lookout is None else lookout.fail(error)
@@ -181,6 +196,7 @@ def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None) -> 
                 if meta is None:
                     raise TrainingError(explain_failure(error, run, found)) from error
                 clock.go_back(meta)
+                selector.go_back(meta)
                 if lookout is not None:
                     lookout.start_again()
     if stopped:
@@ -194,7 +210,7 @@ def stretch(
     training: Training,
     run: Run,
     clock: Clock,
-    shown: Model,
+    selector: Selector,
     lookout: Lookout | None,
     watch: Watcher | None,
     stop_asked: Callable[[], bool],
@@ -206,7 +222,7 @@ def stretch(
     plan, every = training.plan, training.options.save_every
     log_every, looks = max(1, plan.steps // LOG_LINES), looks_of(plan.steps)
     if training.step == 0:
-        save(training, run, clock, lookout)
+        save(training, run, clock, selector, lookout)
     if lookout is not None and lookout.due(0) and not run.looks():
         lookout.look_at_start()
     clock.go_on()
@@ -216,14 +232,17 @@ def stretch(
         ends, stops = step.step >= plan.steps or late, stop_asked()
         if step.step % log_every == 0 or ends:
             run.append_log({**clock.line(step.step), **rescued(training, run)})
+        if step.step in looks or ends or stops:
+            selector.compare()
         if step.step in looks or ends:
-            draw(training, run, shown)
-            run.save_average(step.step, training.average.tensors, {"seconds": clock.seconds})
+            draw(training, run, selector)
+            raw, seen = named_under(training.family, training.family.shown), {"seconds": clock.seconds}
+            run.save_average(step.step, training.average.tensors, {**seen, **selector.meta()}, raw)
         if lookout is not None and lookout.due(step.step, ends):
             lookout.look(ends)
         keeps = lookout is not None and lookout.wants_state()
         if ends or stops or keeps or clock.save_due(step.step, every):
-            save(training, run, clock, lookout)
+            save(training, run, clock, selector, lookout)
         if watch is not None:
             watch(clock.progress(run, step, plan, lookout))
         clock.go_on()
@@ -232,7 +251,9 @@ def stretch(
     raise AssertionError("batches never end")
 
 
-def save(training: Training, run: Run, clock: Clock, lookout: Lookout | None = None) -> None:
+def save(
+    training: Training, run: Run, clock: Clock, selector: Selector, lookout: Lookout | None = None
+) -> None:
     """Write the whole state, and what the clock, the log and the watch need to go on."""
     meta = {
         "step": training.step,
@@ -241,6 +262,7 @@ def save(training: Training, run: Run, clock: Clock, lookout: Lookout | None = N
         "rates": {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in training.players},
         "planned": training.plan.steps,  # schedules ran over them
         "healthy": lookout is not None and lookout.wants_state(),
+        **selector.meta(),
         **rescue_meta(training, run),
         **clock.meta(),
     }
@@ -253,9 +275,9 @@ def looks_of(steps: int) -> set[int]:
     return {max(1, steps >> k) for k in range(LOOKS)}
 
 
-def draw(training: Training, run: Run, shown: Model) -> None:
-    """Write a grid of pictures at fixed seeds, from the averaged weights."""
-    shown.family.load_state_dict({**training.family.state_dict(), **training.average.tensors})
+def draw(training: Training, run: Run, selector: Selector) -> None:
+    """Write a grid of pictures at fixed seeds, from the weights that are shown."""
+    shown = selector.load(selector.compare())
     points = is_points(training.split.pixels)
     seeds = range(CLOUD_POINTS if points else GRID_PICTURES)
     labels = [seed % shown.spec.classes for seed in seeds] if shown.family.conditional else None

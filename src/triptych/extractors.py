@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from triptych.metrics import inception_weights, vision_transformers
 from triptych.metrics.pretrained import PretrainedExtractor, Scaling
 from triptych.metrics.resizing import PillowBicubic, Resizing, TF1Bilinear
 
-SMALL = ("auto", "domain-cnn", "random-conv")
+SMALL = ("auto", "domain-cnn", "self-supervised", "random-conv")
 PRETRAINED = ("inception", "inception-clean", "dinov2", "clip")
 FEATURES = SMALL + PRETRAINED
 # The graph's own scaling, which torch-fidelity and clean-fid keep. pytorch-fid scales 2 x / 255 - 1:
@@ -25,8 +26,10 @@ def split_name(features: str) -> tuple[str, Path | None]:
     """
     name, colon, where = features.partition(":")
     if name not in FEATURES or (colon and (name in SMALL or not where)):
+        near = difflib.get_close_matches(name.lower(), FEATURES, 1) if name not in FEATURES else []
+        hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(
-            f"unknown features {features!r}: there are {', '.join(FEATURES)}, and after the last "
+            f"unknown features {features!r}: {hint}there are {', '.join(FEATURES)}, and after the last "
             f"{len(PRETRAINED)} may stand where their weights are: inception:PATH"
         )
     return name, Path(where).expanduser() if colon else None

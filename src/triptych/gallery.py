@@ -1,34 +1,106 @@
-"""Drawn pictures as files: a labelled grid, an array, or a folder."""
+"""Drawn images as files: a captioned grid, arrays, a folder, or the film of their making."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+from triptych.core import image_files
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
+from triptych.core.image_files import ARRAYS, MOVING, STILL, kind_of, write_arrays, write_image
+from triptych.model import SAMPLING_BATCH, Labels, Model
+
+FILM_MS, LAST_MS = 120, 2000  # how long a frame of a film is shown, and the finished images
+
+Film = Literal["noisy", "predicted"]
+
+
+def fit_for_pictures(out: Path, film: bool = False) -> None:
+    """Raises UsageError for a place that `write_pictures` or `write_film` could not write to."""
+    if film:
+        image_files.fit_for(out, (*MOVING, *ARRAYS), " (a film)")
+    elif out.suffix and not out.is_dir():
+        image_files.fit_for(out, (*STILL, *ARRAYS), ", or a folder's name")
 
 
 def write_pictures(
-    out: Path, drawn: np.ndarray, seeds: Sequence[int], names: Sequence[str] | None = None
+    out: Path,
+    drawn: np.ndarray,
+    seeds: Sequence[int],
+    names: Sequence[str] | None = None,
+    labels: Sequence[int] | None = None,
 ) -> None:
-    """Write (N, H, W, C) uint8 pictures in the order of their seeds.
+    """Write (N, H, W, C) uint8 images in the order of their seeds.
 
-    x.png: a grid with each seed (and class name) under its picture; x.npy: the array; otherwise a
-    folder with one PNG a seed. Raises UsageError for any other suffix.
+    x.png, .jpg, .webp or .gif: a grid with each seed (and class name) under its image; x.npy: the images'
+    array; x.npz: the arrays images, seeds and, where there are any, labels; otherwise a folder with one
+    PNG a seed. Raises UsageError for any other extension.
     """
-    if out.suffix == ".npy":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        np.save(out, drawn, allow_pickle=False)
-    elif out.suffix == ".png":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        texts = [f"{seed} {names[k]}" if names else str(seed) for k, seed in enumerate(seeds)]
-        pictures.write_png(out, pictures.grid(drawn, captions=texts, scale=max(1, 64 // drawn.shape[1])))
-    elif out.suffix == "":
+    fit_for_pictures(out)
+    if kind_of(out) in ARRAYS:
+        numbers = None if labels is None else np.asarray(labels, np.int64)
+        write_arrays(out, drawn, seeds=np.asarray(seeds, np.int64), labels=numbers)
+    elif kind_of(out) in STILL and not out.is_dir():
+        write_image(out, captioned(drawn, seeds, names))
+    else:
         out.mkdir(parents=True, exist_ok=True)
         for seed, picture in zip(seeds, drawn, strict=True):
             pictures.write_png(out / f"{seed:06d}.png", picture)
-    else:
-        raise UsageError(f"--out {out}: expected a .png (a grid), a .npy (an array) or a folder's name")
+
+
+def captioned(drawn: np.ndarray, seeds: Sequence[int], names: Sequence[str] | None = None) -> np.ndarray:
+    """A grid of (N, H, W, C) uint8 images with each seed, and class name, below its image."""
+    texts = [f"{seed} {names[k]}" if names else str(seed) for k, seed in enumerate(seeds)]
+    return pictures.grid(drawn, captions=texts, scale=max(1, 64 // drawn.shape[1]))
+
+
+def film_of(model: Model, seeds: Sequence[int], labels: Labels, shown: Film, **controls: Any) -> np.ndarray:
+    """The images of one batch as they come into being: (F, N, H, W, C) uint8, the finished ones last.
+
+    Args:
+        model: A model that makes images in several steps: a diffusion model.
+        seeds: At most 64, one image each.
+        labels: As `Model.sample` takes them.
+        shown: "noisy", what the sampler holds at each step, or "predicted", the images it expects then.
+        controls: Those of the model's family.
+
+    Raises:
+        UsageError: For a model that makes images in one step, one whose noise is no image, too many seeds.
+    """
+    if len(seeds) > SAMPLING_BATCH:
+        raise UsageError(f"a film shows at most {SAMPLING_BATCH} images, got {len(seeds)} seeds: take fewer")
+    size = model.spec.size
+    flat = tuple(model.family.noise_shape) != (model.spec.channels, size, size)
+    frames = []
+    for frame in model.frames(seeds, labels, **controls):
+        if frame.steps == 1:
+            how = "with --steps 1 " if "steps" in controls else ""
+            raise UsageError(
+                f"{model.family.title} {how}makes an image in one step, of which there is no film: leave "
+                "--film out"
+            )
+        if shown == "noisy" and flat:
+            raise UsageError(f"{model.family.title}'s noise is no image: take --film predicted")
+        frames.append(pictures.to_uint8(frame.noisy if shown == "noisy" else frame.image()))
+    frames.append(pictures.to_uint8(frame.image()))
+    return np.stack(frames)
+
+
+def write_film(
+    out: Path,
+    film: np.ndarray,
+    seeds: Sequence[int],
+    names: Sequence[str] | None = None,
+    labels: Sequence[int] | None = None,
+) -> None:
+    """Write a film (F, N, H, W, C) uint8: x.gif or x.webp moves; x.npy and x.npz hold the frames."""
+    fit_for_pictures(out, film=True)
+    if kind_of(out) in ARRAYS:
+        numbers = None if labels is None else np.asarray(labels, np.int64)
+        write_arrays(out, film, seeds=np.asarray(seeds, np.int64), labels=numbers)
+        return
+    image_files.write_animation(out, [captioned(f, seeds, names) for f in film], FILM_MS, LAST_MS)

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from triptych.plan import duration
 
 if TYPE_CHECKING:
     from triptych.driver import Progress, Watcher
 
+ROOMY, NARROW = 100, 60  # columns of a terminal from which on there is room for all, for a bar without losses
+LINE_SECONDS = 10.0  # between lines where there is no bar, at least; and at least a hundredth of the run
+
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Watcher]:
-    """A bar with images per second, losses and time left; a line now and then where there is no terminal."""
+    """A bar with images per second, losses and time left; a line now and then where none can be drawn.
+
+    A narrow terminal keeps the step and the time left. None can be drawn into a pipe or a file, and on a
+    terminal that cannot move its cursor (TERM=dumb).
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _Lines(title)
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield Lines(title)
         return
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[pace]}"), TimeElapsedColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-    )  # fmt: skip
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task(title, total=None, pace="timing a few steps", losses="")
+    with Bar(*columns_for(console.width), console=console) as bar:
+        task = bar.add_task(
+            title, total=None, pace="getting ready", losses="", count="getting ready", left=""
+        )
         shown_at, told = 0.0, ""
 
         def watch(progress: Progress) -> None:
@@ -46,33 +51,105 @@ def progress_bar(title: str) -> Iterator[Watcher]:
                 bar.update(
                     task, completed=progress.step, total=progress.steps,
                     pace=f"{progress.images_per_second:,.0f} images/s", losses=losses(progress),
+                    count=f"{progress.step:,}/{progress.steps:,}",
+                    left=seconds_left(bar.tasks[task], progress),
                 )  # fmt: skip
 
         yield watch
 
 
-class _Lines:
-    """A line every ten seconds, for logs."""
+def columns_for(width: int) -> tuple[Any, ...]:
+    """What fits into a terminal of so many columns: always the step and the time left."""
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    if width < NARROW:
+        return tuple(TextColumn(f"{{task.fields[{name}]}}", table_column=Column(no_wrap=True))
+                     for name in ("count", "left"))  # fmt: skip
+    shared = (
+        TextColumn("{task.description}"), BarColumn(None if width < ROOMY else 40),
+        TextColumn("{task.fields[count]}"),
+    )  # fmt: skip
+    if width < ROOMY:
+        return (*shared, TimeRemainingColumn())
+    return (
+        *shared, TextColumn("{task.fields[pace]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )  # fmt: skip
+
+
+def seconds_left(task: Any, progress: Progress) -> str:
+    """What a bar's task still takes, as a clock shows it; "-:--" before that is known."""
+    if progress.step >= progress.steps:
+        return "done"
+    return "-:-- left" if task.time_remaining is None else f"{clock(task.time_remaining)} left"
+
+
+def clock(seconds: float) -> str:
+    """3723 -> "1:02:03", 75 -> "1:15"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Lines:
+    """A line now and then, for logs: every ten seconds, of long runs every hundredth of the run."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.shown_at, self.told = title, time.perf_counter(), ""
+        self.title, self.told = title, ""
+        self.shown_at = time.perf_counter()
+        self.began: tuple[float, int] | None = (
+            None  # when the first step of this sitting ended, and its number
+        )
+        self.pause = LINE_SECONDS
 
     def __call__(self, progress: Progress) -> None:
+        """Print what has happened, if it is time to."""
         if progress.news != self.told:
             self.told = progress.news
             print(self.told or "the watch: it has recovered", file=sys.stderr, flush=True)
         now = time.perf_counter()
-        if now - self.shown_at < 10 and progress.step < progress.steps:
+        left = self.left(now, progress)
+        if now - self.shown_at < self.pause and progress.step < progress.steps:
             return
         self.shown_at = now
+        if self.began is not None and left is not None:
+            self.pause = max(LINE_SECONDS, (now - self.began[0] + left) / 100)
+        ends = f", {clock(left)} left" if left is not None and progress.step < progress.steps else ""
         print(
-            f"{self.title}: step {progress.step} of {progress.steps}, "
+            f"{self.title}: step {progress.step} of {progress.steps}{ends}, "
             f"{progress.images_per_second:,.0f} images/s, {losses(progress)}",
             file=sys.stderr,
             flush=True,
         )
 
+    def left(self, now: float, progress: Progress) -> float | None:
+        """Seconds to the end at the pace so far, drawing and saving counted; None at first."""
+        if self.began is None:
+            self.began = (now, progress.step)
+            return None
+        since, first = self.began
+        return (now - since) / max(progress.step - first, 1) * (progress.steps - progress.step)
+
 
 def losses(progress: Progress) -> str:
     """The players' losses in a few words."""
     return ", ".join(f"{name.split('/')[0]} {value:.3g}" for name, value in progress.losses().items())
+
+
+def told_slowly(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
+    """A callback (what, done, in all) that says how much time is left, once known and then now and then."""
+    began: dict[str, tuple[float, int]] = {}  # of each work, and how much was done then
+    told: dict[str, float] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        first, before = began.setdefault(what, (now, done))
+        if now - told.get(what, first) < (10 if what in told else 2) or done == before:
+            return
+        left = (total - done) * (now - first) / (done - before)
+        if left >= 5:  # what is over in a moment needs no words
+            told[what] = now
+            say(f"{what}: {done:,} of {total:,}, {duration(left)} left")
+
+    return tell

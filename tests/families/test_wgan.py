@@ -12,10 +12,10 @@ from scipy.spatial.distance import cdist
 
 from triptych.core.errors import UsageError
 from triptych.core.family import Batch, ImageSpec, Turn
+from triptych.core.settings import read_settings
 from triptych.data import Split, batches, load
 from triptych.families.dcgan import Dcgan, DcganConfig
 from triptych.families.wgan import Wgan, WganConfig
-from triptych.model import read_settings
 from triptych.plan import Arithmetic, Options, Plan
 from triptych.train import Training, timer
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from triptych.cli.flags import flags_of, given, parse
+from triptych.cli.flags import WEIGHTS, flags_of, given, parse
 
+SHEET = "A sheet with names (.png, .jpg, .webp, .gif), or the images' array (.npy, .npz)."
+MOVIE = "A sheet with names (.png, .jpg), an animation (.gif, .webp), or the images' array (.npy, .npz)."
 LABELS = "Classes by name or number, of a conditional model: bag, or one a seed: 0-9."
 Act = Callable[[Any, str, list[str]], dict[str, Any]]  # (model, its path, words) -> what --json prints
 ACTS: dict[str, tuple[Act, str]] = {}
@@ -35,8 +37,9 @@ def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[A
     """An act's own flags, those that all share, and the controls of the model's family."""
     shared: dict[str, tuple[Any, Any, str]] = {
         "labels": (str | None, None, LABELS),
-        "out": (Path, Path(f"{name}.png"), "A sheet with names (.png) or the pictures' array (.npy)."),
+        "out": (Path, Path(f"{name}.png"), SHEET),
         "family": (str | None, None, "Path to the family's .py file, if it was one of your own."),
+        "weights": WEIGHTS,
     }
     from triptych.steer.sheets import fit_for_a_sheet
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from triptych.cli.acts import (
     LAYERS,
+    MOVIE,
     act,
     amounts_of,
     controls_of,
@@ -38,6 +39,7 @@ def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         seeds=(str, "0", "Whose pictures are shown, moved along each."),
         reach=(float, 2.0, "How far both ways, in standard deviations of the code."),
         frames=(int, 7, "Pictures in a row."),
+        out=(Path, Path("directions.png"), MOVIE),
         save=(Path, Path("directions.safetensors"), "The file they are kept in."),
     )  # fmt: skip
     from triptych.core.errors import UsageError
@@ -134,7 +136,9 @@ def show_directions(model: Any, flags: Any, found: list[Any], seeds: list[int], 
     codes = codes_at(model, seeds, found[0].about.space, labels_of(flags, model), **controls)
     shown = move(model, codes, found, amounts, **controls)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in found]
-    write_sheet(flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts])
+    write_sheet(
+        flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts], moves=True
+    )
 
 
 def print_effects(effects: list[Any]) -> None:
@@ -231,6 +235,7 @@ def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         seeds=(str | None, None, "Whose pictures; if nothing is named, 0-5, ..."),
         pictures=(tuple[Path, ...], (), "... or picture files, ..."),
         test=(str | None, None, "... or rows of the test split: 0-7."),
+        out=(Path, Path("edit.png"), MOVIE),
         measured=(int, 200, "Samples on which the edit is measured; 0: none."),
     )  # fmt: skip
     from triptych.core.errors import UsageError
@@ -254,7 +259,7 @@ def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         codes = codes_at(model, seeds, space, labels_of(flags, model), **controls)
         names_ = list(map(str, seeds))
     shown = move(model, codes, found[0], amounts, **controls)
-    write_sheet(flags.out, shown, names_, [f"{a:+.3g}" for a in amounts])
+    write_sheet(flags.out, shown, names_, [f"{a:+.3g}" for a in amounts], moves=True)
     _, effects = measured_if_read(model, flags, found)
     print_effects(effects)
     print(flags.out)

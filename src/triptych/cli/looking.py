@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from triptych.cli.acts import classes_called
-from triptych.cli.flags import first_word, flags_of, given, numbers, parse, positional
+from triptych.cli.flags import WEIGHTS, first_word, flags_of, given, numbers, parse, positional, weights_in
 from triptych.cli.verbs import verb
 
 
@@ -18,11 +18,11 @@ def sample(words: list[str]) -> dict[str, Any]:
         print("usage: triptych sample RUN [--seeds 0-63] [--labels bag] [--out grid.png] [controls]")
         print("triptych sample RUN --help lists the controls of a run's family")
         return {}
-    from triptych.gallery import write_pictures
+    from triptych.gallery import film_of, fit_for_pictures, write_film, write_pictures
     from triptych.model import load
 
     own_family = words[words.index("--family") + 1] if "--family" in words[:-1] else None
-    model = load(path, family=own_family)
+    model = load(path, family=own_family, weights=weights_in(words))
     controls = model.family.Controls
     flags = parse(
         words[1:],
@@ -30,21 +30,39 @@ def sample(words: list[str]) -> dict[str, Any]:
             controls,
             seeds=(str, "0-63", "One picture each: 0-63 or 1,5,9."),
             labels=(str | None, None, "Classes by name or number: bag, or 0-9 in turn over the seeds."),
-            out=(Path, Path("grid.png"), "A labelled grid (.png), an array (.npy), or a folder of PNGs."),
+            out=(
+                Path | None,
+                None,
+                "A grid with names (.png, .jpg, .webp, .gif; left out: grid.png), the "
+                "images' array (.npy), arrays of images, seeds and labels (.npz), or a folder of PNGs.",
+            ),
+            film=(
+                Literal["noisy", "predicted"] | None,
+                None,
+                "Show how a diffusion model's images come into "
+                "being (--out film.gif, .webp or .npz): noisy, or as predicted at each step.",
+            ),
             family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+            weights=WEIGHTS,
         ),
         f"sample {path}",
         f"Draw pictures with {model.family.title}.",
     )
+    flags.out = flags.out or Path("grid.png" if flags.film is None else "film.gif")
+    fit_for_pictures(flags.out, film=flags.film is not None)  # said before the work
     seeds = numbers(flags.seeds)
     cycle = classes_called(flags.labels, model) if flags.labels is not None else None
     labels = [cycle[k % len(cycle)] for k in range(len(seeds))] if cycle else None
-    drawn = model.sample(seeds, labels, **given(flags, controls))
     shown = labels if labels is not None else model.labels_for(seeds)
-    names = model.class_names
-    write_pictures(flags.out, drawn, seeds, None if shown is None else [names[int(k)] for k in shown])
+    chosen = None if shown is None else [int(label) for label in shown]
+    names = None if chosen is None else [model.class_names[label] for label in chosen]
+    if flags.film is None:
+        write_pictures(flags.out, model.sample(seeds, labels, **given(flags, controls)), seeds, names, chosen)
+    else:
+        film = film_of(model, seeds, labels, flags.film, **given(flags, controls))
+        write_film(flags.out, film, seeds, names, chosen)
     print(flags.out)
-    return {"out": str(flags.out), "pictures": len(drawn)}
+    return {"out": str(flags.out), "pictures": len(seeds), "weights": model.weights}
 
 
 @verb("report", "write one HTML file about one run or several, or about a duel")
@@ -55,6 +73,7 @@ def report(words: list[str]) -> dict[str, Any]:
         flags_of(
             run_dirs=(positional(tuple[Path, ...]), ..., "The runs' directories, or a duel's."),
             out=(Path, Path("report.html"), "The file to write."),
+            weights=WEIGHTS,
             tables=(Path | None, None, "Write the scores too: PATH.csv, and PATH.tex for LaTeX."),
             tensorboard=(Path | None, None, "Write TensorBoard event files into this folder too."),
         ),
@@ -80,7 +99,7 @@ def report(words: list[str]) -> dict[str, Any]:
     runs = [open_run(path) for path in flags.run_dirs]
     extra = [] if flags.tables is None else write_score_tables(runs, flags.tables)
     extra += [] if flags.tensorboard is None else write_events(runs, flags.tensorboard)
-    out = write_report(runs, flags.out, commands=[run.card["command"] for run in runs])
+    out = write_report(runs, flags.out, commands=[run.card["command"] for run in runs], weights=flags.weights)
     print("\n".join(map(str, [*extra, out])))
     return {"out": str(out), "also": list(map(str, extra))}
 

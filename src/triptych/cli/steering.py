@@ -10,8 +10,10 @@ from triptych.cli.acts import (
     ACTS,
     ALIASES,
     LAYERS,
+    MOVIE,
     ONE_LABEL,
     ORDER,
+    SHEET,
     SPACE,
     act,
     amounts_of,
@@ -22,7 +24,7 @@ from triptych.cli.acts import (
     layers_of,
     one_of,
 )
-from triptych.cli.flags import first_word, numbers
+from triptych.cli.flags import first_word, numbers, weights_in
 from triptych.cli.judging import said_slowly
 from triptych.cli.verbs import say, verb
 
@@ -51,7 +53,7 @@ def steer(words: list[str]) -> dict[str, Any]:
     name = ALIASES.get(rest[0], rest[0]) if rest and not rest[0].startswith("-") else None
     if name is not None and name not in ACTS:
         raise UsageError(f"nothing called {name!r} can be done with a model.{did_you_mean(name)}")
-    model = load(path, family=own_family)
+    model = load(path, family=own_family, weights=weights_in(words))
     return what_can_be_done(model, path) if name is None else ACTS[name][0](model, path, rest[1:])
 
 
@@ -91,6 +93,7 @@ def interpolate(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         seeds=(str, "0-7", "Where the ways lead through: 0-7 or 1,5,9."),
         stops=(int, 2, "Seeds on one way: with --seeds 0-7, two make four rows and eight one row."),
         frames=(int, 9, "Pictures from one stop to the next, both counted."),
+        out=(Path, Path("interpolate.png"), MOVIE),
         how=(str | None, None, "slerp (an arc) or lerp (a line); left out: slerp in noise, lerp in styles."),
         space=SPACE,
     )  # fmt: skip
@@ -106,7 +109,7 @@ def interpolate(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     shown = paths.interpolate(
         model, rows, flags.frames, flags.how, flags.space, told, **controls_of(flags, model)
     )
-    write_sheet(flags.out, shown, ["-".join(map(str, row)) for row in rows])
+    write_sheet(flags.out, shown, ["-".join(map(str, row)) for row in rows], moves=True)
     print(flags.out)
     return {"out": str(flags.out), "shape": list(shown.shape), "rows": rows}
 
@@ -139,6 +142,7 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         direction=(str | None, None, "... or a file of directions, or FILE:NAME, one of them."),
         reach=(float, 3.0, "How far both ways, in standard deviations of the code."),
         frames=(int, 7, "Pictures in a row."),
+        out=(Path, Path("traverse.png"), MOVIE),
         space=SPACE,
         layers=LAYERS,
     )  # fmt: skip
@@ -158,7 +162,9 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     amounts = amounts_of(flags.reach, flags.frames)
     shown = move(model, codes, directions, amounts, **controls)  # (N, D, A, H, W, C)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in directions]
-    write_sheet(flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts])
+    write_sheet(
+        flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts], moves=True
+    )
     print(flags.out)
     return {"out": str(flags.out), "directions": [d.name for d in directions], "amounts": amounts}
 
@@ -195,7 +201,7 @@ def mix(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     giver = None
     if flags.donor_run is not None:
         owned = open_run(flags.donor_run).card["family"].endswith(".py")
-        giver = load(flags.donor_run, family=flags.family if owned else None)
+        giver = load(flags.donor_run, family=flags.family if owned else None, weights=flags.weights)
     donors, bases = numbers(flags.donors), numbers(flags.bases)
     shown, left, top = mixing.mix(
         model, donors, bases, flags.layers, labels_of(flags, model), giver, **controls_of(flags, model)
@@ -220,7 +226,7 @@ def sweep(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         features=(str, "auto", "Who judges; see triptych evaluate."),
         labels=(str | None, None, "Classes of the images shown, by name or number: bag, or one a seed: 0-9; "
                 "scored are all."),
-        out=(Path, Path("sweep.png"), "A sheet with names (.png) or the pictures' array (.npy); the scores "
+        out=(Path, Path("sweep.png"), f"{SHEET} The scores "
              "are drawn beside it, in a file of the same name that ends in .svg."),
     )  # fmt: skip
     from triptych.core.errors import UsageError

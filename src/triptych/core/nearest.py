@@ -7,6 +7,18 @@ from collections.abc import Iterable, Mapping
 
 CUTOFF = 0.5  # share of letters in common, as difflib counts it, below which nothing is proposed
 
+FAMILIES_ELSEWHERE = {  # what other tools and papers call what a family does -> its name
+    "gan": "dcgan", "ddpm": "diffusion", "ddim": "diffusion", "unet": "diffusion", "text2img": "diffusion",
+    "txt2img": "diffusion", "text-to-image": "diffusion", "stable-diffusion": "diffusion",
+    "autoencoder": "vae", "wgan-gp": "wgan", "stylegan2": "stylegan", "stylegan3": "stylegan",
+}  # fmt: skip
+VERBS_ELSEWHERE = {  # the same for verbs
+    "generate": "sample", "draw": "sample", "text2img": "sample", "txt2img": "sample", "fit": "train",
+    "run": "train", "continue": "resume", "restart": "resume", "score": "evaluate", "fid": "evaluate",
+    "test": "evaluate", "eval": "evaluate", "interpolate": "steer", "invert": "steer", "rank": "compare",
+    "html": "report", "show": "report", "inspect": "data", "benchmark": "duel",
+}  # fmt: skip
+
 
 def nearest(word: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str | None:
     """The known name that a word most likely stands for.

@@ -82,6 +82,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         },
     }  # fmt: skip
     shown = ("generator",)
+    channels_last = True
     game = Game()
     curves: ClassVar[dict[str, str]] = {
         "discriminator/loss": "The discriminator's cross-entropy: about 1.39 (2 ln 2) when it only guesses, "

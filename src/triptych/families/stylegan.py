@@ -106,6 +106,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         },
     }  # fmt: skip
     shown = ("generator",)
+    channels_last = True
     game, plain = Game(penalties=("r1", "r2")), MappingProxyType({"detail": 0.0})
     curves: ClassVar[dict[str, str]] = {
         "discriminator/loss": "With the relativistic loss 0.69 (ln 2) when real and fake are not told apart, "

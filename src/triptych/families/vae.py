@@ -62,6 +62,7 @@ class Vae(Family[VaeConfig, VaeControls]):
     Config, Controls = VaeConfig, VaeControls
     title = "VAE"
     shown = ("decoder", "encoder", "flow", "log_scale", "label_offset")
+    channels_last = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {},
         "map": {"latent": 2, "conditional": False},  # a latent space that `steer map` shows whole

@@ -87,6 +87,7 @@ class Wgan(Family[WganConfig, WganControls]):
         },
     }  # fmt: skip
     shown = ("generator",)
+    channels_last = True
     game = Game(critic="critic", generator="generator", verdicts="scores", penalties=("penalty",))
     curves: ClassVar[dict[str, str]] = {
         "critic/distance": "E[f(x)] - E[f(G(z))], the critic's estimate of how far, in the space of pixels, "

@@ -9,9 +9,17 @@ import numpy as np
 from PIL import ImageDraw, ImageFont
 
 from triptych.core import images as pictures
-from triptych.core.errors import UsageError
+from triptych.core.image_files import (
+    ARRAYS,
+    MOVING,
+    STILL,
+    fit_for,
+    kind_of,
+    write_animation,
+    write_arrays,
+    write_image,
+)
 from triptych.core.scatter import cloud, is_points
-from triptych.core.targets import fit_to_write
 
 CELL_PX = 64  # a picture is enlarged by a whole number to about this
 FONT_PX = 11
@@ -63,9 +71,7 @@ def framed(shown: np.ndarray, left: np.ndarray, top: np.ndarray) -> np.ndarray:
 
 def fit_for_a_sheet(out: Path) -> None:
     """Raises UsageError for a file that `write_sheet` could not write, by its name or its place."""
-    if out.suffix not in (".png", ".npy"):
-        raise UsageError(f"--out {out}: expected a .png (a sheet with names) or a .npy (the pictures' array)")
-    fit_to_write(out, "--out")
+    fit_for(out, (*STILL, *ARRAYS))
 
 
 def write_sheet(
@@ -74,14 +80,31 @@ def write_sheet(
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     faint: int = 0,
+    moves: bool = False,
 ) -> None:
-    """Write a table of pictures: x.png as `sheet`, or x.npy, the array (R, F, H, W, C) as it is.
+    """Write a table of images: x.png, .jpg, .webp or .gif as `sheet`, or its array (R, F, H, W, C).
 
-    Raises UsageError as `fit_for_a_sheet` does.
+    x.npy holds the array alone, x.npz also the names of rows and columns. moves: columns follow each other
+    in time, so that GIF and WebP become an animation, to the end and back, with one image a row. Raises
+    UsageError as `fit_for_a_sheet` does.
     """
     fit_for_a_sheet(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".npy":
-        np.save(out, shown, allow_pickle=False)
+    if kind_of(out) in ARRAYS:
+        names = {"rows": rows, "columns": columns}
+        write_arrays(out, shown, **{k: np.asarray(v, np.str_) for k, v in names.items() if v is not None})
+    elif moves and kind_of(out) in MOVING and shown.shape[1] > 1:
+        frames = [
+            _moment(shown[:, k], rows, None if columns is None else columns[k]) for k in range(shown.shape[1])
+        ]
+        write_animation(out, frames + frames[-2:0:-1])
     else:
-        pictures.write_png(out, sheet(shown, rows, columns, faint))
+        write_image(out, sheet(shown, rows, columns, faint))
+
+
+def _moment(shown: np.ndarray, rows: Sequence[str] | None, column: str | None) -> np.ndarray:
+    """One frame of an animation: (R, H, W, C) with the names of row and column below each image."""
+    names = list(rows or [""] * len(shown)) if len(shown) > 1 else [""]
+    texts = [" ".join(filter(None, (name.replace("\n", " "), column))) for name in names]
+    return pictures.grid(
+        shown, captions=texts if any(texts) else None, scale=max(1, CELL_PX // shown.shape[1])
+    )
