@@ -183,7 +183,7 @@ def test_a_preset_that_suits_the_source_better_is_suggested(tmp_path: Path) -> N
     pixels = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1), dtype=np.uint8)
     said: list[str] = []
     triptych.train("dcgan", data=pixels, runs=tmp_path, width=8, announce=said.append, **SMALL)
-    assert said[0] == few
+    assert said[0] == few.replace("90", "95")  # of which 5 are held out
 
 
 # --- as published ---------------------------------------------------------------------------
