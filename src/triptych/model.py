@@ -32,15 +32,8 @@ from triptych.weights import choose as choose_weights
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
 
-DRAWING_WORDS = {
-    "noise",
-    "seeds",
-    "labels",
-    "prompts",
-    "pixels",
-    "out",
-    "family",
-}  # what drawing is told itself
+# what drawing is told itself
+DRAWING_WORDS = {"noise", "seeds", "labels", "prompts", "pixels", "out", "family", "weights"}
 
 AnyFamily = Family[Any, Any]
 
