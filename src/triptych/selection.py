@@ -94,8 +94,8 @@ class Selector:
     def compare(self) -> Which:
         """Compare both as they are after this step; returns which are to be shown.
 
-        Too few images, and a loss of the user's own that cannot be taken of weights that do not learn, leave no
-        comparison: the training is worth more.
+        Too few images, and a loss of the user's own that cannot be taken of weights that do not learn,
+        leave no comparison: the training is worth more.
         """
         if self.last is not None and self.last.step == self.training.step:
             return self.last.shown
