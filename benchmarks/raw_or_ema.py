@@ -93,7 +93,7 @@ def holds(found: dict[str, Any]) -> bool:
 def table(rows: list[dict[str, Any]]) -> str:
     """The table, in Markdown."""
     lines = [
-        "| model | steps | samples | FID raw | FID EMA | FID shown | shown | compared by | comparison, CPU s |",
+        "| model | steps | samples | FID raw | FID EMA | FID shown | shown | compared by | its CPU s |",
         "|---|---:|---:|---:|---:|---:|---|---|---:|",
     ]
     for r in rows:
@@ -103,7 +103,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         how = f"{name}: {c['raw']:.4g} and {c['ema']:.4g}, difference {c['difference']:.3g} "
         how += f"[{c['low']:.3g}, {c['high']:.3g}], n = {c['n']}"
         lines.append(
-            f"| {r['family']} | {r['steps']:,} of {r['planned']:,} | {r['samples']:,} | {cells['raw']} | {cells['ema']} | "
+            f"| {r['family']} | {r['steps']:,} of {r['planned']:,} | {r['samples']:,} | {cells['raw']} | "
+            f"{cells['ema']} | "
             f"{r['fid'][c['shown']][0]:.3g} | {c['shown']} | {how} | {r['comparison_cpu_seconds']:.1f} |"
         )
     return "\n".join(lines)
