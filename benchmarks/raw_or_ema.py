@@ -93,8 +93,8 @@ def holds(found: dict[str, Any]) -> bool:
 def table(rows: list[dict[str, Any]]) -> str:
     """The table, in Markdown."""
     lines = [
-        "| model | steps | FID raw | FID EMA | FID shown | shown | compared by | comparison, CPU s |",
-        "|---|---:|---:|---:|---:|---|---|---:|",
+        "| model | steps | samples | FID raw | FID EMA | FID shown | shown | compared by | its CPU s |",
+        "|---|---:|---:|---:|---:|---:|---|---|---:|",
     ]
     for r in rows:
         c = r["comparison"]
@@ -103,7 +103,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         how = f"{name}: {c['raw']:.4g} and {c['ema']:.4g}, difference {c['difference']:.3g} "
         how += f"[{c['low']:.3g}, {c['high']:.3g}], n = {c['n']}"
         lines.append(
-            f"| {r['family']} | {r['steps']:,} of {r['planned']:,} | {cells['raw']} | {cells['ema']} | "
+            f"| {r['family']} | {r['steps']:,} of {r['planned']:,} | {r['samples']:,} | {cells['raw']} | "
+            f"{cells['ema']} | "
             f"{r['fid'][c['shown']][0]:.3g} | {c['shown']} | {how} | {r['comparison_cpu_seconds']:.1f} |"
         )
     return "\n".join(lines)
@@ -116,7 +117,7 @@ def write(rows: list[dict[str, Any]], data: str, home: Path = RESULTS) -> None:
     words = "\n".join(f"- {w}" for w in dict.fromkeys(r["words"] for r in rows))
     text = (
         f"# Raw or EMA weights: which are shown ({data})\n\n"
-        f"FID[{rows[0]['features']}] of {rows[0]['samples']:,} samples on the reporting half of the test "
+        f"FID[{rows[0]['features']}] on the reporting half of the test "
         "images, with 95 % intervals; the choice was made on the other half. Trained on one thread in fp32 "
         "and stopped at each step. Shown is no worse than either within the interval in "
         f"{right} of {len(rows)} rows.\n\n"

@@ -153,6 +153,14 @@ def test_too_few_test_images_are_replaced_by_training_images() -> None:
         assert found(selector_of(training, few)).split == "train"
 
 
+def test_a_handful_of_images_leaves_no_comparison(caplog: pytest.LogCaptureFixture) -> None:
+    images = Split(np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1), dtype=np.uint8))
+    handful = Dataset("few", "few", images, Split(images.pixels[:1]))
+    selector = selector_of(training_of("dcgan", handful, 1, {"width": 4}, batch=4), handful)
+    assert selector.compare() == "raw" and selector.last is None
+    assert "5 training images, and at least 20 are needed" in caplog.text
+
+
 def test_points_are_compared_by_their_coordinates() -> None:
     ring = load("points:ring")
     training = training_of("dcgan", ring, 1, {"width": 4})

@@ -34,7 +34,7 @@ from triptych.weights import choose as choose_weights
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
 
 DRAWING_WORDS = {  # drawing's own arguments
-    "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family",
+    "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family", "weights",
 }  # fmt: skip
 
 AnyFamily = Family[Any, Any]

@@ -94,8 +94,8 @@ class Selector:
     def compare(self) -> Which:
         """Compare both as they are after this step; returns which are to be shown.
 
-        A loss of the user's own that cannot be taken of weights that do not learn leaves no comparison: the
-        training is worth more.
+        Too few images, and a loss of the user's own that cannot be taken of weights that do not learn,
+        leave no comparison: the training is worth more.
         """
         if self.last is not None and self.last.step == self.training.step:
             return self.last.shown
@@ -170,10 +170,15 @@ class Selector:
         return self.training.step * self.training.options.batch
 
     def _reference(self, least: int) -> tuple[Split, np.ndarray, str]:
-        """The selection half; where it holds fewer than `least` images, the training images."""
+        """The selection half; where it holds fewer than `least` images, the training images.
+
+        Raises ValueError where these are too few as well.
+        """
         rows = held_out(len(self.dataset.test), "selection")
         if len(rows) >= least:
             return self.dataset.test, rows, "selection half of test"
+        if len(self.dataset.train) < least:
+            raise ValueError(f"{len(self.dataset.train)} training images, and at least {least} are needed")
         return self.dataset.train, np.arange(len(self.dataset.train)), "train"
 
     def _judge(self) -> tuple[Extractor, np.ndarray, str]:

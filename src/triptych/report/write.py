@@ -138,7 +138,7 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
         ("Pictures a second, training", cells(lambda f: f"{f.state['images'] / f.seconds:,.0f}")),
         ("Peak memory of the process", cells(lambda f: f"{f.state['peak_memory_bytes'] / 2**20:,.0f} MiB")),
         ("Weights shown", [_weights_cell(f) for f in facts]),
-        ("Weights scored", cells(lambda f: WEIGHTS[scored(f.evaluation)])),
+        ("Weights scored", cells(lambda f: WEIGHTS[scored(f.evaluation)] if f.evaluation else None)),
         ("Time a drawn picture", cells(lambda f: f"{1000 * f.seconds_per_sample:,.2f} ms")),
     ]
     measured = [s["card"]["metric"] for f in facts for s in (f.evaluation or {}).get("scores", ())]
