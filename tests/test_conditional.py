@@ -45,8 +45,9 @@ def grey(count: int) -> np.ndarray:
 
 def drawn(model: Model, label: int) -> torch.Tensor:
     """Four images of a label before they are rounded to grey levels."""
-    *_, last = model.frames(range(4), label)
-    return last.image()
+    with torch.inference_mode():
+        *_, last = model.frames(range(4), label)
+        return last.image()
 
 
 @pytest.mark.parametrize("family", family_names())

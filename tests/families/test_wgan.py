@@ -21,7 +21,7 @@ from triptych.train import Training, timer
 
 SPEC = ImageSpec(channels=1, size=16, classes=3)
 PLAIN = ImageSpec(channels=1, size=16)
-PLANE = ImageSpec(channels=2, size=1, classes=8)
+PLANE = ImageSpec(channels=2, size=1)
 
 
 @pytest.fixture
