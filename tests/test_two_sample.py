@@ -34,9 +34,9 @@ def smooth(count: int, seed: int, size: int = 16) -> np.ndarray:
 
 
 def grainy(pixels: np.ndarray, seed: int = 9) -> np.ndarray:
-    """With a checkerboard of four gray levels that no one-pixel average shows."""
+    """With a checkerboard of eight gray levels that no one-pixel average shows."""
     y, x = np.mgrid[: pixels.shape[1], : pixels.shape[2]]
-    return (pixels + ((x + y) % 2 * 4)[None, :, :, None]).astype(np.uint8)
+    return (pixels + ((x + y) % 2 * 8)[None, :, :, None]).astype(np.uint8)
 
 
 @pytest.mark.parametrize("size", [16, 52])
