@@ -40,9 +40,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "wgan textbook": {"batch": 64, "width": 16, "steps": 600},
 }
 ABOUT = (
-    "Short runs of narrow networks (120 to 240 steps, seed 3), one thread; shapes at 16 px; the folder holds\n"
-    "300 CIFAR-10 images without labels. The rules were made on seeds 0 and 1 of digits, MNIST and the folder;\n"
-    "none was changed because of these runs.\n\n"
+    "Short runs of narrow networks (120 to 240 steps, seed 3), one thread; shapes at 16 px; the folder "
+    "holds\n300 CIFAR-10 images without labels. The rules were made on seeds 0 and 1 of digits, MNIST and "
+    "the folder;\nnone was changed because of these runs.\n\n"
 )
 SHORT = 0.4  # share of these steps in the shorter of the two lengths: one minute rather than three
 
