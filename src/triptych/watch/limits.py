@@ -8,9 +8,9 @@ FEWEST_LOOKS = 5  # with fewer a run is too short to be judged
 FEWEST_PICTURES = 24  # to train on: with fewer they cannot be split into samples' place, judges and a pool
 FEWEST_TURNS = 100  # of the generator: with fewer it has learnt nothing yet, whatever its samples look like
 RIPE_TURNS = (
-    1000  # of the generator: with fewer, poor samples are a beginning; recipes that end well are past
+    1000  # of the generator: with fewer, poor samples and few modes are a beginning; digits that end well
 )
-# their scraps within 300 to 800
+# leave their scraps behind within 300 to 800
 FEWEST_SAMPLES = 24  # a look: with fewer, nothing is said of them (sets of under a hundred images)
 WARM_UP = 0.25  # share of the planned steps in which early noise is not called a disease
 PERSISTS = 0.12  # share of the planned looks that a sign must last, and ...
