@@ -61,6 +61,7 @@ that are not (JPEG, salt and pepper, checkerboard, low contrast, posterized, hal
 *Noise 5*: FID at noise of 5 of 255 levels over FID of honest images, and precision at noise of 20 levels
 beside that of honest images. *Floor*: FID of training images over FID of honest ones (far below 1: the
 features know their training images). *No noise seen*: trained without any distortion that adds noise.
+Rows that are missing were not run.
 Every network was trained for {steps} steps.
 """
 

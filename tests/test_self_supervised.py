@@ -55,10 +55,7 @@ def random_images(count: int, size: int, channels: int) -> Dataset:
     return Dataset("noise", "noise", Split(pixels), Split(pixels), fingerprint=f"{count} {size} {channels}")
 
 
-def test_it_sees_grain_and_swapped_halves_and_nothing_where_nothing_is(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(training, "STEPS", (150, 150))
+def test_it_sees_grain_and_swapped_halves_and_nothing_where_nothing_is(cache: Path):
     source = digits()
     made = judge_for(source)
     assert made.name == "digits-ssl-v1" and made.width == 64 and made.classes == 0
