@@ -131,7 +131,7 @@ def test_without_labels_it_is_the_random_network(cache: Path):
     assert judge_for(digits(300), "random-conv").name == "random-conv"
     with pytest.raises(ValueError, match="digits has no labels to train a classifier on"):
         judge_for(digits(300, labelled=False), "domain-cnn")
-    with pytest.raises(ValueError, match="unknown features 'inceptoin': there are auto, domain-cnn"):
+    with pytest.raises(ValueError, match=r"unknown features 'inceptoin'\. Did you mean inception\?"):
         judge_for(digits(300), "inceptoin")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from triptych.core.nearest import did_you_mean
 from triptych.metrics import inception_weights, vision_transformers
 from triptych.metrics.pretrained import PretrainedExtractor, Scaling
 from triptych.metrics.resizing import PillowBicubic, Resizing, TF1Bilinear
@@ -26,8 +27,9 @@ def split_name(features: str) -> tuple[str, Path | None]:
     name, colon, where = features.partition(":")
     if name not in FEATURES or (colon and (name in SMALL or not where)):
         raise ValueError(
-            f"unknown features {features!r}: there are {', '.join(FEATURES)}, and after the last "
-            f"{len(PRETRAINED)} may stand where their weights are: inception:PATH"
+            f"unknown features {features!r}.{did_you_mean(name, FEATURES)} There are: "
+            f"{', '.join(FEATURES)}, and after the last {len(PRETRAINED)} may stand where their weights are: "
+            "inception:PATH"
         )
     return name, Path(where).expanduser() if colon else None
 
