@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +14,8 @@ from triptych.steer.paths import latent_map, map_places
 
 
 def test_test_images_are_drawn_where_they_are_encoded_to(tmp_path: Path) -> None:
-    run = triptych.train(
-        "vae",
-        latent=2,
-        width=4,
-        steps=1,
-        batch=8,
-        precision="fp32",
-        threads=1,
-        runs=tmp_path,
-        conditional=False,
-    )
+    tiny: dict[str, Any] = {"width": 4, "steps": 1, "batch": 8, "precision": "fp32", "threads": 1}
+    run = triptych.train("vae", latent=2, runs=tmp_path, conditional=False, **tiny)
     model = triptych.load(run.path)
     found = encode_test_images(model, 30, (0, 1))
     assert found.places.shape == (30, 2) and found.labels is not None and len(found.names) == 10
@@ -36,7 +28,7 @@ def test_test_images_are_drawn_where_they_are_encoded_to(tmp_path: Path) -> None
     write_map(tmp_path / "one.png", shown, (0, 1), plain)
     with Image.open(tmp_path / "one.png") as drawn:
         page = np.asarray(drawn.convert("RGB")).astype(int)
-    down, right = np.nonzero((page == (31, 119, 180)).all(2))  # the only dot, in the middle of its panel
+    down, _ = np.nonzero((page == (31, 119, 180)).all(2))  # the only dot, in the middle of its panel
     assert abs(down.mean() - page.shape[0] / 2) < 2 and 9 <= len(down) <= 25
     write_map(tmp_path / "bare.png", shown, (0, 1), None)
     with Image.open(tmp_path / "bare.png") as drawn:
