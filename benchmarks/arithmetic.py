@@ -17,7 +17,7 @@ import statistics
 import time
 from pathlib import Path
 
-from pacing import BATCH, Steps, conditional, machine
+from pacing import BATCH, Steps, machine
 
 from triptych.data import load as load_data
 from triptych.model import family_names
@@ -35,7 +35,7 @@ RESULTS = Path(__file__).parent / "results"
 def measure(family: str, turns: int, seconds: float, cpu_time: bool) -> dict[str, float]:
     """Milliseconds a step by arithmetic: the median over turns."""
     data = load_data("digits", size=32)
-    steppers = {tried.words(): Steps(family, data, tried, **conditional(family)) for tried in TRIED}
+    steppers = {tried.words(): Steps(family, data, tried) for tried in TRIED}
     for stepper in steppers.values():
         stepper.take()
     clock = time.process_time if cpu_time else time.perf_counter

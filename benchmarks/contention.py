@@ -34,7 +34,7 @@ QUIET, BUSY = "quiet", "beside a busy process"
 
 def trainer(families: list[str]) -> None:
     """The process that trains: reads "family seconds" lines, answers images a second."""
-    from pacing import Steps, conditional, machine
+    from pacing import Steps, machine
 
     from triptych.core import device as devices
     from triptych.data import load as load_data
@@ -46,7 +46,7 @@ def trainer(families: list[str]) -> None:
     for family in families:
         layout = load_family(family).channels_last
         chosen, _ = arithmetic(Options(device="cpu"), devices.choose("cpu"), layout)
-        steps[family] = Steps(family, data, chosen, **conditional(family))
+        steps[family] = Steps(family, data, chosen)
         steps[family].take(2)
     print(json.dumps(machine()), flush=True)
     for line in sys.stdin:

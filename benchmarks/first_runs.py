@@ -30,7 +30,7 @@ from triptych.watch import Reference, alarms, diagnose, look_at
 RESULTS = Path(__file__).parent / "results"
 FOLDER_IMAGES = 300
 SOURCES: dict[str, dict[str, Any]] = {
-    "digits": {}, "shapes": {}, "mnist": {}, "fashion-mnist": {}, "folder": {},
+    "digits": {}, "shapes": {"size": 16}, "mnist": {}, "fashion-mnist": {}, "folder": {},
 }  # fmt: skip
 FAMILIES: dict[str, dict[str, Any]] = {
     "dcgan": {"batch": 64, "width": 16, "rate": 1e-3, "instance_noise": 0.3, "steps": 600},
@@ -107,7 +107,8 @@ def measured_again(kept: Path, source: str, references: dict[str, Reference]) ->
     """Write watch.jsonl anew from the samples that were kept."""
     run, held = open_run(kept), np.load(kept / "looks.npz")
     if source not in references:
-        data = load(f"folder:{kept.parent / 'photos'}" if source == "folder" else source)
+        name = f"folder:{kept.parent / 'photos'}" if source == "folder" else source
+        data = load(name, **SOURCES[source])
         references[source] = Reference(data.train, data.spec.classes)
     labels = held["labels"] if "labels" in held.files else None
     detailed = held["detailed"] if "detailed" in held.files else [None] * len(held["pixels"])

@@ -62,7 +62,7 @@ def measured(case: Case, name: str, seconds: float) -> dict[str, Any]:
     for precision in PRECISIONS:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        arithmetic = Arithmetic(precision, devices.prefers_channels_last(device))
+        arithmetic = Arithmetic(precision, devices.prefers_channels_last(device, Stylegan.channels_last))
         timing = timer(family, data.train, options)(arithmetic, seconds)
         row[precision] = {
             "images_per_second": case.batch / timing.seconds_per_step,
@@ -74,7 +74,9 @@ def measured(case: Case, name: str, seconds: float) -> dict[str, Any]:
 
 def penalties(family: Stylegan, split: Any, options: Options, device: torch.device) -> dict[str, float]:
     """Relative errors of bfloat16's R1 and R2, and the cosine of their gradient with float32's."""
-    plan = Plan.trial(device, Arithmetic("fp32", devices.prefers_channels_last(device)))
+    plan = Plan.trial(
+        device, Arithmetic("fp32", devices.prefers_channels_last(device, Stylegan.channels_last))
+    )
     training = Training(fresh_copy(family), split, options, plan)
     steps = training.steps()
     for _ in range(WARM_UP):

@@ -65,7 +65,8 @@ def course(flags: argparse.Namespace, runs: Path) -> tuple[list[dict[str, float]
         if run is None:
             run = triptych.train(
                 "wgan", flags.data, steps=step, batch=flags.batch, rate=flags.rate,
-                critic_rate=flags.critic_rate, generator_every=flags.every, conditional=False, seed=flags.seed, runs=runs,
+                critic_rate=flags.critic_rate, generator_every=flags.every, conditional=False,
+                seed=flags.seed, runs=runs,
             )  # fmt: skip
         else:
             run = resume(run.path, step)

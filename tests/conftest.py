@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from triptych import two_sample
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -25,3 +27,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def short_two_sample_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every closer look trains four of its networks: what they find is tested in test_two_sample.py."""
+    monkeypatch.setattr(two_sample, "STEPS", 3)

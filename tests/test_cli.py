@@ -16,7 +16,7 @@ from triptych import cli
 from triptych.cli.flags import numbers
 from triptych.core.errors import UsageError
 from triptych.core.family import Settings
-from triptych.model import read_settings
+from triptych.core.settings import read_settings
 
 TINY = ["--steps", "2", "--batch", "8", "--threads", "1", "--precision", "fp32"]
 

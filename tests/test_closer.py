@@ -43,11 +43,11 @@ def test_every_further_score_has_its_place() -> None:
     names = [score.card.metric for score in made.scores]
     assert names == [
         *("FID", "KID", "precision", "recall", "density", "coverage"),
-        *("FD-infinity", "Vendi", "IS", "LSD"),
+        *("FD-infinity", "Vendi", "IS", "LSD", "two-sample accuracy"),
     ]
     further = {score.card.metric: score for score in found(made).scores}
     assert all(s.low <= s.value <= s.high for s in further.values())
-    for name in ("FD-infinity", "Vendi", "IS", "LSD"):
+    for name in ("FD-infinity", "Vendi", "IS", "LSD", "two-sample accuracy"):
         assert further[name].floor is not None
     assert further["LSD"].name == "LSD[pixels]" and further["IS"].better == "higher"
     assert abs(further["FD-infinity"].value) < made.scores[0].value + 0.5
@@ -87,8 +87,12 @@ def test_folders_get_further_scores_those_that_their_pictures_can_have(tmp_path:
     classes = [folder(tmp_path, name, seed, True) for name, seed in (("real", 1), ("fake", 2))]
     loose = folder(tmp_path, "loose", 3, False)
     found = {s.card.metric: s for s in score_sources(*classes, features="random-conv")}
-    assert list(found)[6:] == ["Vendi", "intra-class FID", "LSD"]
+    assert list(found)[6:] == ["Vendi", "intra-class FID", "LSD", "two-sample accuracy"]
     assert found["LSD"].floor is None and found["LSD"].floor_n is None
     mixed = score_sources(classes[0], loose, features="random-conv")
-    assert [s.card.metric for s in mixed][6:] == ["Vendi", "LSD"]  # one of them has no labels
+    assert [s.card.metric for s in mixed][6:] == [
+        "Vendi",
+        "LSD",
+        "two-sample accuracy",
+    ]  # one of them has no labels
     assert len(score_sources(*classes, features="random-conv", closer=False)) == 6

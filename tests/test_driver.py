@@ -86,8 +86,8 @@ def test_averages_are_set_aside_on_the_way(undisturbed: Run, tmp_path: Path) -> 
     assert early.step == 3 and not np.array_equal(early.sample(range(4)), last)
     with pytest.raises(RunError, match=r"no usable snapshot of step 5 .*Snapshots: 1, 3, 6, 12, 24"):
         triptych.load(undisturbed.path, step=5)
-    with pytest.raises(ValueError, match="only the averaged weights"):
-        triptych.load(undisturbed.path, step=3, weights="raw")
+    raw = triptych.load(undisturbed.path, step=3, weights="raw").sample(range(4))
+    assert not np.array_equal(raw, triptych.load(undisturbed.path, step=3, weights="ema").sample(range(4)))
 
 
 def test_a_snapshot_of_another_network_is_not_drawn_with(undisturbed: Run, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_snapshot_of_another_network_is_not_drawn_with(undisturbed: Run, tmp_p
     del average[name]
     old.save_average(3, average, meta)
     with pytest.raises(RunError, match=f"{re.escape(name)}.*another version"):
-        triptych.load(old.path, step=3)
+        triptych.load(old.path, step=3, weights="ema")
 
 
 def begin(runs: Path, *extra: str) -> subprocess.Popen[str]:
@@ -253,6 +253,7 @@ def test_minutes_become_steps_and_the_clock_ends_a_slow_run(tmp_path: Path) -> N
     plan = run.card["plan"]
     assert plan["budget"] == "0.02 minutes" and plan["steps"] > 1
     assert run.state_meta()["seconds"] < 1.2 * 1.3
+    assert run.state_meta()["comparison"]["step"] == run.states()[-1]
 
 
 def test_a_run_that_the_clock_ended_is_finished(tmp_path: Path) -> None:

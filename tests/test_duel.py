@@ -52,7 +52,7 @@ def test_rules_are_written_once_and_read_back(tmp_path: Path) -> None:
     assert made.path.name == "0001-duel-digits" and is_duel(made.path) and not is_duel(tmp_path)
     assert open_duel(made.path) == made
     first, second = made.rules.contestants
-    assert "--conditional" in first.flags and first.label == "DCGAN"  # a name alone gets its recipe
+    assert first.flags == () and first.label == "DCGAN"  # a name alone is trained with its default preset
     assert second.flags == ("--width", "8") and second.label == "VAE --width 8"
     with pytest.raises(RunError, match=r"no duel\.json"):
         open_duel(tmp_path)
@@ -120,7 +120,10 @@ def test_a_killed_training_goes_on(fought: tuple[Duel, list[str]], tmp_path: Pat
     assert run.states() == [0] and copy.runs(copy.rules.contestants[1]) == []
     told: list[str] = []
     assert fight(copy, told.append) == 0
-    assert told == [f"$ triptych resume {run.path}"]
+    assert told == [
+        "1 training of 128 images, then looks and a report",
+        f"$ triptych resume {run.path}",
+    ]
     assert run.states() == [0, 4]
 
 

@@ -158,7 +158,7 @@ def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path):
     run = a_run(tmp_path, data, source="digits", size=None)
     run.save_state(7, {"weights": build(run.card).state_dict()}, {"step": 7})
     scores = evaluate(run.path, 30, "random-conv")
-    assert scores[0].card.step == 7 and scores[0].card.weights == "averaged"
+    assert scores[0].card.step == 7 and scores[0].card.weights == "raw"  # no EMA was kept
     assert scores[0].card.data == data.fingerprint and scores[0].card.n_real == len(data.test)
     assert len(runs.open_run(run.path).metrics()) == 1
 

@@ -99,9 +99,11 @@ def test_names():
     assert split_name("dinov2:a:b") == ("dinov2", Path("a:b"))
     for wrong in ("inceptoin", "inception:", "auto:x", "random-conv:x", "", "Inception"):
         with pytest.raises(
-            ValueError, match=r"unknown features .*There are: auto, .*clip, and .* inception:PATH"
+            ValueError, match=r"unknown features .*: .*there are auto, .*clip, and .* inception:PATH"
         ):
             split_name(wrong)
+    with pytest.raises(ValueError, match="did you mean self-supervised\\?"):
+        split_name("self-supervized")
     assert FEATURES[0] == "auto" and len(set(FEATURES)) == len(FEATURES)
 
 

@@ -126,12 +126,11 @@ def test_where_judges_are_kept(monkeypatch: pytest.MonkeyPatch):
     assert judge.cache_home() == Path("/y")
 
 
-def test_without_labels_it_is_the_random_network(cache: Path):
-    assert judge_for(digits(300, labelled=False)).name == "random-conv"
+def test_other_features_by_name(cache: Path):
     assert judge_for(digits(300), "random-conv").name == "random-conv"
     with pytest.raises(ValueError, match="digits has no labels to train a classifier on"):
         judge_for(digits(300, labelled=False), "domain-cnn")
-    with pytest.raises(ValueError, match=r"unknown features 'inceptoin'\. Did you mean inception\?"):
+    with pytest.raises(ValueError, match="'inceptoin': did you mean inception\\? there are auto"):
         judge_for(digits(300), "inceptoin")
 
 

@@ -210,7 +210,7 @@ def test_three_ways_back_and_no_more(sick: str, tmp_path: Path) -> None:
 
 def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sick = lookout.Diagnosis("generator collapsed", 12, ("one picture",), fatal=True)
-    fine = lookout.Diagnosis("healthy")
+    fine = lookout.Diagnosis("healthy", sound=True)
 
     def say(self: Any, looks: Any = None) -> Any:
         seen = self.run.looks() if looks is None else looks
@@ -231,7 +231,7 @@ def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookout.Lookout, "diagnose", lambda *_: lookout.Diagnosis("healthy"))
+    monkeypatch.setattr(lookout.Lookout, "diagnose", lambda *_: lookout.Diagnosis("healthy", sound=True))
     run = triptych.train("dcgan", runs=tmp_path, save_every=3, **OPTIONS)
     assert run.healthy_states() == [32, 40]  # looks are at multiples of 4, states well apart are marked
     assert run.states() == [0, 32, 39, 40]
@@ -254,8 +254,12 @@ def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.Captur
     words = [w for k, v in OPTIONS.items() for w in (f"--{k}", str(v))]
     assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--json", *words]) == 0
     told = capsys.readouterr()
-    assert re.search(r"the watch: (healthy|too early)", told.err)
-    assert json.loads(told.out.splitlines()[-1])["watch"]["verdict"] in ("healthy", "too early")
+    assert re.search(r"the watch: (healthy|too early|still learning)", told.err)
+    assert json.loads(told.out.splitlines()[-1])["watch"]["verdict"] in (
+        "healthy",
+        "too early",
+        "still learning",
+    )
 
 
 def test_a_remedy_is_a_command(tmp_path: Path) -> None:
@@ -288,7 +292,7 @@ def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
 
     def say(self: Any, looks: Any = None) -> Any:
         seen = self.run.looks() if looks is None else looks
-        return ill if len(seen) > 5 else lookout.Diagnosis("healthy")
+        return ill if len(seen) > 5 else lookout.Diagnosis("healthy", sound=True)
 
     monkeypatch.setattr(lookout.Lookout, "diagnose", say)
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)

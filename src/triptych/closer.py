@@ -23,6 +23,7 @@ from triptych.modes import ModeCount, mode_count
 from triptych.scoring import chosen_rows
 from triptych.traits import Traits, traits
 from triptych.truth import Truth, knows_causes, true_scores
+from triptych.two_sample import two_sample_score
 
 if TYPE_CHECKING:
     from triptych.data import Dataset
@@ -93,8 +94,18 @@ def closer_look(
     real = np.asarray(dataset.test.pixels[real_rows])
     asked, own_labels = model.labels_for(seeds), dataset.test.labels
     labels = None if asked is None or own_labels is None else (own_labels[real_rows], asked.numpy())
-    train = np.asarray(dataset.train.pixels[chosen_rows(len(dataset.train), len(fake))])
+    train_rows = chosen_rows(len(dataset.train), len(fake))
+    train = np.asarray(dataset.train.pixels[train_rows])
     scores = further_scores((real, fake), features, judge, card, train=train, labels=labels)
+    known = dataset.train.labels
+    told_apart = two_sample_score(
+        real,
+        fake,
+        card,
+        train=train,
+        labels=labels,
+        train_labels=None if known is None else known[train_rows],
+    )
     bound = likelihood_score(model, dataset, min(LIKELY, len(dataset.test)), draws=DRAWS)
     own = judge.classes > 0 and judge.classes == dataset.spec.classes
     views: list[Diversity | None] = [None, None]
@@ -106,7 +117,7 @@ def closer_look(
     except ValueError:  # one picture whatever the noise, or points, which have no sharpness
         character = None
     return Closer(
-        scores=(*scores, *([] if bound is None else [bound])),
+        scores=(*scores, *(score for score in (told_apart, bound) if score is not None)),
         copies=_copies(dataset, judge, features[1], features[0]),
         diversity=views[0],
         diversity_sure=views[1],

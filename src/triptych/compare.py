@@ -30,6 +30,7 @@ from triptych.metrics.differences import (
 from triptych.metrics.intervals import LEVEL
 from triptych.metrics.seal import SealError, check_seal, is_sealed
 from triptych.run import open_run
+from triptych.weights import evaluation_of
 
 MOST_PICTURES = 10_000_000  # a larger number wanted is called none
 AGAIN = "triptych evaluate"
@@ -177,7 +178,8 @@ def _read_run(path: Path) -> Entry:
     lines = run.metrics()
     if not lines:
         raise CompareError(f"{path} has no evaluation yet. Make one: {AGAIN} {path}")
-    record, states, plan = lines[-1], run.states(), run.card["plan"]
+    states, plan = run.states(), run.card["plan"]
+    record = evaluation_of(lines) or lines[-1]
     scores, notes = _scores(record, path)
     step = record.get("step")
     if step is not None and states and step < states[-1]:
@@ -193,7 +195,7 @@ def _read_run(path: Path) -> Entry:
         "data": run.card["data"].get("fingerprint"),
         "budget": plan.get("budget"),
         "controls": card.controls,
-        "weights": card.weights,
+        "weights": "auto" if card.weights_asked == "auto" else card.weights,
     }
     title = run.card.get("title") or run.card["family"]
     alike, seed = json.dumps(key, sort_keys=True), run.card["options"].get("seed")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from triptych.core.errors import UsageError
 from triptych.core.family import ImageSpec, Settings
-from triptych.model import AnyFamily, read_settings
+from triptych.core.nearest import did_you_mean
+from triptych.core.settings import read_settings
+from triptych.model import AnyFamily
 from triptych.plan import Options
 
 DEFAULT = "fast"
+FEW = 1000  # images: with fewer a discriminator overfits within minutes
 
 
 def default_preset(kind: type[AnyFamily]) -> str | None:
@@ -27,9 +29,8 @@ def preset_values(kind: type[AnyFamily], name: str | None) -> Mapping[str, Any]:
     if not kind.presets:
         raise UsageError(f"{kind.title} has no presets: leave out --preset {name}".rstrip())
     if name not in kind.presets:
-        near = difflib.get_close_matches(name.lower(), kind.presets, 1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{kind.title} has no preset {name!r}. {hint}There are: {', '.join(kind.presets)}")
+        hint = did_you_mean(name, kind.presets)
+        raise UsageError(f"{kind.title} has no preset {name!r}.{hint} There are: {', '.join(kind.presets)}")
     return kind.presets[name]
 
 
@@ -59,6 +60,28 @@ def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {True: "on", False: "off", None: "as suits"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def suggestion(kind: type[AnyFamily], preset: str | None, source: ImageSpec, images: int) -> str | None:
+    """A sentence on the preset that would suit the source better than the default one; None: none would.
+
+    A preset cannot know the data.
+
+    Args:
+        kind: the family.
+        preset: that is used.
+        source: what the source has.
+        images: in its training split.
+    """
+    if preset != default_preset(kind):
+        return None
+    if source.size == 1:
+        wanted, why = "points", "these are points, not images"
+    else:
+        wanted, why = "few", f"{images:,} images are few, and {kind.title} may learn them by heart"
+    if wanted not in kind.presets or (wanted == "few" and images >= FEW):
+        return None
+    return f"{why}: --preset {wanted} may serve better"
 
 
 def configure(

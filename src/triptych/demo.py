@@ -12,6 +12,8 @@ from typing import Any
 
 from triptych.core.errors import UsageError
 from triptych.data import load as load_data
+from triptych.plan import duration
+from triptych.progress import told_slowly
 from triptych.subprocess_runs import run_apart
 
 SAMPLES = 1000
@@ -52,7 +54,7 @@ def demo(flags: DemoFlags, say: Callable[[str], None]) -> dict[str, Any]:
     began = time.monotonic()
     say(
         f"{len(PANELS)} families, {flags.minutes:g} minute(s) of training each on {flags.data}, "
-        "then scores and a report"
+        f"{duration(60 * flags.minutes * len(PANELS))} in all, then scores and a report"
     )
     load_data(flags.data)  # bad data are found before anything costs time
     runs: list[Path] = []
@@ -77,7 +79,7 @@ def demo(flags: DemoFlags, say: Callable[[str], None]) -> dict[str, Any]:
     for run in runs:
         commands.append(f"triptych evaluate {run} --samples {flags.samples}")
         say(f"$ {commands[-1]}")
-        made = evaluation(run, flags.samples)
+        made = evaluation(run, flags.samples, progress=told_slowly(say))
         print_scores(made.scores, run.name)
         print_classes(made)
     commands.append(shlex.join(["triptych", "report", *map(str, runs), "--out", str(flags.out)]))

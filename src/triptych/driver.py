@@ -7,16 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from triptych.configure import check_reads_labels, configure, spec_told
+from triptych.averages import named_under
+from triptych.clock import Clock, Watcher
+from triptych.configure import check_reads_labels, configure, spec_told, suggestion
 from triptych.core import device as devices
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
@@ -29,33 +30,18 @@ from triptych.plan import Options, Plan, make_plan, versions
 from triptych.postmortem import newest_post_mortem
 from triptych.rescue import candidates, go_back, rescue_meta, rescued, take_up
 from triptych.run import Run, RunError, create, open_run
+from triptych.selection import Selector
 from triptych.trackers import Following, Tracker, check_trackers, following
-from triptych.train import Step, Training, TrainingError, fresh_copy, timer
+from triptych.train import Training, TrainingError, fresh_copy, timer
 from triptych.watch import Diagnosis
 
 LOG_LINES = 400  # about so many in a run
 GRID_PICTURES, CLOUD_POINTS = 36, 1000
 LOOKS = 6  # grids are drawn and averages kept at the end, half-way, a quarter of the way, ...
-SAVE_SECONDS = 60.0
 
 
 class Interrupted(KeyboardInterrupt):
     """Stopped by the user with the state saved; the message says how to go on."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a watcher is told after every step."""
-
-    run: Run
-    step: int
-    steps: int
-    images_per_second: float
-    losses: Callable[[], dict[str, float]]  # read only when asked: reading waits for the device
-    news: str = ""  # what the watch has to say that cannot wait
-
-
-Watcher = Callable[[Progress], None]
 
 
 def train(
@@ -75,7 +61,8 @@ def train(
 
     family: a name, or a path to a .py file that holds one. data: as `triptych.data.load` takes it.
     trackers: beside those named by `track`, objects with accelerate's methods; see `triptych.trackers`.
-    announce: is given one line on what is about to be done and how long it takes, before the first step.
+    announce: is given lines on what is about to be done, how long it takes and which preset suits the source
+    better, before the first step.
     preset: a name in the family's `presets`; None: "fast", where the family has it. settings: fields of
     `Options` (steps=200, seed=0, ...) and of the family's Config, over those of the preset. Raises ValueError
     for unfit settings or data, TrainingError when a loss or weight is not finite, Interrupted (a
@@ -103,6 +90,8 @@ def train(
     }
     model = build(card, family)  # before anything costs time: a size that does not fit is found here
     check_reads_labels(model, options.conditional)
+    if hint := suggestion(kind, preset, dataset.spec, len(dataset.train)):
+        announce(hint)
     card["conditional"] = model.conditional
     try:
         measure = timer(model, dataset.train, options)
@@ -119,7 +108,7 @@ def train(
     training.family.fit(training.batches())
     run = create(Path(runs), name or f"{Path(family).stem}-{dataset.name}", card)
     with run.writing(), following(run, options.track, trackers, 0) as followers:
-        drive(training, run, Clock(), watch, followers)
+        drive(training, run, Clock(), watch, followers, dataset)
     return run
 
 
@@ -128,15 +117,17 @@ def resume(
     steps: int | None = None,
     *,
     watch: Watcher | None = None,
+    announce: Callable[[str], None] = lambda line: None,
     family: str | None = None,
     data: Any = None,
     trackers: Sequence[Tracker] = (),
 ) -> Run:
     """Go on with a run from its newest whole state, to the same bits as if it had never stopped.
 
-    steps: a new total (learning-rate schedules then run over it). data: needed when the pictures were
-    given from Python. trackers: objects, as `train` takes them; those named by `track` go on by themselves.
-    Raises RunError when it is finished or damaged, DataError when its data have changed.
+    steps: a new total (learning-rate schedules then run over it). announce: as in `train`. data:
+    needed when the pictures were given from Python. trackers: objects, as `train` takes them; those named by
+    `track` go on by themselves. Raises RunError when it is finished or damaged, DataError when its data have
+    changed.
     """
     check_trackers((), trackers)
     run = open_run(path)
@@ -165,22 +156,34 @@ def resume(
         run.cut_log(meta["step"])
         resumed = {"step": meta["step"], "passed_over": complaints, "versions": versions()}
         run.update_card(plan=plan.model_dump(mode="json"), resumed=[*run.card.get("resumed", []), resumed])
+        left = plan.model_copy(update={"steps": plan.steps - meta["step"]})
+        pace = meta["seconds"] / meta["step"] if meta["step"] else None
+        announce(f"from step {meta['step']:,} on, {left.words(options.batch, pace)}")
         with following(run, options.track, trackers, meta["step"]) as followers:
-            drive(training, run, Clock(meta), watch, followers)
+            drive(training, run, Clock(meta), watch, followers, dataset, meta)
     return run
 
 
-def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None, followers: Following) -> None:
+def drive(
+    training: Training,
+    run: Run,
+    clock: Clock,
+    watch: Watcher | None,
+    followers: Following,
+    dataset: Dataset,
+    meta: Mapping[str, Any] | None = None,
+) -> None:
     """Train to the plan's end, to the clock's, or until asked to stop; the state is saved in any case.
 
     A training that fails, or that the watch gives up, goes back to its last good state where asked to.
     """
     shown = Model(fresh_copy(training.family).to(training.device), run, run.card["data"].get("class_counts"))
+    selector = Selector(training, shown, dataset, meta)
     lookout = Lookout(training, run, shown) if training.family.game else None
     with stop_signals() as stop_asked:
         while True:
             try:
-                stopped = stretch(training, run, clock, shown, lookout, watch, stop_asked, followers)
+                stopped = stretch(training, run, clock, selector, lookout, watch, stop_asked, followers)
                 break
             except TrainingError as error:
                 found = None if lookout is None else lookout.fail(error)
@@ -188,6 +191,7 @@ def drive(training: Training, run: Run, clock: Clock, watch: Watcher | None, fol
                 if meta is None:
                     raise TrainingError(explain_failure(error, run, found)) from error
                 clock.go_back(meta)
+                selector.go_back(meta)
                 if lookout is not None:
                     lookout.start_again()
     if stopped:
@@ -201,7 +205,7 @@ def stretch(
     training: Training,
     run: Run,
     clock: Clock,
-    shown: Model,
+    selector: Selector,
     lookout: Lookout | None,
     watch: Watcher | None,
     stop_asked: Callable[[], bool],
@@ -214,7 +218,7 @@ def stretch(
     plan, every = training.plan, training.options.save_every
     log_every, looks = max(1, plan.steps // LOG_LINES), looks_of(plan.steps)
     if training.step == 0:
-        save(training, run, clock, lookout)
+        save(training, run, clock, selector, lookout)
     if lookout is not None and lookout.due(0) and not run.looks():
         lookout.look_at_start()
     clock.go_on()
@@ -226,14 +230,17 @@ def stretch(
             line = {**clock.line(step.step), **rescued(training, run)}
             run.append_log(line)
             followers.line(line)
+        if step.step in looks or ends or stops:
+            selector.compare()
         if step.step in looks or ends:
-            followers.samples(draw(training, run, shown), step.step)
-            run.save_average(step.step, training.average.tensors, {"seconds": clock.seconds})
+            followers.samples(draw(training, run, selector), step.step)
+            raw, seen = named_under(training.family, training.family.shown), {"seconds": clock.seconds}
+            run.save_average(step.step, training.average.tensors, {**seen, **selector.meta()}, raw)
         if lookout is not None and lookout.due(step.step, ends):
             lookout.look(ends)
         keeps = lookout is not None and lookout.wants_state()
         if ends or stops or keeps or clock.save_due(step.step, every):
-            save(training, run, clock, lookout)
+            save(training, run, clock, selector, lookout)
         if watch is not None:
             watch(clock.progress(run, step, plan, lookout))
         clock.go_on()
@@ -242,7 +249,9 @@ def stretch(
     raise AssertionError("batches never end")
 
 
-def save(training: Training, run: Run, clock: Clock, lookout: Lookout | None = None) -> None:
+def save(
+    training: Training, run: Run, clock: Clock, selector: Selector, lookout: Lookout | None = None
+) -> None:
     """Write the whole state, and what the clock, the log and the watch need to go on."""
     meta = {
         "step": training.step,
@@ -251,6 +260,7 @@ def save(training: Training, run: Run, clock: Clock, lookout: Lookout | None = N
         "rates": {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in training.players},
         "planned": training.plan.steps,  # schedules ran over them
         "healthy": lookout is not None and lookout.wants_state(),
+        **selector.meta(),
         **rescue_meta(training, run),
         **clock.meta(),
     }
@@ -263,9 +273,9 @@ def looks_of(steps: int) -> set[int]:
     return {max(1, steps >> k) for k in range(LOOKS)}
 
 
-def draw(training: Training, run: Run, shown: Model) -> Path:
-    """Write a grid of pictures at fixed seeds, from the averaged weights; returns the file."""
-    shown.family.load_state_dict({**training.family.state_dict(), **training.average.tensors})
+def draw(training: Training, run: Run, selector: Selector) -> Path:
+    """Write a grid of images at fixed seeds, from the weights that are shown; returns the file."""
+    shown = selector.load(selector.compare())
     points = is_points(training.split.pixels)
     seeds = range(CLOUD_POINTS if points else GRID_PICTURES)
     labels = [seed % shown.spec.classes for seed in seeds] if shown.family.conditional else None
@@ -289,74 +299,6 @@ def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> 
 def remedy(precision: str) -> str:
     """What helps most often when numbers run away."""
     return f"A smaller --rate often helps{'' if precision == 'fp32' else ', or --precision fp32'}."
-
-
-class Clock:
-    """Training time, drawing and saving left out; and the running means of what the log shows next."""
-
-    def __init__(self, meta: Mapping[str, Any] | None = None) -> None:
-        meta = meta or {"seconds": 0.0, "sums": {}, "counts": {}, "logged": [0, 0.0]}
-        self.seconds: float = meta["seconds"]
-        self.sums: dict[str, Any] = dict(meta["sums"])  # numbers, or scalars still on the device
-        self.counts: dict[str, int] = dict(meta["counts"])
-        self.logged: list[Any] = list(meta["logged"])  # step and seconds of the last line
-        self.batch, self.saved_at, self.started = 0, time.perf_counter(), time.perf_counter()
-        self.pace = 0.0
-
-    def go_on(self) -> None:
-        """Start counting again."""
-        self.started = time.perf_counter()
-
-    def go_back(self, meta: Mapping[str, Any]) -> None:
-        """Take up the running means of an earlier state, but not its time."""
-        self.sums, self.counts, self.logged = dict(meta["sums"]), dict(meta["counts"]), list(meta["logged"])
-
-    def lap(self, training: Training, step: Step) -> None:
-        """Count the time of one step and take in what it showed."""
-        spent = time.perf_counter() - self.started
-        self.seconds, self.batch = self.seconds + spent, training.options.batch
-        self.pace = spent if self.pace == 0 else 0.9 * self.pace + 0.1 * spent
-        for name, value in step.values.items():
-            # float32 sums on the device: a resumed run adds the same numbers in the same order
-            self.sums[name] = value.float() + self.sums.get(name, 0.0)
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def line(self, step: int) -> dict[str, Any]:
-        """The log's next line: means since the line before."""
-        means = {name: number(self.sums[name]) / self.counts[name] for name in sorted(self.sums)}
-        seconds = self.seconds - self.logged[1]
-        images = (step - self.logged[0]) * self.batch
-        self.sums, self.counts, self.logged = {}, {}, [step, self.seconds]
-        pace = {"seconds": round(self.seconds, 3), "images_per_second": round(images / max(seconds, 1e-9), 1)}
-        return {"step": step, "images": step * self.batch, **pace, **means}
-
-    def meta(self) -> dict[str, Any]:
-        """What `Clock` needs to go on from a saved state."""
-        sums = {name: number(value) for name, value in self.sums.items()}
-        return {"seconds": self.seconds, "sums": sums, "counts": self.counts, "logged": self.logged}
-
-    def save_due(self, step: int, every: int | None) -> bool:
-        """Whether it is time for a state: by steps if asked, else by the clock."""
-        return step % every == 0 if every else time.perf_counter() - self.saved_at > SAVE_SECONDS
-
-    def progress(self, run: Run, step: Step, plan: Plan, lookout: Lookout | None) -> Progress:
-        """What a watcher is told."""
-
-        def losses() -> dict[str, float]:
-            return {name: number(value) for name, value in step.values.items() if name.endswith("/loss")}
-
-        return Progress(run, step.step, plan.steps, self.batch / max(self.pace, 1e-9), losses, news(lookout))
-
-
-def news(lookout: Lookout | None) -> str:
-    """What the watch has to say that cannot wait, in one line."""
-    found = None if lookout is None else lookout.diagnosis
-    return f"the watch: {found.line()}" if found is not None and found.fatal else ""
-
-
-def number(value: Tensor | float) -> float:
-    """A scalar as a Python number."""
-    return float(value)
 
 
 @contextmanager

@@ -26,9 +26,12 @@ from triptych.core.filenames import MOST_BYTES, readable_name
 from triptych.core.record import Record
 from triptych.data import Dataset
 from triptych.data import load as load_data
-from triptych.evaluate import Evaluation, SplitName, draw, enough, judged, trained_judge
+from triptych.evaluate import Evaluation, draw, enough, judged, trained_judge
 from triptych.model import load, load_user_family
+from triptych.plan import duration
+from triptych.progress import told_slowly
 from triptych.run import Run, RunError, numbered, open_run, write_atomically
+from triptych.selection import SplitName
 from triptych.subprocess_runs import run_apart
 
 SPLITS: tuple[SplitName, ...] = ("selection", "report")
@@ -167,6 +170,11 @@ def fight(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
     """
     duel = Duel(duel.path, with_files(duel.rules, files))
     rules = duel.rules
+    waiting = sum(1 for c, s in duel.rounds() if (run := duel.run_of(c, s)) is None or not finished(run))
+    if waiting:
+        amount = f"{rules.amount:,.10g} {rules.budget.replace('flops', 'FLOPs')}"
+        lasts = f", {duration(60 * waiting * rules.amount)} in all" if rules.budget == "minutes" else ""
+        say(f"{waiting} training{'s' * (waiting != 1)} of {amount}{lasts}, then looks and a report")
     for contestant, seed in duel.rounds():
         run = duel.run_of(contestant, seed)
         if run is not None and finished(run):
@@ -217,7 +225,7 @@ def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, 
 
     Scores are then in the run's metrics.jsonl, one line a look and half, the earliest look first.
     """
-    judge = trained_judge(dataset, rules.features)
+    judge = trained_judge(dataset, rules.features, told_slowly(say))
     own = contestant.family if contestant.family.endswith(".py") else None
     done = {(look.step, look.scores[0].card.split, look.sampling.n) for look in looks(run)}
     for step in run.averages():

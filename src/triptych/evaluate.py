@@ -23,13 +23,14 @@ from triptych.metrics.intervals import LEAST
 from triptych.metrics.seal import Sealed
 from triptych.model import SAMPLING_BATCH, Model, load
 from triptych.scoring import ClassView, chosen, chosen_rows, class_view, score_pixels
+from triptych.selection import SplitName, held_out
+from triptych.two_sample import two_sample_score
 
 if TYPE_CHECKING:
     from triptych.data import Dataset
 
 FIRST_SEED = 1_000_000  # far from the seeds whose pictures are shown during training
 MOST_REAL = 10_000  # test pictures; of a larger test split a seeded choice
-SplitName = Literal["test", "selection", "report"]
 Progress = Callable[[str, int, int], None]  # (what: "judge" or "samples", done, in all)
 
 
@@ -97,13 +98,13 @@ def evaluation(
     """Draw samples and score them against the test split of the data the model was trained on.
 
     model: a Model, or the path of a run. samples: how many to draw, at least 20. features: "auto"
-    (the source's own classifier, or the random network where there are no labels), "domain-cnn",
-    "random-conv", a published network such as "inception" (see `judge_for`) or an Extractor. data: the
-    source, where the run cannot find it by itself. controls: sampling options, else the family's
-    defaults. most_real: of a larger test split a seeded choice of so many. closer: further scores, copies,
-    diversity and traits too, in about twice the time. keep: write one line to the run's metrics.jsonl, as
-    `keep_scores` does. Raises ValueError if the data are not those of the run, for too few samples,
-    unknown features or controls.
+    (the source's own classifier, or a network trained on the images alone where there are no labels),
+    "domain-cnn", "self-supervised", "random-conv", a published network such as "inception" (see
+    `judge_for`) or an Extractor. data: the source, where the run cannot find it by itself. controls:
+    sampling options, else the family's defaults. most_real: of a larger test split a seeded choice of
+    so many. closer: further scores, copies, diversity and traits too, in about twice the time. keep:
+    write one line to the run's metrics.jsonl, as `keep_scores` does. Raises ValueError if the data are
+    not those of the run, for too few samples, unknown features or controls.
     """
     model = model if isinstance(model, Model) else load(model)
     enough(samples)
@@ -147,7 +148,7 @@ def judged(
     split: "test", or its fixed halves "selection" (choose by it) and "report" (then quote this one).
     closer: take a closer look too (`triptych.closer`). keep: False writes nothing.
     """
-    rows = held_out(dataset, split)
+    rows = held_out(len(dataset.test), split)
     if len(rows) < LEAST:
         where = "test split" if split == "test" else f"{split} half of the test split"
         raise ValueError(
@@ -192,15 +193,6 @@ def keep_scores(model: Model, made: Evaluation) -> None:
     """Write an evaluation to its run's metrics.jsonl, if there is a run. Raises RunError if it cannot."""
     if model.run is not None:
         model.run.append_metrics(made.model_dump(mode="json"))
-
-
-def held_out(dataset: Dataset, split: SplitName) -> np.ndarray:
-    """The rows of the test pictures, or of one of two fixed halves that share none, ascending: (N,)."""
-    count = len(dataset.test)
-    if split == "test":
-        return np.arange(count)
-    order = np.random.default_rng(0).permutation(count)
-    return np.sort(order[: count // 2] if split == "selection" else order[count // 2 :])
 
 
 def trained_judge(
@@ -265,7 +257,8 @@ def _about(model: Model, first_seed: int, count: int, controls: Mapping[str, Any
         "family": model.family.title,
         "run": model.run.path.name if model.run is not None else "",
         "controls": settings.model_dump(mode="json"),
-        "weights": getattr(model, "weights", "averaged"),
+        "weights": getattr(model, "weights", "ema"),
+        "weights_asked": getattr(model, "asked", None) or "",
         "step": getattr(model, "step", None),
         "seeds": f"{first_seed}-{first_seed + count - 1}",
         "labels": by_law,
@@ -279,7 +272,7 @@ def score_sources(
     """Score one source of pictures against another, all of both: `evaluate --real DIR --fake DIR`.
 
     size: side in pixels of both; None takes the real source's. A classifier is trained where the real
-    source has labels, else the fixed random network judges. closer: further scores too. Raises DataError
+    source has labels, else a network on its images alone. closer: further scores too. Raises DataError
     or UsageError for sources that cannot be used.
     """
     from triptych.data import load as load_data
@@ -297,6 +290,8 @@ def score_sources(
             labels = whole(truth.train.labels, truth.test.labels), whole(made.train.labels, made.test.labels)
         alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
         scores += further_scores(pixels, found, judge, alike, labels=labels)
+        told_apart = two_sample_score(*pixels, alike)
+        scores += [] if told_apart is None else [told_apart]
     return scores
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import torch
 
-from triptych.core.nearest import did_you_mean
+from triptych.core.errors import UsageError
 from triptych.metrics import inception_weights, vision_transformers
 from triptych.metrics.pretrained import PretrainedExtractor, Scaling
 from triptych.metrics.resizing import PillowBicubic, Resizing, TF1Bilinear
 
-SMALL = ("auto", "domain-cnn", "random-conv")
+SMALL = ("auto", "domain-cnn", "self-supervised", "random-conv")
 PRETRAINED = ("inception", "inception-clean", "dinov2", "clip")
 FEATURES = SMALL + PRETRAINED
 # The graph's own scaling, which torch-fidelity and clean-fid keep. pytorch-fid scales 2 x / 255 - 1:
@@ -22,14 +23,15 @@ INCEPTION_SCALING = Scaling("(x - 128) / 128", (128, 128, 128), (128, 128, 128))
 def split_name(features: str) -> tuple[str, Path | None]:
     """A name and the place of its weights, which a published network's may be given: "inception:PATH".
 
-    Raises ValueError for an unknown name, and for a place where none is meant.
+    Raises UsageError for an unknown name, and for a place where none is meant.
     """
     name, colon, where = features.partition(":")
     if name not in FEATURES or (colon and (name in SMALL or not where)):
-        raise ValueError(
-            f"unknown features {features!r}.{did_you_mean(name, FEATURES)} There are: "
-            f"{', '.join(FEATURES)}, and after the last {len(PRETRAINED)} may stand where their weights are: "
-            "inception:PATH"
+        near = difflib.get_close_matches(name.lower(), FEATURES, 1) if name not in FEATURES else []
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(
+            f"unknown features {features!r}: {hint}there are {', '.join(FEATURES)}, and after the last "
+            f"{len(PRETRAINED)} may stand where their weights are: inception:PATH"
         )
     return name, Path(where).expanduser() if colon else None
 

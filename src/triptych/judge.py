@@ -1,7 +1,8 @@
-"""Who judges pictures of a source: a small classifier of its own classes, trained once and kept.
+"""Who judges images of a source: a small classifier of its own classes, trained once and kept.
 
-For a source without labels the judge is a fixed random network (`metrics.features.RandomConv`).
-Its loop is its own: the one loop of `train.py` is for families.
+For a source without labels it is a small network trained on the images alone (`self_supervised`), and for
+fewer than eight of them a fixed random network (`metrics.features.RandomConv`). The classifier's
+loop is its own: the one loop of `train.py` is for families.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import shutil
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from triptych import self_supervised
 from triptych.core import seeds
 from triptych.core.cache import cache_home
 from triptych.core.filenames import readable_name
@@ -27,12 +29,15 @@ from triptych.extractors import PRETRAINED, pretrained, split_name
 from triptych.metrics.features import (
     DomainCNN,
     Extractor,
+    FeatureNetwork,
     NetworkExtractor,
+    Pixels,
     prepared,
     random_conv,
     weights_hash,
 )
 from triptych.metrics.threads import one_thread
+from triptych.metrics.vision_transformers import dinov2_at_hand
 from triptych.modes import RingJudge, StackedJudge
 
 if TYPE_CHECKING:
@@ -43,6 +48,7 @@ BATCH = 64
 PICTURES_SEEN = 120_000  # of a pass over few pictures there are many, of MNIST two
 PASSES = (2, 12)
 TOP_RATE, DECAY = 8e-3, 0.05
+SLOW_FLOP = 2e10  # an image: a few tenths of a second on two cores; ViT-S/14 takes 1.1e10, ViT-L/14 1.6e11
 NARROW_BELOW = 10_000  # training pictures: with fewer, 64 features, so that n stays well above d
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
@@ -55,19 +61,28 @@ def judge_for(
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
 ) -> Extractor:
-    """The extractor for a source: its own classifier where it has labels, else the random network.
+    """The feature extractor for a source.
 
-    Points of the ring are judged by their coordinates, stacked digits by MNIST's own classifier.
+    "auto" is the source's own classifier where it has labels. Where it has none, it is DINOv2 if its
+    weights are here already and the device is fast enough for it, else a network trained on the source's
+    images alone. Points of the ring are judged by their coordinates, stacked digits by MNIST's classifier.
 
-    The classifier is trained on the source's train labels the first time (seconds for `digits`, a
-    minute for 60,000 pictures) and read from the cache afterwards; its accuracy on the test split is
-    stated with it. Training depends on nothing but the data, the code's version and the torch build.
+    The small networks are trained on the source's training images the first time (seconds to a minute) and
+    read from the cache afterwards; the classifier's accuracy on the test split is stated with it. Training
+    depends on nothing but the data, the code's version and the torch build.
 
-    features: "auto", "domain-cnn", "random-conv", or a published network, "inception",
-    "inception-clean", "dinov2" or "clip", if need be with the place of its weights: "inception:PATH".
-    device: where a published network runs; the small ones stay on the processor. Raises ValueError for
-    another name, for "domain-cnn" where the source has no labels or fewer than two classes, and where
-    a published network's weights are not to be had.
+    Args:
+        dataset: the source.
+        features: "auto", "domain-cnn", "self-supervised", "random-conv", or a published network,
+            "inception", "inception-clean", "dinov2" or "clip", if need be with the place of its weights:
+            "inception:PATH".
+        progress: told after every step of a training.
+        device: where a published network runs; the small ones stay on the processor.
+
+    Raises:
+        ValueError: for another name, for "domain-cnn" where the source has no labels or fewer than two
+            classes, for "self-supervised" with fewer than eight training images, and where a published
+            network's weights are not to be had.
     """
     name, path = split_name(features)
     spec = dataset.spec
@@ -75,11 +90,19 @@ def judge_for(
         return pretrained(name, path, spec.channels, device)
     if features == "auto" and (known := _of_known_modes(dataset, progress)):
         return known
-    labelled = dataset.train.labels is not None and dataset.test.labels is not None and spec.classes > 1
-    if features == "random-conv" or (features == "auto" and not labelled):
+    if features == "auto":
+        labelled = _labelled(dataset)
+        features = "domain-cnn" if labelled else _without_labels(dataset, torch.device(device))
+    if features == "dinov2":
+        return pretrained("dinov2", None, spec.channels, device)
+    if features == "random-conv":
         return random_conv(spec.size)
-    if not labelled:
-        raise ValueError(f"{dataset.name} has no labels to train a classifier on: use --features random-conv")
+    if features == "self-supervised":
+        return _self_supervised(dataset, progress)
+    if not _labelled(dataset):
+        raise ValueError(
+            f"{dataset.name} has no labels to train a classifier on: use --features self-supervised"
+        )
     return trained_once(
         _folder_name(dataset), f"{dataset.name}-cnn", dataset.fingerprint, spec.size,
         lambda: untrained(dataset), lambda: fit(dataset, progress),
@@ -87,18 +110,55 @@ def judge_for(
     )  # fmt: skip
 
 
+def _labelled(dataset: Dataset) -> bool:
+    return dataset.train.labels is not None and dataset.test.labels is not None and dataset.spec.classes > 1
+
+
+def _without_labels(dataset: Dataset, device: torch.device) -> str:
+    """Which features judge a source that has no labels, by default."""
+    cost = dinov2_at_hand() if dataset.spec.channels in (1, 3) else None
+    if cost is not None and (device.type != "cpu" or cost <= SLOW_FLOP):
+        return "dinov2"
+    if cost is not None:
+        log.info("DINOv2's weights are here but slow on a processor: --features dinov2 uses them")
+    enough = len(dataset.train) >= self_supervised.LEAST and dataset.spec.size >= self_supervised.SMALLEST_PX
+    return "self-supervised" if enough else "random-conv"
+
+
+def _self_supervised(dataset: Dataset, progress: Progress | None) -> NetworkExtractor:
+    """The network trained on the source's images alone. Raises ValueError where they are too few or small."""
+    spec, train, version = dataset.spec, dataset.train.pixels, self_supervised.VERSION
+    if len(train) < self_supervised.LEAST or spec.size < self_supervised.SMALLEST_PX:
+        raise ValueError(
+            f"{dataset.name} has {len(train)} training images of {spec.size} px, and self-supervised "
+            f"features need {self_supervised.LEAST} of {self_supervised.SMALLEST_PX} px or more: "
+            "use --features random-conv"
+        )
+
+    def fresh() -> self_supervised.SelfSupervised:
+        return self_supervised.untrained(spec.channels, spec.size, dataset.fingerprint)
+
+    made = trained_once(
+        folder_name(dataset.name, dataset.fingerprint, spec.size, spec.channels, "self-supervised", version),
+        f"{dataset.name}-ssl-v{version}", dataset.fingerprint, spec.size, fresh,
+        lambda: self_supervised.fit(fresh(), train, dataset.fingerprint, progress=progress),
+    )  # fmt: skip
+    made.images = len(train)
+    return made
+
+
 def trained_once(
     folder: str,
     name: str,
     fingerprint: str,
     size: int,
-    fresh: Callable[[], DomainCNN],
-    train: Callable[[], DomainCNN],
-    accuracy: Callable[[NetworkExtractor], float],
+    fresh: Callable[[], FeatureNetwork],
+    train: Callable[[], FeatureNetwork],
+    accuracy: Callable[[NetworkExtractor], float] | None = None,
 ) -> NetworkExtractor:
-    """A classifier from the cache, else trained and kept there with its accuracy.
+    """A network from the cache, else trained and kept there with its accuracy, if it is a classifier.
 
-    folder: in the cache, of this classifier alone. fingerprint: of what it learns from: one of other data
+    folder: in the cache, of this network alone. fingerprint: of what it learns from: one of other data
     is not used. size: of its pictures, pixels. fresh: makes an untrained one, to take the kept weights.
     """
     home = cache_home() / "judges" / folder
@@ -110,7 +170,7 @@ def trained_once(
         log.warning("the kept judge at %s cannot be used (%s): training it again", home, error)
     with one_thread():  # the weights then do not depend on how many threads the machine has
         judge = NetworkExtractor(train(), name, size)
-    judge.accuracy = accuracy(judge)
+    judge.accuracy = None if accuracy is None else accuracy(judge)
     _keep(home, judge, fingerprint)
     return judge
 
@@ -139,14 +199,6 @@ def fit(dataset: Dataset, progress: Progress | None = None) -> DomainCNN:
     return fit_pictures(untrained(dataset), pixels, labels, steps_for(len(pixels)), source, progress=progress)
 
 
-class Pictures(Protocol):
-    """What is trained on: an array (N, H, W, C) uint8, or what is indexed like one by sorted rows."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
-
-
 def steps_for(pictures: int) -> int:
     """How many steps the judge of so many training pictures is trained for: whole passes."""
     passes = int(np.clip(ceil(PICTURES_SEEN / pictures), *PASSES))
@@ -155,7 +207,7 @@ def steps_for(pictures: int) -> int:
 
 def fit_pictures(
     network: DomainCNN,
-    pixels: Pictures,
+    pixels: Pixels,
     labels: np.ndarray,
     steps: int,
     source: torch.Generator,
@@ -262,13 +314,14 @@ def folder_name(name: str, *parts: str | int) -> str:
     return f"{readable}-{seeds.mix(*parts):016x}-v{VERSION}"
 
 
-def _read(home: Path, network: DomainCNN, name: str, size: int, fingerprint: str) -> NetworkExtractor:
+def _read(home: Path, network: FeatureNetwork, name: str, size: int, fingerprint: str) -> NetworkExtractor:
     """The judge kept in `home`. Raises OSError or ValueError where there is none, or a damaged one."""
     tensors, meta = read_sealed(home, None)
     network.load_state_dict(tensors["weights"])
     if weights_hash(network) != meta["hash"] or meta["fingerprint"] != fingerprint:
         raise ValueError("its weights or its data are not those it names")
-    return NetworkExtractor(network, name, size, float(meta["accuracy"]))
+    accuracy = meta["accuracy"]
+    return NetworkExtractor(network, name, size, None if accuracy is None else float(accuracy))
 
 
 def _keep(home: Path, judge: NetworkExtractor, fingerprint: str) -> None:

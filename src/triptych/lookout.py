@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,7 +162,14 @@ class Lookout:
 
 def diagnosis_of(run: Run, game: Game) -> Diagnosis:
     """What a run's log and looks mean, told from its directory."""
-    return diagnose(run.log(), run.looks(), game, int(run.card["plan"]["steps"]))
+    steps, images = int(run.card["plan"]["steps"]), int(run.card["data"]["train"])
+    found = diagnose(run.log(), run.looks(), game, steps)
+    if found.sick or run.looks():
+        return found
+    why = f"the run of {steps:,} steps is too short for {FEWEST_LOOKS} looks at its samples"
+    if images < FEWEST_PICTURES:
+        why = f"the samples are not looked at: {images} training images are fewer than {FEWEST_PICTURES}"
+    return replace(found, evidence=(why,))
 
 
 def last_sick(run: Run) -> int:

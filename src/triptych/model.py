@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from triptych import families
@@ -23,16 +22,19 @@ from triptych.core import seeds as streams
 from triptych.core.class_names import labels_as_numbers
 from triptych.core.device import choose
 from triptych.core.errors import UsageError
-from triptych.core.family import Condition, Family, Frame, ImageSpec, Settings, family_in
-from triptych.core.nearest import FAMILIES_ELSEWHERE, did_you_mean, nearest
+from triptych.core.family import Condition, Family, Frame, ImageSpec, family_in
+from triptych.core.nearest import FAMILIES_ELSEWHERE, did_you_mean
+from triptych.core.settings import read_settings
 from triptych.core.styled import Styled
-from triptych.core.tagged import kinds
 from triptych.run import Run, RunError, open_run
+from triptych.weights import Asked, Which
+from triptych.weights import checked as known_weights
+from triptych.weights import choose as choose_weights
 
 SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
 
 DRAWING_WORDS = {  # drawing's own arguments
-    "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family",
+    "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family", "weights",
 }  # fmt: skip
 
 AnyFamily = Family[Any, Any]
@@ -87,49 +89,21 @@ def _family_in_file(path: Path) -> type[AnyFamily]:
     return family_in(module)
 
 
-def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) -> Any:
-    """Check values against a Config or Controls. Raises UsageError that names each wrong field."""
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        lines: dict[tuple[str, str], str] = {}  # what is wrong with each field of each owner
-        for problem in reversed(error.errors()):
-            name, *within = map(str, problem["loc"] or [""])  # no name: what several fields say together
-            holder: type[Any] = kind
-            owner = what
-            if within and (inner := kinds(kind.model_fields[name]).get(within[0])):
-                holder, owner, name = inner, f"{what}, {name} {within[0]}", "".join(within[1:2])
-            raised = problem.get("ctx", {}).get("error")
-            said = str(raised) if isinstance(raised, Exception) else problem["msg"].lower()
-            if problem["type"] == "extra_forbidden":
-                known = [field for field in holder.model_fields if field != "kind"]
-                hint = f"did you mean {near}? " if (near := nearest(name, known)) else ""
-                told = f"{owner} has no {name!r}: {hint}there are {', '.join(known) or 'none'}"
-            elif problem["type"] == "union_tag_invalid":
-                there_are = problem["ctx"]["expected_tags"].replace("'", "")
-                told = f"{owner}, {name}: expected {there_are}, got {problem['ctx']['tag']!r}"
-            elif not name:
-                told = said
-            else:
-                told = f"{owner}, {name}: {said}, got {problem['input']!r}"
-            lines[owner, name] = told  # of several the first
-        raise UsageError("; ".join(reversed(lines.values()))) from error
-
-
 class Model:
-    """A trained family with averaged weights, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
+    """A trained family, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
 
     def __init__(
         self,
         family: AnyFamily,
         run: Run | None = None,
         class_counts: Sequence[int] | None = None,
-        weights: str = "averaged",
+        weights: str = "ema",
         step: int | None = None,
+        asked: Asked | None = None,
     ) -> None:
         self.family = family.eval().requires_grad_(False)
         self.run, self.spec, self.step = run, family.spec, step  # step: after how many the weights are
-        self.weights = weights  # which are drawn with: "averaged" or "raw"
+        self.weights, self.asked = weights, asked  # "ema" or "raw"; how they were chosen, None: unknown
         counts = torch.tensor(class_counts or [1] * max(self.spec.classes, 1), dtype=torch.float64)
         self._class_law = torch.cumsum(counts / counts.sum(), dim=0)
 
@@ -389,32 +363,33 @@ def load(
     path: Path | str,
     *,
     device: str = "auto",
-    weights: str = "averaged",
+    weights: str = "auto",
     family: str | None = None,
     step: int | None = None,
 ) -> Model:
-    """Open a run for drawing: its newest whole state, or the averaged weights set aside at a step.
+    """Open a run for drawing: its newest whole state, or the snapshot of a step.
 
-    weights: "averaged" (shown by default) or "raw". step: one of `run.averages()`; averaged weights only.
-    Raises RunError when there is nothing to open.
+    weights: "raw", "ema" (their moving average) or "auto": those that scored better on held-out images when
+    the training ended or stopped, the raw ones where that was not measured. step: one of `run.averages()`.
+    Raises RunError when there is nothing to open, UsageError for weights that were not kept.
     """
-    if weights not in ("averaged", "raw"):
-        raise ValueError(f"weights must be 'averaged' or 'raw', got {weights!r}")
-    if step is not None and weights == "raw":
-        raise ValueError("of earlier steps only the averaged weights are kept: leave out weights='raw'")
+    asked = known_weights(weights)
     run = open_run(path)
     built = build(run.card, family)
     try:
-        if step is not None:
-            average, _ = run.load_average(step)
-            if missing := set(named_under(built, built.shown)) ^ set(average):
-                raise KeyError(", ".join(sorted(missing)[:3]))
-            built.load_state_dict({**built.state_dict(), **average})  # the rest draws nothing
+        if step is None:
+            files, meta, _ = run.load_state(only=("weights",) if asked == "raw" else ("weights", "average"))
+            base, step, where = files["weights"], meta.get("step"), f"{path}"
+            kept: dict[Which, Any] = {"raw": {}, "ema": files.get("average")}
         else:
-            wanted = ("weights", "average") if weights == "averaged" else ("weights",)
-            tensors, meta, _ = run.load_state(only=wanted)
-            built.load_state_dict({**tensors["weights"], **tensors.get("average", {})})
-            step = meta.get("step")
+            files, meta = run.load_snapshot(step)
+            base, where = built.state_dict(), f"{path}'s snapshot of step {step}"  # the rest draws nothing
+            kept = {"raw": files.get("raw"), "ema": files.get("average")}
+        which = choose_weights(asked, meta, [name for name in kept if kept[name] is not None], where)
+        part = kept[which] or named_under(built, built.shown)
+        if missing := set(named_under(built, built.shown)) ^ set(part):
+            raise KeyError(", ".join(sorted(missing)[:3]))
+        built.load_state_dict({**base, **(kept[which] or {})})
     except (RuntimeError, KeyError) as error:
         raise misfit(f"the saved weights of {path}", error) from error
-    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), weights, step)
+    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), which, step, asked)

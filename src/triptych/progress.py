@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from triptych.plan import duration
+
 if TYPE_CHECKING:
-    from triptych.driver import Progress, Watcher
+    from triptych.clock import Progress, Watcher
 
 ROOMY, NARROW = 100, 60  # columns of a terminal from which on there is room for all, for a bar without losses
 LINE_SECONDS = 10.0  # between lines where there is no bar, at least; and at least a hundredth of the run
@@ -49,7 +51,8 @@ def progress_bar(title: str) -> Iterator[Watcher]:
                 bar.update(
                     task, completed=progress.step, total=progress.steps,
                     pace=f"{progress.images_per_second:,.0f} images/s", losses=losses(progress),
-                    count=f"{progress.step}/{progress.steps}", left=seconds_left(bar.tasks[task], progress),
+                    count=f"{progress.step:,}/{progress.steps:,}",
+                    left=seconds_left(bar.tasks[task], progress),
                 )  # fmt: skip
 
         yield watch
@@ -132,3 +135,21 @@ class Lines:
 def losses(progress: Progress) -> str:
     """The players' losses in a few words."""
     return ", ".join(f"{name.split('/')[0]} {value:.3g}" for name, value in progress.losses().items())
+
+
+def told_slowly(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
+    """A callback (what, done, in all) that says how much time is left, once known and then now and then."""
+    began: dict[str, tuple[float, int]] = {}  # of each work, and how much was done then
+    told: dict[str, float] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        first, before = began.setdefault(what, (now, done))
+        if now - told.get(what, first) < (10 if what in told else 2) or done == before:
+            return
+        left = (total - done) * (now - first) / (done - before)
+        if left >= 5:  # what is over in a moment needs no words
+            told[what] = now
+            say(f"{what}: {done:,} of {total:,}, {duration(left)} left")
+
+    return tell

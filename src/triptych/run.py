@@ -7,7 +7,7 @@
       metrics.jsonl   one line an evaluation
       samples/        picture grids by step, fixed seeds
       states/         step-00000000/ ...: safetensors and JSON, each file with its SHA-256
-      averages/       the averaged weights at a few log-spaced steps
+      averages/       EMA and raw weights of what samples, at a few log-spaced steps
       watch/          what the watch saw: a few samples of the raw weights at each look
       lock            held while somebody writes
 
@@ -188,13 +188,24 @@ class Run:
         """The steps at which the averaged weights were set aside, in order."""
         return steps_in(self.path / "averages")
 
-    def save_average(self, step: int, tensors: Tensors, meta: Mapping[str, Any]) -> None:
-        """Set the averaged weights of a step aside, for looking back at the run's course."""
+    def save_average(
+        self, step: int, tensors: Tensors, meta: Mapping[str, Any], raw: Tensors | None = None
+    ) -> None:
+        """Set the EMA of a step aside, and the raw weights, for looking back at the run's course."""
+        files = {"average": tensors} | ({} if raw is None else {"raw": raw})
         with self._explained("snapshot"):
-            put_sealed(self.path / "averages" / f"step-{step:08d}", {"average": tensors}, meta)
+            put_sealed(self.path / "averages" / f"step-{step:08d}", files, meta)
 
     def load_average(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The averaged weights of a step and their meta. Raises RunError, naming the steps there are."""
+        files, meta = self.load_snapshot(step)
+        return files["average"], meta
+
+    def load_snapshot(self, step: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """The snapshot of a step, "average" and "raw" (older versions kept the first alone), and its meta.
+
+        Raises RunError, naming the steps there are.
+        """
         try:
             tensors, meta = read_sealed(self.path / "averages" / f"step-{step:08d}", None)
         except (OSError, ValueError) as error:
@@ -202,7 +213,7 @@ class Run:
             raise RunError(
                 f"{self.path} has no usable snapshot of step {step} ({plainly(error)}). Snapshots: {there}"
             ) from error
-        return tensors["average"], meta
+        return tensors, meta
 
     def average_meta(self, step: int) -> dict[str, Any]:
         """What was noted beside the averaged weights of a step: the seconds of training until then."""

@@ -26,6 +26,7 @@ PARAMETERS: dict[str, dict[str, int | float | str]] = {
     "density": {"k": DENSITY_K},
     "coverage": {"k": DENSITY_K},
 }
+FEW = 100  # images that features were learned from: of fewer a note says so
 VERSIONS = dict.fromkeys(METRICS, neighbours.VERSION) | {"FID": frechet.VERSION, "KID": kernel.VERSION}
 
 
@@ -173,6 +174,11 @@ def _notes(
         notes.append(f"the floor is of {floor_n} training pictures, all there are")
     if extractor.accuracy is not None and extractor.accuracy < SURE:
         notes.append(f"the judge is right about {extractor.accuracy:.0%} of the test pictures")
+    learned_from = getattr(extractor, "images", None)
+    if learned_from is not None and learned_from < FEW:
+        notes.append(
+            f"the features were learned from {learned_from} images alone: they tell gross faults only"
+        )
     if bool((fake == fake[0]).all()):
         notes.append("all samples have the same features")
     return tuple(notes)

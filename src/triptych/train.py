@@ -207,7 +207,8 @@ def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithm
         next(steps)
         paces: list[float] = []
         began = time.perf_counter()
-        while len(paces) < 3 or time.perf_counter() - began < seconds:
+        fewest = 3 if seconds >= 1 else 1  # to plan by, or to guess by
+        while len(paces) < fewest or time.perf_counter() - began < seconds:
             start = time.perf_counter()
             try:
                 for _ in range(turns):

@@ -14,9 +14,9 @@ from scipy.special import stdtrit
 
 from triptych.core import seeds as streams
 from triptych.core.record import Record
-from triptych.judge import Pictures, fit_pictures, steps_for, untrained
+from triptych.judge import fit_pictures, steps_for, untrained
 from triptych.metrics.binomial import exact_interval
-from triptych.metrics.features import NetworkExtractor
+from triptych.metrics.features import NetworkExtractor, Pixels
 from triptych.metrics.threads import one_thread
 from triptych.model import SAMPLING_BATCH, Model
 
@@ -108,7 +108,7 @@ def usefulness(
     real = (dataset.train.pixels, np.asarray(dataset.train.labels))
     both = (_Joined(fake[0], real[0]), np.concatenate([fake[1], real[1]]))
     budget = steps or steps_for(len(real[0]))
-    sets: dict[str, tuple[Pictures, np.ndarray]] = {"fake": fake, "real": real, "both": both}
+    sets: dict[str, tuple[Pixels, np.ndarray]] = {"fake": fake, "real": real, "both": both}
     right: dict[str, list[np.ndarray]] = {form: [] for form in FORMS}
     with one_thread():
         for training in range(trainings):
@@ -195,7 +195,7 @@ def _accuracy(right: np.ndarray) -> Accuracy:
     return Accuracy(value=float(right.mean()), low=low, high=high, each=tuple(right.mean(1).tolist()))
 
 
-def _right(pixels: Pictures, labels: np.ndarray, dataset: Dataset, steps: int, training: int) -> np.ndarray:
+def _right(pixels: Pixels, labels: np.ndarray, dataset: Dataset, steps: int, training: int) -> np.ndarray:
     """Which test pictures a classifier trained on `pixels` names rightly: (N,) bool."""
     source = streams.generator(dataset.fingerprint, "usefulness", VERSION, training)
     network = fit_pictures(untrained(dataset, training), pixels, labels, steps, source, junk=False)

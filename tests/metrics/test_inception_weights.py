@@ -117,7 +117,7 @@ def test_offline_it_is_refused_with_the_places_and_what_works(home: Home, monkey
     said = str(told.value)
     for part in (*map(str, home), KEPT, *PUBLISHED, inception_weights.URL, "inception:PATH"):
         assert part in said
-    assert said.endswith("auto, domain-cnn, random-conv") and "not set" not in said
+    assert said.endswith("auto, domain-cnn, self-supervised, random-conv") and "not set" not in said
     monkeypatch.delenv("TRIPTYCH_DATA")
     with pytest.raises(WeightsError, match="TRIPTYCH_DATA is not set"):
         load_inception()

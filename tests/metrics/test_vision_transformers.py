@@ -15,7 +15,15 @@ from safetensors.torch import load_file, save_file
 from triptych.metrics import vision_transformers
 from triptych.metrics.pretrained import PretrainedExtractor, WeightsError
 from triptych.metrics.resizing import PillowBicubic
-from triptych.metrics.vision_transformers import CLIP, DINOV2, IMAGENET, OPENAI, load_clip, load_dinov2
+from triptych.metrics.vision_transformers import (
+    CLIP,
+    DINOV2,
+    IMAGENET,
+    OPENAI,
+    dinov2_at_hand,
+    load_clip,
+    load_dinov2,
+)
 
 transformers = pytest.importorskip("transformers")
 
@@ -52,6 +60,27 @@ def copy(folder: Path, to: Path, **config: object) -> Path:
     known = json.loads((folder / "config.json").read_text())
     (to / "config.json").write_text(json.dumps({**known, **config}))
     return to
+
+
+def test_what_is_at_hand_costs_what_its_size_says(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *asked: None)
+    assert dinov2_at_hand() is None
+    monkeypatch.setenv("TRIPTYCH_DATA", str(published))
+    assert dinov2_at_hand() == 24 * 16**2 * 2 * (16**2 + 1)
+    copy(published / "dinov2-large", tmp_path / "dinov2-large", hidden_size=1024, num_hidden_layers=24)
+    monkeypatch.setenv("TRIPTYCH_DATA", str(tmp_path))
+    assert dinov2_at_hand() == pytest.approx(1.6e11, rel=0.05)  # ViT-L/14
+    (tmp_path / "dinov2-large" / "config.json").write_text('{"model_type": "clip"}')
+    assert dinov2_at_hand() is None
+    monkeypatch.delenv("TRIPTYCH_DATA")
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda *asked: str(published / "dinov2-large" / asked[1])
+    )
+    assert dinov2_at_hand() is not None
+    monkeypatch.setattr(vision_transformers, "find_spec", lambda name: None)
+    assert dinov2_at_hand() is None
 
 
 @torch.inference_mode()

@@ -1,8 +1,22 @@
 import numpy as np
 import pytest
 
-from triptych.probe import spoiling
-from triptych.probe.spoiling import Labelled, Stock, blurred, halved, jpeg, noisy, spoilings
+from triptych.probe import KINDS, spoiling
+from triptych.probe.spoiling import (
+    Labelled,
+    Stock,
+    blurred,
+    checkered,
+    faded,
+    halved,
+    jpeg,
+    noisy,
+    posterized,
+    rolled,
+    salted,
+    shuffled,
+    spoilings,
+)
 
 
 @pytest.fixture
@@ -83,4 +97,30 @@ def test_disguised_copies_are_training_pictures_a_little_changed(pictures: np.nd
 
 def test_without_labels_nothing_asks_for_classes(pictures: np.ndarray):
     kinds = {x.kind for x in spoilings(stock(pictures))}
-    assert kinds == {"blur", "noise", "JPEG", "resize filter", "duplicates", "copies", "disguised copies"}
+    assert kinds == set(KINDS) - {"honest", "dropped classes", "one fine picture"}
+
+
+def test_salt_checkerboard_contrast_and_levels():
+    grey = np.full((20, 16, 16, 3), 100, np.uint8)
+    grains = salted(grey, 0.2, seed=1)
+    changed = (grains != grey).all(-1)
+    assert changed.mean() == pytest.approx(0.2, abs=0.02) and set(np.unique(grains)) == {0, 100, 255}
+    board = checkered(grey, 4)
+    assert board[0, 0, 0, 0] == 104 and board[0, 0, 1, 0] == board[0, 1, 0, 0] == 96
+    steps = np.arange(0, 256, 5, dtype=np.uint8)[None, :, None, None]
+    weak = faded(steps, 0.4)
+    assert np.ptp(weak) == 0.4 * 255 and weak.mean() == pytest.approx(127.5, abs=0.5)
+    assert np.unique(posterized(steps, 3)).tolist() == [0, 128, 255]
+
+
+def test_shuffling_moves_blocks_and_swapping_moves_halves():
+    pixels = np.arange(2 * 9 * 9, dtype=np.uint8).reshape(2, 9, 9, 1)
+    moved = shuffled(pixels, 2, seed=0)
+    assert not np.array_equal(moved, pixels)
+    np.testing.assert_array_equal(moved[:, 8:], pixels[:, 8:])  # 2 blocks of 4: the rest stays
+    np.testing.assert_array_equal(np.sort(moved, axis=None), np.sort(pixels, axis=None))
+    blocks = {pixels[0, r : r + 4, c : c + 4].tobytes() for r in (0, 4) for c in (0, 4)}
+    assert {moved[0, r : r + 4, c : c + 4].tobytes() for r in (0, 4) for c in (0, 4)} == blocks
+    assert shuffled(pixels[:, :4, :4], 8, seed=0).shape == (2, 4, 4, 1)  # more blocks than pixels
+    np.testing.assert_array_equal(rolled(pixels, 2)[:, :, 4:], pixels[:, :, :5])
+    np.testing.assert_array_equal(rolled(pixels, 1)[:, :4], pixels[:, 5:])

@@ -141,7 +141,7 @@ def told() -> Model:
     """A conditional family."""
     kind = load_family("dcgan")
     torch.manual_seed(0)
-    return Model(kind(kind.Config(latent=4, width=2, conditional=True), ImageSpec(1, 8, 3)))
+    return Model(kind(kind.Config(latent=4, width=2), ImageSpec(1, 8, 3)))
 
 
 @pytest.fixture

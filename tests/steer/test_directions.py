@@ -139,7 +139,7 @@ def test_noise_that_meets_no_single_matrix(family: str, why: str) -> None:
 
 def test_points_and_styles_have_reasons_of_their_own(layers: Model) -> None:
     kind = load_family("dcgan")
-    points = Model(kind(kind.Config(latent=4, width=2, conditional=True), ImageSpec(2, 1, 3)))
+    points = Model(kind(kind.Config(latent=4, width=2), ImageSpec(2, 1, 3)))
     with pytest.raises(ValueError, match="this DCGAN draws points, and what draws points") as refused:
         closed_form_directions(points)
     assert "Families" not in str(refused.value)

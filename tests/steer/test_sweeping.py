@@ -15,10 +15,10 @@ def digits() -> Dataset:
     return load("digits")
 
 
-def model_of(family: str, **config) -> Model:
+def model_of(family: str, conditional: bool = False, **config) -> Model:
     kind = load_family(family)
     torch.manual_seed(0)
-    return Model(kind(kind.Config(**config), ImageSpec(1, 16, 10)))
+    return Model(kind(kind.Config(**config), ImageSpec(1, 16, 10 if conditional else 0)))
 
 
 def test_a_sweep_scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
@@ -64,7 +64,7 @@ def test_seeds_are_read_once_and_labels_are_of_what_is_shown(digits: Dataset) ->
 
 def test_labels_are_looked_at_before_any_work() -> None:
     model = model_of("vae", latent=4, width=2)  # of no run: its data would be asked for
-    with pytest.raises(ValueError, match="does not read labels"):
+    with pytest.raises(ValueError, match="was trained without labels"):
         sweep(model, [1], labels=[3])
 
 

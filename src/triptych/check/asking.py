@@ -23,6 +23,9 @@ from triptych.train import Training
 from triptych.watch import Diagnosis, limits
 from triptych.watch.signs import hardly_told
 from triptych.watch.verdicts import SHAPELESS
+from triptych.weights import NAMES, Which, scored
+from triptych.weights import checked as known_weights
+from triptych.weights import choose as choose_weights
 
 LABEL = "does the label show in the pictures"
 SILENT = "labels carry nothing"
@@ -33,16 +36,21 @@ JUDGED = ("precision", "recall", "coverage")  # shares: their floors hardly depe
 BROUGHT = 0.5  # of what real pictures score: samples that bring so much are called good
 
 
-def check(path: Path | str, *, family: str | None = None, data: Any = None) -> list[Answer]:
+def check(
+    path: Path | str, *, family: str | None = None, data: Any = None, weights: str = "auto"
+) -> list[Answer]:
     """Answer the usual checklist for GANs from a run: losses, architecture, optimiser, balance, samples.
 
     family: the path of the user's own file, if the family lives in one. data: needed when the pictures
-    were given from Python. What the run lacks is answered "not known"; a newest state that is damaged is
+    were given from Python. weights: whose samples are asked about, "raw", "ema" or "auto": those that the run
+    shows. What the run lacks is answered "not known"; a newest state that is damaged is
     "not ok", and the one before it is asked. Raises RunError when the run
     cannot be read.
     """
-    run = open_run(path)
+    asked, run = known_weights(weights), open_run(path)
     tensors, meta, complaints = run.load_state()
+    kept: list[Which] = ["raw", "ema"] if "average" in tensors else ["raw"]
+    shown = choose_weights(asked, meta, kept, str(path))
     dataset = _pictures(run, data)
     built = build(run.card, family)
     options = Options.model_validate({**run.card["options"], "device": "cpu"})
@@ -68,7 +76,7 @@ def check(path: Path | str, *, family: str | None = None, data: Any = None) -> l
         *optimisers(training, run, meta),
         *balance(run, built),
         differ,
-        *samples(run, built, meta["step"]),
+        *samples(run, built, meta["step"], shown),
     ]
 
 
@@ -119,9 +127,9 @@ def _also(found: Diagnosis) -> str:
     return f"; signs too of: {', '.join(found.also)}" if found.also else ""
 
 
-def samples(run: Run, family: Any, step: int) -> list[Answer]:
+def samples(run: Run, family: Any, step: int, shown: Which = "ema") -> list[Answer]:
     """Whether the samples are good and diverse: from the watch, and from the evaluation of this step."""
-    return [*_by_the_watch(run, family), *_by_the_judge(run, family, step)]
+    return [*_by_the_watch(run, family), *_by_the_judge(run, family, step, shown)]
 
 
 def _by_the_watch(run: Run, family: Any) -> list[Answer]:
@@ -167,14 +175,14 @@ def _label(look: Mapping[str, Any], found: Diagnosis) -> Answer:
     return judged("samples", LABEL, True, figures)
 
 
-def _by_the_judge(run: Run, family: Any, step: int) -> list[Answer]:
+def _by_the_judge(run: Run, family: Any, step: int, shown: Which) -> list[Answer]:
     question = "are the samples good and diverse, in the judge's eyes"
     made, again = run.metrics(), f"triptych evaluate {run.path}"
     if not made:
         return [unknown("samples", question, f"no evaluation yet: {again}")]
-    fit = [line for line in made if _unlike(line, family, step) is None]
+    fit = [line for line in made if _unlike(line, family, step, shown) is None]
     if not fit:
-        return [unknown("samples", question, f"{_unlike(made[-1], family, step)}: {again}")]
+        return [unknown("samples", question, f"{_unlike(made[-1], family, step, shown)}: {again}")]
     scores = {score["card"]["metric"]: score for score in fit[-1]["scores"]}
     answers = []
     for name in JUDGED:
@@ -192,16 +200,16 @@ def _by_the_judge(run: Run, family: Any, step: int) -> list[Answer]:
     return answers
 
 
-def _unlike(line: Mapping[str, Any], family: Any, step: int) -> str | None:
-    """Why an evaluation does not speak of the run as it is shown now: None if it does."""
+def _unlike(line: Mapping[str, Any], family: Any, step: int, shown: Which) -> str | None:
+    """Why an evaluation does not speak of the run as it is shown now, with these weights: None if it does."""
     at, card = line.get("step"), line["scores"][0]["card"]
     if at is None:
         return "evaluated at a step that was not noted"
     if at != step:
         since = f"trained to {step:,} since" if at < step else f"and the run has gone back to {step:,}"
         return f"evaluated at step {at:,}, {since}"
-    if (weights := card.get("weights") or "averaged") != "averaged":
-        return f"evaluated at step {at:,} with {weights} weights"
+    if (weights := scored(line) or "ema") != shown:  # older evaluations knew no others
+        return f"evaluated at step {at:,} with {NAMES.get(weights, weights)}, and {NAMES[shown]} are shown"
     usual = family.Controls().model_dump(mode="json")
     other = {name: value for name, value in card.get("controls", {}).items() if value != usual.get(name)}
     if other:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from triptych.cli.flags import flags_of, given, parse
+from triptych.cli.flags import WEIGHTS, flags_of, given, parse
 
 SHEET = "A sheet with names (.png, .jpg, .webp, .gif), or the images' array (.npy, .npz)."
 MOVIE = "A sheet with names (.png, .jpg), an animation (.gif, .webp), or the images' array (.npy, .npz)."
@@ -39,6 +39,7 @@ def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[A
         "labels": (str | None, None, LABELS),
         "out": (Path, Path(f"{name}.png"), SHEET),
         "family": (str | None, None, "Path to the family's .py file, if it was one of your own."),
+        "weights": WEIGHTS,
     }
     from triptych.steer.sheets import fit_for_a_sheet
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from triptych.cli.flags import flags_of, parse, positional
+from triptych.cli.flags import WEIGHTS, flags_of, parse, positional
 from triptych.cli.verbs import verb
 
 
@@ -17,6 +17,7 @@ def check(words: list[str]) -> dict[str, Any]:
         flags_of(
             run=(positional(Path), ..., "The run's directory."),
             family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+            weights=WEIGHTS,
         ),
         "check",
         "Answer the usual checklist for GANs from the run itself: are losses, optimiser, balance and samples "
@@ -25,7 +26,7 @@ def check(words: list[str]) -> dict[str, Any]:
     )
     from triptych.check import check as ask
 
-    answers = ask(flags.run, family=flags.family)
+    answers = ask(flags.run, family=flags.family, weights=flags.weights)
     chapter = ""
     for answer in answers:
         if answer.chapter != chapter:

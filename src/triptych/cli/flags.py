@@ -90,6 +90,24 @@ def first_word(words: list[str], what: str, usage: str) -> str | None:
     raise UsageError(f"{what} must come first: {usage}")
 
 
+WEIGHTS: tuple[Any, Any, str] = (
+    Literal["auto", "raw", "ema"],
+    "auto",
+    "Which weights draw: auto (those that scored better on held-out images when the training ended or "
+    "stopped), raw, or ema (their moving average).",
+)
+
+
+def weights_in(words: list[str]) -> str:
+    """The value of --weights, wanted before the other flags are known; a wrong one is left to `parse`."""
+    for number, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == "--weights":
+            told = value if equals else "".join(words[number + 1 : number + 2])
+            return told if told in ("raw", "ema") else "auto"
+    return "auto"
+
+
 def numbers(text: str) -> list[int]:
     """'0-3,8' -> [0, 1, 2, 3, 8]."""
     from triptych.core.errors import UsageError

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from triptych.cli.flags import flags_of, parse, positional
+from triptych.cli.flags import WEIGHTS, flags_of, parse, positional
 from triptych.cli.verbs import say, verb
 
 
@@ -21,7 +21,8 @@ def evaluate(words: list[str]) -> dict[str, Any]:
             features=(
                 str,
                 "auto",
-                "Who judges: auto, domain-cnn, random-conv, inception[:PATH], inception-clean, dinov2, clip.",
+                "Feature extractor: auto, domain-cnn, self-supervised, random-conv, inception[:PATH], "
+                "inception-clean, dinov2, clip.",
             ),
             quick=(bool, False, "Leave out the closer look: further scores, copies, diversity, traits."),
             useful=(bool, False, "Also train classifiers on the samples: do they help as data augmentation?"),
@@ -29,6 +30,7 @@ def evaluate(words: list[str]) -> dict[str, Any]:
             fake=(str | None, None, "... and one of made pictures to score against them."),
             size=(int | None, None, "Side in pixels at which --real and --fake are compared."),
             family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+            weights=WEIGHTS,
             probe=(bool, False, "Spoil pictures of --real (or digits) and see which metric notices."),
             out=(Path | None, None, "With --probe: where to draw the spoilt pictures, a .png."),
         ),
@@ -52,13 +54,14 @@ def evaluate(words: list[str]) -> dict[str, Any]:
         return {"scores": [score.model_dump(mode="json") for score in scores]}
     from triptych.evaluate import evaluation
     from triptych.model import load
+    from triptych.weights import NAMES
 
-    model = load(flags.model, family=flags.family)
+    model = load(flags.model, family=flags.family, weights=flags.weights)
     made = evaluation(
         model, flags.samples, flags.features, progress=said_slowly(), closer=not flags.quick, keep=False
     )
     lost = why_not_kept(model, made)  # before the table, whose reader may go away
-    scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}")
+    scoreboard.print_scores(made.scores, f"{model.family.title}, {flags.model}, {NAMES[model.weights]}")
     scoreboard.print_classes(made)
     scoreboard.print_closer(made)
     told = made.model_dump(mode="json")
@@ -140,18 +143,10 @@ def conformance(words: list[str]) -> dict[str, Any]:
 
 
 def said_slowly() -> Callable[[str, int, int], None]:
-    """A progress callback that says something every ten seconds."""
-    import time
+    """A progress callback that says how long a work will take: once that is known, then every ten seconds."""
+    from triptych.progress import told_slowly
 
-    last = time.monotonic()
-
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last > 10:
-            last = time.monotonic()
-            say(f"{what}: {done} of {total}")
-
-    return tell
+    return told_slowly(say)
 
 
 def said_slowly_of(what: str) -> Callable[[int, int], None]:

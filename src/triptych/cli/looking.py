@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from triptych.cli.acts import classes_called
-from triptych.cli.flags import first_word, flags_of, given, numbers, parse, positional
+from triptych.cli.flags import WEIGHTS, first_word, flags_of, given, numbers, parse, positional, weights_in
 from triptych.cli.verbs import verb
 
 USAGE_OF_DATA = "expected: triptych data inspect SOURCE"
@@ -24,7 +24,7 @@ def sample(words: list[str]) -> dict[str, Any]:
     from triptych.model import load
 
     own_family = words[words.index("--family") + 1] if "--family" in words[:-1] else None
-    model = load(path, family=own_family)
+    model = load(path, family=own_family, weights=weights_in(words))
     controls = model.family.Controls
     flags = parse(
         words[1:],
@@ -45,6 +45,7 @@ def sample(words: list[str]) -> dict[str, Any]:
                 "being (--out film.gif, .webp or .npz): noisy, or as predicted at each step.",
             ),
             family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
+            weights=WEIGHTS,
         ),
         f"sample {path}",
         f"Draw pictures with {model.family.title}.",
@@ -63,7 +64,7 @@ def sample(words: list[str]) -> dict[str, Any]:
         film = film_of(model, seeds, labels, flags.film, **given(flags, controls))
         write_film(flags.out, film, seeds, names, chosen)
     print(flags.out)
-    return {"out": str(flags.out), "pictures": len(seeds)}
+    return {"out": str(flags.out), "pictures": len(seeds), "weights": model.weights}
 
 
 @verb("report", "write one HTML file about one run or several, or about a duel")
@@ -74,6 +75,7 @@ def report(words: list[str]) -> dict[str, Any]:
         flags_of(
             run_dirs=(positional(tuple[Path, ...]), ..., "The runs' directories, or a duel's."),
             out=(Path, Path("report.html"), "The file to write."),
+            weights=WEIGHTS,
             tables=(Path | None, None, "Write the scores too: PATH.csv, and PATH.tex for LaTeX."),
             tensorboard=(Path | None, None, "Write TensorBoard event files into this folder too."),
         ),
@@ -104,7 +106,7 @@ def report(words: list[str]) -> dict[str, Any]:
     runs = [open_run(path) for path in flags.run_dirs]
     extra = [] if flags.tables is None else write_score_tables(runs, flags.tables)
     extra += [] if flags.tensorboard is None else write_events(runs, flags.tensorboard)
-    out = write_report(runs, flags.out, commands=[run.card["command"] for run in runs])
+    out = write_report(runs, flags.out, commands=[run.card["command"] for run in runs], weights=flags.weights)
     print("\n".join(map(str, [*extra, out])))
     return {"out": str(out), "also": list(map(str, extra))}
 

@@ -86,7 +86,7 @@ def resume(words: list[str]) -> dict[str, Any]:
     from triptych.run import open_run
 
     with progress_bar(open_run(flags.run).card.get("title") or flags.run.name) as watch:
-        run = go_on(flags.run, flags.steps, watch=watch, family=flags.family)
+        run = go_on(flags.run, flags.steps, watch=watch, announce=say, family=flags.family)
     return finished(run, flags.family)
 
 
@@ -160,16 +160,21 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     from triptych.model import load_family, load_user_family
     from triptych.plan import Plan
     from triptych.postmortem import newest_post_mortem
+    from triptych.weights import recorded
 
     if repeat := Plan.model_validate(run.card["plan"]).how_to_repeat(run.state_meta()["step"]):
         say(repeat)
+    compared = recorded(run.state_meta())
+    if compared is not None:
+        say(compared.sentence())
+    told = {"run": str(run.path), "weights": None if compared is None else compared.model_dump(mode="json")}
     named = family or run.card["family"]
     own = named if named.endswith(".py") else None
     game = (load_user_family(family) if family else load_family(run.card["family"])).game
     if game is None:
         after = say_what_next(run, own)
         print(run.path)
-        return {"run": str(run.path), **after}
+        return {**told, **after}
     found = diagnosis_of(run, game)
     say(f"the watch: {found.line()}")
     page = newest_post_mortem(run)
@@ -179,4 +184,4 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
         say(f"{page} was written at step {last_sick(run):,}; the run has recovered since")
     after = say_what_next(run, own)
     print(run.path)
-    return {"run": str(run.path), "watch": {"verdict": found.verdict, "since": found.since}, **after}
+    return {**told, "watch": {"verdict": found.verdict, "since": found.since}, **after}

@@ -23,7 +23,7 @@ from triptych.cli.acts import (
     layers_of,
     one_of,
 )
-from triptych.cli.flags import first_word, numbers
+from triptych.cli.flags import first_word, numbers, weights_in
 from triptych.cli.judging import said_slowly
 from triptych.cli.verbs import say, verb
 
@@ -52,7 +52,7 @@ def steer(words: list[str]) -> dict[str, Any]:
     name = ALIASES.get(rest[0], rest[0]) if rest and not rest[0].startswith("-") else None
     if name is not None and name not in ACTS:
         raise UsageError(f"nothing called {name!r} can be done with a model.{did_you_mean(name)}")
-    model = load(path, family=own_family)
+    model = load(path, family=own_family, weights=weights_in(words))
     return what_can_be_done(model, path) if name is None else ACTS[name][0](model, path, rest[1:])
 
 
@@ -221,7 +221,7 @@ def mix(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     giver = None
     if flags.donor_run is not None:
         owned = open_run(flags.donor_run).card["family"].endswith(".py")
-        giver = load(flags.donor_run, family=flags.family if owned else None)
+        giver = load(flags.donor_run, family=flags.family if owned else None, weights=flags.weights)
     donors, bases = numbers(flags.donors), numbers(flags.bases)
     shown, left, top = mixing.mix(
         model, donors, bases, flags.layers, labels_of(flags, model), giver, **controls_of(flags, model)

@@ -68,6 +68,13 @@ class Dcgan(Family[DcganConfig, DcganControls]):
     title = "DCGAN"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {"batch": 64, "rate": 1e-3, "instance_noise": 0.3},
+        "few": {  # images: some hundreds, which a discriminator soon knows by heart
+            "batch": 64, "rate": 1e-3, "instance_noise": 0.3,
+            "augment": {"kind": "adaptive", "ramp_images": 20_000},
+        },
+        "points": {  # of a plane: noise would blur them, and labels would give the modes away
+            "batch": 64, "rate": 1e-3, "latent": 2, "conditional": False,
+        },
         "paper": {
             "batch": 128, "latent": 100, "width": 64, "loss": "non-saturating", "instance_noise": 0.0,
             "rate": 2e-4, "critic_rate": None, "generator_every": 1, "beta1": 0.5,
@@ -75,6 +82,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         },
     }  # fmt: skip
     shown = ("generator",)
+    channels_last = True
     game = Game()
     curves: ClassVar[dict[str, str]] = {
         "discriminator/loss": "The discriminator's cross-entropy: about 1.39 (2 ln 2) when it only guesses, "

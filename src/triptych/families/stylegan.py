@@ -88,7 +88,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
 
     `--preset paper`: StyleGAN2 (Karras et al. 2020, configuration F), unconditional, as far as these networks
     carry it. Channels are its 512, right up to 64 px; above give --width 256 (128 px) or 128 (256 px).
-    What differs: no path-length penalty; the discriminator has one convolution less at the full size; the lazy
+    What differs: no path-length penalty; one convolution less at the discriminator's full size; the lazy
     penalty joins the step's own loss, so Adam's rate and betas are not corrected for it; the EMA's length is
     `--average`, not a half-life of 10,000 images.
     """
@@ -106,6 +106,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         },
     }  # fmt: skip
     shown = ("generator",)
+    channels_last = True
     game, plain = Game(penalties=("r1", "r2")), MappingProxyType({"detail": 0.0})
     curves: ClassVar[dict[str, str]] = {
         "discriminator/loss": "With the relativistic loss 0.69 (ln 2) when real and fake are not told apart, "

@@ -62,6 +62,7 @@ class Vae(Family[VaeConfig, VaeControls]):
     Config, Controls = VaeConfig, VaeControls
     title = "VAE"
     shown = ("decoder", "encoder", "flow", "log_scale", "label_offset")
+    channels_last = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {},
         "map": {"latent": 2, "conditional": False},  # a latent space that `steer map` shows whole
@@ -117,10 +118,14 @@ class Vae(Family[VaeConfig, VaeControls]):
 
         images: (B, C, H, W). label: (B, classes) as `one_hot` makes it.
         """
-        seen = self.encoder[0](images)  # (B, width, H / 2, W / 2)
-        if self.label_offset is not None:
-            seen = seen + self.label_offset(label)[:, :, None, None]
-        mean, log_std = self.encoder[1:](seen).float().chunk(2, dim=1)
+        if self.label_offset is None:
+            found = self.encoder(images)  # (B, 2 * latent)
+        else:
+            seen = (
+                self.encoder[0](images) + self.label_offset(label)[:, :, None, None]
+            )  # (B, width, H/2, W/2)
+            found = self.encoder[1:](seen)
+        mean, log_std = found.float().chunk(2, dim=1)
         return mean, log_std.clamp(-7, 2)
 
     def decode(self, latent: Tensor, label: Tensor | None) -> Tensor:
@@ -189,9 +194,28 @@ class Vae(Family[VaeConfig, VaeControls]):
         """The ELBO, or the tighter importance-weighted bound (Burda et al. 2016, eq. 8) with k = draws.
 
         Both from the same latents z_1..z_k of q(z|x): the mean of log p(x, z) - log q(z|x), or the log of
-        the mean of its exponential. Pixels that do not count are marginalised exactly.
+        the mean of its exponential. Pixels that do not count are marginalised exactly. A label that is not
+        given is summed out, each class alike: log p(x) >= log mean_y exp(bound of log p(x|y)).
         """
-        label = self.one_hot(condition.labels)
+        if not self.conditional or condition.labels is not None:
+            nats = self.nats(pixels, condition.labels, bound, draws, seeds, counted)
+        else:
+            classes = torch.arange(self.spec.classes, device=pixels.device)[:, None].expand(-1, len(pixels))
+            each = torch.stack([self.nats(pixels, y, bound, draws, seeds, counted) for y in classes])
+            nats = math.log(self.spec.classes) - (-each).logsumexp(0)  # (classes, B) -> (B,)
+        return bits.per_dimension(nats, pixels.shape[1:], counted)
+
+    def nats(
+        self,
+        pixels: Tensor,
+        labels: Tensor | None,
+        bound: str,
+        draws: int,
+        seeds: Sequence[int],
+        counted: bits.Box | None,
+    ) -> Tensor:
+        """A bound on -log P(x|y) in nats, (B,) float64 on the CPU; see `bits_per_dim`."""
+        label = self.one_hot(labels)
         mean, log_std = self.posterior(to_float(pixels), label)
         noise = SamplerNoise(seeds, "bound")
         weights = torch.stack(
@@ -200,8 +224,7 @@ class Vae(Family[VaeConfig, VaeControls]):
                 for _ in range(draws)
             ]
         )  # (draws, B)
-        nats = -weights.mean(0) if bound == "elbo" else math.log(draws) - weights.logsumexp(0)
-        return bits.per_dimension(nats, pixels.shape[1:], counted)
+        return -weights.mean(0) if bound == "elbo" else math.log(draws) - weights.logsumexp(0)
 
     def log_weight(
         self,

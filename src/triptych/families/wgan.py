@@ -77,12 +77,17 @@ class Wgan(Family[WganConfig, WganControls]):
     title = "WGAN"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {"batch": 64, "rate": 1e-3, "generator_every": 2},
+        "points": {  # of a plane: they lie near each other; labels would give the modes away
+            "batch": 64, "rate": 1e-3, "critic_rate": 2e-3, "strength": 0.1, "generator_every": 5,
+            "latent": 2, "conditional": False,
+        },
         "paper": {
             "batch": 64, "latent": 100, "width": 64, "lipschitz": "penalty", "strength": None,
             "generator_every": 5, "rate": None, "critic_rate": None, "conditional": False,
         },
     }  # fmt: skip
     shown = ("generator",)
+    channels_last = True
     game = Game(critic="critic", generator="generator", verdicts="scores", penalties=("penalty",))
     curves: ClassVar[dict[str, str]] = {
         "critic/distance": "E[f(x)] - E[f(G(z))], the critic's estimate of how far, in the space of pixels, "

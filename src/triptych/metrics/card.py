@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from triptych.metrics.seal import Sealed
 from triptych.metrics.spread import Spread
@@ -55,7 +55,9 @@ class Card(BaseModel):
     controls: dict[str, Any] = {}
     """Sampling options that were set."""
     weights: str = ""
-    """Which were shown: averaged or raw."""
+    """Which were scored: raw or ema."""
+    weights_asked: str = ""
+    """How these were chosen: auto (those that the run shows) or by name; "" where it was not noted."""
     step: int | None = None
     """After how many training steps."""
     seeds: str = ""
@@ -65,6 +67,12 @@ class Card(BaseModel):
     precision: str = "fp32"
     """Of sampling and of the extractor."""
     versions: dict[str, str] = {}
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _today(cls, name: object) -> object:
+        """EMA weights were called averaged once."""
+        return "ema" if name == "averaged" else name
 
 
 class Score(Sealed):

@@ -66,7 +66,8 @@ def difference(a: Measured, b: Measured, level: float = LEVEL) -> Difference:
     Where both follow one deal of the same real pictures their errors are paired and what they share
     drops out; else they count as independent, which is too wide rather than too narrow for scores
     that share their real pictures. Shares take each one's Wilson interval, put together by Zou &
-    Donner (2008, eq. 8) with the correlation of the errors: two shares at 1 then still have a width.
+    Donner (2008, eq. 8) with the correlation of the errors: two shares at 1 then still have a width. So do
+    KIDs, whose upper ends know what their errors alone do not, where that is wider.
     """
     paired = a.spread is not None and b.spread is not None and a.spread.pairs_with(b.spread)
     gap = a.value - b.value
@@ -75,6 +76,11 @@ def difference(a: Measured, b: Measured, level: float = LEVEL) -> Difference:
         assert a.spread is not None and b.spread is not None
         made = interval(gap, combined([a.spread, b.spread], [1.0, -1.0]), level=level)
         low, high = made.low, made.high
+        if a.spread.second_order and b.spread.second_order:
+            r = _correlation(a.spread, b.spread)
+            (a_down, a_up), (b_down, b_up) = _arms(a, level), _arms(b, level)
+            low = min(low, gap - _hypotenuse(a_down, b_up, r))
+            high = max(high, gap + _hypotenuse(a_up, b_down, r))
     else:
         r = _correlation(a.spread, b.spread) if paired and a.spread and b.spread else 0.0
         (a_down, a_up), (b_down, b_up) = _arms(a, level), _arms(b, level)

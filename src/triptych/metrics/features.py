@@ -1,4 +1,4 @@
-"""From pictures to features: what an extractor is, and the two that need no download."""
+"""From pictures to features: what an extractor is, and two that need no download."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ class Extractor(Protocol):
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Class probabilities (N, classes) float64 of (N, H, W, C) uint8. ValueError without classes."""
+
+
+class Pixels(Protocol):
+    """Stored images: an array (N, H, W, C) uint8, or what is indexed like one by sorted rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
 
 
 class FeatureNetwork(nn.Module):
@@ -104,7 +112,7 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 class RandomConv(FeatureNetwork):
-    """Three convolutions with fixed random weights: features for sources without labels.
+    """Three convolutions with fixed random weights: features that no image was needed for.
 
     Random filters see edges, textures and colours (means of the second layer) and roughly where they
     are (the third layer on a 2 x 2 grid), but know no objects. One network for all sources, so its
@@ -144,6 +152,7 @@ class NetworkExtractor:
         self.network, self.name, self.accuracy = network.eval().requires_grad_(False), name, accuracy
         self.size_px, self.width, self.classes = size_px, network.width, network.classes
         self.hash = weights_hash(network)
+        self.images: int | None = None  # that its features were learned from; None: nobody asks
         self.resize = f"area {LARGEST_PX}" if size_px > LARGEST_PX else "none"
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -193,7 +202,7 @@ def prepared(pixels: np.ndarray, network: FeatureNetwork) -> Tensor:
 
 
 def random_conv(size_px: int) -> NetworkExtractor:
-    """The extractor for sources without labels."""
+    """The extractor that needs no training."""
     with torch.random.fork_rng(devices=[]):  # layers draw weights when made, before they get theirs
         return NetworkExtractor(RandomConv(), "random-conv", size_px)
 

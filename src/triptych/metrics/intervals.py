@@ -4,7 +4,8 @@ Why not the bootstrap: it draws pictures twice, and a picture drawn twice is its
 neighbour at distance 0 and lowers the rank of a covariance, so every metric here moves for a reason
 that has nothing to do with sampling. Leaving pictures out makes no copies.
 
-FID and KID take a jackknife, freed of the second-order terms it counts twice; scores of nearest
+FID and KID take a jackknife, freed of the second-order terms it counts twice, which for KID are known
+by themselves (`second_order`); scores of nearest
 neighbours, to which terms of every order belong, take disjoint blocks. How often the intervals hold
 their target is measured by benchmarks/interval_coverage.py.
 """
@@ -12,21 +13,22 @@ their target is measured by benchmarks/interval_coverage.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
 
 from triptych.metrics.frechet import fid_left_out
-from triptych.metrics.kernel import kid_left_out
+from triptych.metrics.kernel import COEF, DEGREE, kid_left_out
 from triptych.metrics.neighbours import DENSITY_K, PRECISION_K, neighbour_scores
 from triptych.metrics.pair import checked_pair
+from triptych.metrics.second_order import second_order_parts
 from triptych.metrics.spread import Spread, block_spread, deal, jackknife_spread
 from triptych.metrics.threads import one_thread
 
 __all__ = ["Estimate", "deal", "estimates", "jackknife_interval", "share_interval"]
 
-VERSION = 2
+VERSION = 3
 LEVEL = 0.95
 GROUPS = 20  # enough for a steady variance, few enough that each holds several neighbourhoods
 LEAST = 20  # pictures in each set for an interval
@@ -91,7 +93,10 @@ def _left_out(name: str, real: np.ndarray, fake: np.ndarray) -> Estimate:
     compute = {"FID": fid_left_out, "KID": kid_left_out}[name]
     value, *rest = compute(*groups, left_out)
     spread = jackknife_spread(value, rest[:count], rest[count:])
-    return interval(value, spread, lowest=0.0 if name == "FID" else -np.inf)
+    if name == "KID":
+        parts = second_order_parts(np.concatenate(groups[0]), np.concatenate(groups[1]), DEGREE, COEF)
+        return interval(value, replace(spread, second_order=parts))
+    return interval(value, spread, lowest=0.0)
 
 
 def _neighbour_spreads(
@@ -137,10 +142,35 @@ def jackknife_interval(value: float, without: Sequence[float], lowest: float = -
 
 
 def interval(value: float, spread: Spread, lowest: float = -np.inf, level: float = LEVEL) -> Estimate:
-    """value -+ t quantile x standard error, cut off at `lowest`."""
+    """value -+ t quantile x standard error, cut off at `lowest`; of KID as `_two_order_interval` says."""
+    if spread.second_order:
+        return _two_order_interval(value, spread, level)
     reach = quantile(spread.freedom, level) * np.sqrt(spread.variance())
     method = f"{_words(spread)}, t with {spread.freedom:g} degrees of freedom"
     return Estimate(value, max(value - reach, lowest), value + reach, method, spread)
+
+
+def _two_order_interval(value: float, spread: Spread, level: float) -> Estimate:
+    """An interval for KID, whose error has a first-order part and an uncorrelated second-order one.
+
+    KID is the squared length of a difference of means. Where that is about as long as its own error, low
+    values come with small first-order variances, so the upper end is sought for the length itself: its
+    variance in the direction of the difference, at most `top`, does not depend on the value; what the
+    other directions add has a variance from all pairs of images. Arms are put together as by Zou & Donner
+    (2008). The lower end needs none of this: high values come with large variances. What is estimated is
+    never negative, so neither is the upper end.
+    """
+    shared, rest, top = spread.second_order
+    t, z = quantile(spread.freedom, level), quantile(np.inf, level)
+    pairs = shared + rest
+    down = np.sqrt(t**2 * spread.first_order() + z**2 * pairs)
+    errors, _ = spread.covariance_parts(spread)
+    squared = max(value + top, 0.0)  # of the length as seen: KID is less by its expected error
+    along = top if errors >= 4 * squared * top else errors / (4 * squared)  # variance of the length
+    longer = (np.sqrt(squared) + np.sqrt(along) * (t if along < top else z)) ** 2 - value
+    up = max(np.hypot(longer, z * np.sqrt(max(pairs - 2 * top**2, 0.0))), down)
+    method = f"{_words(spread)}, t with {spread.freedom:g} degrees of freedom, and all pairs' second order"
+    return Estimate(value, float(value - down), float(max(value + up, 0.0)), method, spread)
 
 
 def share_interval(value: float, spread: Spread, pictures: int, level: float = LEVEL) -> Estimate:

@@ -18,7 +18,7 @@ from triptych.metrics.features import FeatureNetwork, softmax, weights_hash
 from triptych.metrics.resizing import Resizing
 
 BATCH = 32  # fixed, the last one padded; at 299 px the first layers take 6 MB a picture
-WITHOUT = "Features that need no download: auto, domain-cnn, random-conv"
+WITHOUT = "Features that need no download: auto, domain-cnn, self-supervised, random-conv"
 
 
 class WeightsError(ValueError):

@@ -24,18 +24,24 @@ class Spread:
     errors: draws with mean 0 and the variance of the score's error, or more where a jackknife counts
     second-order terms twice. excess: draws of what is too much, with it as their mean square; empty
     where the errors are right. freedom: degrees of freedom of a t interval. dealt: the deal; only
-    scores with the same one can be paired.
+    scores with the same one can be paired. second_order: for KID, what
+    `second_order_parts` found: two variances and the largest weight; empty otherwise.
     """
 
     errors: tuple[float, ...]
     freedom: float
     dealt: str
     excess: tuple[float, ...] = ()
+    second_order: tuple[float, ...] = ()
 
     def variance(self) -> float:
         """Of the score. At least half of the errors' mean square: no second-order score has less."""
         errors = self.covariance_parts(self)
         return max(errors[0] - errors[1], errors[0] / 2)
+
+    def first_order(self) -> float:
+        """Variance without the second-order part, which the jackknife counts twice; 0 where that is all."""
+        return max(self.covariance_parts(self)[0] - 2 * sum(self.second_order[:2]), 0.0)
 
     def covariance(self, other: Spread) -> float:
         """Of two scores with one deal."""
@@ -65,8 +71,25 @@ def combined(spreads: Sequence[Spread], weights: Sequence[float]) -> Spread:
     def sums(rows: list[tuple[float, ...]]) -> tuple[float, ...]:
         return tuple((np.asarray(weights) @ np.asarray(rows, np.float64)).tolist())
 
-    freedom = min(s.freedom for s in spreads)
-    return Spread(sums([s.errors for s in spreads]), freedom, first.dealt, sums([s.excess for s in spreads]))
+    return Spread(
+        sums([s.errors for s in spreads]),
+        min(s.freedom for s in spreads),
+        first.dealt,
+        sums([s.excess for s in spreads]),
+        _mean_second_order(spreads, np.asarray(weights)),
+    )
+
+
+def _mean_second_order(spreads: Sequence[Spread], weights: np.ndarray) -> tuple[float, ...]:
+    """That of a mean: real images' terms are the same in all scores, the others are independent.
+
+    Empty for a difference, in which the real images' terms drop out: `difference` puts the two scores' own
+    intervals together.
+    """
+    if (weights < 0).any() or not all(s.second_order for s in spreads):
+        return ()
+    shared, rest, top = np.array([s.second_order for s in spreads]).T  # (R,) each
+    return float((weights @ np.sqrt(shared)) ** 2), float(weights**2 @ rest), float(weights @ top)
 
 
 def jackknife_spread(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,9 +52,11 @@ class DINOv2(FeatureNetwork):
     features differ slightly from those of dgm-eval.
     """
 
+    SIDE_PX = 224
+
     def __init__(self, model: Any) -> None:
         super().__init__(3, model.config.hidden_size, 0, widen=True)
-        self.model, self.size_px = model, 224
+        self.model, self.size_px = model, self.SIDE_PX
         self.title = _title("dinov2", model.config)
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -84,6 +87,36 @@ def load_dinov2(path: Path | None = None) -> DINOv2:
 def load_clip(path: Path | None = None) -> CLIPImages:
     """CLIP from a folder, $TRIPTYCH_DATA/clip-vit-large-patch14, the hub's cache or the hub."""
     return CLIPImages(_opened(CLIP, path))
+
+
+def dinov2_at_hand() -> int | None:
+    """What DINOv2 would cost where it needs no download: about how many FLOP an image.
+
+    Looks at names and one small JSON file; neither the library nor the weights are loaded.
+
+    Returns:
+        None where the transformers library or the weights are not here, or are not DINOv2's.
+    """
+    if find_spec("transformers") is None:
+        return None
+    folders = [place / DINOV2.hub.split("/")[1] for place in places()]
+    with suppress(ImportError, OSError, ValueError):  # a cache that cannot be read holds nothing
+        from huggingface_hub import try_to_load_from_cache
+
+        kept = try_to_load_from_cache(DINOV2.hub, "config.json")
+        folders += [Path(kept).parent] if isinstance(kept, str) else []
+    found = next((folder for folder in folders if (folder / "model.safetensors").is_file()), None)
+    if found is None:
+        return None
+    try:
+        config = read_json(found / "config.json")
+        width, depth = int(config["hidden_size"]), int(config["num_hidden_layers"])
+        tokens = (DINOv2.SIDE_PX // int(config["patch_size"])) ** 2 + 1
+    except (WeightsError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    if config.get("model_type") not in DINOV2.types:
+        return None
+    return 24 * width**2 * depth * tokens  # 12 width^2 weights a block, multiplied and added once a token
 
 
 def _title(kind: str, config: Any) -> str:

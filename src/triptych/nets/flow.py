@@ -19,9 +19,9 @@ class Coupling(nn.Module):
         )  # (features,) 1 where the number passes unchanged
         self.net = nn.Sequential(
             nn.Linear(features + condition, hidden),
-            nn.SiLU(inplace=True),
+            nn.SiLU(),
             nn.Linear(hidden, hidden),
-            nn.SiLU(inplace=True),
+            nn.SiLU(),
             nn.Linear(hidden, 2 * features),
         )
         last = self.net[-1]

@@ -23,6 +23,13 @@ KINDS = (
     "noise",
     "JPEG",
     "resize filter",
+    "salt and pepper",
+    "checkerboard",
+    "low contrast",
+    "posterized",
+    "blocks shuffled",
+    "halves swapped",
+    "upside down",
     "dropped classes",
     "duplicates",
     "one fine picture",
@@ -66,9 +73,9 @@ def probe(
 
     source: as for `data.load`, or a Dataset. samples: pictures in the reference and in the honest
     set, at least 20; fewer where the source does not have them. features: "auto", "domain-cnn",
-    "random-conv" or an Extractor. seed: of the deal and of the noise. kinds: some of KINDS. size:
-    side in pixels, None for the source's own. Raises ValueError for too few pictures, unknown kinds
-    or features.
+    "self-supervised", "random-conv" or an Extractor. seed: of the deal and of the noise. kinds: some of
+    KINDS. size: side in pixels, None for the source's own. Raises ValueError for too few pictures,
+    unknown kinds or features.
     """
     dataset = source if isinstance(source, Dataset) else load(source, size=size)
     dealt = deal(dataset, samples, seed)

@@ -24,6 +24,11 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "Lanczos": Image.Resampling.LANCZOS,
 }
+SALTED = (0.01, 0.05, 0.2)  # shares of the pixels
+AMPLITUDES = (4, 16, 64)  # of a checkerboard, in grey levels
+CONTRASTS = (0.9, 0.7, 0.4)  # factors
+GREY_LEVELS = (32, 8, 3)  # that posterizing leaves
+ACROSS = (2, 4, 8)  # blocks
 TIMES = (2, 5, 20)
 SHARES = (0.1, 1.0)  # of a set that are copies
 
@@ -77,9 +82,19 @@ def spoilings(stock: Stock) -> list[Spoiling]:
     """All that can be done to a stock, kinds together, weak before strong; first the honest control."""
     made = [] if stock.again is None else [Spoiling("honest", "another draw", _again, graded=False)]
     made += [Spoiling("blur", f"sigma {s:g} px", _painted(blurred, s)) for s in SIGMAS_PX]
-    made += [Spoiling("noise", f"{s} of 255 levels", _noisy(s)) for s in NOISE_LEVELS]
+    made += [Spoiling("noise", f"{s} of 255 levels", _seeded(noisy, s)) for s in NOISE_LEVELS]
     made += [Spoiling("JPEG", f"quality {q}", _painted(jpeg, q)) for q in QUALITIES]
     made += [Spoiling("resize filter", name, _painted(halved, name), graded=False) for name in FILTERS]
+    made += [Spoiling("salt and pepper", f"{x:.0%} of pixels", _seeded(salted, x)) for x in SALTED]
+    made += [Spoiling("checkerboard", f"+-{a} levels", _painted(checkered, a)) for a in AMPLITUDES]
+    made += [Spoiling("low contrast", f"times {c:g}", _painted(faded, c)) for c in CONTRASTS]
+    made += [Spoiling("posterized", f"{n} levels", _painted(posterized, n)) for n in GREY_LEVELS]
+    made += [Spoiling("blocks shuffled", f"{n} x {n}", _seeded(shuffled, n)) for n in ACROSS]
+    made += [
+        Spoiling("halves swapped", "left and right", _painted(rolled, 2), graded=False),
+        Spoiling("halves swapped", "top and bottom", _painted(rolled, 1), graded=False),
+        Spoiling("upside down", "all", _painted(lambda pixels, _: pixels[:, ::-1], None), graded=False),
+    ]
     if stock.honest.labels is not None:
         made += _dropped(np.unique(stock.honest.labels))
     made += [Spoiling("duplicates", f"each {k} times", _repeated(k)) for k in TIMES]
@@ -130,6 +145,58 @@ def halved(pixels: np.ndarray, resampling: str) -> np.ndarray:
     return _each(pixels, through)
 
 
+def salted(pixels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """So many of the pixels black or white, in all channels. (N, H, W, C) uint8 -> the same shape."""
+    drawn = np.random.default_rng(seed).random((*pixels.shape[:3], 1))
+    made = np.where(drawn < share / 2, 0, np.where(drawn > 1 - share / 2, 255, pixels))
+    return made.astype(np.uint8)
+
+
+def checkered(pixels: np.ndarray, levels: float) -> np.ndarray:
+    """Neighboring pixels brighter and darker by so many grey levels in turn: what transposed convolutions
+    leave. (N, H, W, C) uint8 -> the same shape.
+    """
+    rows, columns = np.indices(pixels.shape[1:3])
+    board = 1 - 2 * ((rows + columns) % 2)  # (H, W), 1 and -1
+    return _rounded(pixels + levels * np.asarray(board)[:, :, None])
+
+
+def faded(pixels: np.ndarray, factor: float) -> np.ndarray:
+    """Each image drawn towards its mean grey level. (N, H, W, C) uint8 -> the same shape."""
+    mean = pixels.mean((1, 2, 3), keepdims=True)
+    return _rounded(mean + factor * (pixels - mean))
+
+
+def posterized(pixels: np.ndarray, levels: int) -> np.ndarray:
+    """Only so many grey levels left, evenly spaced. (N, H, W, C) uint8 -> the same shape."""
+    step = 255 / (levels - 1)
+    return _rounded(np.rint(pixels / step) * step)
+
+
+def shuffled(pixels: np.ndarray, across: int, seed: int) -> np.ndarray:
+    """Each image cut into across x across blocks, put together in an order of its own.
+
+    A strip that is left over at the right and at the bottom stays. (N, H, W, C) uint8 -> the same shape.
+    """
+    count, height, width, channels = pixels.shape
+    tall, wide = max(height // across, 1), max(width // across, 1)
+    rows, columns = min(across, height), min(across, width)
+    inside = pixels[:, : rows * tall, : columns * wide]
+    tiles = inside.reshape(count, rows, tall, columns, wide, channels).swapaxes(2, 3)
+    tiles = tiles.reshape(count, rows * columns, tall, wide, channels)  # (N, T, h, w, C)
+    order = np.random.default_rng(seed).random((count, rows * columns)).argsort(1)  # (N, T)
+    tiles = np.take_along_axis(tiles, order[:, :, None, None, None], 1)
+    made = pixels.copy()
+    tiles = tiles.reshape(count, rows, columns, tall, wide, channels).swapaxes(2, 3)
+    made[:, : rows * tall, : columns * wide] = tiles.reshape(inside.shape)
+    return made
+
+
+def rolled(pixels: np.ndarray, axis: int) -> np.ndarray:
+    """Both halves of each image in each other's place. axis: 1, top and bottom; 2, left and right."""
+    return np.roll(pixels, pixels.shape[axis] // 2, axis)
+
+
 def _each(pixels: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     made = [np.asarray(change(images.to_pil(picture))) for picture in pixels]
     return np.stack(made).reshape(pixels.shape)
@@ -151,8 +218,8 @@ def _painted(change: Callable[[np.ndarray, T], np.ndarray], strength: T) -> Call
     return lambda stock: stock.honest.repainted(change(stock.honest.pixels, strength))
 
 
-def _noisy(levels: float) -> Callable[[Stock], Labelled]:
-    return lambda stock: stock.honest.repainted(noisy(stock.honest.pixels, levels, stock.seed))
+def _seeded(change: Callable[[np.ndarray, T, int], np.ndarray], strength: T) -> Callable[[Stock], Labelled]:
+    return lambda stock: stock.honest.repainted(change(stock.honest.pixels, strength, stock.seed))
 
 
 def _dropped(classes: np.ndarray) -> list[Spoiling]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from triptych.figures.svg import short
 from triptych.run import Run, RunError
+from triptych.weights import Comparison, evaluation_of, recorded
 
 ACCENTS = ("var(--one)", "var(--two)", "var(--three)", "var(--four)", "var(--five)", "var(--six)")
 KIND_ACCENT = {"dcgan": 0, "vae": 1, "diffusion": 2}
@@ -25,6 +26,12 @@ class Facts:
     evaluation: dict[str, Any] | None  # the newest one
     state: dict[str, Any] | None  # the newest whole one, which pictures are drawn from
     passed_over: tuple[str, ...] = ()  # what is said of newer, damaged ones
+    weights: str = "auto"  # which are drawn with, as asked for
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """How raw and EMA weights compared when the training ended or stopped."""
+        return None if self.state is None else recorded(self.state)
 
     def score(self, metric: str) -> dict[str, Any] | None:
         """A score by its metric's name, from the newest evaluation."""
@@ -42,8 +49,11 @@ class Facts:
         return None if self.state is None else self.state.get("seconds")
 
 
-def gather(runs: Sequence[Run]) -> list[Facts]:
-    """Facts of each run, with a colour of its own and a label that tells them apart."""
+def gather(runs: Sequence[Run], weights: str = "auto") -> list[Facts]:
+    """Facts of each run, with a colour of its own and a label that tells them apart.
+
+    weights: "auto", "raw" or "ema": whose evaluation is shown where there are several.
+    """
     titles = [run.card.get("title") or run.card["family"] for run in runs]
     colours = _colours([run.card["family"] for run in runs])
     facts = []
@@ -51,8 +61,8 @@ def gather(runs: Sequence[Run]) -> list[Facts]:
         label = title if titles.count(title) == 1 else f"{title} {run.path.name.split('-')[0]}"
         metrics = run.metrics()
         state, passed_over = _state(run)
-        made = metrics[-1] if metrics else None
-        facts.append(Facts(run, label, colour, run.log(), made, state, passed_over))
+        made = evaluation_of(metrics, weights)
+        facts.append(Facts(run, label, colour, run.log(), made, state, passed_over, weights))
     return facts
 
 

@@ -16,6 +16,7 @@ from triptych.core import seeds as streams
 from triptych.core.family import Frame
 from triptych.core.scatter import is_points
 from triptych.model import Model
+from triptych.weights import scored
 
 SEEDS = range(32)
 CLOUD = range(1000)  # where pictures are points of a plane
@@ -106,6 +107,8 @@ def neighbours(model: Model, evaluation: Mapping[str, Any], train: np.ndarray) -
     """
     found = evaluation.get("closer")
     if not found or not found["copies"] or evaluation["step"] != model.step:
+        return None
+    if scored(evaluation) != model.weights:
         return None
     nearest = found["copies"]["nearest"]
     first = evaluation["sampling"]["first_seed"]

@@ -24,6 +24,10 @@ from triptych.model import load, load_family
 from triptych.report.facts import Facts, differences, findings, gather
 from triptych.report.pictures import Album, album, neighbours, sheet, shown_of, uri
 from triptych.run import Run, RunError, open_run
+from triptych.weights import checked as known_weights
+from triptych.weights import scored
+
+WEIGHTS = {"raw": "raw", "ema": "EMA", "": "not noted"}
 
 
 def write_report(
@@ -33,18 +37,20 @@ def write_report(
     title: str | None = None,
     commands: Sequence[str] = (),
     contest: Any = None,
+    weights: str = "auto",
 ) -> Path:
     """Write one HTML file about one run or several, side by side, and return its path.
 
     commands: what reproduces them; left out: the commands the runs were made with. What a run lacks
     (scores, log, a state) is named as missing in the report. contest: a duel's standings, shown first
-    (`report.duel`). Raises RunError for what is no run, UsageError where `out` cannot be written.
+    (`report.duel`). weights: which are drawn with, "raw", "ema" or "auto", as `model.load` takes them. Raises
+    RunError for what is no run, UsageError where `out` cannot be written.
     """
     if not runs:
         raise RunError("a report needs at least one run")
     fit_to_write(out, "--out")
     opened = [run if isinstance(run, Run) else open_run(run) for run in runs]
-    facts = gather(opened)
+    facts = gather(opened, known_weights(weights))
     page = _template().render(
         title=title or f"{', '.join(f.label for f in facts)} on {facts[0].run.card['data']['name']}",
         css=(resources.files("triptych.figures") / "style.css").read_text(encoding="utf-8"),
@@ -131,6 +137,8 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
         ("Training time", cells(lambda f: f"{f.seconds:,.1f} s")),
         ("Pictures a second, training", cells(lambda f: f"{f.state['images'] / f.seconds:,.0f}")),
         ("Peak memory of the process", cells(lambda f: f"{f.state['peak_memory_bytes'] / 2**20:,.0f} MiB")),
+        ("Weights shown", [_weights_cell(f) for f in facts]),
+        ("Weights scored", cells(lambda f: WEIGHTS[scored(f.evaluation)] if f.evaluation else None)),
         ("Time a drawn picture", cells(lambda f: f"{1000 * f.seconds_per_sample:,.2f} ms")),
     ]
     measured = [s["card"]["metric"] for f in facts for s in (f.evaluation or {}).get("scores", ())]
@@ -153,6 +161,17 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
             rows.append((f"True {name}, by known causes \u2191", truth))
     rows.append(("Rarest class", cells(lambda f: f"{min(f.evaluation['classes']['shares']):.1%}")))
     return rows
+
+
+def _weights_cell(f: Facts) -> str:
+    """Which weights the pictures are drawn with, and how the two compared."""
+    found = f.comparison
+    if f.weights != "auto":
+        return f"{WEIGHTS[f.weights]} (asked for)"
+    if found is None:
+        return f"{WEIGHTS['raw']} (no comparison)"
+    scores = f"{found.metric}: raw {short(found.raw)}, EMA {short(found.ema)}"
+    return f"{WEIGHTS[found.shown]} ({scores})"
 
 
 def _score_cell(score: dict[str, Any] | None) -> str:
@@ -269,7 +288,7 @@ def _chapters(facts: Sequence[Facts]) -> dict[str, Any]:
             test = data.test
             shown = np.asarray(test.pixels[: len(shown_of(test.pixels))])
             real = real or sheet(shown, 8)
-            model = load(f.run.path)
+            model = load(f.run.path, weights=f.weights)
             drawn = album(model, shown, test.labels)
             beside = neighbours(model, f.evaluation or {}, data.train.pixels)
         except (RunError, DataError, ValueError) as error:

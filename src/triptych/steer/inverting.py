@@ -16,12 +16,13 @@ from triptych.core import images as pictures
 from triptych.core.errors import UsageError
 from triptych.core.family import Unclamped
 from triptych.core.record import Record
+from triptych.core.settings import read_settings
 from triptych.core.styled import Styled
 from triptych.data import DataError, celeba
 from triptych.data.prepare import decode, from_any, in_mode, is_grey, padded, square
 from triptych.data.sources import padded_side
 from triptych.metrics.features import Extractor
-from triptych.model import SAMPLING_BATCH, Model, read_settings
+from triptych.model import SAMPLING_BATCH, Model
 from triptych.steer.codes import Codes, Labels, Space, code_shape, codes_at, paint
 
 STARTS = 512  # seeds among whose pictures the nearest is where the search begins

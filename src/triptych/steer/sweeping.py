@@ -12,13 +12,14 @@ import numpy as np
 from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.core.record import Record
+from triptych.core.settings import read_settings
 from triptych.evaluate import FIRST_SEED, data_of, draw, enough, trained_judge
 from triptych.figures import charts
 from triptych.metrics import vendi
 from triptych.metrics.card import Score
 from triptych.metrics.features import Extractor
 from triptych.metrics.threads import one_thread
-from triptych.model import Model, read_settings
+from triptych.model import Model
 from triptych.scoring import chosen, score_pixels
 from triptych.steer.codes import Labels
 

@@ -17,8 +17,8 @@ SMALLEST_PX = 8  # below this an image has no shapes
 TEXTURED_PX = 16  # below this fine detail is the image itself
 NEIGHBOURS = 5  # of the balls whose density is taken (Naeem et al. 2020)
 FAINT = 0.05  # of the mean strength of edges: what is fainter is not blown up to full strength
-NOISE = 0.15  # of the real images' standard deviation: grain that is seen at once
-BLURS = 2  # passes of the binomial filter (1, 2, 1): blur that is seen at once
+NOISE = 0.2  # of the real images' standard deviation: grain that is seen at once
+BLURS = 2  # passes of `soft`: blur that is seen at once
 TAIL = 0.05  # of real images beyond which a texture is unusual: spoilt ones must lie there to be a scale
 OUTERMOST = 3.0  # positions on the scale are cut off here
 
@@ -38,7 +38,7 @@ class Likeness:
         if not self.asks:
             return
         rng = np.random.default_rng(mix("likeness", len(held)))
-        strength = edges(pool)
+        strength = edges(soft(pool))
         self._faint = max(FAINT * float(np.linalg.norm(strength, axis=1).mean()), 1e-6)
         self._pool = self._shapes(strength)
         own = np.sort(distances(self._pool, self._pool), axis=1)  # (M, M): the first is the image itself
@@ -90,7 +90,7 @@ class Likeness:
         return np.asarray(strength / (size + self._faint), dtype=np.float32)
 
     def _dense(self, pixels: np.ndarray) -> float:
-        to_pool = distances(self._shapes(edges(pixels)), self._pool)  # (N, M)
+        to_pool = distances(self._shapes(edges(soft(pixels))), self._pool)  # (N, M)
         return float((to_pool <= self._balls).sum(axis=1).mean()) / NEIGHBOURS
 
     def _texture(self, pixels: np.ndarray) -> np.ndarray:
@@ -128,11 +128,19 @@ def noisy(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(np.round(pixels + grain), 0, 255).astype(np.uint8)
 
 
-def blurred(pixels: np.ndarray) -> np.ndarray:
-    """Images that have lost their fine detail."""
+def soft(pixels: np.ndarray) -> np.ndarray:
+    """Images after one pass of the binomial filter (1, 2, 1): their edges are shapes rather than grain."""
     images: np.ndarray = pixels.astype(np.float32)
-    for axis in (1, 2) * BLURS:
+    for axis in (1, 2):
         wide = np.pad(images, [(1, 1) if k == axis else (0, 0) for k in range(4)], mode="edge")
         before, here, after = (np.take(wide, np.arange(images.shape[axis]) + k, axis) for k in range(3))
         images = (before + 2 * here + after) / 4
+    return images  # (N, H, W, C) float32
+
+
+def blurred(pixels: np.ndarray) -> np.ndarray:
+    """Images that have lost their fine detail: (N, H, W, C) uint8."""
+    images = pixels
+    for _ in range(BLURS):
+        images = soft(images)
     return np.asarray(np.round(images), dtype=np.uint8)

@@ -68,9 +68,15 @@ def repeating(course: Course) -> np.ndarray:
 
 
 def stuck(course: Course) -> np.ndarray:
-    """Looks at which samples repeat each other as no beginning does, (looks,) bool."""
+    """Looks at which samples repeat each other as no beginning does, (looks,) bool.
+
+    An untrained generator's are all one grey: what repeats must be spread over the data, or lie farther from
+    it than those, elsewhere.
+    """
     near = course.seen("sparse") < limits.STUCK
-    return near | (course.seen("duplicates") > limits.DUPLICATES)
+    again = near | (course.seen("duplicates") > limits.DUPLICATES)
+    elsewhere = course.strayed & (course.poorness > limits.WORSE)
+    return np.asarray(again & ((course.steady("spread") > limits.SAME) | elsewhere))
 
 
 def ripe(course: Course) -> np.ndarray:

@@ -1,0 +1,152 @@
+"""Whether the better of raw and EMA weights are shown: both scored where nothing was chosen by.
+
+One training a family, stopped at several steps. At each `triptych.selection` compares both on the selection
+half of the test images, as `triptych train` does when it ends or is stopped; then both are scored by the
+source's own judge on the reporting half. "Shown" must be no worse than either, within the interval.
+
+    python benchmarks/raw_or_ema.py --data mnist "dcgan --batch 64 --rate 1e-3" --steps 500,850,2000
+    python benchmarks/raw_or_ema.py vae diffusion --steps 300
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from triptych.cli.flags import flags_of, given, parse
+from triptych.data import Dataset, batches, load
+from triptych.evaluate import draw, trained_judge
+from triptych.metrics.features import Extractor
+from triptych.metrics.frechet import fid_left_out
+from triptych.metrics.intervals import GROUPS, jackknife_interval
+from triptych.metrics.spread import deal
+from triptych.model import Model, load_family
+from triptych.plan import Arithmetic, Options, Plan
+from triptych.selection import Selector, held_out
+from triptych.train import Training, fresh_copy
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def training_of(words: str, dataset: Dataset, steps: int) -> Training:
+    """A training of a family with flags, as `triptych train` would begin it, in fp32 on one thread."""
+    name, *rest = shlex.split(words)
+    kind = load_family(name)
+    flags = parse(rest, flags_of(Options, kind.Config, suited={"batch": kind.batch}), name, kind.title)
+    options = Options(**{**given(flags, Options), "data": dataset.source, "steps": steps})
+    family = kind(kind.Config(**given(flags, kind.Config)), dataset.spec)
+    plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", True)).model_copy(update={"steps": steps})
+    torch.manual_seed(options.seed)
+    training = Training(fresh_copy(family), dataset.train, options, plan)
+    training.family.fit(batches(dataset.train, options.batch, options.seed))
+    return training
+
+
+def row(training: Training, dataset: Dataset, judge: Extractor, samples: int, words: str) -> dict[str, Any]:
+    """What is chosen of the weights as they are now, and what both score on the reporting half."""
+    selector = Selector(training, Model(fresh_copy(training.family), None, dataset.class_counts), dataset)
+    began = time.process_time()
+    selector.compare()
+    seconds, found = time.process_time() - began, selector.last
+    assert found is not None
+    real = judge(np.asarray(dataset.test.pixels[held_out(len(dataset.test), "report")]))
+    scores = {}
+    for which in ("raw", "ema"):
+        fake = judge(draw(selector.load("raw" if which == "raw" else "ema"), samples).pixels)
+        scores[which] = fid_with_interval(real, fake)
+    return {
+        "family": training.family.title,
+        "words": words,
+        "steps": training.step,
+        "planned": training.plan.steps,
+        "images": training.step * training.options.batch,
+        "samples": samples,
+        "features": judge.name,
+        "fid": scores,
+        "comparison": found.model_dump(mode="json"),
+        "comparison_cpu_seconds": round(seconds, 2),
+    }
+
+
+def fid_with_interval(real: np.ndarray, fake: np.ndarray) -> list[float]:
+    """FID of features with its 95 % interval: value, low, high."""
+    reals, fakes = (deal(x.astype(np.float64), GROUPS, seed) for seed, x in enumerate((real, fake)))
+    value, *without = fid_left_out(reals, fakes, [(), *((g,) for g in range(GROUPS))])
+    found = jackknife_interval(value, without, 0.0)
+    return [found.value, found.low, found.high]
+
+
+def holds(found: dict[str, Any]) -> bool:
+    """Whether what is shown is no worse than the other, within the interval."""
+    shown = found["fid"][found["comparison"]["shown"]]
+    best = min(found["fid"].values())
+    return bool(shown[0] <= best[0] or shown[1] <= best[2])
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The table, in Markdown."""
+    lines = [
+        "| model | steps | samples | FID raw | FID EMA | FID shown | shown | compared by | its CPU s |",
+        "|---|---:|---:|---:|---:|---:|---|---|---:|",
+    ]
+    for r in rows:
+        c = r["comparison"]
+        cells = {w: f"{v:.3g} [{low:.3g}, {high:.3g}]" for w, (v, low, high) in r["fid"].items()}
+        name = c["metric"] + (f"[{c['features']}]" if c["features"] else "")
+        how = f"{name}: {c['raw']:.4g} and {c['ema']:.4g}, difference {c['difference']:.3g} "
+        how += f"[{c['low']:.3g}, {c['high']:.3g}], n = {c['n']}"
+        lines.append(
+            f"| {r['family']} | {r['steps']:,} of {r['planned']:,} | {r['samples']:,} | {cells['raw']} | "
+            f"{cells['ema']} | "
+            f"{r['fid'][c['shown']][0]:.3g} | {c['shown']} | {how} | {r['comparison_cpu_seconds']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def write(rows: list[dict[str, Any]], data: str, home: Path = RESULTS) -> None:
+    """The results as JSON and Markdown."""
+    (home / f"raw_or_ema-{data}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    right = sum(map(holds, rows))
+    words = "\n".join(f"- {w}" for w in dict.fromkeys(r["words"] for r in rows))
+    text = (
+        f"# Raw or EMA weights: which are shown ({data})\n\n"
+        f"FID[{rows[0]['features']}] on the reporting half of the test "
+        "images, with 95 % intervals; the choice was made on the other half. Trained on one thread in fp32 "
+        "and stopped at each step. Shown is no worse than either within the interval in "
+        f"{right} of {len(rows)} rows.\n\n"
+        f"{table(rows)}\n\nTrained as:\n\n{words}\n"
+    )
+    (home / f"raw_or_ema-{data}.md").write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Train, compare, score, write."""
+    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    reader.add_argument("families", nargs="+", help='each alone or with flags: "dcgan --rate 1e-3"')
+    reader.add_argument("--data", default="digits")
+    reader.add_argument("--steps", default="200", help="where to stop, as 500,850,2000; planned is the last")
+    reader.add_argument("--samples", type=int, default=2000)
+    flags = reader.parse_args()
+    torch.set_num_threads(1)
+    dataset, stops = load(flags.data), [int(part) for part in flags.steps.split(",")]
+    judge, rows = trained_judge(dataset), []
+    for words in flags.families:
+        training = training_of(words, dataset, stops[-1])
+        for step in training.steps():
+            if step.step in stops:
+                rows.append(row(training, dataset, judge, flags.samples, words))
+                write(rows, dataset.name)
+                print(table(rows[-1:]), flush=True)
+            if step.step >= stops[-1]:
+                break
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""What self-supervised features notice, by task: writes `results/self_supervised.md` and `.json`.
+
+python benchmarks/self_supervised.py digits mnist cifar10 folder:PHOTOS
+
+Real images are spoilt as `triptych evaluate --probe` spoils them, and FID and precision are asked which of
+the spoilt sets they notice, by features of a network trained on one pretext task or on several, of random
+weights, and of the labeled source's classifier. Rows that are done already are kept: an interrupted call goes
+on when it is repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from triptych import self_supervised
+from triptych.data import Dataset, Split, load
+from triptych.judge import judge_for
+from triptych.metrics.binomial import exact_interval
+from triptych.metrics.features import Extractor, NetworkExtractor, random_conv
+from triptych.metrics.frechet import fid_left_out
+from triptych.metrics.intervals import deal as dealt_into
+from triptych.metrics.intervals import groups_for, interval
+from triptych.metrics.neighbours import neighbour_scores
+from triptych.metrics.spread import jackknife_spread
+from triptych.metrics.threads import one_thread
+from triptych.probe.measuring import Measured
+from triptych.probe.records import moved
+from triptych.probe.running import Deal, deal
+from triptych.probe.spoiling import Stock, spoilings
+from triptych.self_supervised.distortions import DISTORTIONS
+
+RESULTS = Path(__file__).parent / "results"
+TASKS = {
+    "distortion": ("distortion",),
+    "instance": ("instance",),
+    "rotation": ("rotation",),
+    "distortion + instance": ("distortion", "instance"),
+    "all three": ("distortion", "instance", "rotation"),
+}
+LEFT_OUT = ("copies", "disguised copies", "one fine picture")  # no matter of features, or of labels
+LIKE_TRAINING = ("noise", "blur", "resize filter", "blocks shuffled")  # kinds with a kin in the training
+MOST_TRAIN = 5000
+WITHOUT_KIN = ("noise", "blotches")  # what "distortion + instance, no noise seen" was trained without
+ABOUT = """# What self-supervised features notice
+
+Real images spoilt as `evaluate --probe` spoils them. A spoilt set counts as noticed by a score if that is
+worse than that of as many honest images, each value outside the other's 95 % interval. *Related*: kinds that
+are related to a distortion of the training (noise, blur, resize filter, blocks shuffled). *Unseen*: kinds
+that are not (JPEG, salt and pepper, checkerboard, low contrast, posterized, halves swapped, upside down).
+*Variety*: dropped classes and duplicates. *Alarms*: another honest draw that was noticed by mistake.
+*Monotone*: of the kinds with three strengths, those along which FID rises at every step up.
+*Noise 5*: FID at noise of 5 of 255 levels over FID of honest images, and precision at noise of 20 levels
+beside that of honest images. *Floor*: FID of training images over FID of honest ones (far below 1: the
+features know their training images). *No noise seen*: trained without any distortion that adds noise.
+Every network was trained for {steps} steps.
+"""
+
+
+def trained(dataset: Dataset, tasks: tuple[str, ...], kinds: tuple[str, ...], steps: int) -> NetworkExtractor:
+    """An extractor trained on the source's training images by these tasks."""
+    spec = dataset.spec
+    network = self_supervised.untrained(spec.channels, spec.size, dataset.fingerprint)
+    with one_thread():
+        self_supervised.fit(network, dataset.train.pixels, dataset.fingerprint, tasks, kinds, steps)
+    return NetworkExtractor(network, "+".join(tasks), spec.size)
+
+
+def scores(real: np.ndarray, fake: np.ndarray) -> dict[str, Measured]:
+    """FID, precision and recall of features with 95 % intervals.
+
+    FID's is that of every card; those of the shares are binomial, a quarter of the work for a table that
+    only asks what was noticed.
+    """
+    count = groups_for(min(len(real), len(fake)))
+    groups = dealt_into(real.astype(np.float64), count, 0), dealt_into(fake.astype(np.float64), count, 1)
+    ring = [(), *((g,) for g in range(count)), *((g, (g + 1) % count) for g in range(count))]
+    value, *rest = fid_left_out(*groups, ring)
+    made = interval(value, jackknife_spread(value, rest[:count], rest[count:]), 0.0)
+    shares = neighbour_scores(real, fake)
+    found = {"FID": Measured(value, made.low, made.high)}
+    for name, of in (("precision", len(fake)), ("recall", len(real))):
+        low, high = exact_interval(round(shares[name] * of), of)
+        found[name] = Measured(shares[name], low, high)
+    return found
+
+
+def row(dealt: Deal, extractor: Extractor) -> dict[str, Any]:
+    """What FID and precision say of every spoilt set, by one extractor."""
+    stock = Stock(dealt.honest, dealt.train, None, 0, dealt.again)
+    real = extractor(dealt.reference.pixels)
+    base: dict[int, Any] = {}
+    readings = []
+    for spoiling in spoilings(stock):
+        if spoiling.kind in LEFT_OUT or len(made := spoiling.make(stock)) < 20:
+            continue
+        if len(made) not in base:
+            base[len(made)] = scores(real, extractor(dealt.honest.pixels[: len(made)]))
+        found, honest = scores(real, extractor(made.pixels)), base[len(made)]
+        reading: dict[str, Any] = {"kind": spoiling.kind, "grade": spoiling.grade, "graded": spoiling.graded}
+        for metric in ("FID", "precision", "recall"):
+            pair = honest[metric], found[metric]
+            reading[metric] = {
+                "value": pair[1].value, "honest": pair[0].value, "verdict": moved(metric, *pair)
+            }  # fmt: skip
+        readings.append(reading)
+    floor = scores(real, extractor(dealt.train.pixels[: len(dealt.honest)]))
+    return {"readings": readings, "floor": {name: each.value for name, each in floor.items()}}
+
+
+def one_source(
+    name: str, size: int | None, samples: int, steps: int, done: dict[str, Any], keep: Any
+) -> None:
+    """Fill in what is missing of one source."""
+    dataset = load(name, size=size)
+    if len(dataset.train) > MOST_TRAIN:  # networks of few steps see no more
+        labels = None if dataset.train.labels is None else dataset.train.labels[:MOST_TRAIN]
+        train = Split(np.asarray(dataset.train.pixels[:MOST_TRAIN]), labels)
+        dataset = replace(dataset, train=train, fingerprint=f"{dataset.fingerprint} {MOST_TRAIN}")
+    dealt = deal(dataset, samples, 0)
+    dataset, kinds = dealt.dataset, tuple(DISTORTIONS)
+    makers: dict[str, Any] = {"random weights": lambda: random_conv(dataset.spec.size)}
+    if dataset.train.labels is not None and dataset.spec.classes > 1:
+        makers["labeled classifier"] = lambda: judge_for(dataset, "domain-cnn")
+    makers |= {k: lambda t=tasks: trained(dataset, t, kinds, steps) for k, tasks in TASKS.items()}
+    fewer = tuple(kind for kind in kinds if kind not in WITHOUT_KIN)
+    makers["distortion + instance, no noise seen"] = lambda: trained(
+        dataset, TASKS["distortion + instance"], fewer, steps
+    )
+    facts = done.setdefault(
+        dataset.name, {"train": len(dataset.train), "each": len(dealt.honest), "rows": {}}
+    )
+    for label, make in makers.items():
+        if label not in facts["rows"]:
+            began = time.process_time()
+            extractor = make()
+            seconds = time.process_time() - began
+            facts["rows"][label] = {"cpu_seconds": seconds, **row(dealt, extractor)}
+            keep()
+            print(dataset.name, line(label, facts["rows"][label]), flush=True)
+
+
+def line(label: str, found: dict[str, Any]) -> str:
+    """One row of the table."""
+    readings = [r for r in found["readings"] if r["kind"] != "honest"]
+    variety = [r for r in readings if r["kind"] in ("dropped classes", "duplicates")]
+    related = [r for r in readings if r["kind"] in LIKE_TRAINING]
+    unseen = [r for r in readings if r not in variety and r not in related]
+
+    def noticed(some: list[dict[str, Any]], metric: str) -> int:
+        return sum(r[metric]["verdict"] == "noticed" for r in some)
+
+    cells = [f"{noticed(s, 'FID')}/{len(s)}, {noticed(s, 'precision')}/{len(s)}" for s in (related, unseen)]
+    cells.append(f"{noticed(variety, 'FID')}/{len(variety)}, {noticed(variety, 'recall')}/{len(variety)}")
+    again = [r for r in found["readings"] if r["kind"] == "honest"]
+    cells.append(", ".join(str(noticed(again, m)) for m in ("FID", "precision")))
+    graded = dict.fromkeys(r["kind"] for r in readings if r["graded"] and r not in variety)
+    rising = 0
+    for kind in graded:
+        steps = [r["FID"] for r in readings if r["kind"] == kind]
+        path = [steps[0]["honest"], *(s["value"] for s in steps)]
+        rising += all(a < b for a, b in pairwise(path))
+    cells.append(f"{rising}/{len(graded)}")
+    weak, strong = (
+        next(r for r in readings if r["kind"] == "noise" and r["grade"][:2] == g) for g in ("5 ", "20")
+    )
+    cells.append(
+        f"x{weak['FID']['value'] / weak['FID']['honest']:.3g}, {strong['precision']['value']:.2f} of "
+        f"{strong['precision']['honest']:.2f}"
+    )
+    cells.append(f"{found['floor']['FID'] / weak['FID']['honest']:.2f}")
+    return "| " + " | ".join([label, *cells]) + " |"
+
+
+def table(found: dict[str, Any], steps: int) -> str:
+    """All rows as markdown."""
+    head = ("features", "related: FID, precision", "unseen: FID, precision", "variety: FID, recall", "alarms",
+            "monotone", "noise 5: FID, noise 20: precision", "floor")  # fmt: skip
+    text = ABOUT.format(steps=steps)
+    for name, facts in found.items():
+        text += f"\n## {name}\n\n{facts['train']} training images, {facts['each']} in each set.\n\n"
+        text += "| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|\n"
+        text += "".join(line(label, each) + "\n" for label, each in facts["rows"].items())
+    return text
+
+
+def as_json(found: dict[str, Any]) -> str:
+    """What was found with four digits, a row a line."""
+    text = json.dumps(_shortened(found), separators=(",", ":"))
+    return text.replace('"rows":{', '"rows":{\n').replace('}},"', '}},\n"') + "\n"
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items()}
+    return [_shortened(each) for each in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sources", nargs="+")
+    parser.add_argument("--samples", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--size", type=int, default=None)
+    parser.add_argument("--out", type=Path, default=RESULTS / "self_supervised")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    kept = asked.out.with_suffix(".json")
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+
+    def keep() -> None:
+        kept.write_text(as_json(found), encoding="utf-8")
+        asked.out.with_suffix(".md").write_text(table(found, asked.steps), encoding="utf-8")
+
+    for source in asked.sources:
+        one_source(source, asked.size, asked.samples, asked.steps, found, keep)

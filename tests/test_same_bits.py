@@ -1,0 +1,147 @@
+"""The same command makes the same model: no clock decides, and a budget in minutes can be repeated."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import triptych
+from triptych import cli, duel
+from triptych.core import waiting
+from triptych.model import family_names
+from triptych.progress import told_slowly
+from triptych.run import Run
+
+SMALL: dict[str, Any] = {"batch": 16, "width": 4, "seed": 3}
+
+
+class Clock:
+    """A clock of our own in the place of time's: each look at it moves it."""
+
+    def __init__(self, pace: Iterator[float]) -> None:
+        self.now, self.pace = 0.0, pace
+
+    def __call__(self) -> float:
+        self.now += next(self.pace)
+        return self.now
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    files, *_ = run.load_state()
+    return {f"{file}/{name}": tensor for file, held in files.items() for name, tensor in held.items()}
+
+
+def same(one: Run, other: Run) -> bool:
+    mine, theirs = weights(one), weights(other)
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+def slow_then_fast() -> Iterator[float]:
+    """Every arithmetic but the last seems slow, ..."""
+    return itertools.chain(itertools.repeat(5.0, 12), itertools.repeat(1e-3))
+
+
+def fast_then_slow() -> Iterator[float]:
+    """... or every one but the first."""
+    return itertools.chain(itertools.repeat(1e-3, 12), itertools.repeat(5.0))
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_no_clock_decides(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {**SMALL, "channels": (8, 8)} if name == "diffusion" else SMALL
+    small = {k: v for k, v in small.items() if k != "width" or name != "diffusion"}
+    runs = []
+    for pace in (slow_then_fast(), fast_then_slow()):
+        monkeypatch.setattr(time, "perf_counter", Clock(pace))
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+        runs.append(triptych.train(name, runs=tmp_path, steps=3, **small))
+    one, other = runs
+    assert one.card["plan"] == other.card["plan"] and one.card["plan"]["threads"] == 1
+    assert one.card["cost"] == other.card["cost"] and one.card["cost"]["flops_per_step"] > 0
+    assert same(one, other)
+
+
+def test_minutes_are_repeated_by_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "perf_counter", Clock(itertools.repeat(0.4)))
+        timed = triptych.train("vae", runs=tmp_path, minutes=0.05, announce=told.append, **SMALL)
+    steps = timed.card["plan"]["steps"]
+    assert 2 <= steps <= 9 and timed.state_meta()["step"] == steps
+    assert told == [
+        f"a few seconds: {steps} steps of 16 images on cpu, 1 thread, "
+        f"{timed.card['plan']['precision']}, channels last ({timed.card['plan']['why']})"
+    ]
+    assert same(timed, triptych.train("vae", runs=tmp_path, steps=steps, **SMALL))
+
+
+def test_the_command_line_says_how_to_repeat_minutes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--minutes", "0.01", "--batch", "16", "--width", "4", "--runs", str(tmp_path)]
+    assert cli.main(["train", "vae", *words]) == 0
+    told = capsys.readouterr().err
+    (run,) = tmp_path.glob("0*")
+    steps = triptych.load(run).run.card["plan"]["steps"]  # type: ignore[union-attr]
+    assert f"{steps:,} steps of 16 images on cpu, " in told
+    assert f"--steps {steps} " in told.splitlines()[-1] and "0.01 minutes" in told.splitlines()[-1]
+
+
+def test_trainings_of_a_duel_share_one_arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duel, "bf16_pays", lambda device: (True, "here"))
+    made = duel.begin(["vae", "dcgan --precision fp32"], "digits", home=tmp_path, amount=1)
+    monkeypatch.setattr(duel, "bf16_pays", lambda device: (False, "elsewhere"))
+    words = [duel._begin(duel.open_duel(made.path), c, 0) for c in made.rules.contestants]
+    for line in words:
+        assert line[line.index("--precision") + 1] == "bf16" and line[line.index("--threads") + 1] == "1"
+    assert "fp32" in words[1][words[1].index("bf16") :]  # a contestant's own flag comes last and counts
+    old = made.rules.model_dump(mode="json", exclude={"precision", "threads"})
+    assert "--precision" not in duel._begin(
+        duel.Duel(made.path, duel.Rules.model_validate(old)), made.rules.contestants[0], 0
+    )
+
+
+@pytest.mark.parametrize("name", waiting.USERS)
+def test_how_threads_wait_is_the_users_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ: dict[str, str] = {}
+    assert not waiting.wait_briefly(environ)  # torch is imported: too late
+    monkeypatch.delitem(sys.modules, "torch")
+    assert waiting.wait_briefly(environ) and environ == waiting.BRIEF
+    chosen = {name: "1"}
+    assert not waiting.wait_briefly(chosen) and chosen == {name: "1"}
+
+
+def test_the_command_line_and_what_it_starts_wait_briefly() -> None:
+    code = (
+        "import os, sys; from triptych import cli; from triptych.core import waiting\n"
+        "assert cli.main(['--version']) == 0 and 'torch' not in sys.modules\n"
+        "import subprocess; subprocess.run([sys.executable, '-c', 'import os; print(sorted("
+        'k for k in os.environ if k in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")))\'], check=True)'
+    )
+    environ = {k: v for k, v in os.environ.items() if k not in waiting.USERS}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environ, check=True, capture_output=True, text=True
+    )
+    assert told.stdout.splitlines()[-1] == str(sorted(waiting.BRIEF))
+
+
+def test_long_work_says_how_much_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(time, "monotonic", Clock(itertools.repeat(1.0)))
+    tell = told_slowly(told.append)
+    for done in range(1, 201):
+        tell("judge", done, 200)
+    assert told[0] == "judge: 3 of 200, about 3 minutes left"
+    assert told[1] == "judge: 13 of 200, about 3 minutes left"
+    assert told[-1].endswith("of 200, a few seconds left")
+    tell("samples", 1, 2)
+    assert len(told) < 25
