@@ -72,8 +72,8 @@ def what_can_be_done(model: Any, path: str) -> dict[str, Any]:
     closed: dict[str, str] = {}
     if "style" not in spaces:
         closed["mix"] = "no styles between noise and picture"
-    if spaces["noise"] in ([1], [1, 1, 1]):
-        closed["map"] = "needs a noise of two numbers"
+    if spaces["noise"] != [2]:
+        closed["map"] = "needs a noise of two numbers, or two chosen: --dimensions 0,1"
     if not controls:
         closed["sweep"] = "no controls"
     told = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in spaces.items())
