@@ -87,11 +87,8 @@ def test_wrong_usage_is_one_sentence_and_2(
 
 
 def test_a_misspelt_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["train", "dcgan", "--lattent", "3"])
-    assert stop.value.code == 2
-    told = capsys.readouterr()
-    assert "--latent" in told.err + told.out
+    assert cli.main(["train", "dcgan", "--lattent", "3"]) == 2
+    assert "has no flag --lattent. Did you mean --latent?" in capsys.readouterr().err
 
 
 def test_settings_that_come_in_kinds_have_flags_of_their_own(

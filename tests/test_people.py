@@ -79,3 +79,36 @@ def test_labels_are_asked_for_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
     for verb in (["sample", run], ["steer", run, "interpolate"], ["steer", run, "traverse"]):
         assert cli.main([*verb, "--labels", "boot"]) == 2
         assert "Did you mean Ankle boot?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["text2img"], "unknown verb 'text2img'. Did you mean sample?"),
+        (["train", "text2img"], "unknown family 'text2img'. Did you mean diffusion?"),
+        (["train", "gan"], "Did you mean dcgan?"),
+        (
+            ["train", "dcgan", "--loss", "minmax"],
+            "--loss has no 'minmax'. Did you mean min-max? There are: non-",
+        ),
+        (["train", "dcgan", "--loss=minmax"], "Did you mean min-max?"),
+        (["train", "dcgan", "--minute", "5"], "train dcgan has no flag --minute. Did you mean --minutes?"),
+        (["train", "dcgan", "-minutes", "5"], "has no flag -minutes. Did you mean --minutes?"),
+        (["train", "dcgan", "--colour", "gray"], "Did you mean grey?"),
+        (["train", "dcgan", "--augment.policy", "colour", "cutuot"], "Did you mean cutout?"),
+        (["train", "dcgan", "--track", "tensorbord"], "Did you mean tensorboard?"),
+        (["train", "dcgan", "--data", "cifar"], "Did you mean cifar10?"),
+        (["data", "inspct", "digits"], "Did you mean inspect?"),
+        (["report", "nowhere", "--out", "x.pdf"], "a report is one HTML file: x.html"),
+    ],
+)
+def test_a_mistyped_name_of_any_kind_names_the_nearest(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_what_is_right_is_let_through(tmp_path: Path) -> None:
+    right = ["--no-flip", "--micro_batch", "4", "--augment", "diff", "--augment.policy", "colour", "cutout"]
+    assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--width", "2", *TINY, *right]) == 0

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from triptych.core.errors import UsageError
+from triptych.core.nearest import did_you_mean
 from triptych.metrics.card import Card, Score, comparable
 from triptych.metrics.differences import (
     LEAST_RUNS,
@@ -272,7 +273,8 @@ def _metrics(entries: Sequence[Entry], asked: str | None) -> tuple[list[str], li
     if asked is not None:
         match = [name for name in names if name.lower() == asked.lower()]
         if not match:
-            raise UsageError(f"there is no score {asked!r} here. There are: {', '.join(names)}")
+            hint = did_you_mean(asked, names)
+            raise UsageError(f"there is no score {asked!r} here.{hint} There are: {', '.join(names)}")
         for entry in entries:
             if match[0] not in entry.scores:
                 raise CompareError(f"{entry.path} has no {match[0]}. Measure it: {AGAIN} {entry.path}")

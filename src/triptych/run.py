@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from triptych.core.filenames import readable_name
+from triptych.core.nearest import nearest
 from triptych.core.older_runs import in_todays_form
 from triptych.core.sealed import Tensors, put_back, put_sealed, read_sealed, steps_in
 
@@ -293,8 +294,10 @@ def open_run(path: Path | str) -> Run:
     """Open a run directory. Raises RunError when it is none, or its run.json is missing or broken."""
     path = Path(path)
     if not path.is_dir():
-        near = sorted(p.name for p in path.parent.glob(f"*{path.name}*")) if path.parent.is_dir() else []
-        hint = f" Did you mean {path.parent / near[0]}?" if near else ""
+        beside = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+        near = next((name for name in beside if path.name and path.name in name), None)
+        near = near or nearest(path.name, beside)
+        hint = f" Did you mean {path.parent / near}?" if near else ""
         raise RunError(f"there is no run at {path}.{hint}")
     try:
         card = json.loads((path / "run.json").read_text(encoding="utf-8"))

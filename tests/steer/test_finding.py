@@ -172,7 +172,7 @@ def test_what_cannot_be_found(bands: Model, reader) -> None:
     with pytest.raises(ValueError, match="at least 200 pictures"):
         study(bands, reader, 199)
     studied = study(bands, reader, 200)
-    with pytest.raises(ValueError, match="band reader reads no 'left': there are top, middle"):
+    with pytest.raises(ValueError, match=r"band reader reads no 'left'\. There are: top, middle"):
         find(bands, reader, studied, ["left"])
     with pytest.raises(ValueError, match="200 pictures read alike in 'nothing'"):
         find(bands, reader, studied, ["nothing"])

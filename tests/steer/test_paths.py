@@ -90,3 +90,13 @@ def test_a_map_needs_two_numbers(bands: Model, flat: Model) -> None:
         latent_map(bands)
     with pytest.raises(ValueError, match="at least 2 pictures across"):
         latent_map(flat, 1)
+
+
+def test_two_numbers_of_a_larger_noise_are_mapped(bands: Model) -> None:
+    shown = latent_map(bands, 3, dimensions=(4, 1))
+    place = 0.9674216
+    expected = bands.generate(torch.tensor([[0, place, 0, 0, -place, 0]]))
+    np.testing.assert_array_equal(shown[0, 0], expected[0])
+    for wrong in ((1, 1), (0, 6)):
+        with pytest.raises(ValueError, match="two unlike numbers of 0-5"):
+            latent_map(bands, 3, dimensions=wrong)

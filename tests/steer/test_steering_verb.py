@@ -335,7 +335,7 @@ def test_of_few_pictures_all_are_inverted(tmp_path: Path, capsys: pytest.Capture
         (["traverse", "--direction", "none.safetensors"], "no file of directions"),
         (["traverse", "--layers", "coarse"], "no style space"),
         (["sweep", "--values", "a"], "--values are numbers"),
-        (["sweep", "--control", "guidance"], "no control 'guidance': there are truncation"),
+        (["sweep", "--control", "guidance"], "no control 'guidance'. There are: truncation"),
         (["directions", "--how", "magic"], "labels or closed-form"),
         (["invert", "--test", "9999"], "the test split has the rows 0-"),
     ],

@@ -5,7 +5,6 @@ Torch is imported by the verbs that need it, so that `triptych --help` answers a
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
 import os
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from triptych import __version__
 from triptych.cli import checking, directing, judging, looking, making, steering
 from triptych.cli.verbs import VERBS
+from triptych.core.nearest import VERBS_ELSEWHERE, did_you_mean
 from triptych.core.waiting import wait_briefly
 
 __all__ = ["checking", "directing", "judging", "looking", "main", "making", "steering"]
@@ -49,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, rest = words[0], words[1:]
     if name not in VERBS:
-        near = difflib.get_close_matches(name, VERBS, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, ORDER, VERBS_ELSEWHERE)
         return complain(f"unknown verb {name!r}.{hint} There are: {', '.join(ORDER)}", 2)
     try:
         return run_verb(name, rest)

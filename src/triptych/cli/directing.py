@@ -43,10 +43,12 @@ def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
         save=(Path, Path("directions.safetensors"), "The file they are kept in."),
     )  # fmt: skip
     from triptych.core.errors import UsageError
+    from triptych.core.nearest import did_you_mean
     from triptych.steer.directions import fit_to_keep, save
 
     if flags.how not in ("labels", "closed-form"):
-        raise UsageError(f"--how is labels or closed-form, got {flags.how!r}")
+        hint = did_you_mean(flags.how, ("labels", "closed-form"))
+        raise UsageError(f"--how is labels or closed-form, got {flags.how!r}.{hint}")
     amounts = amounts_of(flags.reach, flags.frames)
     layers, seeds = layers_of(flags, model), numbers(flags.seeds)
     fit_to_keep(flags.save)

@@ -71,6 +71,9 @@ def parse(words: list[str], flags: type, prog: str, about: str) -> Any:
     """Read words into flags; wrong ones end the program with a message and exit code 2."""
     import tyro
 
+    from triptych.cli.mistyped import check_words
+
+    check_words(words, flags, prog)
     return tyro.cli(
         flags, args=words, prog=f"triptych {prog}", description=about, config=(tyro.conf.AvoidSubcommands,)
     )

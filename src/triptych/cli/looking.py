@@ -9,6 +9,8 @@ from triptych.cli.acts import classes_called
 from triptych.cli.flags import WEIGHTS, first_word, flags_of, given, numbers, parse, positional, weights_in
 from triptych.cli.verbs import verb
 
+USAGE_OF_DATA = "expected: triptych data inspect SOURCE"
+
 
 @verb("sample", "draw pictures from a run: a grid, an array or a folder")
 def sample(words: list[str]) -> dict[str, Any]:
@@ -85,6 +87,11 @@ def report(words: list[str]) -> dict[str, Any]:
     from triptych.report import write_duel, write_events, write_report, write_score_tables
     from triptych.run import open_run
 
+    if flags.out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            f"--out {flags.out}: a report is one HTML file: {flags.out.with_suffix('.html').name}; scores as "
+            "CSV and LaTeX: --tables PATH, event files: --tensorboard FOLDER"
+        )
     if not flags.run_dirs:
         raise UsageError("name at least one run: triptych report RUN... [--out report.html]")
     if any(map(is_duel, flags.run_dirs)):
@@ -108,9 +115,11 @@ def report(words: list[str]) -> dict[str, Any]:
 def data(words: list[str]) -> dict[str, Any]:
     """Look at a source."""
     from triptych.core.errors import UsageError
+    from triptych.core.nearest import did_you_mean
 
     if not words or words[0] != "inspect":
-        raise UsageError("expected: triptych data inspect SOURCE")
+        hint = did_you_mean(words[0], ("inspect",)) if words else ""
+        raise UsageError(f"expected: triptych data inspect SOURCE.{hint}" if hint else USAGE_OF_DATA)
     flags = parse(
         words[1:],
         flags_of(

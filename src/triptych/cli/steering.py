@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +58,9 @@ def steer(words: list[str]) -> dict[str, Any]:
 
 def did_you_mean(name: str) -> str:
     """The act that a mistyped name is nearest to, and all there are."""
-    near = difflib.get_close_matches(name, ACTS, 1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{hint} There are: {', '.join(ORDER)}"
+    from triptych.core.nearest import did_you_mean as hint
+
+    return f"{hint(name, ORDER)} There are: {', '.join(ORDER)}"
 
 
 def what_can_be_done(model: Any, path: str) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def what_can_be_done(model: Any, path: str) -> dict[str, Any]:
     if "style" not in spaces:
         closed["mix"] = "no styles between noise and picture"
     if spaces["noise"] != [2]:
-        closed["map"] = "needs a noise of two numbers"
+        closed["map"] = "needs a noise of two numbers, or two chosen: --dimensions 0,1"
     if not controls:
         closed["sweep"] = "no controls"
     told = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in spaces.items())
@@ -169,17 +168,38 @@ def traverse(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     return {"out": str(flags.out), "directions": [d.name for d in directions], "amounts": amounts}
 
 
-@act("map", "the whole of a two-number noise space, by quantiles of the normal law")
+@act("map", "the whole of a two-number noise space with its axes, and where test images are encoded to")
 def draw_map(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     """Map a space of two numbers."""
-    flags = flags_for(model, path, "map", words, across=(int, 15, "Pictures a side."), labels=ONE_LABEL)
+    flags = flags_for(
+        model, path, "map", words,
+        across=(int, 15, "Images a side."),
+        dimensions=(str | None, None, "Of a larger noise, the two numbers to map: 0,5; the others are 0."),
+        test=(int, 2000, "Test images encoded and drawn beside the map, by an encoder; 0: none."),
+        labels=ONE_LABEL,
+    )  # fmt: skip
+    from triptych.core.errors import UsageError
+    from triptych.steer import mapping
     from triptych.steer.paths import latent_map
-    from triptych.steer.sheets import write_sheet
 
-    shown = latent_map(model, flags.across, labels_of(flags, model), **controls_of(flags, model))
-    write_sheet(flags.out, shown)
+    chosen = None if flags.dimensions is None else numbers(flags.dimensions)
+    if chosen is not None and len(chosen) != 2:
+        raise UsageError(f"--dimensions are two numbers like 0,5, got {flags.dimensions!r}")
+    pair = None if chosen is None else (chosen[0], chosen[1])
+    controls = controls_of(flags, model)
+    shown = latent_map(model, flags.across, labels_of(flags, model), pair, **controls)
+    encoded = None
+    if flags.test > 0:
+        try:
+            encoded = mapping.encode_test_images(model, flags.test, pair or (0, 1), **controls)
+        except (ValueError, OSError) as error:
+            say(f"no test images beside the map: {error}")
+    mapping.write_map(flags.out, shown, pair or (0, 1), encoded)
     print(flags.out)
-    return {"out": str(flags.out), "across": flags.across}
+    return {
+        "out": str(flags.out), "across": flags.across, "dimensions": list(pair or (0, 1)),
+        "encoded": 0 if encoded is None else len(encoded.places),
+    }  # fmt: skip
 
 
 @act("mix", "some layers in one picture's style, the rest in another's")

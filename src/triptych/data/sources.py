@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import hashlib
 import json
@@ -18,6 +17,7 @@ import numpy as np
 from triptych.core.cache import cache_home
 from triptych.core.errors import UsageError
 from triptych.core.filenames import readable_name
+from triptych.core.nearest import did_you_mean
 from triptych.data import celeba, named, points, shapes, stacked
 from triptych.data.dataset import Broken, DataError, Dataset, Split, fingerprint, keeping
 from triptych.data.files import Item, list_folder, prepare, split_by_content
@@ -80,8 +80,7 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
             lambda *_: _folder(folder, items, size or 64, colour),
         )
     whole = [name.removesuffix(":PATH") for name in KNOWN]
-    near = difflib.get_close_matches(source, whole, 1, cutoff=0.5)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(source, whole)
     raise UsageError(f"unknown data source {source!r}.{hint} There are: {', '.join(KNOWN)}")
 
 

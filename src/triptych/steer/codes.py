@@ -16,6 +16,7 @@ from torch import Tensor
 
 from triptych.core import seeds as streams
 from triptych.core.errors import UsageError
+from triptych.core.nearest import did_you_mean
 from triptych.core.styled import Styled
 from triptych.metrics.features import tensors_hash
 from triptych.model import Model
@@ -57,7 +58,8 @@ def code_shape(model: Model, space: Space) -> tuple[int, ...]:
     if space == "noise":
         return tuple(model.family.noise_shape)
     if space != "style":
-        raise UsageError(f"a space is 'noise' or 'style', got {space!r}")
+        hint = did_you_mean(space, ("noise", "style"))
+        raise UsageError(f"a space is 'noise' or 'style', got {space!r}.{hint}")
     if isinstance(model.family, Styled):
         return tuple(model.family.style_shape)
     model.styles(torch.empty(0))  # raises the sentence that says which families have styles

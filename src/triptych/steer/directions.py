@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from triptych.core.errors import UsageError
 from triptych.core.family import Drawable
+from triptych.core.nearest import did_you_mean
 from triptych.core.record import Record
 from triptych.core.styled import Styled
 from triptych.core.targets import fit_to_write
@@ -266,8 +266,7 @@ def chosen(directions: Sequence[Direction], name: str | None) -> list[Direction]
         return list(directions)
     names = [d.name for d in directions]
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, names)
         raise UsageError(f"there is no direction {name!r}.{hint} There are: {', '.join(names)}")
     return [directions[names.index(name)]]
 

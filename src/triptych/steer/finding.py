@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from triptych.core.errors import UsageError
+from triptych.core.nearest import did_you_mean
 from triptych.model import Model
 from triptych.steer.codes import model_hash, paint
 from triptych.steer.directions import Direction, named, shaped
@@ -191,7 +192,8 @@ def known(reader: str, attributes: Sequence[Attribute], targets: Iterable[str]) 
     names = [attribute.name for attribute in attributes]
     for name in targets:
         if name not in names:
-            raise UsageError(f"{reader} reads no {name!r}: there are {', '.join(names)}")
+            hint = did_you_mean(name, names)
+            raise UsageError(f"{reader} reads no {name!r}.{hint} There are: {', '.join(names)}")
 
 
 def numbers_of(studied: Study, targets: Sequence[str] | None) -> list[int]:

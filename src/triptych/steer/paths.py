@@ -13,6 +13,7 @@ from torch import Tensor
 
 from triptych.core import seeds as streams
 from triptych.core.errors import UsageError
+from triptych.core.nearest import did_you_mean
 from triptych.model import Model
 from triptych.steer.codes import Codes, Labels, Space, codes_at, paint
 
@@ -31,7 +32,8 @@ def between(stops: Tensor, frames: int, how: How) -> Tensor:
             f"a way needs two stops or more and two frames or more, got {len(stops)} and {frames}"
         )
     if how not in ("slerp", "lerp"):
-        raise UsageError(f"a way is 'slerp' (an arc) or 'lerp' (a line), got {how!r}")
+        hint = did_you_mean(how, ("slerp", "lerp"))
+        raise UsageError(f"a way is 'slerp' (an arc) or 'lerp' (a line), got {how!r}.{hint}")
     shares = torch.linspace(0, 1, frames)
     legs: list[Tensor] = []
     for start, end in pairwise(stops):
@@ -101,24 +103,44 @@ def _labels_of_stops(
     return told
 
 
-def latent_map(model: Model, across: int = 15, labels: Labels = None, **controls: Any) -> np.ndarray:
-    """A map of a two-number noise space: (across, across, H, W, C) uint8.
+def map_places(across: int) -> np.ndarray:
+    """Where a map's columns, and its rows from below, stand: even quantiles of the normal law."""
+    return ndtri((np.arange(across) + 0.5) / across)  # (across,)
+
+
+def latent_map(
+    model: Model,
+    across: int = 15,
+    labels: Labels = None,
+    dimensions: tuple[int, int] | None = None,
+    **controls: Any,
+) -> np.ndarray:
+    """A map of a two-number noise space, or of two numbers of a larger one: (across, across, H, W, C) uint8.
 
     Columns are even quantiles of the normal law of the first number, rows of the second, the largest on
     top: every picture stands for an equal share of all noise (Kingma and Welling 2013, appendix A, figure 4).
-    labels: one for all, of a conditional model. Raises UsageError for a space of other than two numbers.
+    labels: one for all, of a conditional model. dimensions: the numbers of the noise that change along x and
+    y, the others are 0; None: both there are. Raises UsageError for a space of other than two numbers without
+    `dimensions`, and for numbers that the noise has not.
     """
-    if tuple(model.family.noise_shape) != (2,):
-        count = int(np.prod(model.family.noise_shape))
+    shape = tuple(model.family.noise_shape)
+    count = int(np.prod(shape))
+    if dimensions is None and shape != (2,):
         raise UsageError(
             f"a map needs a noise of two numbers, this {model.family.title}'s has {count}: train one with "
-            "--latent 2, or look along coordinates with triptych steer RUN traverse"
+            "--latent 2, choose two with --dimensions 0,1, or look along coordinates with triptych steer RUN "
+            "traverse"
         )
+    x, y = dimensions or (0, 1)
+    if x == y or not (0 <= x < count and 0 <= y < count):
+        raise UsageError(f"--dimensions: expected two unlike numbers of 0-{count - 1}, got {x},{y}")
     if across < 2:
         raise UsageError(f"a map is at least 2 pictures across, got {across}")
-    places = ndtri((np.arange(across) + 0.5) / across)  # (across,)
+    places = map_places(across)
     right, up = np.meshgrid(places, places[::-1])
-    noise = torch.from_numpy(np.stack([right, up], -1).reshape(-1, 2)).float()  # (across^2, 2)
+    flat = torch.zeros(across**2, count)
+    flat[:, x], flat[:, y] = (torch.from_numpy(way.reshape(-1)).float() for way in (right, up))
+    noise = flat.reshape(-1, *shape)  # (across^2, *noise shape)
     told = model.labels_for([0]) if labels is None else torch.as_tensor(np.array(labels)).reshape(-1)
     painted = model.generate(noise, told, [0] * len(noise), **controls)
     return painted.reshape(across, across, *painted.shape[1:])

@@ -15,6 +15,7 @@ import numpy as np
 
 from triptych.core import seeds
 from triptych.core.errors import UsageError
+from triptych.core.nearest import did_you_mean
 from triptych.data import shapes, shapes_reader
 from triptych.judge import fit_pictures, folder_name, judge_for, steps_for, trained_once
 from triptych.metrics.features import DomainCNN, Extractor, NetworkExtractor
@@ -182,7 +183,10 @@ def reader_for(
     if told := read_by_factor(dataset):
         wanted = list(dict.fromkeys(attributes or ()))
         if unknown := sorted(set(wanted) - set(told)):
-            raise UsageError(f"{dataset.name} has no 0/1 factor {unknown[0]!r}: there are {', '.join(told)}")
+            hint = did_you_mean(unknown[0], told)
+            raise UsageError(
+                f"{dataset.name} has no 0/1 factor {unknown[0]!r}.{hint} There are: {', '.join(told)}"
+            )
         others = [name for name in told if name not in wanted]
         return FactorReader(dataset, wanted + others[:MOST_ATTRIBUTES])
     if dataset.train.labels is not None and dataset.spec.classes > 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triptych.core.errors import UsageError
+from triptych.core.nearest import did_you_mean
 from triptych.core.record import Record
 from triptych.core.settings import read_settings
 from triptych.evaluate import FIRST_SEED, data_of, draw, enough, trained_judge
@@ -86,7 +87,8 @@ def sweep(
     kind = model.family.Controls
     if control not in kind.model_fields:
         there_are = ", ".join(kind.model_fields) or "none"
-        raise UsageError(f"{model.family.title} has no control {control!r}: there are {there_are}")
+        hint = did_you_mean(control, kind.model_fields)
+        raise UsageError(f"{model.family.title} has no control {control!r}.{hint} There are: {there_are}")
     if len(values) == 0:
         raise UsageError("a sweep needs a value, as in --values 0.5,0.7,1")
     asked = [{**controls, control: int(v) if float(v).is_integer() else float(v)} for v in values]

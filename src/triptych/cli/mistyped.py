@@ -1,0 +1,71 @@
+"""Flags and their values, looked at before they are parsed: a mistyped one is answered with the nearest."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any, Literal, get_args, get_origin
+
+from triptych.core.errors import UsageError
+from triptych.core.nearest import nearest
+
+
+def check_words(words: list[str], flags: type, prog: str) -> None:
+    """Raises UsageError for a flag that there is not, and for a value that is none of a flag's choices.
+
+    Args:
+        words: As typed, after the verb.
+        flags: The dataclass that they will be read into.
+        prog: What stands before them, without "triptych".
+    """
+    known = {}
+    for field in dataclasses.fields(flags):
+        given = [getattr(part, "name", None) for part in getattr(field.type, "__metadata__", ())]
+        shown = next((name for name in given if isinstance(name, str)), field.name)
+        known[shown.replace("_", "-")] = _choices(field.type)
+    for k, word in enumerate(words):
+        if word == "--":
+            return
+        if not re.match(r"--?[A-Za-z]", word) or word in ("-h", "--help"):
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        name = name.replace("_", "-")
+        bare = name.removeprefix("no-")
+        if not word.startswith("--") or (name not in known and bare not in known):
+            near = nearest(name, known)
+            hint = f" Did you mean --{near}?" if near else ""
+            raise UsageError(f"{prog} has no flag {word}.{hint} All of them: triptych {prog} --help")
+        _check_values(name, [value] if equals else _until_next(words[k + 1 :]), known.get(name, ()))
+
+
+def _until_next(words: list[str]) -> list[str]:
+    """The words before the next flag."""
+    stop = next((k for k, word in enumerate(words) if word.startswith("--")), len(words))
+    return words[:stop]
+
+
+def _check_values(flag: str, values: list[str], choices: tuple[str, ...] | list[str]) -> None:
+    """choices: a list where the flag takes several words, a tuple where it takes one."""
+    for value in values if isinstance(choices, list) else values[:1]:
+        if choices and value not in choices:
+            shown = [choice for choice in dict.fromkeys(choices) if choice != "None"]
+            near = nearest(value, shown)
+            hint = f" Did you mean {near}?" if near else ""
+            raise UsageError(f"--{flag} has no {value!r}.{hint} There are: {', '.join(shown)}")
+
+
+def _choices(kind: Any) -> tuple[str, ...] | list[str]:
+    """The words that a type lets through, in a list where it takes several of them; () where any may do."""
+    if hasattr(kind, "__metadata__"):
+        return _choices(kind.__origin__)
+    if get_origin(kind) is Literal:
+        return tuple(map(str, get_args(kind)))
+    parts = get_args(kind)
+    if get_origin(kind) is tuple:
+        return list(_choices(parts[0])) if len(parts) == 2 and parts[1] is ... else ()
+    if parts and get_origin(kind) not in (list, dict, set):  # a union: every part must be choices, or None
+        found = [("None",) if part is type(None) else _choices(part) for part in parts]
+        if all(found):
+            joined = [word for words in found for word in words]
+            return joined if any(isinstance(words, list) for words in found) else tuple(joined)
+    return ()
