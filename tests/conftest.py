@@ -29,7 +29,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def short_two_sample_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def short_two_sample_tests() -> Iterator[None]:
     """Every closer look trains four of its networks: what they find is tested in test_two_sample.py."""
-    monkeypatch.setattr(two_sample, "STEPS", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two_sample, "STEPS", 8)
+        yield

@@ -318,7 +318,7 @@ def test_which_scores_are_ranked(tmp_path: Path):
     assert [r.metric for r in found.rankings] == ["FID"]
     assert "not compared, as not all have it: recall" in found.notes[0]
     assert [r.metric for r in compare([both, one], metric="fid").rankings] == ["FID"]
-    with pytest.raises(UsageError, match=r"no score 'fidd' here. There are: FID, recall"):
+    with pytest.raises(UsageError, match=r"no score 'fidd' here. Did you mean FID\? There are: FID, recall"):
         compare([both, one], metric="fidd")
     with pytest.raises(CompareError, match=r"has no recall. Measure it: triptych evaluate .*0002"):
         compare([both, one], metric="recall")

@@ -89,7 +89,7 @@ def a_run(home: Path, data: Dataset, **changes: Any) -> runs.Run:
         }
         | changes,
         "spec": asdict(data.spec),
-        "options": {},
+        "options": {"conditional": None},
         "plan": {},
     }
     return runs.create(home / "runs", "x-discs", card)

@@ -172,7 +172,7 @@ def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
 
 
 def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) -> None:
-    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "save_every": 8}
+    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "rate": 2e-4, "save_every": 8}
     run = triptych.train(sick, runs=tmp_path / "a", **asked)
     (way,) = run.card["rollbacks"]
     assert way["rate_factor"] == 0.5 and way["verdict"] == "not finite" and "nan" in way["why"]
@@ -195,7 +195,7 @@ def test_time_on_a_lost_way_is_spent(sick: str, tmp_path: Path, monkeypatch: pyt
         save(self, step, files, meta, **more)
 
     monkeypatch.setattr(Run, "save_state", noted)
-    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "save_every": 8}
+    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "rate": 2e-4, "save_every": 8}
     run = triptych.train(sick, runs=tmp_path, **asked)
     assert len(run.card["rollbacks"]) == 1 and seconds == sorted(set(seconds))
 

@@ -44,9 +44,9 @@ def test_a_model_says_that_its_newest_state_is_damaged(
 
 
 def test_the_checklist_says_that_the_newest_state_is_damaged(damaged: Path, sound: Path) -> None:
-    (answer,) = (a for a in check(damaged) if a.chapter == "state")
-    assert answer.answer == "not ok" and answer.figure == f"{DAMAGED}: that of step 2 is asked"
-    assert not [a for a in check(sound) if a.chapter == "state"]
+    (answer,) = (a for a in check(damaged) if a.chapter == "state" and a.answer == "not ok")
+    assert answer.figure == f"{DAMAGED}: that of step 2 is asked"
+    assert not [a for a in check(sound) if a.chapter == "state" and a.answer == "not ok"]
 
 
 def test_a_report_says_it_once_and_counts_the_steps_that_it_shows(
@@ -112,19 +112,17 @@ def test_an_unwritable_place_is_a_sentence(
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert cli.main(["sample", str(sound), "--seeds", "0", "--out", str(file / "x.npy")]) == 1
-    assert capsys.readouterr().err == (
-        f"triptych: cannot make the folder {file}: there is a file of that name\n"
-    )
+    assert cli.main(["sample", str(sound), "--seeds", "0", "--out", str(file / "x.npy")]) == 2
+    assert f"{file} is a file, and a folder is needed there" in capsys.readouterr().err
     (tmp_path / "x.npy").mkdir()
     assert cli.main(["sample", str(sound), "--seeds", "0", "--out", str(tmp_path / "x.npy")]) == 1
-    assert capsys.readouterr().err == f"triptych: cannot read or write {tmp_path}/x.npy: Is a directory\n"
+    assert f"{tmp_path}/x.npy: Is a directory" in capsys.readouterr().err
 
 
 def test_a_reports_place_is_tried_before_there_is_work_to_lose(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "gather", lambda _: pytest.fail("began to work"))
+    monkeypatch.setattr(write, "gather", lambda *_: pytest.fail("began to work"))
     with pytest.raises(UsageError, match="is a folder: name a file in it"):
         write_report([sound], tmp_path)
     with pytest.raises(pytest.fail.Exception, match="began to work"):

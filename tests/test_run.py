@@ -14,7 +14,7 @@ from triptych.core import sealed
 from triptych.core.sealed import sha256
 from triptych.run import Run, RunError
 
-CARD = {key: {} for key in ("family", "config", "data", "spec", "options", "plan")}
+CARD = {key: {} for key in ("family", "config", "data", "spec", "plan")} | {"options": {"conditional": None}}
 FILES = {"weights": {"a": torch.arange(6.0).reshape(2, 3)}}
 
 

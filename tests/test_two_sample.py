@@ -91,10 +91,10 @@ def test_sentences() -> None:
 
 
 def test_folder_against_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(two_sample, "STEPS", 3)
+    monkeypatch.setattr(two_sample, "STEPS", 8)
     for name, seed in (("real", 1), ("fake", 2)):
         (tmp_path / name).mkdir()
         for number, image in enumerate(discs(60, seed)[0]):
             write_png(tmp_path / name / f"{number}.png", image)
-    made = score_sources(f"folder:{tmp_path / 'real'}", f"folder:{tmp_path / 'fake'}")
+    made = score_sources(f"folder:{tmp_path / 'real'}", f"folder:{tmp_path / 'fake'}", "random-conv")
     assert made[-1].card.metric == "two-sample accuracy" and made[-1].card.split == "all"

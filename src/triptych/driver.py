@@ -230,6 +230,8 @@ def stretch(
             line = {**clock.line(step.step), **rescued(training, run)}
             run.append_log(line)
             followers.line(line)
+        if stops and not ends:  # before anything that takes time: a second Ctrl-C stops at once
+            save(training, run, clock, selector, lookout)
         if step.step in looks or ends or stops:
             selector.compare()
         if step.step in looks or ends:

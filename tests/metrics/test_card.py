@@ -42,7 +42,18 @@ def test_each_protocol_field_forbids_a_comparison(field: str):
 
 
 def test_every_field_is_protocol_or_description():
-    described = {"family", "run", "controls", "weights", "step", "seeds", "labels", "precision", "versions"}
+    described = {
+        "family",
+        "run",
+        "controls",
+        "weights",
+        "weights_asked",
+        "step",
+        "seeds",
+        "labels",
+        "precision",
+        "versions",
+    }
     assert set(Card.PROTOCOL) | described == set(Card.model_fields)
     assert set(Card.PROTOCOL) == set(PROTOCOL)
 

@@ -169,8 +169,8 @@ def test_a_late_style_leaves_early_layers_alone() -> None:
     seen: list[Tensor] = []
     for part in net.pictures:
         part.register_forward_hook(lambda module, given, out: seen.append(out))
-    one, noise = torch.randn(2, 6)[:, None].expand(-1, net.layers, -1), torch.randn(2, net.noise_numbers)
-    mixed = one.clone()
+    one = torch.randn(2, 6)[:, None].repeat(1, net.layers, 1)  # laid out as `mixed` is: equal bits then
+    noise, mixed = torch.randn(2, net.noise_numbers), one.clone()
     mixed[:, 3:] = torch.randn(2, 1, 6)  # layers 0 to 2 make the 4 and 8 px parts
     net(one, noise), net(mixed, noise)
     assert torch.equal(seen[0], seen[3]) and torch.equal(seen[1], seen[4])
