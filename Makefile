@@ -29,7 +29,7 @@ check: .venv/stamp-check
 	$(BIN)/mypy
 
 bench: .venv/stamp-bench
-	$(BIN)/python benchmarks/mnist_minutes.py
+	$(BIN)/python benchmarks/first_minutes.py
 	$(BIN)/python benchmarks/metrics_speed.py
 
 clean:

@@ -1,10 +1,11 @@
-"""MNIST at 32 px, the same minutes of training on this machine for all, one judge.
+"""What a newcomer gets in the first minutes: every model's default beside a plain textbook loop.
 
-Triptych's three families beside a textbook DCGAN (a plain float32 loop) and pythae's default VAE.
-Needs the MNIST files (see the README's sources) and, for pythae's row, `pip install -e .[bench]`; a
-contestant that cannot run here is written "not run". Writes a JSON file and a table to `results/`.
+The same minutes of training on this machine for all, one feature extractor: Triptych's models as `train`
+starts them, DCGAN as published, a textbook DCGAN (a plain float32 loop) and pythae's default VAE. Needs the
+data set's files (see the README's sources) and, for pythae's row, `pip install -e .[bench]`; a contestant
+that cannot run here is written "not run". Writes a JSON file, a table and grids of samples to `--out`.
 
-    python benchmarks/mnist_minutes.py --minutes 5 --samples 5000
+    python benchmarks/first_minutes.py --data mnist --minutes 5 --samples 5000
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ OURS = {
 }
 
 
-def ours(words: list[str], minutes: float, runs: Path) -> Trained:
+def ours(words: list[str], data: str, minutes: float, runs: Path) -> Trained:
     command = [
         sys.executable,
         "-m",
@@ -48,7 +49,7 @@ def ours(words: list[str], minutes: float, runs: Path) -> Trained:
         "train",
         *words,
         "--data",
-        "mnist",
+        data,
         "--minutes",
         str(minutes),
     ]
@@ -64,7 +65,8 @@ def ours(words: list[str], minutes: float, runs: Path) -> Trained:
         "train_seconds": state["seconds"],
         "parameters": cost["parameters"],
         "precision": model.run.card["plan"]["precision"],
-        "told_the_class": model.family.conditional,
+        "class_conditional": model.family.conditional,
+        "weights": model.weights,
     }
 
 
@@ -127,7 +129,7 @@ def textbook_dcgan(data: Dataset, minutes: float) -> Trained:
         "train_seconds": time.monotonic() - began,
         "parameters": sum(p.numel() for net in (forger, judge) for p in net.parameters()),
         "precision": "fp32",
-        "told_the_class": False,
+        "class_conditional": False,
     }
 
 
@@ -177,24 +179,28 @@ def pythae_vae(data: Dataset, minutes: float) -> Trained:
         "train_seconds": seconds,
         "parameters": sum(p.numel() for p in model.parameters()),
         "precision": "fp32",
-        "told_the_class": False,
+        "class_conditional": False,
     }
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--data", default="mnist")
     asked.add_argument("--minutes", type=float, default=5.0)
     asked.add_argument("--samples", type=int, default=5000)
     asked.add_argument("--only", default="", help="run the contestants whose name holds this")
     asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     flags = asked.parse_args()
-    data = load("mnist")
+    data = load(flags.data)
     judge = judge_for(data)
-    runs = Path(tempfile.mkdtemp(prefix="mnist-minutes-"))
+    runs = Path(tempfile.mkdtemp(prefix="first-minutes-"))
     contestants: dict[str, Callable[[], Trained]] = {
         "textbook DCGAN, plain loop": lambda: textbook_dcgan(data, flags.minutes),
         "pythae VAE, its defaults": lambda: pythae_vae(data, flags.minutes),
-        **{name: (lambda words=words: ours(words, flags.minutes, runs)) for name, words in OURS.items()},
+        **{
+            name: (lambda words=words: ours(words, flags.data, flags.minutes, runs))
+            for name, words in OURS.items()
+        },
     }
     rows = []
     for name, train in contestants.items():
@@ -214,7 +220,7 @@ def main() -> None:
         images.write_png(runs / f"{name.replace(',', '').replace(' ', '-')}.png", grid)
         print(json.dumps(row), flush=True)
         rows.append(row)
-    write(rows, flags, judge.name)
+    write(rows, flags, judge.name, data)
     print(f"grids of samples: {runs}")
 
 
@@ -229,22 +235,24 @@ def judged(data: Dataset, drawn: np.ndarray, judge: Any) -> dict[str, Any]:
     return {"scores": scores, "sure": view.sure, "rarest_class": min(view.shares)}
 
 
-def write(rows: list[dict[str, Any]], flags: argparse.Namespace, judge: str) -> None:
+def write(rows: list[dict[str, Any]], flags: argparse.Namespace, judge: str, data: Dataset) -> None:
     machine = device.describe(torch.device("cpu"))
     setting = {
-        "minutes": flags.minutes, "samples": flags.samples, "real": "10,000 test pictures",
+        "minutes": flags.minutes, "samples": flags.samples, "real": f"{len(data.test):,} test images",
         "judge": judge, "processor": machine, "threads": torch.get_num_threads(),
         "torch": torch.__version__, "triptych": triptych.__version__,
     }  # fmt: skip
     flags.out.mkdir(parents=True, exist_ok=True)
-    (flags.out / "mnist_minutes.json").write_text(json.dumps({"setting": setting, "rows": rows}, indent=1))
+    (flags.out / f"first_minutes-{data.name}.json").write_text(
+        json.dumps({"setting": setting, "rows": rows}, indent=1)
+    )
     lines = [
-        f"# MNIST, {flags.minutes:g} minutes of training each",
+        f"# {data.name}, {flags.minutes:g} minutes of training each",
         "",
         f"{machine}, {setting['threads']} threads, PyTorch {torch.__version__}; {flags.samples:,} samples "
-        f"against the 10,000 test pictures; FID on the features of {judge}.",
+        f"against the {len(data.test):,} test images; FID on the features of {judge}.",
         "",
-        "| model | told the class | pictures seen | FID (floor) | precision | recall | sure | rarest class "
+        "| model | class-conditional | images seen | FID (floor) | precision | recall | sure | rarest class "
         "| s for 1,000 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -254,12 +262,12 @@ def write(rows: list[dict[str, Any]], flags: argparse.Namespace, judge: str) -> 
             continue
         s = row["scores"]
         lines.append(
-            f"| {row['name']} | {'yes' if row['told_the_class'] else 'no'} | {row['images']:,} | "
+            f"| {row['name']} | {'yes' if row['class_conditional'] else 'no'} | {row['images']:,} | "
             f"{s['FID']['value']:.2f} [{s['FID']['low']:.2f}, {s['FID']['high']:.2f}] "
             f"({s['FID']['floor']:.2f}) | {s['precision']['value']:.3f} | {s['recall']['value']:.3f} | "
             f"{row['sure']:.1%} | {row['rarest_class']:.1%} | {row['seconds_for_1000']:.1f} |"
         )
-    (flags.out / "mnist_minutes.md").write_text("\n".join(lines) + "\n")
+    (flags.out / f"{name}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
