@@ -243,9 +243,8 @@ def write(rows: list[dict[str, Any]], flags: argparse.Namespace, judge: str, dat
         "torch": torch.__version__, "triptych": triptych.__version__,
     }  # fmt: skip
     flags.out.mkdir(parents=True, exist_ok=True)
-    (flags.out / f"first_minutes-{data.name}.json").write_text(
-        json.dumps({"setting": setting, "rows": rows}, indent=1)
-    )
+    stem = f"first_minutes-{data.name}"
+    (flags.out / f"{stem}.json").write_text(json.dumps({"setting": setting, "rows": rows}, indent=1))
     lines = [
         f"# {data.name}, {flags.minutes:g} minutes of training each",
         "",
@@ -267,7 +266,7 @@ def write(rows: list[dict[str, Any]], flags: argparse.Namespace, judge: str, dat
             f"({s['FID']['floor']:.2f}) | {s['precision']['value']:.3f} | {s['recall']['value']:.3f} | "
             f"{row['sure']:.1%} | {row['rarest_class']:.1%} | {row['seconds_for_1000']:.1f} |"
         )
-    (flags.out / f"{name}.md").write_text("\n".join(lines) + "\n")
+    (flags.out / f"{stem}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
