@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "spin 1,000": {"GOMP_SPINCOUNT": "1000"},
     "spin 100": {"GOMP_SPINCOUNT": "100"},
     "passive": {"OMP_WAIT_POLICY": "passive"},
+    "one thread": {"OMP_NUM_THREADS": "1"},
 }
 RESULTS = Path(__file__).parent / "results"
 QUIET, BUSY = "quiet", "beside a busy process"
@@ -85,14 +86,14 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=3.0, help="of one turn")
     parser.add_argument("--families", default="dcgan,vae,diffusion")
-    parser.add_argument("--settings", default="", help="some of them, with commas; left out: all")
+    parser.add_argument("--settings", default="", help="some of them, with semicolons between; left out: all")
     parser.add_argument("--pinned", action="store_true", help="the busy process keeps to core 0")
     parser.add_argument("--trainer", action="store_true", help=argparse.SUPPRESS)
     flags = parser.parse_args()
     families = flags.families.split(",")
     if flags.trainer:
         return trainer(families)
-    chosen = flags.settings.split(",") if flags.settings else list(SETTINGS)
+    chosen = flags.settings.split(";") if flags.settings else list(SETTINGS)
     trainers = {name: Trainer(SETTINGS[name], families) for name in chosen}
     seen: dict[str, dict[str, dict[str, list[float]]]] = {
         family: {name: {QUIET: [], BUSY: []} for name in trainers} for family in families

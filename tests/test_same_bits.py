@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +13,6 @@ import torch
 
 import triptych
 from triptych import cli, duel
-from triptych.core import waiting
 from triptych.model import family_names
 from triptych.progress import told_slowly
 from triptych.run import Run
@@ -109,30 +105,6 @@ def test_trainings_of_a_duel_share_one_arithmetic(tmp_path: Path, monkeypatch: p
     assert "--precision" not in duel._begin(
         duel.Duel(made.path, duel.Rules.model_validate(old)), made.rules.contestants[0], 0
     )
-
-
-@pytest.mark.parametrize("name", waiting.USERS)
-def test_how_threads_wait_is_the_users_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    environ: dict[str, str] = {}
-    assert not waiting.wait_briefly(environ)  # torch is imported: too late
-    monkeypatch.delitem(sys.modules, "torch")
-    assert waiting.wait_briefly(environ) and environ == waiting.BRIEF
-    chosen = {name: "1"}
-    assert not waiting.wait_briefly(chosen) and chosen == {name: "1"}
-
-
-def test_the_command_line_and_what_it_starts_wait_briefly() -> None:
-    code = (
-        "import os, sys; from triptych import cli; from triptych.core import waiting\n"
-        "assert cli.main(['--version']) == 0 and 'torch' not in sys.modules\n"
-        "import subprocess; subprocess.run([sys.executable, '-c', 'import os; print(sorted("
-        'k for k in os.environ if k in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")))\'], check=True)'
-    )
-    environ = {k: v for k, v in os.environ.items() if k not in waiting.USERS}
-    told = subprocess.run(
-        [sys.executable, "-c", code], env=environ, check=True, capture_output=True, text=True
-    )
-    assert told.stdout.splitlines()[-1] == str(sorted(waiting.BRIEF))
 
 
 def test_long_work_says_how_much_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

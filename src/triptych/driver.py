@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from triptych.clock import Clock, Watcher
 from triptych.configure import check_reads_labels, configure, spec_told, suggestion
 from triptych.core import device as devices
 from triptych.core import images as pictures
+from triptych.core.busy import busy_cores, thread_advice
 from triptych.core.errors import UsageError
 from triptych.core.scatter import is_points
 from triptych.data import IN_MEMORY, Dataset, reopen
@@ -38,6 +40,8 @@ from triptych.watch import Diagnosis
 LOG_LINES = 400  # about so many in a run
 GRID_PICTURES, CLOUD_POINTS = 36, 1000
 LOOKS = 6  # grids are drawn and averages kept at the end, half-way, a quarter of the way, ...
+
+WORTH_ADVICE_SECONDS = 60.0
 
 
 class Interrupted(KeyboardInterrupt):
@@ -103,6 +107,8 @@ def train(
     card["plan"] = plan.model_dump(mode="json")
     card["cost"] = {**parameters(model), **timing._asdict()}
     announce(plan.words(options.batch, timing.seconds_per_step))
+    if advice := threads_for(plan, plan.steps, timing.seconds_per_step):
+        announce(advice)
     torch.manual_seed(options.seed)
     training = Training(fresh_copy(model), dataset.train, options, plan)
     training.family.fit(training.batches())
@@ -159,6 +165,8 @@ def resume(
         left = plan.model_copy(update={"steps": plan.steps - meta["step"]})
         pace = meta["seconds"] / meta["step"] if meta["step"] else None
         announce(f"from step {meta['step']:,} on, {left.words(options.batch, pace)}")
+        if advice := threads_for(plan, left.steps, pace):
+            announce(advice)
         with following(run, options.track, trackers, meta["step"]) as followers:
             drive(training, run, Clock(meta), watch, followers, dataset, meta)
     return run
@@ -287,6 +295,13 @@ def draw(training: Training, run: Run, selector: Selector) -> Path:
     file = run.path / "samples" / f"step-{training.step:08d}.png"
     pictures.write_png(file, sheet)
     return file
+
+
+def threads_for(plan: Plan, steps: int, seconds_per_step: float | None) -> str:
+    """Advice on the number of threads of a training of a minute or more; "" for none."""
+    if seconds_per_step is None or steps * seconds_per_step < WORTH_ADVICE_SECONDS or plan.device != "cpu":
+        return ""
+    return thread_advice(plan.threads, busy_cores(), os.cpu_count() or 1)
 
 
 def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> str:

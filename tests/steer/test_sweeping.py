@@ -46,7 +46,7 @@ def test_a_sweep_scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
 
 
 def test_whole_numbers_reach_controls_that_count(digits: Dataset) -> None:
-    with pytest.raises(ValueError, match="no control 'truncation'. There are"):
+    with pytest.raises(ValueError, match=r"no control 'truncation'\. There are"):
         sweep(model_of("diffusion", channels=(8, 8), blocks=1), [1], data=digits)
     with pytest.raises(ValueError, match="steps"):
         sweep(model_of("diffusion", channels=(8, 8), blocks=1), [2.5], control="steps", data=digits)

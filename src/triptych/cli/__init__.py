@@ -15,7 +15,6 @@ from triptych import __version__
 from triptych.cli import checking, directing, judging, looking, making, steering
 from triptych.cli.verbs import VERBS
 from triptych.core.nearest import VERBS_ELSEWHERE, did_you_mean
-from triptych.core.waiting import wait_briefly
 
 __all__ = ["checking", "directing", "judging", "looking", "main", "making", "steering"]
 
@@ -37,7 +36,6 @@ ORDER = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    wait_briefly()
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path that the terminal cannot show must not end a verb
         sys.stdout.reconfigure(errors="backslashreplace")
