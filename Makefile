@@ -1,5 +1,5 @@
 # make demo    the main job: three families, one report (needs nothing but Python 3.11 or newer)
-# make test    the whole test suite        make check   formatting, lint and types
+# make test    the whole test suite        make check   formatting, lint, types and imports
 # make bench   against peers               make clean   what these made
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,11 +27,12 @@ check: .venv/stamp-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: .venv/stamp-bench
 	$(BIN)/python benchmarks/first_minutes.py
 	$(BIN)/python benchmarks/metrics_speed.py
 
 clean:
-	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis src/*.egg-info report.html
+	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .mypy_cache .hypothesis src/*.egg-info report.html
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from pacing import BATCH, Steps, machine
 
-from triptych.data import load as load_data
-from triptych.model import family_names
-from triptych.plan import Arithmetic
+from triptych.data.load import load as load_data
+from triptych.models.registry import family_names
+from triptych.runs.options import Arithmetic
 
 TRIED = [
     Arithmetic("fp32", False),

@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from triptych.conformance import conformance
-from triptych.conformance.printing import markdown, print_conformance
+from triptych.metrics.conformance.printing import markdown, print_conformance
+from triptych.metrics.conformance.running import conformance
 
 OUT = Path(__file__).parent / "results" / "conformance.md"
 

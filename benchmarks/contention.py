@@ -38,9 +38,10 @@ def trainer(families: list[str]) -> None:
     from pacing import Steps, machine
 
     from triptych.core import device as devices
-    from triptych.data import load as load_data
-    from triptych.model import load_family
-    from triptych.plan import Options, arithmetic
+    from triptych.data.load import load as load_data
+    from triptych.models.registry import load_family
+    from triptych.runs.options import Options
+    from triptych.training.planning import arithmetic
 
     data = load_data("digits", size=32)
     steps = {}

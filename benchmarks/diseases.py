@@ -19,12 +19,11 @@ from typing import Any
 import torch
 
 import triptych
-from triptych.model import load_family
-from triptych.plan import Options
-from triptych.run import open_run
-from triptych.train import TrainingError
-from triptych.watch import alarms, diagnose
-from triptych.watch.verdicts import CALM
+from triptych.core.errors import TrainingError
+from triptych.models.registry import load_family
+from triptych.monitor.diagnosis import CALM, alarms, diagnose
+from triptych.runs.options import Options
+from triptych.runs.run import open_run
 
 RESULTS = Path(__file__).parent / "results"
 SOURCES: dict[str, dict[str, Any]] = {
@@ -59,7 +58,7 @@ PLANTED = '''
 """{title} with a disease, for the benchmark of the watch."""
 from dataclasses import replace
 import torch
-from triptych.families.{module} import {kind} as Sound
+from triptych.models.{module} import {kind} as Sound
 
 
 class PlantedConfig(Sound.Config):

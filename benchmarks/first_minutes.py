@@ -27,10 +27,12 @@ from torch import nn
 
 import triptych
 from triptych.core import device, images
-from triptych.data import Dataset, load
-from triptych.judge import judge_for
-from triptych.model import family_names
-from triptych.scoring import class_view, score_pixels
+from triptych.data.dataset import Dataset
+from triptych.data.load import load
+from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.scoring import class_view, score_pixels
+from triptych.models.registry import family_names
+from triptych.viz import grids
 
 Sampler = Callable[[int], np.ndarray]  # how many -> (N, H, W, C) uint8
 Trained = tuple[Sampler, dict[str, Any]]  # and what is known of the training
@@ -216,8 +218,8 @@ def main() -> None:
         drawn = sample(flags.samples)
         facts["seconds_for_1000"] = (time.monotonic() - began) / flags.samples * 1000
         row = {"name": name, **facts, **judged(data, drawn, judge)}
-        grid = images.grid(drawn[:64], 8, scale=2)
-        images.write_png(runs / f"{name.replace(',', '').replace(' ', '-')}.png", grid)
+        grid = grids.grid(drawn[:64], 8, scale=2)
+        grids.write_png(runs / f"{name.replace(',', '').replace(' ', '-')}.png", grid)
         print(json.dumps(row), flush=True)
         rows.append(row)
     write(rows, flags, judge.name, data)

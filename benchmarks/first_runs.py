@@ -19,13 +19,14 @@ import numpy as np
 import torch
 
 import triptych
-from triptych import lookout
-from triptych.core.images import write_png
-from triptych.data import load
-from triptych.model import load_family
-from triptych.run import Run, open_run
-from triptych.train import TrainingError
-from triptych.watch import Reference, alarms, diagnose, look_at
+from triptych.core.errors import TrainingError
+from triptych.data.load import load
+from triptych.models.registry import load_family
+from triptych.monitor import gan_monitor
+from triptych.monitor.diagnosis import alarms, diagnose
+from triptych.monitor.sample_statistics import Reference, look_at
+from triptych.runs.run import Run, open_run
+from triptych.viz.grids import write_png
 
 RESULTS = Path(__file__).parent / "results"
 FOLDER_IMAGES = 300
@@ -85,14 +86,14 @@ def train(family: str, source: str, seed: int, out: Path) -> Path:
         drawn.append((pixels, labels, detailed))
         return sound(reference, pixels, labels, before, detailed)
 
-    lookout.look_at = keeping  # type: ignore[attr-defined]
+    gan_monitor.look_at = keeping  # type: ignore[attr-defined]
     try:
         name = family.split()[0]
         triptych.train(name, data, runs=home, **settings(family, source, seed))
     except TrainingError as error:
         print(f"  {error}")
     finally:
-        lookout.look_at = sound  # type: ignore[attr-defined]
+        gan_monitor.look_at = sound  # type: ignore[attr-defined]
     (path,) = home.glob("0*")
     for file in ("run.json", "log.jsonl", "watch.jsonl"):
         shutil.copy(path / file, kept / file)

@@ -19,13 +19,13 @@ from typing import Any
 import torch
 
 import triptych
+from triptych.comparison.subprocess_runs import run_apart
 from triptych.core import device
-from triptych.data import load
-from triptych.evaluate import draw, judged, trained_judge
-from triptych.model import family_names, load_family
-from triptych.run import Run
-from triptych.subprocess_runs import run_apart
-from triptych.watch import alarms, diagnose
+from triptych.data.load import load
+from triptych.evaluation.evaluate import draw, judged, trained_judge
+from triptych.models.registry import family_names, load_family
+from triptych.monitor.diagnosis import alarms, diagnose
+from triptych.runs.run import Run
 
 SOUND = 1.5  # times the median FID of its family
 Row = dict[str, Any]

@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from triptych.extractors import INCEPTION_SCALING
-from triptych.metrics.inception_net import SIZE_PX, InceptionV3
-from triptych.metrics.resizing import TF1Bilinear
+from triptych.metrics.extractors.inception import SIZE_PX, InceptionV3
+from triptych.metrics.extractors.registry import INCEPTION_SCALING
+from triptych.metrics.extractors.resize import TF1Bilinear
 
 SIDES = (16, 32, 64, 128, 299, 300, 512, 1024)  # pixels, of the pictures that are resized
 FOLLOWS = {"Conv2d_2b_3x3": "MaxPool_1", "Conv2d_4a_3x3": "MaxPool_2"}  # their poolings are modules

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from triptych.metrics.differences import difference, difference_over_runs, mean_of, over_runs
-from triptych.metrics.intervals import METRICS, estimates
+from triptych.metrics.stats.intervals import METRICS, estimates
+from triptych.metrics.stats.paired import difference, difference_over_runs, mean_of, over_runs
 
 Arrays = list[np.ndarray]
 CENTRES = np.random.default_rng(7).standard_normal((10, 16)) * 2

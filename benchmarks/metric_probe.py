@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from triptych.probe import probe
-from triptych.probe.printing import markdown, print_probe
+from triptych.evaluation.sensitivity.printing import markdown, print_probe
+from triptych.evaluation.sensitivity.running import probe
 
 RESULTS = Path(__file__).parent / "results"
 ABOUT = """# Which metric notices what

@@ -37,7 +37,10 @@ from threadpoolctl import threadpool_info
 
 import triptych
 from triptych.core import device
-from triptych.metrics import fid, kernel, kid, precision_recall
+from triptych.metrics import kid as kernel
+from triptych.metrics.fid import fid
+from triptych.metrics.kid import kid
+from triptych.metrics.prdc import precision_recall
 
 Value = float | tuple[float, float]
 Score = Callable[[np.ndarray, np.ndarray], Value]

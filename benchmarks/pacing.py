@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from triptych.core import device as devices
-from triptych.data import Dataset
-from triptych.model import load_family
-from triptych.plan import Arithmetic, Options, Plan
-from triptych.train import Training
+from triptych.data.dataset import Dataset
+from triptych.models.registry import load_family
+from triptych.runs.options import Arithmetic, Options, Plan
+from triptych.training.trainer import Training
 
 BATCH = {
     "dcgan": 64,

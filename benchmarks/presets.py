@@ -23,11 +23,13 @@ import torch
 from PIL import Image
 
 import triptych
-from triptych.core import device, images
-from triptych.data import Dataset, load
-from triptych.judge import judge_for
-from triptych.model import family_names, load_family
-from triptych.scoring import score_pixels
+from triptych.core import device
+from triptych.data.dataset import Dataset
+from triptych.data.load import load
+from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.scoring import score_pixels
+from triptych.models.registry import family_names, load_family
+from triptych.viz import grids
 
 DEFAULTS, FEW = "defaults", 300
 SOURCES = ["digits", "mnist", "fashion-mnist", "cifar10", "few:cifar10"]
@@ -73,7 +75,7 @@ def measured(family: str, setting: str, source: str, flags: argparse.Namespace, 
         scores = score_pixels(np.asarray(data.test.pixels), drawn, judge_for(data))
         row[weights] = {s.card.metric: [s.value, s.low, s.high] for s in scores if s.card.metric in WANTED}
         name = re.sub("[ :=]", "-", f"{source}-{family}-{setting}-{weights}.png")
-        images.write_png(home / name, images.grid(drawn[:64], 8, scale=2))
+        grids.write_png(home / name, grids.grid(drawn[:64], 8, scale=2))
     steps = run.state_meta()["step"]
     return {**row, "steps": steps, "images": flags.images, "conditional": run.card["conditional"]}
 

@@ -1,8 +1,8 @@
 """Whether the better of raw and EMA weights are shown: both scored where nothing was chosen by.
 
-One training a family, stopped at several steps. At each `triptych.selection` compares both on the selection
-half of the test images, as `triptych train` does when it ends or is stopped; then both are scored by the
-source's own judge on the reporting half. "Shown" must be no worse than either, within the interval.
+One training a family, stopped at several steps. At each `triptych.evaluation.selection` compares both on the
+selection half of the test images, as `triptych train` does when it ends or is stopped; then both are scored
+by the source's own judge on the reporting half. "Shown" must be no worse than either, within the interval.
 
     python benchmarks/raw_or_ema.py --data mnist "dcgan --batch 64 --rate 1e-3" --steps 500,850,2000
     python benchmarks/raw_or_ema.py vae diffusion --steps 300
@@ -20,17 +20,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from triptych.cli.flags import flags_of, given, parse
-from triptych.data import Dataset, batches, load
-from triptych.evaluate import draw, trained_judge
-from triptych.metrics.features import Extractor
-from triptych.metrics.frechet import fid_left_out
-from triptych.metrics.intervals import GROUPS, jackknife_interval
-from triptych.metrics.spread import deal
-from triptych.model import Model, load_family
-from triptych.plan import Arithmetic, Options, Plan
-from triptych.selection import Selector, held_out
-from triptych.train import Training, fresh_copy
+from triptych.cli._flags import flags_of, given, parse
+from triptych.data.dataset import Dataset
+from triptych.data.load import load
+from triptych.data.loader import batches
+from triptych.evaluation.evaluate import draw, trained_judge
+from triptych.evaluation.selection import Selector, held_out
+from triptych.inference.pipeline import Model
+from triptych.metrics.extractors.base import Extractor
+from triptych.metrics.fid import fid_left_out
+from triptych.metrics.stats.intervals import GROUPS, jackknife_interval
+from triptych.metrics.stats.resampling import deal
+from triptych.models.registry import load_family
+from triptych.runs.options import Arithmetic, Options, Plan
+from triptych.training.trainer import Training, fresh_copy
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 import triptych
-from triptych.core import device, images
-from triptych.modes import ring_modes
+from triptych.core import device
+from triptych.evaluation.mode_coverage import ring_modes
+from triptych.viz import grids
 
 STEPS, BATCH, SAMPLES = 2000, 64, 2000
 RATES = {"rate": 1e-3, "critic_rate": 2e-3, "latent": 2}
@@ -75,7 +76,7 @@ def main() -> None:
             row, drawn = one(family, settings, seed, runs)
             rows[name]["seeds"].append(row)
             print(name, row, flush=True)
-            images.write_png(runs / f"{family}-{len(rows)}-{seed}.png", images.grid(drawn))
+            grids.write_png(runs / f"{family}-{len(rows)}-{seed}.png", grids.grid(drawn))
         write(rows, flags.out)
     print(f"clouds of samples: {runs}")
 

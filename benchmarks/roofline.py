@@ -25,10 +25,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from triptych.core import device as devices
-from triptych.data import load as load_data
-from triptych.model import family_names, load_family
-from triptych.plan import Options, arithmetic
-from triptych.train import Untracked
+from triptych.data.load import load as load_data
+from triptych.models.registry import family_names, load_family
+from triptych.runs.options import Options
+from triptych.training.planning import arithmetic
+from triptych.training.timing import Untracked
 
 RESULTS = Path(__file__).parent / "results"
 SIDE = 2048

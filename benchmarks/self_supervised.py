@@ -21,22 +21,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from triptych import self_supervised
-from triptych.data import Dataset, Split, load
-from triptych.judge import judge_for
-from triptych.metrics.binomial import exact_interval
-from triptych.metrics.features import Extractor, NetworkExtractor, random_conv
-from triptych.metrics.frechet import fid_left_out
-from triptych.metrics.intervals import deal as dealt_into
-from triptych.metrics.intervals import groups_for, interval
-from triptych.metrics.neighbours import neighbour_scores
-from triptych.metrics.spread import jackknife_spread
-from triptych.metrics.threads import one_thread
-from triptych.probe.measuring import Measured
-from triptych.probe.records import moved
-from triptych.probe.running import Deal, deal
-from triptych.probe.spoiling import Stock, spoilings
-from triptych.self_supervised.distortions import DISTORTIONS
+from triptych.core.threads import one_thread
+from triptych.data.dataset import Dataset, Split
+from triptych.data.load import load
+from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.sensitivity.measuring import Measured
+from triptych.evaluation.sensitivity.records import moved
+from triptych.evaluation.sensitivity.running import Deal, deal
+from triptych.evaluation.sensitivity.spoiling import Stock, spoilings
+from triptych.metrics.extractors.base import Extractor, NetworkExtractor
+from triptych.metrics.extractors.random_conv import random_conv
+from triptych.metrics.extractors.self_supervised import network as network_module
+from triptych.metrics.extractors.self_supervised import training
+from triptych.metrics.extractors.self_supervised.distortions import DISTORTIONS
+from triptych.metrics.fid import fid_left_out
+from triptych.metrics.prdc import neighbour_scores
+from triptych.metrics.stats.binomial import exact_interval
+from triptych.metrics.stats.intervals import groups_for, interval
+from triptych.metrics.stats.resampling import deal as dealt_into
+from triptych.metrics.stats.resampling import jackknife_spread
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = {
@@ -69,9 +72,9 @@ Every network was trained for {steps} steps.
 def trained(dataset: Dataset, tasks: tuple[str, ...], kinds: tuple[str, ...], steps: int) -> NetworkExtractor:
     """An extractor trained on the source's training images by these tasks."""
     spec = dataset.spec
-    network = self_supervised.untrained(spec.channels, spec.size, dataset.fingerprint)
+    network = network_module.untrained(spec.channels, spec.size, dataset.fingerprint)
     with one_thread():
-        self_supervised.fit(network, dataset.train.pixels, dataset.fingerprint, tasks, kinds, steps)
+        training.fit(network, dataset.train.pixels, dataset.fingerprint, tasks, kinds, steps)
     return NetworkExtractor(network, "+".join(tasks), spec.size)
 
 

@@ -19,10 +19,12 @@ import numpy as np
 import torch
 
 import triptych
-from triptych.core import device, images
-from triptych.data import Dataset, load
-from triptych.judge import judge_for
-from triptych.scoring import score_pixels
+from triptych.core import device
+from triptych.data.dataset import Dataset
+from triptych.data.load import load
+from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.scoring import score_pixels
+from triptych.viz import grids
 
 KINDS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"},
@@ -80,7 +82,7 @@ def main() -> None:
             row = trained(kind, seed, few, flags, home)
             model = triptych.load(next(home.glob(f"*-{kind}-{seed}")))
             drawn = model.sample(range(10**9, 10**9 + flags.samples))
-            images.write_png(home / f"{kind}-{seed}.png", images.grid(drawn[:64], 8, scale=2))
+            grids.write_png(home / f"{kind}-{seed}.png", grids.grid(drawn[:64], 8, scale=2))
             row["scores"] = judged(data, drawn, few, judge)
             print(json.dumps(row), flush=True)
             rows.append(row)

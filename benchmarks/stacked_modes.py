@@ -21,12 +21,13 @@ import numpy as np
 import torch
 
 import triptych
-from triptych.core import device, images
-from triptych.data import load
-from triptych.judge import judge_for
-from triptych.model import family_names, load_family
-from triptych.modes import stacked_modes
-from triptych.subprocess_runs import run_apart
+from triptych.comparison.subprocess_runs import run_apart
+from triptych.core import device
+from triptych.data.load import load
+from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.mode_coverage import stacked_modes
+from triptych.models.registry import family_names, load_family
+from triptych.viz import grids
 
 SAMPLES, FIRST_SEED, AT_ONCE = 26_000, 10**6, 2_000
 Row = dict[str, Any]  # of one seed
@@ -49,7 +50,7 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
     seeds = range(FIRST_SEED, FIRST_SEED + flags.samples)
     parts = [model.sample(seeds[k : k + AT_ONCE]) for k in range(0, flags.samples, AT_ONCE)]
     drawn = np.concatenate(parts)
-    images.write_png(path / "samples" / "modes.png", images.grid(drawn[:64], 8, scale=2))
+    grids.write_png(path / "samples" / "modes.png", grids.grid(drawn[:64], 8, scale=2))
     found = stacked_modes(drawn, judge_for(load("mnist")))
     state = model.run.state_meta()
     return {

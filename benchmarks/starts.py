@@ -21,8 +21,8 @@ from typing import Any
 from contention import busy
 from pacing import machine
 
-from triptych.model import family_names
-from triptych.run import open_run
+from triptych.models.registry import family_names
+from triptych.runs.run import open_run
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 import triptych
-from triptych.evaluate import data_of
-from triptych.judge import judge_for
-from triptych.metrics.threads import one_thread
-from triptych.steer.codes import Codes, codes_at
-from triptych.steer.directions import Direction
-from triptych.steer.editing import Effect, measure
-from triptych.steer.finding import MEASURED_SEED, find
-from triptych.steer.readers import reader_for
-from triptych.steer.studying import Study, study
+from triptych.core.threads import one_thread
+from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.evaluate import data_of
+from triptych.latent.attribute_samples import Study, study
+from triptych.latent.attributes import reader_for
+from triptych.latent.codes import Codes, codes_at
+from triptych.latent.directions import Direction
+from triptych.latent.edits import Effect, measure
+from triptych.latent.supervised_directions import MEASURED_SEED, find
 
 RESULTS = Path(__file__).parent / "results"
 WANTED = 5.0

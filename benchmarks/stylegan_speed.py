@@ -22,11 +22,13 @@ import torch
 
 import triptych
 from triptych.core import device as devices
-from triptych.core.family import Turn
-from triptych.data import load, shapes
-from triptych.families.stylegan import Stylegan, squared_slopes
-from triptych.plan import Arithmetic, Options, Plan, Precision
-from triptych.train import Training, fresh_copy, timer
+from triptych.core.objectives import Turn
+from triptych.data.datasets import shapes
+from triptych.data.load import load
+from triptych.models.stylegan import Stylegan, squared_slopes
+from triptych.runs.options import Arithmetic, Options, Plan, Precision
+from triptych.training.timing import timer
+from triptych.training.trainer import Training, fresh_copy
 
 PICTURES = 512
 WARM_UP = 200  # steps before the penalties are compared

@@ -22,9 +22,10 @@ from scipy.spatial.distance import cdist
 
 import triptych
 from triptych.core import device
-from triptych.core.family import Batch, ImageSpec, Turn
-from triptych.data import load
-from triptych.families.wgan import Wgan, WganConfig
+from triptych.core.objectives import Turn
+from triptych.core.types import Batch, ImageSpec
+from triptych.data.load import load
+from triptych.models.wgan import Wgan, WganConfig
 
 COUNT, STEPS, RATE, WIDTH, LAST = 256, 1500, 2e-3, 64, 100
 Sets = tuple[np.ndarray, np.ndarray]

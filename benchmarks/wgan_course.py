@@ -26,10 +26,10 @@ from scipy.stats import spearmanr
 
 import triptych
 from triptych.core import device
-from triptych.data import load
-from triptych.driver import resume
-from triptych.judge import judge_for
-from triptych.metrics import fid
+from triptych.data.load import load
+from triptych.evaluation.classifier import judge_for
+from triptych.metrics.fid import fid
+from triptych.training.runner import resume
 
 PIECES = 14
 

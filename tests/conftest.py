@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from triptych import two_sample
+from triptych.evaluation import two_sample
 
 
 @pytest.fixture(autouse=True, scope="session")

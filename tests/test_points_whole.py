@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 import triptych
-from triptych.core.scatter import SIDE_PX
-from triptych.data import sources
-from triptych.data.points import draw_ring
-from triptych.evaluate import evaluation, score_sources
-from triptych.gallery import write_pictures
-from triptych.report import write_report
-from triptych.run import Run
+from triptych.data.datasets import ring
+from triptych.data.datasets.ring import draw_ring
+from triptych.evaluation.evaluate import evaluation, score_sources
+from triptych.report.html import write_report
+from triptych.runs.run import Run
+from triptych.viz.gallery import write_pictures
+from triptych.viz.scatter import SIDE_PX
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_the_way_of_a_point(run: Run, tmp_path: Path) -> None:
 
 
 def test_points_beside_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources.points, "draw_ring", lambda count, seed: draw_ring(count // 200, seed))
+    monkeypatch.setattr(ring, "draw_ring", lambda count, seed: draw_ring(count // 200, seed))
     real = score_sources("points:ring", "points:ring")
     assert real[0].name == "FID[coordinates]" and real[0].value == pytest.approx(0, abs=1e-6)
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from triptych import cli
+from triptych.cli import _registry
 from triptych.core.filenames import MOST_BYTES, readable_name
-from triptych.data import load
-from triptych.run import create, open_run
+from triptych.data.load import load
+from triptych.runs.run import create, open_run
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_runs_and_sources_keep_names_beyond_ascii(tmp_path: Path) -> None:
 def test_a_terminal_that_cannot_show_a_name_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr(sys, "stdout", written)
-    monkeypatch.setitem(cli.VERBS, "demo", (lambda words: print("runs/0001-größe") or {}, ""))
+    monkeypatch.setitem(_registry.VERBS, "demo", (lambda words: print("runs/0001-größe") or {}, ""))
     assert cli.main(["demo"]) == 0
     written.flush()
     assert written.buffer.getvalue() == rb"runs/0001-gr\xf6\xdfe" + b"\n"  # type: ignore[attr-defined]

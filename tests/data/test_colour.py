@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from triptych import cli
-from triptych.data import inspect, load, reopen
+from triptych.data.inspect import inspect
+from triptych.data.load import load, reopen
 
 
 def album(home: Path, gray: int, colored: int) -> str:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from triptych.metrics import perceptual_path_length
-from triptych.metrics.intervals import deal, leave_each_out
-from triptych.metrics.path_length import path_lengths
+from triptych.metrics.path_length import path_lengths, perceptual_path_length
+from triptych.metrics.stats.intervals import leave_each_out
+from triptych.metrics.stats.resampling import deal
 
 
 def test_karras_2019_eq_3_of_a_linear_map():

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from triptych.metrics import prd_curve, prd_f_scores
-from triptych.metrics.prd import ANGLES, _curve, f_score, prd_without_each
+from triptych.metrics.prd import ANGLES, _curve, f_score, prd_curve, prd_f_scores, prd_without_each
 
 
 def modes(seed: int, counts: list[int], width: int = 3) -> np.ndarray:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from triptych.metrics import vendi, vendi_score
-from triptych.metrics.intervals import leave_each_out
-from triptych.metrics.vendi import vendi_without_each
+from triptych.metrics import vendi
+from triptych.metrics.stats.intervals import leave_each_out
+from triptych.metrics.vendi import vendi_score, vendi_without_each
 
 
 def test_identical_features_score_1():

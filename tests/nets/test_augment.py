@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.core.family import ImageSpec, Turn
-from triptych.data import Split, batches
-from triptych.model import family_names, load_family
+from triptych.core.objectives import Turn
+from triptych.core.types import ImageSpec
+from triptych.data.dataset import Split
+from triptych.data.loader import batches
+from triptych.models.registry import family_names, load_family
 from triptych.nets.augment import (
     Adaptive,
     Augment,
@@ -22,8 +24,8 @@ from triptych.nets.augment import (
     perhaps_changed,
     resampling,
 )
-from triptych.plan import Arithmetic, Options, Plan
-from triptych.train import Training, fresh_copy
+from triptych.runs.options import Arithmetic, Options, Plan
+from triptych.training.trainer import Training, fresh_copy
 
 SIZE = 16
 RGB = ImageSpec(channels=3, size=SIZE)

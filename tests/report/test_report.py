@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import triptych
-from triptych.evaluate import evaluation
-from triptych.figures import charts, svg
-from triptych.report import write_report
-from triptych.run import Run, RunError, open_run
+from triptych.core.errors import RunError
+from triptych.evaluation.evaluate import evaluation
+from triptych.report.html import write_report
+from triptych.runs.run import Run, open_run
+from triptych.viz import charts, svg
 
 SECTIONS = [
     *("trilemma", "samples", "table", "classes", "curves"),

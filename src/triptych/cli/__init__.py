@@ -11,12 +11,41 @@ import os
 import sys
 from collections.abc import Sequence
 
-from triptych import __version__
-from triptych.cli import checking, directing, judging, looking, making, steering
-from triptych.cli.verbs import VERBS
+from triptych._version import __version__
+from triptych.cli import (
+    check,
+    compare,
+    conformance,
+    data,
+    demo,
+    duel,
+    evaluate,
+    report,
+    resume,
+    sample,
+    steer,
+    steer_directions,
+    train,
+)
+from triptych.cli._registry import VERBS
 from triptych.core.nearest import VERBS_ELSEWHERE, did_you_mean
 
-__all__ = ["checking", "directing", "judging", "looking", "main", "making", "steering"]
+__all__ = [
+    "check",
+    "compare",
+    "conformance",
+    "data",
+    "demo",
+    "duel",
+    "evaluate",
+    "main",
+    "report",
+    "resume",
+    "sample",
+    "steer",
+    "steer_directions",
+    "train",
+]
 
 ORDER = (
     "demo",

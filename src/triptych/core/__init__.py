@@ -1,1 +1,1 @@
-"""Floor 0: pictures, random streams and the contract every family signs."""
+"""Pictures, random streams and the contract every family signs."""

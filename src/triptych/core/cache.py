@@ -1,8 +1,10 @@
-"""Where things that can be made again are kept: prepared pixels, downloads, trained judges."""
+"""The cache directory, and downloads into it."""
 
 from __future__ import annotations
 
 import os
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -11,3 +13,18 @@ def cache_home() -> Path:
     if own := os.environ.get("TRIPTYCH_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "triptych"
+
+
+def fetch(url: str, target: Path, opener: Callable[..., object] = urllib.request.urlopen) -> None:
+    """Write what lies at `url` to `target`, `.NAME.partial` by custom: the caller checks it and renames it.
+
+    Raises OSError (URLError is one) or http.client.HTTPException when that fails.
+    """
+    from rich.progress import wrap_file
+
+    shown = target.name.removeprefix(".").removesuffix(".partial")
+    with opener(url, timeout=20) as answer:  # type: ignore[attr-defined]
+        total = int(answer.headers.get("Content-Length") or 0)
+        with target.open("wb") as file, wrap_file(answer, total, description=shown) as stream:
+            while chunk := stream.read(1 << 20):
+                file.write(chunk)

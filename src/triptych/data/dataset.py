@@ -7,19 +7,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from triptych.core.family import Batch, ImageSpec
-from triptych.core.images import to_float
-from triptych.core.seeds import mix
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message says what came, what was expected and what to do."""
+from triptych.core.errors import DataError
+from triptych.core.types import ImageSpec
 
 
 @contextmanager
@@ -96,48 +89,3 @@ def fingerprint(*splits: Split) -> str:
         digest.update(b"" if split.labels is None else split.labels.tobytes())
         digest.update("\0".join(split.captions or ()).encode())
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=4)
-def _order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng(mix(seed, "order", epoch)).permutation(count)  # (count,)
-
-
-def batches(
-    split: Split,
-    size: int,
-    seed: int,
-    first: int = 0,
-    flip: bool = False,
-    rank: int = 0,
-    world: int = 1,
-) -> Iterator[Batch]:
-    """Endless batches; batch k is a function of (seed, k), so a resumed run needs no loader state.
-
-    Position p = k * size + i of the run's stream is picture order(epoch)[p mod N] with epoch = p div N:
-    every picture once an epoch, also when a batch spans two epochs or a set is smaller than a batch.
-    flip mirrors half of them. size is the global batch; worker `rank` of `world` gets its share.
-    """
-    if size % world:
-        raise DataError(f"a batch of {size} cannot be shared evenly by {world} workers")
-    share = size // world
-    rows = np.arange(rank * share, (rank + 1) * share)  # (B,)
-    step = first
-    while True:
-        epochs, places = np.divmod(step * size + rows, len(split))  # (B,) each
-        index = np.empty_like(places)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            index[here] = _order(len(split), seed, int(epoch))[places[here]]
-        pixels = split.pixels[index]  # (B, H, W, C)
-        if flip:
-            mirrored = np.random.default_rng(mix(seed, "flip", step)).random(size)[rows] < 0.5  # (B,)
-            pixels[mirrored] = pixels[mirrored, :, ::-1]
-        yield Batch(
-            images=to_float(pixels),
-            labels=None if split.labels is None else torch.from_numpy(split.labels[index]),
-            captions=None if split.captions is None else tuple(split.captions[i] for i in index),
-            rows=torch.from_numpy(rows),
-            global_size=size,
-        )
-        step += 1

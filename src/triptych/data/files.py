@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.data.dataset import Broken, DataError
-from triptych.data.prepare import Colour, common_colour, decode, in_mode, square
+from triptych.core.errors import DataError
+from triptych.data.dataset import Broken
+from triptych.data.image_ops import Colour, common_colour, decode, in_mode, square
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 MOST_BROKEN = 0.1  # share of files beyond which something else is wrong

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from triptych.metrics.pair import checked_pair
+from triptych.metrics.validation import checked_pair
 
 VERSION = 1
 EPSILON = 1e-4

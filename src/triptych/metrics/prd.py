@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from triptych.metrics.pair import checked_pair
+from triptych.metrics.validation import checked_pair
 
 VERSION = 1
 CLUSTERS, ANGLES, RUNS = 20, 1001, 10

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from triptych.metrics.binomial import exact_interval
-from triptych.metrics.intervals import Estimate
+from triptych.metrics.stats.binomial import exact_interval
+from triptych.metrics.stats.intervals import Estimate
 
 THUMB = 8  # pixels: copies are looked for in images averaged down to this
 COPY = 0.25  # of the distance to the nearest other real image: nearer is a copy (a quarter of it, squared)

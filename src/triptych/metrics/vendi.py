@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from triptych.metrics.pair import checked_features
+from triptych.metrics.validation import checked_features
 
 VERSION = 1
 TILE = 8192  # rows normalised at a time

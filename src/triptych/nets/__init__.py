@@ -1,1 +1,1 @@
-"""Floor 1: building blocks that two families or more use."""
+"""Building blocks that two families or more use."""

@@ -15,8 +15,9 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from triptych.core.family import ImageSpec, Settings, Turn
-from triptych.core.tagged import by_kind
+from triptych.core.config import Settings, by_kind
+from triptych.core.objectives import Turn
+from triptych.core.types import ImageSpec
 
 LEAST_PX = 8  # below, an eighth of a picture is no pixel and half of it is most of what there is
 

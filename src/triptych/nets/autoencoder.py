@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from triptych.core.family import ImageSpec
+from triptych.core.types import ImageSpec
 from triptych.nets.dcgan import doublings
 
 

@@ -1,6 +1,6 @@
 """The networks of DCGAN (Radford, Metz and Chintala 2015): strided convolutions and batch norm only.
 
-Points of a plane, pictures of one pixel, get fully connected ones (`nets.points`).
+Points of a plane, pictures of one pixel, get fully connected ones (`nets.mlp`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.errors import UsageError
-from triptych.core.family import ImageSpec
-from triptych.nets import points
+from triptych.core.types import ImageSpec
+from triptych.nets import mlp
 
 Norm = Literal["batch", "layer"]
 
@@ -41,7 +41,7 @@ def generator(latent: int, spec: ImageSpec, width: int = 64) -> nn.Sequential:
     but the last, which ends in tanh. At 32 px: 4 * width, 2 * width, width channels, then the picture.
     """
     if spec.size == 1:
-        return points.generator(latent, spec, width)
+        return mlp.generator(latent, spec, width)
     k = doublings(spec.size)
     channels = [width * 2 ** (k - 1 - level) for level in range(k)]  # 32 px: 256, 128, 64
     layers: list[nn.Module] = []
@@ -78,7 +78,7 @@ def discriminator(spec: ImageSpec, width: int = 64, norm: Norm = "batch") -> nn.
     left to the loss, where it can be taken together with the logarithm without overflow.
     """
     if spec.size == 1:
-        return points.discriminator(spec, width)
+        return mlp.discriminator(spec, width)
     k = doublings(spec.size)
     channels = [width * 2**level for level in range(k)]  # 32 px: 64, 128, 256
     layers: list[nn.Module] = []

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from triptych.figures.svg import short
-from triptych.report.facts import gather
-from triptych.run import Run, RunError
+from triptych.core.errors import RunError
+from triptych.report.run_summary import gather
+from triptych.runs.run import Run
+from triptych.viz.svg import short
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The usual checklist for GANs, answered from a run itself."""

@@ -1,0 +1,1 @@
+"""Duels and rankings: models compared under one protocol."""

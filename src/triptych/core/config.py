@@ -1,0 +1,70 @@
+"""Settings and records: frozen pydantic models, tagged unions, and readable errors for wrong values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from triptych.core.errors import UsageError
+from triptych.core.nearest import nearest
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+
+def by_kind(value: Any) -> Any:
+    """A kind's bare name as the settings of that kind, all else untouched: 'diff' -> {'kind': 'diff'}.
+
+    For use in front of a union: `Annotated[A | B, Field(discriminator="kind"), BeforeValidator(by_kind)]`.
+    """
+    return {"kind": value} if isinstance(value, str) else value
+
+
+def kinds(field: FieldInfo) -> dict[str, type[BaseModel]]:
+    """The settings behind each kind of a field; empty for a field that does not come in kinds."""
+    if field.discriminator != "kind":
+        return {}
+    return {kind.model_fields["kind"].default: kind for kind in get_args(field.annotation)}
+
+
+class Record(BaseModel):
+    """Frozen, JSON and back, and a field that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) -> Any:
+    """Check values against a Config or Controls. Raises UsageError that names each wrong field."""
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        lines: dict[tuple[str, str], str] = {}  # what is wrong with each field of each owner
+        for problem in reversed(error.errors()):
+            name, *within = map(str, problem["loc"] or [""])  # no name: what several fields say together
+            holder: type[Any] = kind
+            owner = what
+            if within and (inner := kinds(kind.model_fields[name]).get(within[0])):
+                holder, owner, name = inner, f"{what}, {name} {within[0]}", "".join(within[1:2])
+            raised = problem.get("ctx", {}).get("error")
+            said = str(raised) if isinstance(raised, Exception) else problem["msg"].lower()
+            if problem["type"] == "extra_forbidden":
+                known = [field for field in holder.model_fields if field != "kind"]
+                hint = f"did you mean {near}? " if (near := nearest(name, known)) else ""
+                told = f"{owner} has no {name!r}: {hint}there are {', '.join(known) or 'none'}"
+            elif problem["type"] == "union_tag_invalid":
+                there_are = problem["ctx"]["expected_tags"].replace("'", "")
+                told = f"{owner}, {name}: expected {there_are}, got {problem['ctx']['tag']!r}"
+            elif not name:
+                told = said
+            else:
+                told = f"{owner}, {name}: {said}, got {problem['input']!r}"
+            lines[owner, name] = told  # of several the first
+        raise UsageError("; ".join(reversed(lines.values()))) from error
+
+
+class Settings(BaseModel):
+    """Base of every Config and Controls: frozen, and a misspelt field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -1,0 +1,93 @@
+"""Image specifications, batches, conditions and steps of a generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What the data fixes and a family may not choose. size: pixels, square.
+
+    classes: how many the family is told apart; 0 where the source has no labels, and where the training is
+    unconditional (`--no-conditional`): a family then never sees a label.
+    """
+
+    channels: int
+    size: int
+    classes: int = 0
+    captions: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One (micro-)batch of training pictures."""
+
+    images: Tensor  # (B, C, H, W) float32 in [-1, 1]: always pixels, also for latent families
+    labels: Tensor | None  # (B,) int64 in [0, classes)
+    captions: tuple[str, ...] | None
+    rows: Tensor  # (B,) int64: row numbers within the global batch of this step
+    global_size: int  # pictures in the global batch
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its pictures and labels on `device`; row numbers stay on the CPU."""
+        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        return replace(self, images=self.images.to(device, non_blocking=True), labels=labels)
+
+    def cut(self, start: int, stop: int) -> Batch:
+        """The pictures start..stop-1 of this batch: a micro-batch."""
+        return replace(
+            self,
+            images=self.images[start:stop],
+            labels=None if self.labels is None else self.labels[start:stop],
+            captions=None if self.captions is None else self.captions[start:stop],
+            rows=self.rows[start:stop],
+        )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Whatever guides a picture; None where nothing is asked."""
+
+    labels: Tensor | None = None  # (B,) int64
+    captions: tuple[str, ...] | None = None
+    negative: tuple[str, ...] | None = None
+    image: Tensor | None = None  # (B, C, H, W) float32 in [-1, 1]
+    mask: Tensor | None = None  # (B, 1, H, W) float32, 1 = to be painted
+
+    def cut(self, rows: Sequence[int]) -> Condition:
+        """The condition of the pictures `rows`, in that order; a row may come twice."""
+        index = torch.as_tensor(list(rows), dtype=torch.int64)
+
+        def pick(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value[index.to(value.device)]
+            return None if value is None else tuple(value[int(i)] for i in index)
+
+        return Condition(**{f.name: pick(getattr(self, f.name)) for f in fields(self)})
+
+    def to(self, device: torch.device) -> Condition:
+        """The same condition with its tensors on `device`."""
+        moved: dict[str, Any] = {
+            f.name: value.to(device)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One moment of generation."""
+
+    step: int
+    steps: int
+    noisy: Tensor  # (B, *noise shape)
+    image: Callable[[], Tensor]  # (B, C, H, W): the picture as predicted now, decoded when asked

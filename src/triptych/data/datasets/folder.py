@@ -1,0 +1,15 @@
+"""A folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from triptych.data.assemble import from_items
+from triptych.data.dataset import Dataset
+from triptych.data.files import Item
+from triptych.data.image_ops import Colour
+
+
+def open_folder(folder: Path, items: list[Item], size: int, colour: Colour) -> Dataset:
+    """A folder of images that was listed already."""
+    return from_items(f"folder-{folder.resolve().name}", f"folder:{folder}", items, size, colour)

@@ -1,0 +1,116 @@
+"""Pictures whose every cause is known: one shape of a kind, colour, size, place and turn on a ground."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from triptych.data.assemble import in_colour
+from triptych.data.dataset import Dataset, Split
+from triptych.data.image_ops import Colour
+
+KINDS = ("circle", "square", "triangle", "star", "cross", "ring")
+COLOURS = {
+    "red": (214, 58, 52), "orange": (236, 140, 40), "yellow": (240, 205, 60), "green": (62, 158, 82),
+    "blue": (52, 104, 190), "purple": (128, 72, 168),
+}  # fmt: skip
+GROUNDS = {"white": (245, 245, 242), "grey": (178, 182, 186), "black": (28, 30, 34), "cream": (246, 226, 188)}
+SIZES = ("small", "medium", "large")
+RADII = (0.14, 0.34)  # least and largest, of the picture's side
+MARGIN = 0.02  # least distance between a shape's circle and the picture's edge
+
+
+def draw_factors(count: int, seed: int) -> dict[str, np.ndarray]:
+    """Independent causes of `count` pictures: kind, colour, ground (int64); radius, x, y, turn (float32).
+
+    radius, x and y in units of the picture's side (x to the right, y down), turn in radians.
+    """
+    rng = np.random.default_rng(seed)
+    radius = rng.uniform(*RADII, count)
+    reach = 0.5 - radius - MARGIN
+    return {
+        "kind": rng.integers(len(KINDS), size=count),
+        "colour": rng.integers(len(COLOURS), size=count),
+        "ground": rng.integers(len(GROUNDS), size=count),
+        "radius": radius.astype(np.float32),
+        "x": (0.5 + reach * rng.uniform(-1, 1, count)).astype(np.float32),
+        "y": (0.5 + reach * rng.uniform(-1, 1, count)).astype(np.float32),
+        "turn": rng.uniform(0, 2 * np.pi, count).astype(np.float32),
+    }
+
+
+def paint(factors: dict[str, np.ndarray], size: int) -> np.ndarray:
+    """Draw pictures from their causes: (N, size, size, 3) uint8, edges smoothed over one pixel."""
+    colours, grounds = np.array(list(COLOURS.values())), np.array(list(GROUNDS.values()))
+    pictures = np.empty((len(factors["kind"]), size, size, 3), np.uint8)
+    for start in range(0, len(pictures), 512):
+        part = {name: values[start : start + 512] for name, values in factors.items()}
+        share = cover(part, size)[..., None]
+        front, back = colours[part["colour"]][:, None, None], grounds[part["ground"]][:, None, None]
+        pictures[start : start + 512] = (share * front + (1 - share) * back).round()
+    return pictures
+
+
+def cover(factors: dict[str, np.ndarray], size: int) -> np.ndarray:
+    """How much of each pixel the shape covers, 0..1: (N, size, size) float32. All at once."""
+    middles = (np.arange(size, dtype=np.float32) + 0.5) / size
+    x = (middles[None, None, :] - factors["x"][:, None, None]) / factors["radius"][:, None, None]
+    y = (middles[None, :, None] - factors["y"][:, None, None]) / factors["radius"][:, None, None]
+    cos, sin = np.cos(factors["turn"])[:, None, None], np.sin(factors["turn"])[:, None, None]
+    u, v = np.broadcast_arrays(cos * x + sin * y, -sin * x + cos * y)  # (N, size, size) each
+    distance = np.empty(u.shape, np.float32)  # signed, in radii; negative inside
+    for kind in np.unique(factors["kind"]):
+        here = factors["kind"] == kind
+        distance[here] = _distance(KINDS[kind], u[here], v[here])
+    soft = distance * factors["radius"][:, None, None] * size  # in pixels
+    return np.clip(0.5 - soft, 0, 1)
+
+
+def _distance(kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Signed distance (or a bound of it near the edge) to a shape of radius 1 around the origin."""
+    r = np.hypot(u, v)
+    if kind == "circle":
+        return r - 0.9
+    if kind == "ring":
+        return np.abs(r - 0.72) - 0.24
+    if kind == "square":
+        return np.maximum(np.abs(u), np.abs(v)) - 0.72
+    if kind == "cross":
+        a, b = np.abs(u), np.abs(v)
+        return np.minimum(np.maximum(a - 0.95, b - 0.3), np.maximum(a - 0.3, b - 0.95))
+    if kind == "triangle":
+        return np.maximum(v - 0.5, np.maximum(0.866 * u - 0.5 * v, -0.866 * u - 0.5 * v) - 0.5)
+    # star: five points; the edge from a point at radius 1 to a notch at radius 0.45, folded by symmetry
+    angle = np.abs(np.mod(np.arctan2(u, -v) + np.pi / 5, 2 * np.pi / 5) - np.pi / 5)
+    a, b = r * np.cos(angle), r * np.sin(angle)
+    notch = np.array([0.45 * np.cos(np.pi / 5), 0.45 * np.sin(np.pi / 5)])
+    edge = notch - np.array([1.0, 0.0])
+    normal = np.array([edge[1], -edge[0]]) / np.hypot(*edge)
+    return (a - 1.0) * normal[0] + b * normal[1]
+
+
+def captions(factors: dict[str, np.ndarray]) -> list[str]:
+    """Each picture in words: 'a small red circle on a white background, top left'."""
+    colours, grounds = list(COLOURS), list(GROUNDS)
+    size = np.digitize(factors["radius"], [0.2, 0.27])
+    words = []
+    for k in range(len(size)):
+        row = ("top", "middle", "bottom")[int(np.digitize(factors["y"][k], [0.42, 0.58]))]
+        column = ("left", "centre", "right")[int(np.digitize(factors["x"][k], [0.42, 0.58]))]
+        what = f"{SIZES[size[k]]} {colours[factors['colour'][k]]} {KINDS[factors['kind'][k]]}"
+        where = "in the centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
+        words.append(f"a {what} on a {grounds[factors['ground'][k]]} background, {where}")
+    return words
+
+
+def open_shapes(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
+    """20,000 shapes for training and 4,000 for testing, with their factors."""
+    splits = []
+    for count, seed in ((20_000, 1), (4_000, 2)):
+        factors = draw_factors(count, seed)
+        pixels = in_colour(paint(factors, size), "rgb" if colour == "auto" else colour)
+        splits.append(Split(pixels, factors["kind"], captions(factors), factors))
+    rule = "drawn from two seeds: 20,000 for training, 4,000 for testing"
+    train, test = splits
+    return Dataset("shapes", source, train, test, KINDS, rule, "drawn by Triptych")

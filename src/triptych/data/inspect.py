@@ -1,0 +1,163 @@
+"""What a source holds, what is broken in it, and what will be done with it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from triptych.core.errors import DataError
+from triptych.core.images import is_points
+from triptych.data.dataset import Dataset, Split
+from triptych.data.datasets.celeba import CROP_PX
+from triptych.data.files import MOST_BROKEN, Item, list_folder
+from triptych.data.image_ops import Colour, decode, quiet_pillow
+from triptych.data.load import load
+
+LOSSY = ("JPEG", "WEBP", "MPO", "GIF")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A look at a source. Counts are of files for folders, else of prepared pictures."""
+
+    source: str
+    pictures: int
+    splits: dict[str, int]
+    classes: dict[str, int]
+    attributes: dict[str, int] = field(default_factory=dict)  # of yes or no -> pictures that have it
+    sizes: dict[str, int] = field(default_factory=dict)  # "640x480" -> files, the most frequent first
+    modes: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, int] = field(default_factory=dict)
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    duplicates: int = 0  # pictures that repeat an earlier one of their split, pixel by pixel
+    leaks: int = 0  # test pictures that are also training pictures
+    plan: list[str] = field(default_factory=list)  # what will be done
+
+    def content(self) -> dict[str, Any]:
+        """Everything, fit for JSON."""
+        return dict(vars(self))
+
+    def rows(self) -> list[str]:
+        """Everything in lines for a terminal."""
+        lines = [f"{self.source}: {self.pictures:,} pictures"]
+        lines += [f"  {name:<8} {count:,}" for name, count in self.splits.items()]
+        if self.classes:
+            lines.append(f"  {len(self.classes)} classes:")
+            lines += [f"    {name:<20} {count:,}" for name, count in self.classes.items()]
+        if self.attributes:
+            lines.append(f"  {len(self.attributes)} attributes:")
+            lines += [
+                f"    {name:<20} {n:,} ({n / self.pictures:.0%})" for name, n in self.attributes.items()
+            ]
+        for title, counts in (("sizes", self.sizes), ("modes", self.modes), ("formats", self.formats)):
+            if counts:
+                shown = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:6])
+                rest = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
+                lines.append(f"  {title}: {shown}{rest}")
+        lossy = sum(count for name, count in self.formats.items() if name in LOSSY)
+        if lossy:
+            lines.append(f"  {lossy:,} files are in lossy formats: scores will notice their traces")
+        lines.append(
+            f"  exact duplicates: {self.duplicates:,}; test pictures also in training: {self.leaks:,}"
+        )
+        if self.broken:
+            lines.append(f"  broken, passed over: {len(self.broken)}")
+            lines += [f"    {name}: {reason}" for name, reason in self.broken]
+        return [*lines, *(f"  will be: {step}" for step in self.plan)]
+
+
+def inspect(source: str, *, size: int | None = None, colour: Colour = "auto") -> Inspection:
+    """Look at a source as `load` takes it, with size and colour.
+
+    Raises DataError or UsageError where there is nothing to see.
+    """
+    folder = _folder_of(source)
+    if folder is None:
+        return _of_dataset(source, load(source, size=size, colour=colour))
+    items = list_folder(folder)
+    sizes, modes, formats = Counter[str](), Counter[str](), Counter[str]()
+    broken: list[tuple[str, str]] = []
+    for item in items:
+        try:
+            data = item.data()
+            decode(data, size or 64)
+            with quiet_pillow(), Image.open(io.BytesIO(data)) as image:
+                sizes[f"{image.width}x{image.height}"] += 1
+                modes[image.mode] += 1
+                formats[image.format or "?"] += 1
+        except (OSError, DataError) as error:
+            broken.append((item.name, getattr(error, "strerror", None) or str(error)))
+    facts: dict[str, Any] = {
+        "sizes": dict(sizes.most_common()),
+        "modes": dict(modes.most_common()),
+        "formats": dict(formats.most_common()),
+        "broken": broken,
+    }
+    try:
+        found = _of_dataset(source, load(source, size=size, colour=colour))
+    except DataError as error:
+        return Inspection(
+            source, len(items), {}, dict(Counter(_classes(items))), plan=[f"refused: {error}"], **facts
+        )
+    return Inspection(**{**vars(found), "pictures": len(items), **facts})
+
+
+def _folder_of(source: str) -> Path | None:
+    kind, _, path = source.partition(":")
+    if kind == "folder" and path:
+        return Path(path).expanduser()
+    return Path(source).expanduser() if Path(source).expanduser().is_dir() else None
+
+
+def _classes(items: Sequence[Item]) -> list[str]:
+    return [item.label for item in items if item.label is not None]
+
+
+def _of_dataset(source: str, dataset: Dataset) -> Inspection:
+    train, test = _digests(dataset.train), _digests(dataset.test)
+    trained = set(train)
+    spec = dataset.spec
+    made = ", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"
+    pixels = f"{spec.size}x{spec.size} pixels, {'grey' if spec.channels == 1 else 'colour'}{made}"
+    steps = [dataset.colour_rule] if dataset.colour_rule else []
+    steps += [
+        "points of a plane: two coordinates in 256 levels, so some coincide"
+        if is_points(dataset.train.pixels)
+        else pixels,
+        f"split: {dataset.split_rule}",
+        f"refused when more than {MOST_BROKEN:.0%} of the files are broken",
+    ]
+    if dataset.name == "celeba":
+        steps[-3] += f", of {CROP_PX} pixels"
+    counts = dict(zip(dataset.class_names, dataset.class_counts, strict=False))
+    return Inspection(
+        source=source,
+        pictures=len(train) + len(test),
+        splits={"train": len(train), "test": len(test)},
+        classes=counts,
+        attributes=_attributes(dataset),
+        broken=[(b.file, b.reason) for b in dataset.skipped],
+        duplicates=len(train) - len(trained) + len(test) - len(set(test)),
+        leaks=sum(digest in trained for digest in set(test)),
+        plan=steps,
+    )
+
+
+def _attributes(dataset: Dataset) -> dict[str, int]:
+    """How many pictures have each known cause that is either there or not."""
+    halves = (dataset.train.factors, dataset.test.factors)
+    joined = {name: np.concatenate([half[name] for half in halves]) for name in halves[0]}
+    yes_or_no = {n: v for n, v in joined.items() if np.issubdtype(v.dtype, np.integer) and v.max() <= 1}
+    return {name: int(values.sum()) for name, values in yes_or_no.items()}
+
+
+def _digests(split: Split) -> list[bytes]:
+    return [hashlib.sha256(np.ascontiguousarray(picture).tobytes()).digest() for picture in split.pixels]

@@ -1,0 +1,112 @@
+"""`load`: from what the user typed to a Dataset; `reopen`: a run's data again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from triptych.core.errors import DataError, UsageError
+from triptych.core.nearest import did_you_mean
+from triptych.data.cache import cached
+from triptych.data.dataset import Dataset
+from triptych.data.datasets import celeba, published
+from triptych.data.datasets.celeba import open_celeba
+from triptych.data.datasets.digits import open_digits
+from triptych.data.datasets.emoji import emoji_path
+from triptych.data.datasets.folder import open_folder
+from triptych.data.datasets.memory import open_memory
+from triptych.data.datasets.parquet import open_parquet
+from triptych.data.datasets.published import open_published
+from triptych.data.datasets.ring import open_ring
+from triptych.data.datasets.shapes import open_shapes
+from triptych.data.datasets.stacked_mnist import open_stacked_mnist
+from triptych.data.files import list_folder
+from triptych.data.image_ops import Colour
+
+KNOWN = (
+    "digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "celeba", "points:ring",
+    "stacked:mnist", "folder:PATH", "parquet:PATH",
+)  # fmt: skip
+
+
+def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Dataset:
+    """Open a source of pictures.
+
+    source: a name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `celeba`, `points:ring`,
+    `stacked:mnist`, `folder:PATH`, `parquet:PATH`, or just a folder), an array (N, H, W[, C]) uint8, or
+    an iterable of Pillow pictures or arrays. size: side in pixels; None takes what suits the source.
+    colour: auto makes all grey, or all colored, as most images are.
+
+    Raises UsageError for an unknown name and DataError for data that
+    cannot be used.
+    """
+    if isinstance(source, str) and source == "points:ring":
+        return open_ring(source, size, colour)
+    if size is not None and not 4 <= size <= 1024:
+        raise UsageError(f"size must lie in 4..1024 pixels, got {size}")
+    if not isinstance(source, str):
+        return open_memory(source, size, colour)
+    if source == "digits":
+        return open_digits(size or 16, colour)
+    if source == "shapes":
+        return cached(source, [], size or 32, colour, open_shapes)
+    if source in published.SETS:
+        files = published.locate(source)
+        return cached(
+            source, [p for part in files.values() for p in part], size or 32, colour, open_published
+        )
+    if source == "stacked:mnist":
+        return open_stacked_mnist(source, size or 32, colour)
+    if source == "emoji":
+        return open_parquet("emoji", emoji_path(), size or 64, colour)
+    if source == "celeba":
+        return cached(source, celeba.locate().parts(), size or 64, colour, open_celeba)
+    kind, _, path = source.partition(":")
+    if kind == "parquet" and path:
+        return open_parquet(source, Path(path).expanduser(), size or 64, colour)
+    if (kind == "folder" and path) or Path(source).expanduser().is_dir():
+        folder = Path(path if kind == "folder" else source).expanduser()
+        items = list_folder(folder)
+        files_ = [item.content for item in items if isinstance(item.content, Path)]
+        files_ += [p for home in (".", "train", "test") for p in (folder / home).glob("metadata.*")]
+        return cached(
+            f"folder:{folder}",
+            files_,
+            size or 64,
+            colour,
+            lambda *_: open_folder(folder, items, size or 64, colour),
+        )
+    whole = [name.removesuffix(":PATH") for name in KNOWN]
+    hint = did_you_mean(source, whole)
+    raise UsageError(f"unknown data source {source!r}.{hint} There are: {', '.join(KNOWN)}")
+
+
+def reopen(seen: Mapping[str, Any], owner: Path, given: Any = None) -> Dataset:
+    """The pictures a run has seen, opened again.
+
+    seen: what its run.json says of them. given: the pictures themselves, as `load` takes them or loaded
+    already, where they came from Python. Raises DataError when owner, the run, was trained on others.
+    """
+    dataset = given
+    if not isinstance(given, Dataset):
+        source = seen["source"] if given is None else given
+        dataset = load(source, size=seen["size"], colour=seen["colour"])
+    if dataset.fingerprint == seen["fingerprint"]:
+        return dataset
+    if seen["colour"] == "auto" and dataset.colour_rule and not isinstance(given, Dataset):
+        for colour in ("rgb", "grey"):  # one colored image used to color all, before most decided
+            other = load(source, size=seen["size"], colour=colour)
+            if other.fingerprint == seen["fingerprint"]:
+                return other
+    counts = {
+        "classes": (len(dataset.class_names), len(seen["class_names"])),
+        "training pictures": (len(dataset.train), seen["train"]),
+        "test pictures": (len(dataset.test), seen["test"]),
+    }
+    unlike = [f"{now:,} {what}, had {then:,}" for what, (now, then) in counts.items() if now != then]
+    raise DataError(
+        f"{dataset.name} is not what {owner} was trained on (fingerprint {dataset.fingerprint[:12]}, was "
+        f"{seen['fingerprint'][:12]}{'; it has ' if unlike else ''}{'; '.join(unlike)}): bring the old "
+        "pictures back, or train a new run"
+    )

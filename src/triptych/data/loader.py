@@ -1,0 +1,60 @@
+"""Batches: each a function of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from triptych.core.errors import DataError
+from triptych.core.images import to_float
+from triptych.core.rng import mix
+from triptych.core.types import Batch
+from triptych.data.dataset import Split
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng(mix(seed, "order", epoch)).permutation(count)  # (count,)
+
+
+def batches(
+    split: Split,
+    size: int,
+    seed: int,
+    first: int = 0,
+    flip: bool = False,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Batch]:
+    """Endless batches; batch k is a function of (seed, k), so a resumed run needs no loader state.
+
+    Position p = k * size + i of the run's stream is picture order(epoch)[p mod N] with epoch = p div N:
+    every picture once an epoch, also when a batch spans two epochs or a set is smaller than a batch.
+    flip mirrors half of them. size is the global batch; worker `rank` of `world` gets its share.
+    """
+    if size % world:
+        raise DataError(f"a batch of {size} cannot be shared evenly by {world} workers")
+    share = size // world
+    rows = np.arange(rank * share, (rank + 1) * share)  # (B,)
+    step = first
+    while True:
+        epochs, places = np.divmod(step * size + rows, len(split))  # (B,) each
+        index = np.empty_like(places)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            index[here] = _order(len(split), seed, int(epoch))[places[here]]
+        pixels = split.pixels[index]  # (B, H, W, C)
+        if flip:
+            mirrored = np.random.default_rng(mix(seed, "flip", step)).random(size)[rows] < 0.5  # (B,)
+            pixels[mirrored] = pixels[mirrored, :, ::-1]
+        yield Batch(
+            images=to_float(pixels),
+            labels=None if split.labels is None else torch.from_numpy(split.labels[index]),
+            captions=None if split.captions is None else tuple(split.captions[i] for i in index),
+            rows=torch.from_numpy(rows),
+            global_size=size,
+        )
+        step += 1

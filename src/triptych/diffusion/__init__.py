@@ -1,0 +1,1 @@
+"""Mathematics of noising, without networks."""

@@ -1,0 +1,1 @@
+"""Samples in, scores out: evaluations, their records, and the classifiers they use."""

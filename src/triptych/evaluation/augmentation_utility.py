@@ -1,0 +1,246 @@
+"""Are the samples of use: what a classifier learns from them, by its rightness about real test pictures.
+
+The classification accuracy score (Ravuri and Vinyals 2019) in three forms: trained on samples, on
+real pictures, and on both. Whether samples help as data augmentation is the last less the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.special import stdtrit
+
+from triptych.core import rng as streams
+from triptych.core.config import Record
+from triptych.core.threads import one_thread
+from triptych.evaluation.classifier import fit_pictures, steps_for, untrained
+from triptych.inference.pipeline import SAMPLING_BATCH, Model
+from triptych.metrics.extractors.base import NetworkExtractor, Pixels
+from triptych.metrics.stats.binomial import exact_interval
+
+if TYPE_CHECKING:
+    from triptych.data.dataset import Dataset
+
+VERSION = 1
+SAMPLES = 2000
+TRAININGS = 3
+TWO_LEVELS = 3  # trainings from which on the interval speaks of trainings not run, too
+LEVEL = 0.95
+FIRST_SEED = 1_000_000  # the samples that the other scores are of
+FORMS = ("fake", "real", "both")
+
+Labelled = tuple[np.ndarray, np.ndarray]  # pixels (N, H, W, C) uint8, labels (N,) int
+Progress = Callable[[int, int], None]  # (trainings done, in all)
+
+
+class Accuracy(Record):
+    """How often classifiers that were trained on one kind of pictures are right about real test pictures."""
+
+    value: float
+    """Mean over the trainings."""
+    low: float
+    """Exact binomial 95 % interval over test pictures, of these trainings."""
+    high: float
+    each: tuple[float, ...]
+    """Of every training."""
+
+
+class Usefulness(Record):
+    """The classification accuracy score in three forms, and whether samples help as augmentation."""
+
+    fake: Accuracy
+    real: Accuracy
+    both: Accuracy
+    gain: float
+    """Accuracy of both less that of real pictures alone."""
+    gain_low: float
+    """Ends of its paired 95 % interval."""
+    gain_high: float
+    method: str
+    """How that interval was made, and of what it speaks."""
+    verdict: Literal["helps", "hurts", "no difference seen"]
+    sentence: str
+    chance: float
+    """Accuracy of always naming the commonest class of the test pictures."""
+    n_fake: int
+    n_real: int
+    """Real training pictures."""
+    n_test: int
+    steps: int
+    """Optimiser steps of every training: the same, so more pictures are not more training."""
+    trainings: int
+    labels: str
+    """Whose law the samples' labels follow."""
+
+
+def usefulness(
+    model: Model | Labelled,
+    dataset: Dataset,
+    samples: int = SAMPLES,
+    *,
+    trainings: int = TRAININGS,
+    steps: int | None = None,
+    first_seed: int = FIRST_SEED,
+    progress: Progress | None = None,
+) -> Usefulness:
+    """Train the small classifier on samples, on real pictures, on both; test each on real pictures.
+
+    All three see the same number of batches and start from the same weights, `trainings` times with
+    other weights and orders. In "both" a picture is drawn from samples and real ones alike, so more
+    samples than real pictures are most of a batch. From three trainings on the interval of the gain
+    holds for trainings not run, too; of fewer the verdict may be the luck of one of them.
+
+    model: a conditional Model, whose samples are drawn by the training data's class law, or
+    (pixels, labels) of samples drawn before. samples: how many to draw, and at most so many of those given.
+    steps: None takes as many as the source's own judge is trained for. Deterministic, on one thread.
+    Raises ValueError for a model or a source without labels, and for unfit pictures or labels.
+    """
+    if dataset.train.labels is None or dataset.test.labels is None or dataset.spec.classes < 2:
+        raise ValueError(f"{dataset.name} has no labels: there is nothing for a classifier to learn")
+    if trainings < 1 or samples < 2 or (steps is not None and steps < 1):
+        raise ValueError(
+            f"at least 1 training, 2 samples and 1 step are needed, got {trainings}, {samples} and {steps}"
+        )
+    drawn = isinstance(model, Model)
+    fake = _draw(model, samples, first_seed) if isinstance(model, Model) else _given(model, samples, dataset)
+    real = (dataset.train.pixels, np.asarray(dataset.train.labels))
+    both = (_Joined(fake[0], real[0]), np.concatenate([fake[1], real[1]]))
+    budget = steps or steps_for(len(real[0]))
+    sets: dict[str, tuple[Pixels, np.ndarray]] = {"fake": fake, "real": real, "both": both}
+    right: dict[str, list[np.ndarray]] = {form: [] for form in FORMS}
+    with one_thread():
+        for training in range(trainings):
+            for form in FORMS:
+                right[form].append(_right(*sets[form], dataset, budget, training))
+                if progress is not None:
+                    progress(sum(map(len, right.values())), trainings * len(FORMS))
+    return _record(
+        {form: np.stack(rows) for form, rows in right.items()},
+        np.asarray(dataset.test.labels),
+        n_fake=len(fake[0]),
+        n_real=len(real[0]),
+        steps=budget,
+        labels="drawn by the training data's class law" if drawn else "given",
+    )
+
+
+def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float, str]:
+    """Accuracy of the second less that of the first, with a 95 % interval: (value, low, high, method).
+
+    Over test pictures: the mean of the differences picture by picture, so that what both find
+    hard costs nothing, with half a picture added to each of the four cells of the paired
+    table (Agresti and Min 2005), which keeps a width where the two agree everywhere. From three
+    trainings on the variance between them is added, with Satterthwaite's degrees of freedom (1946).
+
+    first, second: (R, N) bool, right or not, R trainings with the same N test pictures.
+    """
+    if first.shape != second.shape or first.ndim != 2 or first.size == 0:
+        raise ValueError(
+            f"expected two tables (trainings, pictures) alike, got {first.shape}, {second.shape}"
+        )
+    difference = second.astype(np.float64) - first  # (R, N)
+    trainings, pictures = difference.shape
+    each = difference.mean(0)  # (N,)
+    n = pictures + 2  # four cells, half a picture in each: two of them with a difference, -1 and 1
+    centre = each.sum() / n
+    of_pictures = (((each**2).sum() + 1) / n - centre**2) / n
+    if trainings < TWO_LEVELS:
+        reach = stdtrit(np.inf, (1 + LEVEL) / 2) * np.sqrt(of_pictures)
+        method = "paired over test pictures (Agresti and Min); these trainings only"
+    else:
+        of_trainings = difference.mean(1).var(ddof=1) / trainings
+        whole = of_pictures + of_trainings
+        freedom = whole**2 / (of_pictures**2 / (n - 1) + of_trainings**2 / (trainings - 1))
+        reach = stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(whole)
+        method = f"paired over test pictures and {trainings} trainings (t)"
+    return float(each.mean()), float(centre - reach), float(centre + reach), method
+
+
+def _record(
+    right: dict[str, np.ndarray], test: np.ndarray, *, n_fake: int, n_real: int, steps: int, labels: str
+) -> Usefulness:
+    gain, low, high, method = paired_interval(right["real"], right["both"])
+    trainings, n_test = right["real"].shape
+    verdict: Literal["helps", "hurts", "no difference seen"] = "no difference seen"
+    if low > 0 or high < 0:
+        verdict = "helps" if low > 0 else "hurts"
+    points = f"{gain * 100:+.1f} points, {low * 100:+.1f} to {high * 100:+.1f}"
+    added = f"{n_fake} samples added to {n_real} real training pictures"
+    sentence = f"{added}: {verdict} with n = {n_test} test pictures ({points})"
+    if trainings < TWO_LEVELS:
+        sentence += ", of these trainings only: another may differ by as much"
+    return Usefulness(
+        **{form: _accuracy(right[form]) for form in FORMS},
+        gain=gain,
+        gain_low=low,
+        gain_high=high,
+        method=method,
+        verdict=verdict,
+        sentence=sentence,
+        chance=float(np.bincount(test).max() / len(test)),
+        n_fake=n_fake,
+        n_real=n_real,
+        n_test=n_test,
+        steps=steps,
+        trainings=trainings,
+        labels=labels,
+    )
+
+
+def _accuracy(right: np.ndarray) -> Accuracy:
+    """right: (R, N) bool."""
+    low, high = exact_interval(float(right.mean(0).sum()), right.shape[1])
+    return Accuracy(value=float(right.mean()), low=low, high=high, each=tuple(right.mean(1).tolist()))
+
+
+def _right(pixels: Pixels, labels: np.ndarray, dataset: Dataset, steps: int, training: int) -> np.ndarray:
+    """Which test pictures a classifier trained on `pixels` names rightly: (N,) bool."""
+    source = streams.generator(dataset.fingerprint, "usefulness", VERSION, training)
+    network = fit_pictures(untrained(dataset, training), pixels, labels, steps, source, junk=False)
+    judge = NetworkExtractor(network, f"{dataset.name}-usefulness", dataset.spec.size)
+    return judge.logits(np.asarray(dataset.test.pixels)).argmax(1) == np.asarray(dataset.test.labels)
+
+
+class _Joined:
+    """Two arrays of pictures as one, without a copy of either."""
+
+    def __init__(self, first: np.ndarray, second: np.ndarray) -> None:
+        self.first, self.second = first, second
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        cut = np.searchsorted(rows, len(self.first))  # rows are sorted
+        return np.concatenate([self.first[rows[:cut]], self.second[rows[cut:] - len(self.first)]])
+
+
+def _draw(model: Model, count: int, first_seed: int) -> Labelled:
+    """Samples and the labels they were drawn for, in whole batches: a sample's bits depend on its seed."""
+    if not model.family.conditional:
+        raise ValueError(
+            f"this {model.family.title} was trained without labels, so its samples have none to train a "
+            "classifier on: train a conditional model, or give (pixels, labels)"
+        )
+    pixels, labels = [], []
+    for start in range(first_seed, first_seed + count, SAMPLING_BATCH):
+        batch = range(start, start + SAMPLING_BATCH)
+        asked = model.labels_for(batch)
+        assert asked is not None
+        pixels.append(model.sample(batch, labels=asked))
+        labels.append(asked.numpy())
+    return np.concatenate(pixels)[:count], np.concatenate(labels)[:count]
+
+
+def _given(samples: Labelled, most: int, dataset: Dataset) -> Labelled:
+    pixels, labels = np.asarray(samples[0]), np.asarray(samples[1])
+    shape, classes = dataset.train.pixels.shape[1:], dataset.spec.classes
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or len(pixels) < 2:
+        raise ValueError(f"expected at least 2 samples (N, {shape}) uint8, got {pixels.shape} {pixels.dtype}")
+    if labels.shape != (len(pixels),) or labels.dtype.kind not in "iu":
+        raise ValueError(f"expected one whole label a sample, got {labels.shape} {labels.dtype} labels")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels must lie in 0..{classes - 1}, got {labels.min()}..{labels.max()}")
+    return pixels[:most], labels[:most].astype(np.int64)

@@ -1,0 +1,260 @@
+"""One judge for all: draw samples from a model and score them against the source's test pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from triptych._version import __version__
+from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.detailed import closer_look
+from triptych.evaluation.records import Evaluation, JudgeFacts, Sampling
+from triptych.evaluation.scoring import chosen, chosen_rows, class_view, further_scores, score_pixels
+from triptych.evaluation.selection import SplitName, held_out
+from triptych.evaluation.two_sample import two_sample_score
+from triptych.inference.pipeline import SAMPLING_BATCH, Model, load
+from triptych.metrics.extractors.base import Extractor
+from triptych.metrics.score import Score
+from triptych.metrics.stats.intervals import LEAST
+
+if TYPE_CHECKING:
+    from triptych.data.dataset import Dataset
+
+FIRST_SEED = 1_000_000  # far from the seeds whose pictures are shown during training
+MOST_REAL = 10_000  # test pictures; of a larger test split a seeded choice
+Progress = Callable[[str, int, int], None]  # (what: "judge" or "samples", done, in all)
+
+
+def evaluate(
+    model: Model | Path | str,
+    samples: int = 2000,
+    features: str | Extractor = "auto",
+    **options: Any,
+) -> list[Score]:
+    """Score a model; like `evaluation`, which see for the options, but returns the scores alone."""
+    return list(evaluation(model, samples, features, **options).scores)
+
+
+def evaluation(
+    model: Model | Path | str,
+    samples: int = 2000,
+    features: str | Extractor = "auto",
+    *,
+    data: Dataset | None = None,
+    controls: Mapping[str, Any] | None = None,
+    first_seed: int = FIRST_SEED,
+    most_real: int = MOST_REAL,
+    progress: Progress | None = None,
+    closer: bool = False,
+    keep: bool = True,
+) -> Evaluation:
+    """Draw samples and score them against the test split of the data the model was trained on.
+
+    model: a Model, or the path of a run. samples: how many to draw, at least 20. features: "auto"
+    (the source's own classifier, or a network trained on the images alone where there are no labels),
+    "domain-cnn", "self-supervised", "random-conv", a published network such as "inception" (see
+    `judge_for`) or an Extractor. data: the source, where the run cannot find it by itself. controls:
+    sampling options, else the family's defaults. most_real: of a larger test split a seeded choice of
+    so many. closer: further scores, copies, diversity and traits too, in about twice the time. keep:
+    write one line to the run's metrics.jsonl, as `keep_scores` does. Raises ValueError if the data are
+    not those of the run, for too few samples, unknown features or controls.
+    """
+    model = model if isinstance(model, Model) else load(model)
+    enough(samples)
+    dataset = data_of(model, data)
+    judge = (
+        features
+        if not isinstance(features, str)
+        else trained_judge(dataset, features, progress, model.device)
+    )
+    drawn = draw(model, samples, first_seed, controls or {}, progress)
+    return judged(model, dataset, judge, drawn, "test", most_real, closer, keep)
+
+
+def enough(samples: int) -> None:
+    """Raises ValueError for fewer samples than an interval needs."""
+    if samples < LEAST:
+        raise ValueError(f"a score with an interval needs at least {LEAST} samples, got {samples}")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples of a model and how they came to be."""
+
+    pixels: np.ndarray  # (N, H, W, C) uint8
+    sampling: Sampling
+    about: dict[str, Any]  # the descriptive fields of their scores' cards
+
+
+def judged(
+    model: Model,
+    dataset: Dataset,
+    judge: Extractor,
+    drawn: Drawn,
+    split: SplitName = "test",
+    most_real: int = MOST_REAL,
+    closer: bool = False,
+    keep: bool = True,
+) -> Evaluation:
+    """Score drawn samples against a split's real pictures, and write one line to the run's metrics.jsonl.
+
+    split: "test", or its fixed halves "selection" (choose by it) and "report" (then quote this one).
+    closer: take a closer look too (`triptych.evaluation.detailed`). keep: False writes nothing.
+    """
+    rows = held_out(len(dataset.test), split)
+    if len(rows) < LEAST:
+        where = "test split" if split == "test" else f"{split} half of the test split"
+        raise ValueError(
+            f"the {where} of {dataset.name} holds {len(rows)} pictures, and a score with an interval needs "
+            f"{LEAST}: give more pictures"
+        )
+    rows = rows[chosen_rows(len(rows), most_real)]
+    real = np.asarray(dataset.test.pixels[rows])
+    features = judge(real), judge(drawn.pixels)
+    scores = score_pixels(
+        real,
+        drawn.pixels,
+        judge,
+        features=features,
+        train=chosen(dataset.train.pixels, len(drawn.pixels)),
+        data=dataset.fingerprint,
+        split=split if split == "test" else f"{split} half of test",
+        about=drawn.about,
+    )
+    found = None
+    if closer:
+        seeds = range(drawn.sampling.first_seed, drawn.sampling.first_seed + len(drawn.pixels))
+        alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
+        found = closer_look(model, dataset, judge, drawn.pixels, features, seeds, rows, alike)
+        scores = [*scores, *found.scores]
+    own_classes = judge.classes > 0 and judge.classes == dataset.spec.classes  # and not ImageNet's
+    made = Evaluation(
+        scores=tuple(scores),
+        classes=class_view(real, drawn.pixels, judge, dataset.class_names) if own_classes else None,
+        sampling=drawn.sampling,
+        judge=JudgeFacts(name=judge.name, hash=judge.hash, width=judge.width, accuracy=judge.accuracy),
+        step=drawn.about["step"],
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        closer=found,
+    )
+    if keep:
+        keep_scores(model, made)
+    return made
+
+
+def keep_scores(model: Model, made: Evaluation) -> None:
+    """Write an evaluation to its run's metrics.jsonl, if there is a run. Raises RunError if it cannot."""
+    if model.run is not None:
+        model.run.append_metrics(made.model_dump(mode="json"))
+
+
+def trained_judge(
+    dataset: Dataset,
+    features: str = "auto",
+    progress: Progress | None = None,
+    device: torch.device | str = "cpu",
+) -> Extractor:
+    """The judge of a source, with its training's progress told as "judge"."""
+    told = None if progress is None else (lambda done, total: progress("judge", done, total))
+    return judge_for(dataset, features, told, device)
+
+
+def data_of(model: Model, given: Dataset | None = None) -> Dataset:
+    """The source to measure against: the one given or the run's own, if it is what the run saw."""
+    if model.run is None:
+        if given is None:
+            raise ValueError("this model belongs to no run: say what to measure it against with data=...")
+        return given
+    from triptych.data.load import reopen
+
+    return reopen(model.run.card["data"], model.run.path, given)
+
+
+def draw(
+    model: Model,
+    count: int,
+    first_seed: int = FIRST_SEED,
+    controls: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Drawn:
+    """Draw `count` samples, at least 20, from consecutive seeds.
+
+    Always whole batches, the last one cut: a sample's bits then depend on its seed alone.
+    """
+    enough(count)
+    controls, parts = controls or {}, []
+    began = time.perf_counter()
+    for start in range(0, count, SAMPLING_BATCH):
+        first = first_seed + start
+        parts.append(model.sample(range(first, first + SAMPLING_BATCH), **controls))
+        if progress is not None:
+            progress("samples", min(start + SAMPLING_BATCH, count), count)
+    seconds = time.perf_counter() - began
+    drawn = len(parts) * SAMPLING_BATCH
+    facts = Sampling(
+        n=count,
+        first_seed=first_seed,
+        batch=SAMPLING_BATCH,
+        seconds=seconds,
+        seconds_per_sample=seconds / drawn,
+        device=str(model.device),
+    )
+    return Drawn(np.concatenate(parts)[:count], facts, _about(model, first_seed, count, controls))
+
+
+def _about(model: Model, first_seed: int, count: int, controls: Mapping[str, Any]) -> dict[str, Any]:
+    """The descriptive fields of the card."""
+    settings = model.family.Controls(**controls)
+    by_law = "drawn by the training data's class law" if model.family.conditional else "none"
+    return {
+        "family": model.family.title,
+        "run": model.run.path.name if model.run is not None else "",
+        "controls": settings.model_dump(mode="json"),
+        "weights": getattr(model, "weights", "ema"),
+        "weights_asked": getattr(model, "asked", None) or "",
+        "step": getattr(model, "step", None),
+        "seeds": f"{first_seed}-{first_seed + count - 1}",
+        "labels": by_law,
+        "versions": {"triptych": __version__, "torch": torch.__version__, "numpy": np.__version__},
+    }
+
+
+def score_sources(
+    real: str, fake: str, features: str = "auto", size: int | None = None, closer: bool = True
+) -> list[Score]:
+    """Score one source of pictures against another, all of both: `evaluate --real DIR --fake DIR`.
+
+    size: side in pixels of both; None takes the real source's. A classifier is trained where the real
+    source has labels, else a network on its images alone. closer: further scores too. Raises DataError
+    or UsageError for sources that cannot be used.
+    """
+    from triptych.data.load import load as load_data
+
+    truth = load_data(real, size=size)
+    modes: dict[int, Literal["grey", "rgb"]] = {1: "grey", 3: "rgb"}
+    made = load_data(fake, size=truth.spec.size, colour=modes.get(truth.spec.channels, "auto"))
+    judge = judge_for(truth, features)
+    pixels = whole(truth.train.pixels, truth.test.pixels), whole(made.train.pixels, made.test.pixels)
+    found = judge(pixels[0]), judge(pixels[1])
+    scores = score_pixels(*pixels, judge, split="all", about={"run": fake}, features=found)
+    if closer:
+        labels = None
+        if truth.class_names and truth.class_names == made.class_names:
+            labels = whole(truth.train.labels, truth.test.labels), whole(made.train.labels, made.test.labels)
+        alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
+        scores += further_scores(pixels, found, judge, alike, labels=labels)
+        told_apart = two_sample_score(*pixels, alike)
+        scores += [] if told_apart is None else [told_apart]
+    return scores
+
+
+def whole(train: Any, test: Any) -> np.ndarray:
+    """Both splits as one array."""
+    return np.concatenate([train, test])

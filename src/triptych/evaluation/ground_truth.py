@@ -1,0 +1,299 @@
+"""True precision and recall on `shapes`, whose every cause is known: no features, no neighbours.
+
+A sample is read back into kind, colour, ground, radius, place and turn (`data.datasets.shapes_inverse`). True
+precision is the share of samples that `shapes` could have drawn; true recall is the share of the
+cells of the space of causes in which such samples lie.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import lgamma
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import gammaincinv
+
+from triptych.core.config import Record
+from triptych.data.datasets import shapes
+from triptych.data.datasets.shapes_inverse import PERIODS, Reading, read
+from triptych.metrics.stats.binomial import exact_interval
+
+if TYPE_CHECKING:
+    from triptych.data.dataset import Dataset
+
+VERSION = 1
+TOLERANCE = 0.15  # residual; the best drawing of a wrong kind leaves 0.19 or more (4,000 pictures, 32 px)
+REAL_QUANTILE = 0.995  # of real pictures' residuals: the threshold is never below it
+MOST_REAL = 1000  # test pictures on which the reader itself is tried
+PLACES = 3  # bins of radius, x and y in the cells
+BINS = 6  # of radius, x, y and turn in the tables of factors
+NORMAL = 1.959964  # 97.5 % quantile
+
+
+CAUSES = {"kind", "colour", "ground", "radius", "x", "y", "turn"}
+
+
+class ReaderFacts(Record):
+    """How well the reader reads test pictures, whose causes are known."""
+
+    n: int
+    kind: float
+    """Share read rightly."""
+    colour: float
+    ground: float
+    radius_px: float
+    """Mean absolute error, pixels."""
+    x_px: float
+    y_px: float
+    turn_degrees: float
+    """Median absolute error within the kind's period, of kinds that have a turn."""
+    residual: float
+    """The 99.5 % quantile of their residuals."""
+    valid: float
+    """Share of them that is valid: what true precision can reach."""
+
+
+class Coverage(Record):
+    """In how many cells of the space of causes valid samples lie. Real pictures are even over them."""
+
+    name: str
+    cells: int
+    hit: int
+    """Cells with at least one valid sample."""
+    hit_expected: float
+    """The same of as many real pictures, on average."""
+    recall: float
+    """Share of all cells that the model reaches, those counted in that so few samples did not hit."""
+    low: float
+    high: float
+
+
+class FactorTable(Record):
+    """One cause's histogram over the valid samples. The truth is even."""
+
+    name: str
+    bins: tuple[str, ...]
+    shares: tuple[float, ...]
+    n: int
+    distance: float
+    """Total variation from the even histogram: 0 is the truth, 1 - 1 / bins a single bin."""
+    distance_expected: float
+    """The same of n real pictures, on average."""
+
+
+class Truth(Record):
+    """True precision and recall of samples on `shapes`."""
+
+    n: int
+    valid: int
+    precision: float
+    """Share of samples with a residual of at most `tolerance`."""
+    precision_low: float
+    """Ends of the exact binomial 95 % interval."""
+    precision_high: float
+    recall: float
+    """Of kind x colour x ground x radius x place, the last of `grids`."""
+    recall_low: float
+    recall_high: float
+    tolerance: float
+    residuals: tuple[float, float, float]
+    """Of all samples: the 10 %, 50 % and 90 % quantiles."""
+    grids: tuple[Coverage, ...]
+    factors: tuple[FactorTable, ...]
+    reader: ReaderFacts
+
+
+def knows_causes(dataset: Dataset) -> bool:
+    """Whether every cause of a picture is known and can be read back: of `shapes` in colour."""
+    return set(dataset.test.factors) >= CAUSES and dataset.spec.channels == 3
+
+
+def true_scores(
+    samples: np.ndarray, dataset: Dataset, tolerance: float = TOLERANCE, most_real: int = MOST_REAL
+) -> Truth:
+    """True precision and recall of samples of a model of `shapes`, with 95 % intervals.
+
+    A sample is valid if its residual (`shapes_reader.read`) is at most `tolerance`, or at most what
+    99.5 % of real test pictures stay below where that is more.
+
+    Recall: causes fall into cells that are equally likely in truth. From the cells that valid samples
+    hit once and twice it is estimated how many the model reaches in all (`reached`), so the share does
+    not depend on how many samples are valid, only its interval does; as an estimate from below it
+    counts little of cells that the model hardly ever draws.
+
+    samples: (N, S, S, 3) uint8. dataset: `shapes` in colour at the same size. tolerance: above 0.
+    Raises ValueError for another source, another shape of samples, or none.
+    """
+    split = dataset.test
+    if not knows_causes(dataset):
+        raise ValueError(f"true precision and recall need known causes: shapes has them, {dataset.name} not")
+    if len(samples) == 0 or samples.shape[1:] != split.pixels.shape[1:]:
+        raise ValueError(f"expected samples (N, {split.pixels.shape[1:]}), N >= 1, got {samples.shape}")
+    if tolerance <= 0:
+        raise ValueError(f"a tolerance is a residual above 0, got {tolerance}: {TOLERANCE} is usual")
+    real = read(np.asarray(split.pixels[:most_real]))
+    threshold = max(tolerance, float(np.quantile(real.residual, REAL_QUANTILE)))
+    found = read(samples)
+    valid = found.residual <= threshold
+    causes = {name: values[valid] for name, values in found.factors.items()}
+    count = int(valid.sum())
+    low, high = exact_interval(count, len(samples))
+    grids = coverages(causes)
+    return Truth(
+        n=len(samples),
+        valid=count,
+        precision=count / len(samples),
+        precision_low=low,
+        precision_high=high,
+        recall=grids[-1].recall,
+        recall_low=grids[-1].low,
+        recall_high=grids[-1].high,
+        tolerance=threshold,
+        residuals=tuple(np.quantile(found.residual, (0.1, 0.5, 0.9)).tolist()),
+        grids=grids,
+        factors=factor_tables(causes),
+        reader=reader_facts(real, split.factors, split.pixels.shape[1], threshold),
+    )
+
+
+def reader_facts(
+    reading: Reading, factors: dict[str, np.ndarray], size_px: int, tolerance: float
+) -> ReaderFacts:
+    """What was read of the first pictures of a split beside their true causes."""
+    n = len(reading.residual)
+    true = {name: values[:n] for name, values in factors.items()}
+    right = {
+        name: float((reading.factors[name] == true[name]).mean()) for name in ("kind", "colour", "ground")
+    }
+    off = {
+        name: float(np.abs(reading.factors[name] - true[name]).mean()) * size_px
+        for name in ("radius", "x", "y")
+    }
+    period = _periods(true["kind"])
+    turned = (period > 0) & (reading.factors["kind"] == true["kind"])
+    gap = (reading.factors["turn"] - true["turn"])[turned] / period[turned]
+    gap = np.abs(gap - np.round(gap)) * period[turned]  # a whole period is no error
+    return ReaderFacts(
+        n=n,
+        **right,
+        radius_px=off["radius"],
+        x_px=off["x"],
+        y_px=off["y"],
+        turn_degrees=float(np.degrees(np.median(gap))) if turned.any() else 0.0,
+        residual=float(np.quantile(reading.residual, REAL_QUANTILE)),
+        valid=float((reading.residual <= tolerance).mean()),
+    )
+
+
+def coverages(causes: dict[str, np.ndarray]) -> tuple[Coverage, ...]:
+    """Cells of what is shown, of where, and of both together. causes: as `shapes.draw_factors`, (N,) each."""
+    what = (causes["kind"] * len(shapes.COLOURS) + causes["colour"]) * len(shapes.GROUNDS) + causes["ground"]
+    whats = len(shapes.KINDS) * len(shapes.COLOURS) * len(shapes.GROUNDS)
+    placed = [np.minimum((share * PLACES).astype(np.int64), PLACES - 1) for share in _even(causes).values()]
+    where, wheres = (placed[0] * PLACES + placed[1]) * PLACES + placed[2], PLACES**3
+    return (
+        _coverage("kind x colour x ground", what, whats),
+        _coverage("radius x place", where, wheres),
+        _coverage("all together", what * wheres + where, whats * wheres),
+    )
+
+
+def _coverage(name: str, cell: np.ndarray, cells: int) -> Coverage:
+    counts = np.bincount(cell, minlength=cells)
+    estimate, low, high = reached(counts)
+    missed = (1 - 1 / cells) ** len(cell)  # chance that so many real pictures miss a given cell
+    return Coverage(
+        name=name,
+        cells=cells,
+        hit=int((counts > 0).sum()),
+        hit_expected=cells * (1 - missed),
+        recall=estimate / cells,
+        low=low / cells,
+        high=high / cells,
+    )
+
+
+def reached(counts: np.ndarray) -> tuple[float, float, float]:
+    """How many cells the model reaches, from how often each was hit: estimate, low, high.
+
+    Chao's estimate (1984, bias-corrected) S + f1 (f1 - 1) / (2 (f2 + 1)), with S cells hit, f1 once, f2
+    twice: right on average where the reached cells are equally likely, too low where not. The 95 %
+    interval is the wider of two: the logarithm of the unhit cells taken for normal (Chao 1987), and f2
+    taken for Poisson, with its exact interval, which tells where few cells are hit twice. Where no
+    cell is hit twice or more, nothing bounds it from above. counts: (cells,). All are at most `cells`.
+    """
+    cells, n = len(counts), int(counts.sum())
+    hit, f1, f2 = (int(np.sum(x)) for x in (counts > 0, counts == 1, counts == 2))
+    if f1 == n:
+        return min(hit + f1 * (f1 - 1) / 2, cells), float(hit), float(cells)
+    unhit = f1 * (f1 - 1) / (2 * (f2 + 1))
+    low, high = _unhit_interval(unhit, f1, f2, hit)
+    left = hit / np.expm1(min(n / hit, 700.0))  # unhit if all were equally likely: where f1 and f2 are near 0
+    high = max(high, np.ceil(left + NORMAL * np.sqrt(left)) if left > 0.025 else 0.0)
+    return min(hit + unhit, cells), min(hit + np.floor(low), cells), min(hit + np.ceil(high), cells)
+
+
+def _unhit_interval(unhit: float, f1: int, f2: int, hit: int) -> tuple[float, float]:
+    if unhit == 0:
+        return 0.0, 0.0
+    variance = unhit + f1 * (2 * f1 - 1) ** 2 / (4 * (f2 + 1) ** 2)
+    if f2 > 0:
+        variance += f1**2 * f2 * (f1 - 1) ** 2 / (4 * (f2 + 1) ** 4)
+    else:
+        variance -= f1**4 / (4 * (hit + unhit))
+    ratio = float(np.exp(NORMAL * np.sqrt(np.log1p(max(variance, 0.0) / unhit**2))))
+    pairs = f1 * (f1 - 1) / 2
+    most, least = gammaincinv(f2 + 1, 0.975), gammaincinv(f2, 0.025) if f2 else 0.0  # of f2's mean
+    return min(unhit / ratio, pairs / most), max(unhit * ratio, pairs / least if least else np.inf)
+
+
+def factor_tables(causes: dict[str, np.ndarray]) -> tuple[FactorTable, ...]:
+    """Each cause's histogram against the even one. causes: as `shapes.draw_factors`, (N,) each."""
+    tables = [
+        _table(name, causes[name], tuple(names))
+        for name, names in (("kind", shapes.KINDS), ("colour", shapes.COLOURS), ("ground", shapes.GROUNDS))
+    ]
+    period = _periods(causes["kind"])
+    turned = period > 0
+    shares = _even(causes) | {"turn": causes["turn"][turned] % period[turned] / period[turned]}
+    ranges = {"radius": shapes.RADII, "x": (-1.0, 1.0), "y": (-1.0, 1.0), "turn": (0.0, 1.0)}
+    for name, share in shares.items():
+        edges = np.linspace(*ranges[name], BINS + 1)
+        names = tuple(f"{a:.2f} to {b:.2f}" for a, b in pairwise(edges))
+        tables.append(_table(name, np.minimum((share * BINS).astype(np.int64), BINS - 1), names))
+    return tuple(tables)
+
+
+def _table(name: str, values: np.ndarray, bins: tuple[str, ...]) -> FactorTable:
+    n, even = len(values), 1 / len(bins)
+    shares = np.bincount(values, minlength=len(bins)) / max(n, 1)
+    return FactorTable(
+        name=name,
+        bins=bins,
+        shares=tuple(shares.tolist()),
+        n=n,
+        distance=float(np.abs(shares - even).sum() / 2) if n else 0.0,
+        distance_expected=len(bins) * mean_deviation(n, even) / 2 / n if n else 0.0,
+    )
+
+
+def mean_deviation(n: int, p: float) -> float:
+    """E|X - np| of a binomial X: 2 m C(n, m) p^m (1 - p)^(n - m + 1), m = floor(np) + 1 (de Moivre 1730)."""
+    m = int(n * p) + 1
+    ways = lgamma(n + 1) - lgamma(m + 1) - lgamma(n - m + 1)
+    return float(2 * m * np.exp(ways + m * np.log(p) + (n - m + 1) * np.log1p(-p)))
+
+
+def _even(causes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Radius, x and y as numbers that are uniform in [0, 1) and independent in truth."""
+    low, high = shapes.RADII
+    reach = 0.5 - causes["radius"] - shapes.MARGIN
+    shares = {"radius": (causes["radius"] - low) / (high - low)}
+    shares |= {axis: ((causes[axis] - 0.5) / reach + 1) / 2 for axis in ("x", "y")}
+    return {name: np.clip(share, 0, 1) for name, share in shares.items()}
+
+
+def _periods(kinds: np.ndarray) -> np.ndarray:
+    """Each kind's smallest turn that changes nothing, radians; 0 where no turn does. (N,) -> (N,)."""
+    return np.array([PERIODS.get(name, 0.0) for name in shapes.KINDS])[kinds]

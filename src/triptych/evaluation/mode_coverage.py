@@ -1,0 +1,82 @@
+"""Modes that are known and can be counted: eight Gaussians on a ring, a thousand triples of digits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from triptych.core.config import Record
+from triptych.data.datasets import ring, stacked_mnist
+from triptych.evaluation.known_mode_classifiers import REACH, StackedJudge, channels, coordinates
+from triptych.metrics.class_coverage import Modes, diversity_of_counts
+from triptych.metrics.extractors.base import Extractor
+
+if TYPE_CHECKING:
+    from triptych.data.dataset import Dataset
+
+
+class ModeCount(Record):
+    """Which of a source's modes the samples show, and how evenly."""
+
+    n: int
+    """Samples."""
+    near: float | None
+    """Share of them within 3 sigma of a mode's middle; None where modes are recognised, not measured."""
+    modes: Modes
+    """Of the samples that belong to a mode."""
+    kl: float | None
+    """KL(samples' histogram || even), nats; None where no sample belongs to a mode."""
+    kl_expected: float | None
+    """What it would be on average if the samples were the data's own."""
+
+    def __str__(self) -> str:
+        m = self.modes
+        text = (
+            f"{m.covered} of {m.of} modes have at least {m.due:.0%} of their share; {m.seen} were seen in "
+            f"{self.n:,} samples ({m.seen_expected:,.0f} expected of the data's own)"
+        )
+        if self.kl is not None:
+            text += f"; KL to an even spread {self.kl:.3g} nats ({self.kl_expected:.3g} expected)"
+        if self.near is not None:
+            text += f"; {self.near:.1%} of the samples lie within 3 sigma of a mode"
+        return text
+
+
+def ring_modes(pixels: np.ndarray) -> ModeCount:
+    """Modes of `points:ring` among samples: each counts for the nearest middle, if that is within 3 sigma.
+
+    pixels: (N, 1, 1, 2) uint8. Raises ValueError on other shapes.
+    """
+    apart = ring.distances(coordinates(pixels))  # (N, 8)
+    near = apart.min(1) < REACH
+    counts = np.bincount(apart.argmin(1)[near], minlength=apart.shape[1])
+    return _counted(counts, len(pixels), float(near.mean()))
+
+
+def stacked_modes(pixels: np.ndarray, judge: Extractor) -> ModeCount:
+    """Modes of `stacked:mnist` among samples, and KL to the even spread (Metz et al. 2017, section 3.3.1).
+
+    pixels: (N, H, W, 3) uint8. judge: a classifier of single digits, which reads each colour by itself.
+    Raises ValueError on other shapes and for a judge of other than ten classes.
+    """
+    if pixels.ndim != 4 or pixels.shape[3] != 3 or judge.classes != 10:
+        raise ValueError(
+            f"expected (N, H, W, 3) pictures and a judge of ten digits, got {pixels.shape} and one of "
+            f"{judge.classes} classes"
+        )
+    digits = np.stack([judge.probabilities(one).argmax(1) for one in channels(pixels)], axis=1)  # (N, 3)
+    counts = np.bincount(stacked_mnist.mode_numbers(digits), minlength=stacked_mnist.MODES)
+    return _counted(counts, len(pixels), None)
+
+
+def mode_count(pixels: np.ndarray, dataset: Dataset, judge: Extractor) -> ModeCount | None:
+    """The modes among samples of a source that has known ones; None for other sources and judges."""
+    if dataset.source == "points:ring":
+        return ring_modes(pixels)
+    return stacked_modes(pixels, judge.single) if isinstance(judge, StackedJudge) else None
+
+
+def _counted(counts: np.ndarray, n: int, near: float | None) -> ModeCount:
+    found = diversity_of_counts(counts, np.ones(len(counts), np.int64), n)
+    return ModeCount(n=n, near=near, modes=found.modes, kl=found.kl, kl_expected=found.kl_expected)

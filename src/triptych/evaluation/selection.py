@@ -1,0 +1,269 @@
+"""Compares the raw weights of a training with their EMA on held-out images, so that the better are shown.
+
+An average over the last tenth of a run is better than its last weights late in a long run, and far worse
+early in a GAN's, while the generator still moves fast. Neither is known beforehand, so both are measured,
+from the same noise, on the half of the test images that choices are made by (`held_out`):
+
+- A GAN by the Frechet distance of features: where features are weak it tells the two apart with fewer samples
+  than KID does, and its bias at few samples is that of both. The extractor is a classifier of the source's
+  classes, trained on an eighth as many images as the training sees; without labels, and in a very short run,
+  the fixed random network. It does not depend on what is cached: the same command shows the same weights.
+- A family without a game by its own loss: one pass for each image, however slow its sampler.
+
+Nothing of the training is touched: a copy is loaded with each of the two, and all draws are functions of
+fixed seeds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triptych.core import rng
+from triptych.core.images import is_points, to_float
+from triptych.core.objectives import Turn
+from triptych.core.threads import one_thread
+from triptych.core.types import Batch
+from triptych.evaluation.classifier import BATCH as CLASSIFIER_BATCH
+from triptych.evaluation.classifier import fit_pictures
+from triptych.evaluation.known_mode_classifiers import RingJudge
+from triptych.evaluation.scoring import chosen_rows
+from triptych.inference.pipeline import SAMPLING_BATCH
+from triptych.metrics.extractors.base import Extractor, NetworkExtractor
+from triptych.metrics.extractors.domain_cnn import DomainCNN
+from triptych.metrics.extractors.random_conv import random_conv
+from triptych.metrics.fid import fid_left_out
+from triptych.metrics.stats.intervals import LEAST, groups_for, jackknife_interval, quantile
+from triptych.metrics.stats.resampling import deal
+from triptych.runs.weights import KEY, Comparison, Which, recorded
+
+if TYPE_CHECKING:
+    from triptych.data.dataset import Dataset, Split
+    from triptych.inference.pipeline import Model
+    from triptych.training.trainer import Training
+
+log = logging.getLogger(__name__)
+
+SplitName = Literal["test", "selection", "report"]
+FIRST_SEED = 3_000_000  # of the samples: far from those that are shown and those that are scored
+SAMPLES = (128, 1024)  # drawn from each, at least and at most: ...
+SAMPLES_SHARE = 64  # ... one for so many images trained on, about a hundredth of the training's work
+LOSSES = (64, 1024)  # images whose loss is taken, at least and at most, ...
+LOSSES_SHARE = 32
+LOSS_BATCH = 16  # the unit of the paired interval
+MOST_REAL = 1024  # held-out images that samples are compared with
+CLASSIFIER_SHARE = 8  # the classifier sees one image for so many of the whole training, ...
+CLASSIFIER_STEPS = (25, 400)  # ... and is not worth while with fewer steps
+
+
+def held_out(test: int, split: SplitName) -> np.ndarray:
+    """The rows of `test` test images, or of one of two fixed halves that share none, ascending: (N,)."""
+    if split == "test":
+        return np.arange(test)
+    order = np.random.default_rng(0).permutation(test)
+    return np.sort(order[: test // 2] if split == "selection" else order[test // 2 :])
+
+
+class Selector:
+    """Compares raw weights and EMA of one training, once a step at most."""
+
+    def __init__(
+        self, training: Training, shown: Model, dataset: Dataset, meta: Mapping[str, Any] | None = None
+    ) -> None:
+        """Prepare; nothing is computed yet.
+
+        Args:
+            training: the training whose weights are compared.
+            shown: a model of its own with a copy of the family, which is loaded with each of the two.
+            dataset: the source.
+            meta: of the state that the training goes on from, which may hold an earlier comparison.
+        """
+        self.training, self.shown, self.dataset = training, shown, dataset
+        self.last = recorded(meta or {})
+        """The newest comparison on the course of this training; None before the first."""
+        self._judged: tuple[Extractor, np.ndarray, str] | None = None
+
+    def go_back(self, meta: Mapping[str, Any]) -> None:
+        """Take up the comparison of the state that the training went back to."""
+        self.last = recorded(meta)
+
+    def compare(self) -> Which:
+        """Compare both as they are after this step; returns which are to be shown.
+
+        Too few images, and a loss of the user's own that cannot be taken of weights that do not learn,
+        leave no comparison: the training is worth more.
+        """
+        if self.last is not None and self.last.step == self.training.step:
+            return self.last.shown
+        try:
+            self.last = self._by_samples() if self.training.family.game else self._by_loss()
+        except (RuntimeError, ValueError) as error:
+            log.warning("raw and EMA weights could not be compared (%s): the raw ones are shown", error)
+            self.last = None
+        return "raw" if self.last is None else self.last.shown
+
+    def load(self, which: Which) -> Model:
+        """The model with these weights of the training as it is now."""
+        average = self.training.average.tensors if which == "ema" else {}
+        self.shown.family.load_state_dict({**self.training.family.state_dict(), **average})
+        self.shown.weights = which
+        return self.shown
+
+    def meta(self) -> dict[str, Any]:
+        """What a state says of it: the newest comparison, which names its step."""
+        return {} if self.last is None else {KEY: self.last.model_dump(mode="json")}
+
+    def _by_samples(self) -> Comparison:
+        began = time.perf_counter()
+        with one_thread():  # equal features then, whatever else the machine does
+            extractor, real, split = self._judge()
+            count = between(self._seen() // SAMPLES_SHARE, *SAMPLES)
+            raw, ema = (extractor(draw(self.load(which), count)) for which in ("raw", "ema"))
+            scores, difference, reach = frechet_pair(real, raw, ema)
+        return self._found(
+            "FD", scores, difference, reach, began, n=count, n_real=len(real), split=split,
+            features=extractor.name, features_hash=extractor.hash,
+        )  # fmt: skip
+
+    def _by_loss(self) -> Comparison:
+        began = time.perf_counter()
+        split, rows, where = self._reference(2)
+        rows = rows[chosen_rows(len(rows), between(self._seen() // LOSSES_SHARE, *LOSSES))]
+        device = self.training.device
+        raw, ema = (losses(self.load(which), split, rows, device) for which in ("raw", "ema"))  # (units,)
+        gaps = raw - ema
+        reach = float(quantile(len(gaps) - 1, 0.95) * gaps.std(ddof=1) / len(gaps) ** 0.5)
+        name = f"{self.training.players[0].name}/loss"
+        both = float(raw.mean()), float(ema.mean())
+        count = len(rows)
+        return self._found(name, both, float(gaps.mean()), reach, began, n=count, n_real=count, split=where)
+
+    def _found(
+        self,
+        metric: str,
+        scores: tuple[float, float],
+        difference: float,
+        reach: float,
+        began: float,
+        **more: Any,
+    ) -> Comparison:
+        """The raw weights where they are better for sure, or the EMA's score is not finite; else the EMA."""
+        better = difference + reach < 0 or not np.isfinite(scores[1])
+        return Comparison(
+            step=self.training.step,
+            shown="raw" if better and np.isfinite(scores[0]) else "ema",
+            metric=metric,
+            raw=scores[0],
+            ema=scores[1],
+            difference=difference,
+            low=difference - reach,
+            high=difference + reach,
+            seconds=round(time.perf_counter() - began, 4),
+            **more,
+        )
+
+    def _seen(self) -> int:
+        return self.training.step * self.training.options.batch
+
+    def _reference(self, least: int) -> tuple[Split, np.ndarray, str]:
+        """The selection half; where it holds fewer than `least` images, the training images.
+
+        Raises ValueError where these are too few as well.
+        """
+        rows = held_out(len(self.dataset.test), "selection")
+        if len(rows) >= least:
+            return self.dataset.test, rows, "selection half of test"
+        if len(self.dataset.train) < least:
+            raise ValueError(f"{len(self.dataset.train)} training images, and at least {least} are needed")
+        return self.dataset.train, np.arange(len(self.dataset.train)), "train"
+
+    def _judge(self) -> tuple[Extractor, np.ndarray, str]:
+        """The feature extractor, those of held-out images, (N, D), and where these come from: made once."""
+        if self._judged is None:
+            extractor = extractor_for(self.dataset, self.training.plan.steps * self.training.options.batch)
+            split, rows, where = self._reference(LEAST)
+            rows = rows[chosen_rows(len(rows), MOST_REAL)]
+            self._judged = extractor, extractor(np.asarray(split.pixels[rows])), where
+        return self._judged
+
+
+def between(number: int, least: int, most: int) -> int:
+    """`number`, but not below `least` nor above `most`."""
+    return min(max(number, least), most)
+
+
+def extractor_for(dataset: Dataset, planned: int) -> Extractor:
+    """Features that cost little beside the training: a quick classifier, the random network, coordinates.
+
+    planned: images that the whole training sees.
+    """
+    pixels, labels, spec = dataset.train.pixels, dataset.train.labels, dataset.spec
+    if is_points(pixels):
+        return RingJudge()
+    steps = min(planned // (CLASSIFIER_SHARE * CLASSIFIER_BATCH), CLASSIFIER_STEPS[1])
+    if labels is None or spec.classes < 2 or steps < CLASSIFIER_STEPS[0]:
+        return random_conv(spec.size)
+    with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global stream
+        torch.manual_seed(rng.mix("selection", spec.size, spec.channels, spec.classes))
+        network = DomainCNN(spec.channels, spec.size, spec.classes, 64)
+    source = rng.generator("selection", len(pixels))
+    trained = fit_pictures(network, pixels, np.array(labels, dtype=np.int64), steps, source)
+    return NetworkExtractor(trained, f"quick-cnn-{steps}", spec.size)
+
+
+def draw(model: Model, count: int) -> np.ndarray:
+    """`count` samples at fixed seeds, (N, H, W, C) uint8, by the family's default controls."""
+    starts = range(FIRST_SEED, FIRST_SEED + count, SAMPLING_BATCH)
+    return np.concatenate([model.sample(range(k, k + SAMPLING_BATCH)) for k in starts])[:count]
+
+
+def frechet_pair(
+    real: np.ndarray, raw: np.ndarray, ema: np.ndarray
+) -> tuple[tuple[float, float], float, float]:
+    """Both Frechet distances, their difference, and how far its 95 % interval reaches either way.
+
+    Args:
+        real: features of held-out images, (N, D).
+        raw: features of samples of the raw weights, (M, D).
+        ema: features of samples of the EMA from the same noise, (M, D).
+    """
+    count = groups_for(min(len(real), len(raw)))
+    left_out = [(), *((g,) for g in range(count))]
+    reals = deal(real.astype(np.float64), count, seed=0)
+    # dealt with one seed: samples of the same noise are left out together, so what both share cancels
+    found = [fid_left_out(reals, deal(x.astype(np.float64), count, seed=1), left_out) for x in (raw, ema)]
+    gaps = np.array(found[0]) - np.array(found[1])
+    estimate = jackknife_interval(float(gaps[0]), gaps[1:].tolist())
+    return (found[0][0], found[1][0]), estimate.value, estimate.high - estimate.value
+
+
+def losses(model: Model, split: Split, rows: np.ndarray, device: torch.device) -> np.ndarray:
+    """The first player's loss of each batch of held-out images, under the noise of fixed seeds: (units,).
+
+    Images are taken again under other noise where there are fewer than `LOSSES[0]`.
+    """
+    player = model.family.players()[0]
+    again = -(-LOSSES[0] // len(rows))
+    order = np.tile(rows, again)
+    size = max(1, min(LOSS_BATCH, len(order) // 4))
+    values = []
+    for number, start in enumerate(range(0, len(order) - size + 1, size)):
+        part = order[start : start + size]
+        batch = batch_of(split, np.asarray(part)).to(device)
+        turn = Turn(rng.mix("selection", 0), number, 1.0, frozenset((player.name,)), batch)
+        values.append(float(player.loss(batch, turn)[0]))
+    return np.array(values)
+
+
+def batch_of(split: Split, rows: np.ndarray) -> Batch:
+    """Images as a training batch of their own."""
+    labels: Tensor | None = None if split.labels is None else torch.from_numpy(np.asarray(split.labels)[rows])
+    captions = None if split.captions is None else tuple(split.captions[int(k)] for k in rows)
+    images = to_float(np.stack([np.asarray(split.pixels[int(k)]) for k in rows]))  # (B, C, H, W)
+    return Batch(images, labels, captions, torch.arange(len(rows)), len(rows))

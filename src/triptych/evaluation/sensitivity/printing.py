@@ -1,0 +1,128 @@
+"""The probe's findings for people: tables of who noticed what, and a sheet of the spoilt pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from triptych.evaluation.sensitivity.records import Probe
+from triptych.evaluation.sensitivity.running import stock_of
+from triptych.evaluation.sensitivity.spoiling import Stock, spoilings
+from triptych.metrics.extractors.base import Extractor
+from triptych.viz import grids
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STYLES = {
+    "noticed": "green",
+    "missed": "dim",
+    "fooled": "bold red",
+    "refused": "yellow",
+    "worsens": "green",
+    "wavers": "magenta",
+    "improves": "bold red",
+    "unmoved": "dim",
+}
+MARKS = {"noticed": "noticed", "missed": "-", "fooled": "**fooled**"}
+ACROSS = 10  # pictures of each spoilt set on the sheet
+CELL_PX = 48
+
+
+def print_probe(found: Probe) -> None:
+    """Print to standard output which metric noticed what, and how each takes growing strength."""
+    from rich.console import Console
+
+    console = Console()
+    seen = {
+        f"{row.kind}, {row.grade}": [(reading.metric, reading.verdict) for reading in row.readings]
+        for row in found.rows
+    }
+    _print(console, "spoilt by", seen, ("noticed", "missed", "fooled", "refused"))
+    console.print(
+        f"{found.pictures} pictures of {found.source} against {found.pictures} others ({found.dealing}); "
+        f"judge {found.judge}, {found.features} features. noticed: worse than as many honest pictures, each "
+        "value outside the other's 95 % interval; fooled: better, in the same sense; missed: neither; "
+        "refused: no value. Values: --json\n"
+    )
+    if found.graded:
+        kinds = dict.fromkeys(graded.kind for graded in found.graded)
+        trends = {k: [(g.metric, g.trend) for g in found.graded if g.kind == k] for k in kinds}
+        _print(console, "stronger", trends, ("worsens", "wavers", "improves", "unmoved", "refused"))
+        console.print(
+            "from weak to strong. worsens: some step is noticed, none fools; improves: the reverse; wavers: "
+            "both occur; unmoved: neither\n"
+        )
+    said: set[tuple[str, str]] = set()
+    for row in found.rows:
+        for reading in row.readings:
+            if reading.reason and (row.kind, reading.metric) not in said:
+                said.add((row.kind, reading.metric))
+                console.print(f"{reading.metric}, {row.kind}: {reading.reason}", markup=False)
+
+
+def _print(
+    console: Console, what: str, rows: Mapping[str, Sequence[tuple[str, str]]], words: Sequence[str]
+) -> None:
+    """A table with a column for each word that occurs, the metrics it was said of in the cells."""
+    from rich.table import Table
+
+    said = {word for cells in rows.values() for _, word in cells}
+    words = [word for word in words if word in said]
+    table = Table(what, show_lines=True)
+    for word in words:
+        table.add_column(word, header_style=STYLES[word], style=STYLES[word])
+    for name, cells in rows.items():
+        by_word = {word: [metric for metric, said_word in cells if said_word == word] for word in words}
+        most = max(by_word.values(), key=len)
+        texts = [
+            ("the others" if len(most) < len(cells) else "all") if metrics is most else ", ".join(metrics)
+            for metrics in by_word.values()
+        ]
+        table.add_row(name, *texts)
+    console.print(table)
+
+
+def markdown(found: Probe) -> str:
+    """Every value with its verdict, metrics across, as a markdown table."""
+    lines = [("spoilt by", "strength", "pictures", *found.better)]
+    lines += [("---",) * len(lines[0])]
+    honest = [
+        ("-" if r.value is None else f"{r.value:.3g} [{r.low:.3g}, {r.high:.3g}]") for r in found.honest
+    ]
+    lines += [("nothing", "", f"{found.pictures}", *honest)]
+    for row in found.rows:
+        cells = [
+            r.verdict if r.value is None else f"{r.value:.3g} {MARKS.get(r.verdict, r.verdict)}"
+            for r in row.readings
+        ]
+        lines.append((row.kind, row.grade, f"{row.pictures}", *cells))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def write_sheet(
+    path: Path,
+    source: Any,
+    samples: int = 2000,
+    features: str | Extractor = "auto",
+    seed: int = 0,
+    *,
+    size: int | None = None,
+) -> None:
+    """Draw what `probe` with the same arguments looked at: a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grids.write_png(path, sheet(stock_of(source, samples, features, seed, size=size)))
+
+
+def sheet(stock: Stock) -> np.ndarray:
+    """A picture of the first pictures of the honest set and of every spoilt one: (height, width, C) uint8."""
+    sets = {"honest": stock.honest} | {f"{s.kind}, {s.grade}": s.make(stock) for s in spoilings(stock)}
+    pixels, captions = [], []
+    for name, made in sets.items():
+        pixels.append(made.pixels[np.arange(ACROSS) % len(made)])
+        captions += [name] + [""] * (ACROSS - 1)
+    shown = np.concatenate(pixels)
+    return grids.grid(shown, ACROSS, captions, scale=max(CELL_PX // shown.shape[1], 1))

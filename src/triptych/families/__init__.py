@@ -1,1 +1,0 @@
-"""Floor 2: one family, one file; the file's name is the family's name on the command line."""

@@ -1,0 +1,1 @@
+"""Feature extractors: images in, features and class probabilities out."""

@@ -1,0 +1,231 @@
+"""InceptionV3 as FID means it: the network of the TensorFlow graph `inception-2015-12-05`.
+
+Szegedy et al. 2016 describe the architecture; Heusel et al. 2017 fixed these weights for FID. It is
+not torchvision's Inception: averages beside a convolution leave the padding out of their count, the
+last block pools by the maximum, there are 1008 logits, and pictures come in as (x - 128) / 128.
+Children are named as in the PyTorch port's file `pt_inception-2015-12-05-6726825d.pth`, so that its
+tensors fit one to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from triptych.metrics.extractors.base import FeatureNetwork
+
+SIZE_PX, WIDTH, LOGITS = 299, 2048, 1008
+NORM_EPS = 1e-3
+POOLED_AFTER = ("Conv2d_2b_3x3", "Conv2d_4a_3x3")
+Pair = tuple[int, int]
+
+
+class InceptionV3(FeatureNetwork):
+    """The 2015 network: (B, 3, 299, 299) -> 2048 features (`pool3`) and 1008 logits.
+
+    Pictures are float32 and scaled as in the graph, (x - 128) / 128 of 0..255.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(3, WIDTH, LOGITS, widen=True)
+        self.Conv2d_1a_3x3 = Unit(3, 32, 3, stride=2)
+        self.Conv2d_2a_3x3 = Unit(32, 32, 3)
+        self.Conv2d_2b_3x3 = Unit(32, 64, 3, padding=1)
+        self.Conv2d_3b_1x1 = Unit(64, 80, 1)
+        self.Conv2d_4a_3x3 = Unit(80, 192, 3)
+        self.Mixed_5b = Fives(192, 32)
+        self.Mixed_5c = Fives(256, 64)
+        self.Mixed_5d = Fives(288, 64)
+        self.Mixed_6a = ToSeventeen(288)
+        self.Mixed_6b = Sevens(768, 128)
+        self.Mixed_6c = Sevens(768, 160)
+        self.Mixed_6d = Sevens(768, 160)
+        self.Mixed_6e = Sevens(768, 192)
+        self.Mixed_7a = ToEight(768)
+        self.Mixed_7b = Fans(1280, pool="average")
+        self.Mixed_7c = Fans(2048, pool="maximum")
+        self.fc = nn.Linear(WIDTH, LOGITS)
+
+    def stages(self, pictures: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Each block's name and output in turn, a pooling counted with the block before it."""
+        x = pictures
+        for name, block in self.named_children():
+            if name == "fc":
+                return
+            x = block(x)
+            if name in POOLED_AFTER:
+                x = functional.max_pool2d(x, 3, 2)
+            yield name, x
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """(B, 3, 299, 299) float32 -> (B, 2048), each >= 0: `pool3`."""
+        for _, x in self.stages(pictures):
+            last = x
+        return last.mean((2, 3))  # (B, 2048, 8, 8) -> (B, 2048)
+
+    def logits(self, features: Tensor, biased: bool = False) -> Tensor:
+        """(B, 2048) -> (B, 1008): "logits_unbiased", that is without the bias, as published inception
+        scores are computed; `biased` adds it.
+        """
+        return functional.linear(features, self.fc.weight, self.fc.bias if biased else None)
+
+
+class Unit(nn.Module):
+    """Convolution without bias, batch norm with the statistics of training, ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int | Pair, stride: int = 1, padding: int | Pair = 0
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+        self.bn = FixedNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H', W')."""
+        return functional.relu(self.bn(self.conv(x)))
+
+
+class FixedNorm(nn.Module):
+    """Batch norm that only ever infers: the names of nn.BatchNorm2d without its count of batches."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            self.register_buffer(name, torch.full((channels,), value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=NORM_EPS
+        )
+
+
+def wide(inputs: int, outputs: int) -> Unit:
+    """1 x 7."""
+    return Unit(inputs, outputs, (1, 7), padding=(0, 3))
+
+
+def tall(inputs: int, outputs: int) -> Unit:
+    """7 x 1."""
+    return Unit(inputs, outputs, (7, 1), padding=(3, 0))
+
+
+class Fives(nn.Module):
+    """The 35 x 35 block: 1 x 1, 5 x 5, twice 3 x 3, average."""
+
+    def __init__(self, inputs: int, pooled: int) -> None:
+        super().__init__()
+        self.branch1x1 = Unit(inputs, 64, 1)
+        self.branch5x5_1 = Unit(inputs, 48, 1)
+        self.branch5x5_2 = Unit(48, 64, 5, padding=2)
+        self.branch3x3dbl_1 = Unit(inputs, 64, 1)
+        self.branch3x3dbl_2 = Unit(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = Unit(96, 96, 3, padding=1)
+        self.branch_pool = Unit(inputs, pooled, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, 224 + pooled, H, W)."""
+        five = self.branch5x5_2(self.branch5x5_1(x))
+        three = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
+        return torch.cat([self.branch1x1(x), five, three, self.branch_pool(averaged(x))], 1)
+
+
+class ToSeventeen(nn.Module):
+    """From 35 x 35 to 17 x 17: 3 x 3, twice 3 x 3 and the maximum, each with stride 2."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.branch3x3 = Unit(inputs, 384, 3, stride=2)
+        self.branch3x3dbl_1 = Unit(inputs, 64, 1)
+        self.branch3x3dbl_2 = Unit(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = Unit(96, 96, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, 480 + inputs, H/2, W/2)."""
+        twice = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
+        return torch.cat([self.branch3x3(x), twice, functional.max_pool2d(x, 3, 2)], 1)
+
+
+class Sevens(nn.Module):
+    """The 17 x 17 block: 1 x 1, 7 x 7 as 1 x 7 and 7 x 1, that twice, average."""
+
+    def __init__(self, inputs: int, inner: int) -> None:
+        super().__init__()
+        self.branch1x1 = Unit(inputs, 192, 1)
+        self.branch7x7_1 = Unit(inputs, inner, 1)
+        self.branch7x7_2 = wide(inner, inner)
+        self.branch7x7_3 = tall(inner, 192)
+        self.branch7x7dbl_1 = Unit(inputs, inner, 1)
+        self.branch7x7dbl_2 = tall(inner, inner)
+        self.branch7x7dbl_3 = wide(inner, inner)
+        self.branch7x7dbl_4 = tall(inner, inner)
+        self.branch7x7dbl_5 = wide(inner, 192)
+        self.branch_pool = Unit(inputs, 192, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, 768, H, W)."""
+        once = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
+        twice = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
+        twice = self.branch7x7dbl_5(self.branch7x7dbl_4(twice))
+        return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(averaged(x))], 1)
+
+
+class ToEight(nn.Module):
+    """From 17 x 17 to 8 x 8: 3 x 3, 7 x 7 then 3 x 3 and the maximum, each with stride 2."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.branch3x3_1 = Unit(inputs, 192, 1)
+        self.branch3x3_2 = Unit(192, 320, 3, stride=2)
+        self.branch7x7x3_1 = Unit(inputs, 192, 1)
+        self.branch7x7x3_2 = wide(192, 192)
+        self.branch7x7x3_3 = tall(192, 192)
+        self.branch7x7x3_4 = Unit(192, 192, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, 512 + inputs, H/2, W/2)."""
+        three = self.branch3x3_2(self.branch3x3_1(x))
+        seven = self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x)))
+        return torch.cat([three, self.branch7x7x3_4(seven), functional.max_pool2d(x, 3, 2)], 1)
+
+
+class Fans(nn.Module):
+    """The 8 x 8 block: 1 x 1, and two branches that fan out into 1 x 3 beside 3 x 1.
+
+    pool: "average", or "maximum" as the graph has it in its last block.
+    """
+
+    def __init__(self, inputs: int, pool: str) -> None:
+        super().__init__()
+        self.pool = pool
+        self.branch1x1 = Unit(inputs, 320, 1)
+        self.branch3x3_1 = Unit(inputs, 384, 1)
+        self.branch3x3_2a = Unit(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3_2b = Unit(384, 384, (3, 1), padding=(1, 0))
+        self.branch3x3dbl_1 = Unit(inputs, 448, 1)
+        self.branch3x3dbl_2 = Unit(448, 384, 3, padding=1)
+        self.branch3x3dbl_3a = Unit(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3dbl_3b = Unit(384, 384, (3, 1), padding=(1, 0))
+        self.branch_pool = Unit(inputs, 192, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, 2048, H, W)."""
+        one = self.branch3x3_1(x)
+        two = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
+        fans = [self.branch3x3_2a(one), self.branch3x3_2b(one)]
+        fans += [self.branch3x3dbl_3a(two), self.branch3x3dbl_3b(two)]
+        pooled = averaged(x) if self.pool == "average" else functional.max_pool2d(x, 3, 1, 1)
+        return torch.cat([self.branch1x1(x), *fans, self.branch_pool(pooled)], 1)
+
+
+def averaged(x: Tensor) -> Tensor:
+    """Means over 3 x 3, at the edges over what lies inside, as TensorFlow's "SAME" takes them."""
+    return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)

@@ -1,0 +1,157 @@
+"""The Inception network's published weights: found, checked, turned into safetensors once.
+
+They are published as a pickle, and a pickle can run code. So that file is opened only when its
+SHA-256 begins as its name says, and even then only for tensors (torch's `weights_only`); every other
+pickle is refused. What is kept is safetensors with the source's checksum and its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from triptych.core.cache import cache_home, fetch
+from triptych.core.errors import WeightsError
+from triptych.metrics.extractors.base import tensors_hash
+from triptych.metrics.extractors.inception import InceptionV3
+from triptych.metrics.extractors.pretrained import WITHOUT, looked_in, places
+
+KEPT = "inception-2015-12-05.safetensors"
+PUBLISHED = ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth")
+PREFIX = "6726825d"  # of the published file's SHA-256: this much of it is published, in its name
+URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{PUBLISHED[0]}"
+UNCOUNTED = "num_batches_tracked"  # of batch norms, in some versions of the file; nothing reads it
+
+log = logging.getLogger(__name__)
+
+
+class Weights(NamedTuple):
+    """The tensors by name, and whether they are known to come from the published file."""
+
+    tensors: dict[str, Tensor]
+    published: bool
+
+
+def load_inception(path: Path | None = None) -> tuple[InceptionV3, bool]:
+    """The network with its weights, and whether they are known to be the published ones.
+
+    path: a .safetensors file, or the published .pth; None looks in $TRIPTYCH_DATA, then in the user's
+    cache, then downloads. Raises WeightsError where there are none, or none that may be used.
+    """
+    found = find() if path is None else read(path)
+    with torch.device("meta"):  # no time and no random numbers for weights that are replaced
+        network = InceptionV3()
+    _same_names(found.tensors, network.state_dict(), path or Path(KEPT))
+    network.load_state_dict(found.tensors, assign=True)
+    return network, found.published
+
+
+def find() -> Weights:
+    """The published weights from wherever they are; a safetensors file goes before the pickle."""
+    files = [place / name for name in (KEPT, *PUBLISHED) for place in places()]
+    here = next((file for file in files if file.is_file()), None)
+    return read(here) if here is not None else _converted(*_download())
+
+
+def read(path: Path) -> Weights:
+    """The weights in one file, .safetensors or the published .pth."""
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}: expected Inception weights as .safetensors")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return _converted(path.read_bytes(), path)
+
+
+def _read_safetensors(path: Path) -> Weights:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} is not a safetensors file ({error}): delete it and try again") from error
+    kept = _counted(tensors)
+    if "weights_sha256" in about and about["weights_sha256"] != tensors_hash(kept):
+        raise WeightsError(f"{path} is damaged: its tensors are not those it names. Delete it and try again")
+    known = "weights_sha256" in about and about.get("source_sha256", "").startswith(PREFIX)
+    return Weights(kept, known)
+
+
+def _converted(pickled: bytes, path: Path) -> Weights:
+    """The tensors of the published pickle, which are also kept as safetensors for the next time."""
+    digest = hashlib.sha256(pickled).hexdigest()
+    if not digest.startswith(PREFIX):
+        raise WeightsError(
+            f"{path} is not the published file (its SHA-256 begins {digest[:8]}, not {PREFIX}), and other "
+            "pickles are not opened, since they can run code: give the weights as a .safetensors file"
+        )
+    found = torch.load(io.BytesIO(pickled), map_location="cpu", weights_only=True)
+    tensors = _counted(found)
+    about = {
+        "source": PUBLISHED[0],
+        "source_sha256": digest,
+        "weights_sha256": tensors_hash(tensors),
+    }
+    _keep(tensors, about)
+    return Weights(tensors, True)
+
+
+def _keep(tensors: Mapping[str, Tensor], about: dict[str, str]) -> None:
+    from safetensors.torch import save_file
+
+    home = cache_home() / "networks"
+    partial = home / f".{KEPT}.{os.getpid()}.partial"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        save_file({name: x.contiguous() for name, x in tensors.items()}, partial, about)
+        partial.replace(home / KEPT)
+    except OSError as error:
+        log.warning("the converted Inception weights could not be kept at %s (%s)", home / KEPT, error)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _download() -> tuple[bytes, Path]:
+    """The published file's bytes; the pickle itself is not kept."""
+    home = cache_home() / "networks"
+    partial = home / f".{PUBLISHED[0]}.partial"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        fetch(URL, partial)
+        return partial.read_bytes(), Path(URL)
+    except (OSError, HTTPException) as error:
+        raise WeightsError(
+            f"inception features need the published weights, which are not here and could not be downloaded "
+            f"({error}). Looked for {KEPT} and {' and '.join(PUBLISHED)} in {looked_in()}, and at {URL}. Put "
+            f"one of these files there, or name it: inception:PATH. {WITHOUT}"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _counted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: x for name, x in tensors.items() if not name.endswith(UNCOUNTED)}
+
+
+def _same_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Raises WeightsError unless the tensors are those of the network, in name, shape and type."""
+    odd = sorted(found.keys() ^ wanted.keys())
+    odd += [name for name in wanted if name in found and found[name].shape != wanted[name].shape]
+    odd += [name for name in wanted if name in found and found[name].dtype != torch.float32]
+    if odd:
+        raise WeightsError(
+            f"{path} does not hold FID's Inception network ({len(odd)} tensors are missing, too many or of "
+            f"another shape or type, {odd[0]} for one): torchvision's Inception, for one, is another network"
+        )

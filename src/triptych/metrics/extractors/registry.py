@@ -1,0 +1,66 @@
+"""Published networks by name: which one looks at the pictures, and by which protocol."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import torch
+
+from triptych.core.errors import UsageError
+from triptych.metrics.extractors import inception_weights, vit
+from triptych.metrics.extractors.pretrained import PretrainedExtractor, Scaling
+from triptych.metrics.extractors.resize import PillowBicubic, Resizing, TF1Bilinear
+
+SMALL = ("auto", "domain-cnn", "self-supervised", "random-conv")
+PRETRAINED = ("inception", "inception-clean", "dinov2", "clip")
+FEATURES = SMALL + PRETRAINED
+# The graph's own scaling, which torch-fidelity and clean-fid keep. pytorch-fid scales 2 x / 255 - 1:
+# equal at 0, apart by 1/128 at 255.
+INCEPTION_SCALING = Scaling("(x - 128) / 128", (128, 128, 128), (128, 128, 128))
+
+
+def split_name(features: str) -> tuple[str, Path | None]:
+    """A name and the place of its weights, which a published network's may be given: "inception:PATH".
+
+    Raises UsageError for an unknown name, and for a place where none is meant.
+    """
+    name, colon, where = features.partition(":")
+    if name not in FEATURES or (colon and (name in SMALL or not where)):
+        near = difflib.get_close_matches(name.lower(), FEATURES, 1) if name not in FEATURES else []
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(
+            f"unknown features {features!r}: {hint}there are {', '.join(FEATURES)}, and after the last "
+            f"{len(PRETRAINED)} may stand where their weights are: inception:PATH"
+        )
+    return name, Path(where).expanduser() if colon else None
+
+
+def pretrained(
+    name: str, path: Path | None = None, channels: int = 3, device: torch.device | str = "cpu"
+) -> PretrainedExtractor:
+    """The extractor of a published network.
+
+    name: "inception" (FID's network behind TensorFlow 1's resizing: "inception-legacy" in scores),
+    "inception-clean" (behind clean-fid's), "dinov2" or "clip". Weights that are not known to be the
+    published ones make it "inception-other-...". path: of the weights; None looks for them and
+    downloads them. channels: 1 or 3; grey pictures are repeated, and the name says so. device: where
+    the network runs. Raises ValueError where weights or libraries are absent; another network never
+    takes its place.
+    """
+    if name.startswith("inception"):
+        return _inception("clean" if name == "inception-clean" else "legacy", path, channels, device)
+    load = vit.load_dinov2 if name == "dinov2" else vit.load_clip
+    scaling = vit.IMAGENET if name == "dinov2" else vit.OPENAI
+    network = load(path)
+    rule = PillowBicubic(network.size_px, "uint8")
+    return PretrainedExtractor(network, network.title, rule, scaling, channels, device)
+
+
+def _inception(
+    rule: str, path: Path | None, channels: int, device: torch.device | str
+) -> PretrainedExtractor:
+    network, published = inception_weights.load_inception(path)
+    resizing: Resizing = TF1Bilinear(299) if rule == "legacy" else PillowBicubic(299)
+    name = f"inception-{rule}" if published else f"inception-other-{rule}"
+    return PretrainedExtractor(network, name, resizing, INCEPTION_SCALING, channels, device)

@@ -1,0 +1,188 @@
+"""What a duel came to: each contestant's course through the budget, and where it ended, over its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from triptych.comparison.duel import Contestant, Duel, looks
+from triptych.comparison.ranking import Contestant as Side
+from triptych.comparison.ranking import Entry, rank
+from triptych.evaluation.detailed import Closer
+from triptych.evaluation.records import Evaluation
+from triptych.metrics.score import Score
+from triptych.metrics.stats.intervals import METRICS
+from triptych.metrics.stats.paired import LEAST_RUNS, mean_of, over_runs
+from triptych.report.run_summary import ACCENTS
+from triptych.runs.run import Run
+from triptych.viz.budget_charts import Course, Place, Point, pareto_front
+
+CHOOSE_BY = "FID"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One score over a contestant's runs, with a 95 % interval; see `over`."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    runs: int
+    floor: float | None
+    better: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One contestant."""
+
+    contestant: Contestant
+    colour: str
+    runs: tuple[Run, ...]
+    courses: dict[str, list[Point]]  # metric -> looks, scored on the report half
+    chosen: dict[str, int]  # run -> step whose score on the selection half was best
+    final: dict[str, Summary]  # metric -> on the report half, at the chosen looks; further ones at the last
+    entries: tuple[Entry, ...]  # the same, run by run, for `compare.rank`
+    closer: tuple[Closer, ...]  # what closer looks at the ends of the runs found
+    flattered: float  # how much better the chosen looks' scores were where they were chosen
+    speed: float  # pictures a second, median over the runs' last looks
+    costs: dict[str, float]  # what the trainings took, median over the runs
+
+    @property
+    def label(self) -> str:
+        """Its name in charts and tables."""
+        return self.contestant.label
+
+
+def standings(duel: Duel) -> list[Standing]:
+    """Every contestant with at least one finished run that was looked at, in the order of the rules."""
+    made = []
+    for number, contestant in enumerate(duel.rules.contestants):
+        runs = [run for run in duel.runs(contestant) if run.metrics()]
+        if runs:
+            made.append(_standing(duel, contestant, ACCENTS[number % len(ACCENTS)], runs))
+    return made
+
+
+def _standing(duel: Duel, contestant: Contestant, colour: str, runs: Sequence[Run]) -> Standing:
+    halves = [_by_half(run) for run in runs]
+    reports = [report for _, report in halves]
+    chosen, gaps, entries = {}, [], []
+    for run, (selection, report) in zip(runs, halves, strict=True):
+        step = min(selection, key=lambda k: _score(selection[k], CHOOSE_BY).value)
+        chosen[run.path.name] = step
+        there, here = (_score(half[step], CHOOSE_BY) for half in (selection, report))
+        gaps.append((here.value - (here.floor or 0.0)) - (there.value - (there.floor or 0.0)))
+        last = report[max(report)]
+        scores = {s.card.metric: s for look in (last, report[step]) for s in look.scores}
+        seed = run.card["options"]["seed"]
+        entries.append(Entry(str(run.path), contestant.label, scores, seed=seed))
+    metrics = list(entries[0].scores)
+    ends = [report[max(report)] for report in reports]
+    return Standing(
+        contestant=contestant,
+        colour=colour,
+        runs=tuple(runs),
+        courses={m: _course(duel, runs, reports, m) for m in METRICS},
+        chosen=chosen,
+        final={
+            m: over([e.scores[m] for e in entries]) for m in metrics if all(m in e.scores for e in entries)
+        },
+        entries=tuple(entries),
+        closer=tuple(look.closer for look in ends if look.closer is not None),
+        flattered=float(np.mean(gaps)),
+        speed=float(np.median([1 / look.sampling.seconds_per_sample for look in ends])),
+        costs=_costs(runs),
+    )
+
+
+def over(scores: Sequence[Score]) -> Summary:
+    """One score over runs that differ in nothing but the seed; from three on it speaks of other seeds too."""
+    mean, first = mean_of(scores), scores[0]
+    low, high = over_runs(scores)[:2] if len(scores) >= LEAST_RUNS else (mean.low, mean.high)
+    if first.card.metric != "KID" and first.card.metric != "FD-infinity":
+        low = max(low, 0.0)
+    return Summary(first.name, mean.value, low, high, len(scores), first.floor, first.better)
+
+
+def verdicts(found: Sequence[Standing]) -> list[str]:
+    """A sentence on each two contestants, for quality and for diversity."""
+    sides = [Side(s.label, s.entries) for s in found]
+    if len(sides) < 2:
+        return []
+    return [v.sentence for metric in ("FID", "recall") for v in rank(metric, sides).verdicts]
+
+
+def _by_half(run: Run) -> tuple[dict[int, Evaluation], dict[int, Evaluation]]:
+    halves: dict[str, dict[int, Evaluation]] = {"selection": {}, "report": {}}
+    for look in looks(run):
+        half = look.scores[0].card.split.split(" ")[0]
+        if half in halves and look.step is not None:
+            halves[half][look.step] = look
+    return halves["selection"], halves["report"]
+
+
+def _score(look: Evaluation, metric: str) -> Score:
+    return next(score for score in look.scores if score.card.metric == metric)
+
+
+def _course(
+    duel: Duel, runs: Sequence[Run], reports: Sequence[dict[int, Evaluation]], metric: str
+) -> list[Point]:
+    points = []
+    for number in range(min(len(report) for report in reports)):
+        steps = [sorted(report)[number] for report in reports]
+        summary = over([_score(r[step], metric) for r, step in zip(reports, steps, strict=True)])
+        spent = [_spent(duel, run, step) for run, step in zip(runs, steps, strict=True)]
+        points.append(Point(float(np.mean(spent)), summary.value, summary.low, summary.high))
+    return points
+
+
+def _spent(duel: Duel, run: Run, step: int) -> float:
+    if duel.rules.budget == "images":
+        return float(step * run.card["options"]["batch"])
+    if duel.rules.budget == "flops":
+        return float(step * run.card["cost"]["flops_per_step"])
+    return float(run.average_meta(step)["seconds"]) / 60
+
+
+def _costs(runs: Sequence[Run]) -> dict[str, float]:
+    def median(pick: Any) -> float:
+        return float(np.median([pick(run) for run in runs]))
+
+    return {
+        "parameters": median(lambda run: run.card["cost"]["parameters"]),
+        "steps": median(lambda run: run.state_meta()["step"]),
+        "images": median(lambda run: run.state_meta()["images"]),
+        "seconds": median(lambda run: run.state_meta()["seconds"]),
+        "flops": median(lambda run: run.state_meta()["step"] * run.card["cost"]["flops_per_step"]),
+        "peak_bytes": median(lambda run: run.state_meta()["peak_memory_bytes"]),
+    }
+
+
+# --- for the charts -------------------------------------------------------------------------
+
+
+def courses(found: Sequence[Standing], metric: str) -> list[Course]:
+    """Each contestant's way, for `viz.budget_charts.against_budget`."""
+    return [Course(s.label, s.colour, s.courses[metric]) for s in found if metric in s.courses]
+
+
+def places(found: Sequence[Standing], across: str, up: str) -> list[Place]:
+    """Each contestant between two scores; "speed" for pictures a second."""
+
+    def span(s: Standing, metric: str) -> tuple[float, float, float]:
+        if metric == "speed":
+            return s.speed, s.speed, s.speed
+        return s.final[metric].value, s.final[metric].low, s.final[metric].high
+
+    return [Place(s.label, s.colour, span(s, across), span(s, up)) for s in found]
+
+
+def front(found: Sequence[Standing]) -> list[str]:
+    """Who is beaten by nobody in quality (FID), diversity (recall) and speed at once."""
+    return pareto_front({s.label: (-s.final["FID"].value, s.final["recall"].value, s.speed) for s in found})

@@ -1,0 +1,45 @@
+"""Runs as TensorBoard event files, for those who keep all their curves there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from triptych.runs.run import Run
+from triptych.training.trackers import NOT_CURVES, TensorBoard, summary_writer
+
+
+def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """Write one folder of event files a run under `folder`: logged curves, scores and sample grids.
+
+    Raises UsageError where the tensorboard package is not installed.
+    """
+    summary_writer()  # before anything is written
+    written = []
+    for run in runs:
+        home = folder / run.path.name
+        with closing_tracker(TensorBoard(home)) as board:
+            for line in run.log():
+                board.log({k: v for k, v in line.items() if k not in NOT_CURVES}, line["step"])
+            for made in run.metrics():
+                scores = {f"scores/{s['name']}/{s['card']['split']}": s["value"] for s in made["scores"]}
+                board.log(scores, made["step"] or 0)
+            for file in sorted((run.path / "samples").glob("step-*.png")):
+                with Image.open(file) as grid:
+                    pixels = np.asarray(grid.convert("RGB"))[None]  # (1, H, W, 3)
+                board.log_images({"samples": pixels}, int(file.stem.split("-")[1]))
+        written.append(home)
+    return written
+
+
+@contextmanager
+def closing_tracker(board: TensorBoard) -> Iterator[TensorBoard]:
+    """A tracker that is finished in any case."""
+    try:
+        yield board
+    finally:
+        board.finish()

@@ -1,0 +1,1 @@
+"""The run directory, its options and the environment it was made in."""

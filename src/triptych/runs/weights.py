@@ -1,0 +1,134 @@
+"""Which weights of a run are shown: its raw weights or their exponential moving average (EMA).
+
+When a training ends or stops, `selection` compares both on held-out images and writes a `Comparison` beside
+the state. Whatever opens the run reads it here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
+
+from triptych.core.config import Record
+from triptych.core.errors import UsageError
+from triptych.core.nearest import did_you_mean
+
+Which = Literal["raw", "ema"]
+Asked = Literal["auto", "raw", "ema"]
+ASKED: tuple[str, ...] = get_args(Asked)
+KEY = "comparison"  # in the meta of a state and of a snapshot
+NAMES = {"raw": "raw weights", "ema": "EMA weights"}
+FORMER = {"averaged": "ema"}  # what cards and records called them before
+
+log = logging.getLogger(__name__)
+
+
+class Comparison(Record):
+    """How the raw weights and the EMA of one step scored on held-out images; lower scores are better."""
+
+    step: int
+    """After how many training steps the two were compared."""
+    shown: Which
+    """The better one: the EMA, but where the interval of the difference lies wholly below 0."""
+    metric: str
+    """FD (a Frechet distance of features), or the family's own loss, by its name in the log."""
+    raw: float
+    ema: float
+    difference: float
+    """The raw weights' score less the EMA's, both drawn from the same noise."""
+    low: float
+    high: float
+    """Of the difference, 95 %."""
+    n: int
+    """Samples drawn from each, or images whose loss was taken."""
+    n_real: int
+    """Held-out images the samples were compared with, or whose loss was taken."""
+    split: str
+    """Where these come from: the selection half of the test images, or the training images where that is
+    too small."""
+    features: str = ""
+    """Name of the feature extractor; "" for a loss."""
+    features_hash: str = ""
+    """SHA-256 of its weights."""
+    seconds: float
+    """What the comparison took; no training time."""
+
+    def sentence(self) -> str:
+        """What was found, for people."""
+        name = self.metric + (f"[{self.features}]" if self.features else "")
+        tie = ", not separable" if self.low <= 0 <= self.high else ""
+        return (
+            f"{NAMES[self.shown]} are shown: {name} raw {self.raw:.4g}, EMA {self.ema:.4g}{tie} "
+            f"(step {self.step:,}, {self.n:,} {'samples' if self.features else 'images'}, {self.split})"
+        )
+
+
+def recorded(meta: Mapping[str, Any]) -> Comparison | None:
+    """The comparison noted beside a state or snapshot; None where there is none that can be read."""
+    if meta.get(KEY) is None:
+        return None
+    try:
+        return Comparison.model_validate(meta[KEY])
+    except ValidationError as error:
+        log.warning("the comparison of raw and EMA weights cannot be read: %s", error.errors()[0]["msg"])
+        return None
+
+
+def checked(asked: str) -> Asked:
+    """`asked` if it is one of ASKED. Raises UsageError with the nearest one if not."""
+    for known in get_args(Asked):
+        if asked == known:
+            return known
+    hint = did_you_mean(str(asked), ASKED, FORMER)
+    raise UsageError(f"weights must be auto, raw or ema, got {asked!r}.{hint}")
+
+
+def choose(asked: Asked, meta: Mapping[str, Any], kept: Sequence[Which], where: str) -> Which:
+    """Which weights of a state or snapshot to take.
+
+    Args:
+        asked: "auto" goes by the recorded comparison, and takes the raw weights where there is none.
+        meta: what was noted beside the state.
+        kept: which weights it holds.
+        where: what a sentence calls it.
+
+    Raises:
+        UsageError: if it does not hold the weights asked for.
+    """
+    if asked == "auto":
+        found = recorded(meta)
+        wish: Which = "raw" if found is None else found.shown
+        return wish if wish in kept else kept[0]
+    if asked not in kept:
+        raise UsageError(f"{where} kept no {NAMES[asked]}: leave --weights out, or give --weights {kept[0]}")
+    return asked
+
+
+def scored(line: Mapping[str, Any]) -> str:
+    """Which weights a stored evaluation scored: "raw" or "ema"; "" where it does not say."""
+    name = str(_card(line).get("weights") or "")
+    return FORMER.get(name, name)
+
+
+def evaluation_of(lines: Sequence[dict[str, Any]], asked: str = "auto") -> dict[str, Any] | None:
+    """The newest stored evaluation of the weights asked for, else the newest of any; None without any.
+
+    "auto" prefers one that was not made with --weights: that of the other weights does not stand for the run.
+    Only evaluations of the newest one's step are chosen among.
+    """
+    if not lines:
+        return None
+    here = [line for line in lines if line.get("step") == lines[-1].get("step")]
+    if asked == "auto":
+        fit = [line for line in here if _card(line).get("weights_asked", "") in ("", "auto")]
+    else:
+        fit = [line for line in here if scored(line) == asked]
+    return fit[-1] if fit else lines[-1]
+
+
+def _card(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    scores = line.get("scores") or [{}]
+    return scores[0].get("card") or {}

@@ -1,0 +1,1 @@
+"""Run a training: the loop, its plan, checkpoints, rollback and EMA."""

@@ -1,0 +1,100 @@
+"""The training clock, and what a watcher is told after each step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from triptych.monitor.gan_monitor import Lookout
+from triptych.runs.options import Plan
+from triptych.runs.run import Run
+from triptych.training.trainer import Step, Training
+
+SAVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told after every step."""
+
+    run: Run
+    step: int
+    steps: int
+    images_per_second: float
+    losses: Callable[[], dict[str, float]]  # read only when asked: reading waits for the device
+    news: str = ""  # what the watch has to say that cannot wait
+
+
+Watcher = Callable[[Progress], None]
+
+
+class Clock:
+    """Training time, drawing and saving left out; and the running means of what the log shows next."""
+
+    def __init__(self, meta: Mapping[str, Any] | None = None) -> None:
+        meta = meta or {"seconds": 0.0, "sums": {}, "counts": {}, "logged": [0, 0.0]}
+        self.seconds: float = meta["seconds"]
+        self.sums: dict[str, Any] = dict(meta["sums"])  # numbers, or scalars still on the device
+        self.counts: dict[str, int] = dict(meta["counts"])
+        self.logged: list[Any] = list(meta["logged"])  # step and seconds of the last line
+        self.batch, self.saved_at, self.started = 0, time.perf_counter(), time.perf_counter()
+        self.pace = 0.0
+
+    def go_on(self) -> None:
+        """Start counting again."""
+        self.started = time.perf_counter()
+
+    def go_back(self, meta: Mapping[str, Any]) -> None:
+        """Take up the running means of an earlier state, but not its time."""
+        self.sums, self.counts, self.logged = dict(meta["sums"]), dict(meta["counts"]), list(meta["logged"])
+
+    def lap(self, training: Training, step: Step) -> None:
+        """Count the time of one step and take in what it showed."""
+        spent = time.perf_counter() - self.started
+        self.seconds, self.batch = self.seconds + spent, training.options.batch
+        self.pace = spent if self.pace == 0 else 0.9 * self.pace + 0.1 * spent
+        for name, value in step.values.items():
+            # float32 sums on the device: a resumed run adds the same numbers in the same order
+            self.sums[name] = value.float() + self.sums.get(name, 0.0)
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def line(self, step: int) -> dict[str, Any]:
+        """The log's next line: means since the line before."""
+        means = {name: number(self.sums[name]) / self.counts[name] for name in sorted(self.sums)}
+        seconds = self.seconds - self.logged[1]
+        images = (step - self.logged[0]) * self.batch
+        self.sums, self.counts, self.logged = {}, {}, [step, self.seconds]
+        pace = {"seconds": round(self.seconds, 3), "images_per_second": round(images / max(seconds, 1e-9), 1)}
+        return {"step": step, "images": step * self.batch, **pace, **means}
+
+    def meta(self) -> dict[str, Any]:
+        """What `Clock` needs to go on from a saved state."""
+        sums = {name: number(value) for name, value in self.sums.items()}
+        return {"seconds": self.seconds, "sums": sums, "counts": self.counts, "logged": self.logged}
+
+    def save_due(self, step: int, every: int | None) -> bool:
+        """Whether it is time for a state: by steps if asked, else by the clock."""
+        return step % every == 0 if every else time.perf_counter() - self.saved_at > SAVE_SECONDS
+
+    def progress(self, run: Run, step: Step, plan: Plan, lookout: Lookout | None) -> Progress:
+        """What a watcher is told."""
+
+        def losses() -> dict[str, float]:
+            return {name: number(value) for name, value in step.values.items() if name.endswith("/loss")}
+
+        return Progress(run, step.step, plan.steps, self.batch / max(self.pace, 1e-9), losses, news(lookout))
+
+
+def news(lookout: Lookout | None) -> str:
+    """What the watch has to say that cannot wait, in one line."""
+    found = None if lookout is None else lookout.diagnosis
+    return f"the watch: {found.line()}" if found is not None and found.fatal else ""
+
+
+def number(value: Tensor | float) -> float:
+    """A scalar as a Python number."""
+    return float(value)

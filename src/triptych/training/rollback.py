@@ -1,0 +1,72 @@
+"""The way back: a training that failed goes on from its last good state, more gently.
+
+A step's randomness is a function of (seed, step), so what changes the course is the learning rate: all
+players' rates are lowered from there on. The factor is part of the state: a resumed run goes the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from triptych.core.errors import RunError
+from triptych.monitor.rollback_candidates import candidates
+from triptych.runs.run import Run
+
+if TYPE_CHECKING:
+    from triptych.monitor.diagnosis import Diagnosis
+    from triptych.training.trainer import Training
+
+GENTLER = 0.5  # factor on all learning rates, each time, ...
+MUCH_GENTLER = 0.1  # ... and where weights ran away: a rate that does that is far too high
+MOST = 3  # times that one run goes back
+
+
+def go_back(
+    training: Training, run: Run, found: Diagnosis | None, why: str, seconds: float
+) -> dict[str, Any] | None:
+    """Restore the last good state at gentler rates; returns its meta, None when there is no way back.
+
+    found: what the watch says; None for families without a game, whose every saved state is good. seconds:
+    trained so far, all spent, also those on the course that is given up.
+    """
+    past = run.card.get("rollbacks", [])
+    if training.options.on_collapse != "rollback" or len(past) >= MOST:
+        return None
+    for step in candidates(run, found):
+        try:
+            tensors, meta, _ = run.load_state(step)
+        except RunError:
+            continue
+        factor = MUCH_GENTLER if found is not None and found.verdict == "diverged" else GENTLER
+        ease = min(training.ease, meta.get("ease", 1.0)) * factor
+        note = {"at": training.step, "to": step, "why": why, "rate_factor": ease}
+        note |= {} if found is None else {"verdict": found.verdict, "evidence": list(found.evidence)}
+        meta = {k: v for k, v in meta.items() if k != "rates"}  # the next step's will be others
+        meta |= {"ease": ease, "rollbacks": [*past, note]}
+        meta |= {"seconds": seconds, "logged": [meta["logged"][0], seconds]}
+        run.forget_after(step)  # the sick states first: a kill from here on leads back to the good one
+        run.save_state(step, tensors, meta)
+        training.restore(step, tensors)
+        take_up(training, run, meta)
+        return meta
+    return None
+
+
+def take_up(training: Training, run: Run, meta: Mapping[str, Any]) -> None:
+    """Go on at the rates that a state was saved with, and let run.json say how often the run went back."""
+    training.ease = meta.get("ease", 1.0)
+    if meta.get("rollbacks", []) != run.card.get("rollbacks", []):
+        run.update_card(rollbacks=meta.get("rollbacks", []))
+
+
+def rescue_meta(training: Training, run: Run) -> dict[str, Any]:
+    """What a state says of earlier ways back; nothing if there were none."""
+    past = run.card.get("rollbacks", [])
+    return {"ease": training.ease, "rollbacks": past} if past else {}
+
+
+def rescued(training: Training, run: Run) -> dict[str, float]:
+    """The same for a line of the log."""
+    past = run.card.get("rollbacks", [])
+    return {"rollbacks": len(past), "rate_factor": training.ease} if past else {}

@@ -1,0 +1,1 @@
+"""Charts, image grids and sheets."""

@@ -1,0 +1,416 @@
+"""The checklist: right answers for sound runs, and wrong ones found in spoilt ones."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+import triptych
+from triptych import cli
+from triptych.checklist import checklist
+from triptych.checklist.answers import Answer
+from triptych.checklist.checklist import check
+from triptych.core.errors import RunError
+from triptych.models.dcgan import Dcgan
+from triptych.monitor.diagnosis import SHAPELESS, Diagnosis
+from triptych.runs.run import Run, open_run
+from triptych.training.runner import resume
+
+OPTIONS: dict[str, Any] = {"data": "digits", "steps": 3, "batch": 16, "threads": 1, "precision": "fp32"}
+
+SPOILT = '''
+from dataclasses import replace
+from torch import nn
+from triptych.models.dcgan import Dcgan, DcganConfig
+
+class SpoiltConfig(DcganConfig):
+    """Its settings."""
+    fault: str = ""
+
+class Spoilt(Dcgan):
+    """A DCGAN with one mistake."""
+    Config = SpoiltConfig
+
+    def __init__(self, config, spec, parts=None):
+        super().__init__(config, spec, parts)
+        if config.fault == "pooling":
+            self.discriminator.insert(2, nn.AvgPool2d(1))
+        if config.fault == "relu":
+            self.discriminator[1] = nn.ReLU()
+        if config.fault == "norm":
+            self.generator.insert(len(self.generator) - 1, nn.BatchNorm2d(spec.channels))
+
+    def discriminator_loss(self, batch, turn):
+        loss, extras = super().discriminator_loss(batch, turn)
+        return (-loss if self.config.fault == "sign" else loss), extras
+
+    def generator_loss(self, batch, turn):
+        loss, extras = super().generator_loss(batch, turn)
+        return (-loss if self.config.fault == "helpful" else loss), extras
+
+    def players(self):
+        made = super().players()
+        if self.config.fault == "rate":
+            made[0].optimizer.param_groups[0]["lr"] = 1.0
+        if self.config.fault == "still":
+            made[1].optimizer.param_groups[0]["lr"] = 0.0
+        if self.config.fault == "cooled":
+            made[1] = replace(made[1], rate=lambda done: 0.0)
+        if self.config.fault == "betas":
+            made[1].optimizer.param_groups[0]["betas"] = (0.9, 0.999)
+        return made
+
+    def fakes(self, turn):
+        made = super().fakes(turn)
+        if self.config.fault == "attached":
+            made.detach = lambda: made
+        return made
+'''
+
+
+def wrong(answers: list[Answer]) -> list[str]:
+    return [answer.question for answer in answers if answer.answer == "not ok"]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("runs")
+    return triptych.train("dcgan", runs=home, width=4, **OPTIONS).path
+
+
+def test_a_sound_run_has_nothing_wrong(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = check(sound)
+    assert wrong(answers) == []
+    assert {a.chapter for a in answers} == {
+        "state",
+        "losses",
+        "architecture",
+        "optimiser",
+        "balance",
+        "samples",
+    }
+    assert cli.main(["check", str(sound), "--json"]) == 0
+    told = capsys.readouterr().out
+    assert "no pooling: 0 pooling layers" in told
+    assert "the DCGAN paper's 0.0002" in told and "guide" not in told
+    assert len(json.loads(told.splitlines()[-1])["answers"]) == len(answers)
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("pooling", "no pooling"),
+        ("relu", "LeakyReLU in the discriminator"),
+        ("norm", "batch norm but at the generator's output and the discriminator's input"),
+        ("sign", "does the discriminator learn to tell real from fake"),
+        ("helpful", "does the generator's step raise the discriminator's verdict on fakes"),
+        ("rate", "is the discriminator's learning rate as configured"),
+        ("still", "is the generator's learning rate as configured"),
+        ("still", "did the generator move in each of its turns"),
+        ("betas", "are the generator's betas as configured"),
+        ("attached", "are the fakes detached in the discriminator's loss"),
+    ],
+)
+def test_a_mistake_is_found(fault: str, found: str, tmp_path: Path) -> None:
+    own = tmp_path / "spoilt.py"
+    own.write_text(SPOILT)
+    run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **{**OPTIONS, "steps": 1})
+    assert found in wrong(check(run.path, family=str(own)))
+
+
+def test_a_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path) -> None:
+    own = tmp_path / "spoilt.py"
+    own.write_text(SPOILT)
+    question = "is the generator's learning rate as configured"
+    for fault, word in (("still", "not ok"), ("cooled", "does not apply")):
+        run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **OPTIONS)
+        config = {name: value for name, value in run.card["config"].items() if name != "rate"}
+        run.update_card(config=config)  # as of a family that configures none
+        answers = check(run.path, family=str(own))
+        assert next(a for a in answers if a.question == question).answer == word
+        assert moves(answers).answer == "not ok"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [
+        ("healthy", "ok"),
+        ("labels carry nothing", "ok"),
+        ("too early", "not known"),
+        ("critic overpowering", "not ok"),
+        ("oscillating", "not ok"),
+        ("generator collapsed", "not ok"),
+    ],
+)
+def test_samples_are_as_the_watch_finds_them(
+    verdict: Any, word: str, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = {"step": 3, "modes": 0.1, "spread": 0.1, "sparse": 1.0, "distance": 4.0}
+    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    monkeypatch.setattr(checklist, "diagnosis_of", lambda run, game: Diagnosis(verdict))
+    answers = checklist.samples(open_run(sound), Dcgan, 3)
+    assert [a.answer for a in answers if "watch" in a.question] == [word]
+
+
+def test_all_that_the_watch_finds_counts(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = {"step": 3, "modes": 0.9, "spread": 1.0, "sparse": 1.0, "distance": 1.0}
+    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    found = Diagnosis("labels carry nothing", also=("oscillating",))
+    monkeypatch.setattr(checklist, "diagnosis_of", lambda run, game: found)
+    run = open_run(sound)
+    for answer in (*checklist.balance(run, Dcgan), *checklist.samples(run, Dcgan, 3)[:1]):
+        assert answer.answer == "not ok" and "oscillating" in answer.figure
+
+
+@pytest.mark.parametrize(
+    ("found", "seen", "word"),
+    [
+        (Diagnosis("healthy"), {"told": 0.81, "told_real": 0.9}, "ok"),
+        (Diagnosis("labels carry nothing"), {"told": 0.0, "told_real": 0.9}, "not ok"),
+        (
+            Diagnosis("generator collapsed", also=("labels carry nothing",)),
+            {"told": 0.0, "told_real": 0.9},
+            "not ok",
+        ),
+        (Diagnosis("healthy"), {"unread": "there is only one class"}, "not known"),
+        (Diagnosis("healthy"), {}, "not known"),
+        (
+            Diagnosis("healthy", evidence=(f"not asked: {SHAPELESS}",)),
+            {"told": 0.5, "told_real": 0.9},
+            "not known",
+        ),
+        (Diagnosis("too early"), {"told": 0.8, "told_real": 0.9}, "not known"),
+        (Diagnosis("diverged"), {"told": 0.01, "told_real": 0.9}, "not known"),
+    ],
+)
+def test_whether_the_label_shows(
+    found: Diagnosis, seen: dict[str, Any], word: str, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = {"step": 3, "modes": 0.9, "spread": 1.0, "sparse": 1.0, "distance": 1.0, **seen}
+    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    monkeypatch.setattr(checklist, "diagnosis_of", lambda run, game: found)
+    monkeypatch.setattr(Dcgan, "conditional", True)
+    (answer,) = (a for a in checklist.samples(open_run(sound), Dcgan, 3) if a.question == checklist.LABEL)
+    assert answer.answer == word
+    if "unread" in seen:
+        assert answer.figure == seen["unread"]
+    if word == "ok":
+        assert "0.90 and in real pictures by 0.95" in answer.figure
+
+
+def moves(answers: list[Answer], player: str = "generator") -> Answer:
+    (answer,) = (a for a in answers if a.question == f"did the {player} move in each of its turns")
+    return answer
+
+
+def test_a_player_moves_where_its_weights_do(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine = moves(check(sound))
+    assert fine.answer == "ok" and "3 steps in 3 turns" in fine.figure
+    still = {"discriminator": [0.1, 0.2], "generator": [0.1, 0.2]}
+    looks = [{"step": s, "turns": {"discriminator": 3, "generator": s}, "weights": still} for s in (2, 3)]
+    monkeypatch.setattr(Run, "looks", lambda run: looks)
+    stopped = moves(check(sound))
+    assert stopped.answer == "not ok" and "0 of 2 probed weights moved" in stopped.figure
+    assert moves(check(sound), "discriminator").answer == "ok"  # it had no turn between the two
+    monkeypatch.undo()
+
+    shutil.copytree(sound, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    tensors, meta, _ = run.load_state()
+    lost = {n: v for n, v in tensors["optimizers"].items() if not n.startswith("generator/1/")}
+    run.save_state(3, {**tensors, "optimizers": lost}, meta)
+    missing = moves(check(run.path))
+    assert missing.answer == "not ok" and "0 steps in 3 turns" in missing.figure
+    first = run.load_state(0)[0]["weights"]
+    same = {**tensors["weights"], **{n: v for n, v in first.items() if n.startswith("generator.")}}
+    run.save_state(3, {**tensors, "weights": same}, meta)
+    back = moves(check(run.path))
+    assert back.answer == "not ok" and "3 steps in 3 turns; 0 of" in back.figure
+    run.forget_after(0)
+    untrained = moves(check(run.path))
+    assert untrained.answer == "not known" and untrained.figure == "not trained yet"
+
+
+def test_rates_are_those_the_run_moved_at(sound: Path, tmp_path: Path) -> None:
+    style = {"width": 4, "widest": 8, "batch": 8, "rate_end": 0.1, "generator_every": 2}
+    run = triptych.train("stylegan", runs=tmp_path, **{**OPTIONS, "steps": 6, **style})
+    asked = [a for a in check(run.path) if "learning rate as configured" in a.question]
+    assert [a.answer for a in asked] == ["ok", "ok"] and "by its schedule" in asked[0].figure
+    assert min(run.state_meta()["rates"]["generator"]) < 0.005  # the last turn of six was cooled
+    shutil.copytree(sound, tmp_path / "told-otherwise")
+    card = json.loads((sound / "run.json").read_text())
+    card["config"]["rate"] = 5e-3  # what a network built from run.json has, and the run had not
+    (tmp_path / "told-otherwise" / "run.json").write_text(json.dumps(card))
+    assert "is the generator's learning rate as configured" in wrong(check(tmp_path / "told-otherwise"))
+
+
+def test_the_judges_word_does_not_hang_on_how_many_samples_there_are(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def words(**scores: tuple[float, float]) -> dict[str, str]:
+        made = [
+            {"name": f"{k}[cnn]", "value": value, "floor": floor, "card": {"metric": k}}
+            for k, (value, floor) in scores.items()
+        ]
+        monkeypatch.setattr(Run, "metrics", lambda run: [{"step": 3, "scores": made}])
+        answers = checklist.samples(open_run(sound), Dcgan, 3)
+        return {a.question.rsplit(": ", 1)[1]: a.answer for a in answers if "judge" in a.question}
+
+    few = words(FID=(0.82, 0.2), precision=(0.8, 0.9), coverage=(0.3, 0.95))
+    many = words(FID=(0.82, 0.02), precision=(0.8, 0.9), coverage=(0.3, 0.95))
+    assert few == many == {"precision": "ok", "coverage": "not ok", "FID": "does not apply"}
+
+
+def evaluated(step: int, value: float, floor: float | None = 0.9, **card: Any) -> dict[str, Any]:
+    facts = {"metric": "precision", "weights": "averaged", "controls": {"truncation": 1.0}, **card}
+    score = {"name": "precision[cnn]", "value": value, "floor": floor, "card": facts}
+    return {"step": step, "scores": [score]}
+
+
+def test_the_judges_word_is_on_the_weights_of_now(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(*lines: dict[str, Any]) -> Answer:
+        monkeypatch.setattr(Run, "metrics", lambda run: list(lines))
+        (answer,) = (a for a in checklist.samples(open_run(sound), Dcgan, 3) if "judge" in a.question)
+        return answer
+
+    good = evaluated(3, 0.8)
+    raw, typical = evaluated(3, 0.1, weights="raw"), evaluated(3, 0.1, controls={"truncation": 0.5})
+    for lines in ([good], [evaluated(3, 0.1), good, raw], [good, typical], [good, evaluated(2, 0.1)]):
+        answer = said(*lines)
+        assert answer.answer == "ok" and answer.figure.startswith("at step 3: precision[cnn] 0.8")
+    for line, why in (
+        (evaluated(2, 0.8), "evaluated at step 2, trained to 3 since"),
+        (evaluated(4, 0.8), "evaluated at step 4, and the run has gone back to 3"),
+        (raw, "evaluated at step 3 with raw weights"),
+        (typical, "evaluated at step 3 with truncation 0.5"),
+    ):
+        answer = said(line)
+        assert answer.answer == "not known" and answer.figure.startswith(why)
+    assert said(evaluated(3, 0.8, floor=None)).answer == "not known"
+
+
+def test_weights_that_the_settings_hold_are_not_missed(tmp_path: Path) -> None:
+    style = {**OPTIONS, "width": 4, "widest": 8, "batch": 8, "steps": 2}
+    run = triptych.train("stylegan", runs=tmp_path, noise_pace=0.0, **style)
+    answers = check(run.path)
+    assert wrong(answers) == []
+    reach = next(a for a in answers if a.question == "does the generator's loss reach all its weights")
+    assert "held by the settings" in reach.figure
+    other = triptych.train("stylegan", runs=tmp_path, **style)
+    states = [r.load_state()[0]["optimizers"].keys() for r in (run, other)]
+    assert states[0] == states[1]  # numbers mean the same weights: states of older runs are read
+
+
+def test_a_step_may_serve_the_penalty_that_every_step_pays(tmp_path: Path) -> None:
+    style = {**OPTIONS, "width": 4, "widest": 8, "batch": 8, "steps": 20}
+    run = triptych.train("stylegan", runs=tmp_path, penalty_every=1, gamma=1e-3, gamma_end=1.0, **style)
+    question = "does the discriminator learn to tell real from fake"
+    assert next(a for a in check(run.path) if a.question == question).answer == "ok"
+    run.update_card(config={**run.card["config"], "gamma": 1e4})  # what it has learnt is now too steep
+    answer = next(a for a in check(run.path) if a.question == question)
+    assert answer.answer == "does not apply" and "served the penalty" in answer.figure
+
+
+def test_a_family_of_ones_own_need_not_be_a_dcgan(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        'from triptych.models.wgan import Wgan\n\nclass Own(Wgan):\n    """No DCGAN."""\n'
+        "    title = 'Own'\n"
+    )
+    run = triptych.train(str(own), runs=tmp_path / "runs", width=4, **OPTIONS)
+    rules = [a for a in check(run.path, family=str(own)) if a.chapter == "architecture"]
+    assert len(rules) == 6 and wrong(rules) == []
+    assert "Own has rules of its own" in next(a for a in rules if "batch norm" in a.question).figure
+
+
+def test_other_families_are_asked_what_applies(tmp_path: Path) -> None:
+    answers = check(triptych.train("vae", runs=tmp_path, width=4, **OPTIONS).path)
+    assert wrong(answers) == []
+    beside = [a.question for a in answers if a.answer == "does not apply"]
+    assert "the DCGAN rules" in beside and "is the game balanced" in beside
+    answers = check(triptych.train("wgan", runs=tmp_path, width=4, **{**OPTIONS, "steps": 6}).path)
+    assert wrong(answers) == []
+    norms = next(a for a in answers if a.question.startswith("batch norm"))
+    assert norms.answer == "does not apply" and "Gulrajani" in norms.figure
+    points = triptych.train("dcgan", runs=tmp_path, width=4, **{**OPTIONS, "data": "points:ring"})
+    answers = check(points.path)
+    (rules,) = (a for a in answers if a.chapter == "architecture")
+    assert rules.answer == "does not apply" and "no convolutions" in rules.figure
+
+
+def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunError, match="there is no run"):
+        check(tmp_path / "none")
+    assert cli.main(["check", str(tmp_path / "none")]) == 1
+    run = open_run(sound)
+    card = json.loads((sound / "run.json").read_text())
+    card["data"]["source"] = "folder:/nowhere"
+    (sound / "run.json").write_text(json.dumps(card))
+    answers = check(run.path)
+    (losses,) = (answer for answer in answers if answer.chapter == "losses")
+    assert losses.answer == "not known" and "cannot be read" in losses.figure
+    assert {a.chapter for a in answers} == {
+        "state",
+        "losses",
+        "architecture",
+        "optimiser",
+        "balance",
+        "samples",
+    }
+    assert sum(a.answer == "ok" for a in answers if a.chapter in ("architecture", "optimiser")) == 12
+
+
+def test_a_state_of_another_version_is_named(tmp_path: Path) -> None:
+    run = triptych.train("dcgan", runs=tmp_path, width=4, **OPTIONS)
+    tensors, meta, _ = run.load_state()
+    name = next(name for name in tensors["weights"] if name.endswith("weight"))
+    del tensors["weights"][name]
+    run.save_state(meta["step"], tensors, meta)
+    for act in (check, lambda path: resume(path, 6)):
+        with pytest.raises(RunError, match=f"step 3 do not fit.*{re.escape(name)}.*another version"):
+            act(run.path)
+
+
+def test_other_pictures_than_the_runs_are_not_asked(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    run = triptych.train("dcgan", runs=tmp_path, width=4, **{**OPTIONS, "data": pictures})
+    assert check(run.path, data=pictures)[0].answer != "not known"
+    answers = check(run.path, data=pictures[:30])
+    (losses,) = (answer for answer in answers if answer.chapter == "losses")
+    assert losses.answer == "not known" and "is not what" in losses.figure
+
+
+def test_a_generator_without_convolutions_has_no_norm_at_its_output() -> None:
+    from triptych.checklist.architecture import _norms
+
+    judge = [nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1)]
+    good, found = _norms([nn.Linear(2, 2)], judge)
+    assert not good and "generator's output none" in found
+
+
+def test_the_layers_of_a_network_are_read_in_order() -> None:
+    from triptych.checklist.architecture import _followed
+
+    norm, conv = nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)
+    assert _followed([conv, norm, nn.ReLU(), conv, nn.Tanh()]) == [True, False]
+    assert _followed([nn.Linear(2, 2)]) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_weights_stored_in_a_large_unit_do_not_make_the_small_step_a_leap(seed: int, tmp_path: Path) -> None:
+    """Most of the length of a StyleGAN generator's weights is its mapping's, which moves slowly."""
+    asked: dict[str, Any] = {**OPTIONS, "steps": 60, "seed": seed, "width": 4, "runs": tmp_path}
+    run = triptych.train("stylegan", **asked)
+    answers = check(run.path)
+    assert sum(a.chapter == "architecture" for a in answers) == 6  # the rules, one by one
+    asked_of_losses = [a for a in answers if a.chapter == "losses"]
+    assert len(asked_of_losses) == 8 and wrong(asked_of_losses) == []

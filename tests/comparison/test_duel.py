@@ -1,0 +1,190 @@
+"""Duels: what is agreed, who trains when, what is done again after an interruption, what comes of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from triptych import cli
+from triptych.comparison import duel as contest
+from triptych.comparison.duel import Duel, begin, fight, finished, is_duel, looks, open_duel, unfair
+from triptych.core.errors import RunError, UsageError
+from triptych.report.duel_html import write_duel
+
+SMALL = ["vae --width 8 --latent 4 --batch 32", "vae --width 8 --latent 4 --batch 32 --prior normal"]
+
+
+def agreed(home: Path, families: list[str] | None = None, **asked: Any) -> Duel:
+    chosen = {"budget": "images", "amount": 128, "samples": 40, "home": home, **asked}
+    return begin(families or SMALL, "digits", **chosen)
+
+
+@pytest.mark.parametrize(
+    ("families", "asked", "sentence"),
+    [
+        (["vae"], {}, "at least two contestants, got 1"),
+        (["vae", "dcgann"], {}, "Did you mean dcgan"),
+        (["vae", "vae"], {}, "takes part twice"),
+        (["vae", "dcgan 'x"], {}, "is not a family and its flags"),
+        (SMALL, {"amount": -1}, "budget above 0"),
+        (SMALL, {"budget": "steps"}, "minutes, images, flops"),
+        (SMALL, {"seeds": [1, 1]}, "several different ones"),
+        (SMALL, {"samples": 3}, "at least 20 samples, got 3"),
+    ],
+)
+def test_what_cannot_be_agreed_on(
+    tmp_path: Path, families: list[str], asked: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        agreed(tmp_path, families, **asked)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rules_are_written_once_and_read_back(tmp_path: Path) -> None:
+    made = agreed(tmp_path, ["dcgan", "vae --width 8"], seeds=[3, 4])
+    assert made.path.name == "0001-duel-digits" and is_duel(made.path) and not is_duel(tmp_path)
+    assert open_duel(made.path) == made
+    first, second = made.rules.contestants
+    assert first.flags == () and first.label == "DCGAN"  # a name alone is trained with its default preset
+    assert second.flags == ("--width", "8") and second.label == "VAE --width 8"
+    with pytest.raises(RunError, match=r"no duel\.json"):
+        open_duel(tmp_path)
+    (made.path / "duel.json").write_text("{}")
+    with pytest.raises(RunError, match=r"cannot be read \(triptych: field required\): begin"):
+        open_duel(made.path)
+
+
+def test_each_begins_once(tmp_path: Path) -> None:
+    made = agreed(tmp_path, ["dcgan", "vae", "diffusion"], seeds=range(3))
+    order = [(c.family, seed) for c, seed in made.rounds()]
+    assert [family for family, _ in order[::3]] == ["dcgan", "vae", "diffusion"]
+    assert len(set(order)) == 9 and [seed for _, seed in order] == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def test_commands_name_everything(tmp_path: Path) -> None:
+    made = agreed(tmp_path, size=16)
+    words = contest._begin(made, made.rules.contestants[1], 5)
+    assert words[:6] == ["train", "vae", "--data", "digits", "--images", "128"]
+    assert words[words.index("--size") + 1] == "16" and words[words.index("--seed") + 1] == "5"
+    assert words[-1] == "vae-width-8-latent-4-batch-32-prior-normal-seed5"
+
+
+@pytest.fixture(scope="module")
+def fought(tmp_path_factory: pytest.TempPathFactory) -> tuple[Duel, list[str]]:
+    made, told = agreed(tmp_path_factory.mktemp("duels")), []
+    assert fight(made, told.append) == 0
+    return made, told
+
+
+def test_every_run_is_looked_at_on_both_halves(fought: tuple[Duel, list[str]]) -> None:
+    made, told = fought
+    assert sum(line.startswith("$ triptych train") for line in told) == 2
+    for contestant in made.rules.contestants:
+        (run,) = made.runs(contestant)
+        assert finished(run) and run.state_meta()["images"] == 128
+        seen = [(look.step, look.scores[0].card.split.split()[0]) for look in looks(run)]
+        assert seen == [(step, half) for step in (1, 2, 4) for half in ("selection", "report")]
+        assert [look.closer is not None for look in looks(run)] == [False] * 5 + [True]
+        sizes = {look.scores[0].card.n_real for look in looks(run)}
+        assert sizes == {173}  # halves of 346
+    assert unfair(made) == []
+
+
+def test_what_is_done_is_not_done_again_and_what_is_missing_is(
+    fought: tuple[Duel, list[str]], tmp_path: Path
+) -> None:
+    copy = open_duel(shutil.copytree(fought[0].path, tmp_path / "copy"))
+    told: list[str] = []
+    assert fight(copy, told.append) == 0 and told == []
+    (run,) = copy.runs(copy.rules.contestants[0])
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    (run.path / "metrics.jsonl").write_text("\n".join(lines[:3]) + "\n")  # stopped amid the second look
+    assert fight(copy, told.append) == 0
+    assert [line.split()[-1] for line in told] == ["2", "4"]
+    again = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    values = [[s["value"] for s in json.loads(line)["scores"]] for line in lines]
+    assert [[s["value"] for s in line["scores"]] for line in again] == values
+
+
+def test_a_killed_training_goes_on(fought: tuple[Duel, list[str]], tmp_path: Path) -> None:
+    copy = open_duel(shutil.copytree(fought[0].path, tmp_path / "copy"))
+    (run,) = copy.runs(copy.rules.contestants[1])
+    shutil.rmtree(run.state_path(4))
+    assert run.states() == [0] and copy.runs(copy.rules.contestants[1]) == []
+    told: list[str] = []
+    assert fight(copy, told.append) == 0
+    assert told == [
+        "1 training of 128 images, then looks and a report",
+        f"$ triptych resume {run.path}",
+    ]
+    assert run.states() == [0, 4]
+
+
+def test_unequal_budgets_are_said(fought: tuple[Duel, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = fought
+    slow = made.rules.model_copy(update={"budget": "flops"})
+    monkeypatch.setattr(contest, "FAIR", 0.0)
+    said = unfair(Duel(made.path, slow))
+    assert len(said) == 1 and "flops, the others about" in said[0]
+
+
+def test_the_report(fought: tuple[Duel, list[str]]) -> None:
+    made, _ = fought
+    out = write_duel(made, made.path / "report.html")
+    page = out.read_text()
+    for section in ("standings", "budget", "trade", "traits", "copies", "trilemma", "protocol"):
+        assert f'id="{section}"' in page, section
+    assert "what is said holds for these runs only" in page
+    assert "bits/dim" not in page[: page.index('id="budget"')]  # unlike bounds are never ranked
+    assert "bits/dim[elbo]" in page
+    assert re.search(r"VAE --width 8.* (is better than|are not separable)", page)
+    assert "://" not in re.sub(r'xmlns="[^"]*"', "", page)
+    with (made.path / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {"FID[digits-cnn]", "bits/dim[elbo]"} <= {row["score"] for row in rows}
+    assert all(float(r["low"]) <= float(r["value"]) <= float(r["high"]) for r in rows)
+    assert (made.path / "scores.tex").read_text().startswith("% needs")
+
+
+def test_the_report_verb_takes_a_duel(
+    fought: tuple[Duel, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, _ = fought
+    out = tmp_path / "again.html"
+    assert cli.main(["report", str(made.path), "--out", str(out)]) == 0
+    assert 'id="standings"' in out.read_text() and capsys.readouterr().out.endswith(f"{out}\n")
+    (run,) = made.runs(made.rules.contestants[0])
+    assert cli.main(["report", str(made.path), str(run.path), "--out", str(out)]) == 2
+    assert "about that duel alone" in capsys.readouterr().err
+
+
+def test_an_edited_look_is_refused(fought: tuple[Duel, list[str]], tmp_path: Path) -> None:
+    copy = open_duel(shutil.copytree(fought[0].path, tmp_path / "copy"))
+    (run,) = copy.runs(copy.rules.contestants[0])
+    file = run.path / "metrics.jsonl"
+    first, *rest = file.read_text().splitlines()
+    record = json.loads(first)
+    record["scores"][0]["value"] /= 2
+    file.write_text("\n".join([json.dumps(record), *rest]) + "\n")
+    with pytest.raises(RunError, match=r"cannot be read \(.*checksum.*delete the file"):
+        looks(run)
+
+
+def test_nothing_to_report_yet(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no finished run yet: triptych resume"):
+        write_duel(agreed(tmp_path), tmp_path / "r.html")
+
+
+def test_one_budget_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from triptych import cli
+
+    assert cli.main(["duel", "vae", "dcgan", "--minutes", "1", "--images", "5"]) == 2
+    assert "give one budget" in capsys.readouterr().err
+    assert cli.main(["duel", "vae", "dcgan", "--repeats", "0"]) == 2
+    assert UsageError.__name__ not in capsys.readouterr().err

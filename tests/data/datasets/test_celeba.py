@@ -1,0 +1,214 @@
+"""A tiny set in CelebA's official layout, whole and in pieces."""
+
+from __future__ import annotations
+
+import errno
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from triptych import cli
+from triptych.core.errors import DataError, UsageError
+from triptych.data.inspect import inspect
+from triptych.data.load import load
+
+NAMES = [f"{k:06d}.jpg" for k in range(1, 21)]
+PARTITION = [0] * 12 + [1] * 3 + [2] * 5
+SMILING = [1, -1] * 10
+
+
+def face(k: int, size: tuple[int, int] = (178, 218)) -> bytes:
+    """A white square of 148 pixels whose grey level in the middle is 10 k, on black."""
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    pixels[35:183, 15:163] = (10 * k, 60, 90)
+    held = io.BytesIO()
+    Image.fromarray(pixels).save(held, "JPEG", quality=95, subsampling=0)
+    return held.getvalue()
+
+
+def write_lists(folder: Path) -> None:
+    rows = [f"{n} {s:2d} -1  1" for n, s in zip(NAMES, SMILING, strict=True)]
+    text = "\n".join([str(len(rows)), "Smiling Bald 5_o_Clock_Shadow ", *rows])
+    (folder / "list_attr_celeba.txt").write_text(text + "\n")
+    lines = [f"{n} {p}" for n, p in zip(NAMES, PARTITION, strict=True)]
+    (folder / "list_eval_partition.txt").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRIPTYCH_DATA", str(tmp_path / "sets"))
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "sets"
+
+
+@pytest.fixture
+def faces(home: Path) -> Path:
+    folder = home / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    for k, name in enumerate(NAMES, 1):
+        (folder / "img_align_celeba" / name).write_bytes(face(k))
+    write_lists(folder)
+    return folder
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_the_middle_148_pixels_in_the_published_split(faces: Path) -> None:
+    found = load("celeba")
+    assert found.spec.size == 64 and found.spec.channels == 3 and found.spec.classes == 0
+    assert (len(found.train), len(found.test)) == (15, 5)
+    reds = found.test.pixels[..., 0].reshape(5, -1).astype(int)
+    for k, red in zip(range(16, 21), reds, strict=True):
+        assert red.min() > 10 * k - 12, "the black border is cut away"
+        assert abs(red.mean() - 10 * k) < 3
+    assert "nothing here is tuned" in found.split_rule and not found.skipped
+
+
+def test_attributes_are_factors(faces: Path) -> None:
+    found = load("celeba", size=16)
+    assert set(found.train.factors) == {"Smiling", "Bald", "5_o_Clock_Shadow"}
+    smiling = found.test.factors["Smiling"]
+    assert smiling.dtype == np.int64 and smiling.tolist() == [0, 1, 0, 1, 0]
+    assert found.train.factors["Smiling"].tolist() == [1, 0] * 7 + [1]
+    assert found.train.factors["Bald"].sum() == 0 and found.train.factors["5_o_Clock_Shadow"].all()
+
+
+def test_grey_other_sizes_and_the_projects_folders(faces: Path) -> None:
+    colour = load("celeba", size=32)
+    for name, inside in (("list_attr_celeba.txt", "Anno"), ("list_eval_partition.txt", "Eval")):
+        (faces / inside).mkdir()
+        (faces / name).rename(faces / inside / name)
+    (faces / "Img").mkdir()
+    (faces / "img_align_celeba").rename(faces / "Img" / "img_align_celeba")
+    assert load("celeba", size=32).fingerprint == colour.fingerprint
+    (faces / "Img" / "img_align_celeba").rename(faces / "inner")
+    (faces / "Img" / "img_align_celeba").mkdir()
+    (faces / "inner").rename(faces / "Img" / "img_align_celeba" / "img_align_celeba")  # unpacked twice
+    assert load("celeba", size=32).fingerprint == colour.fingerprint
+    assert load("celeba", size=200, colour="grey").train.pixels.shape == (15, 200, 200, 1)
+
+
+def test_the_zip_will_do(faces: Path) -> None:
+    unpacked = load("celeba", size=16)
+    with zipfile.ZipFile(faces / "img_align_celeba.zip", "w") as archive:
+        for path in sorted((faces / "img_align_celeba").iterdir()):
+            archive.write(path, f"img_align_celeba/{path.name}")
+    shutil.rmtree(faces / "img_align_celeba")
+    assert load("celeba", size=16).fingerprint == unpacked.fingerprint
+    whole = (faces / "img_align_celeba.zip").read_bytes()
+    (faces / "img_align_celeba.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"img_align_celeba\.zip is not a whole zip"):
+        load("celeba", size=16)
+
+
+@pytest.mark.parametrize("spoilt", ["half a file", "another size", "no file"])
+def test_a_few_spoilt_pictures_are_passed_over_with_their_attributes(faces: Path, spoilt: str) -> None:
+    own, whole = faces / "img_align_celeba" / NAMES[1], load("celeba", size=16)
+    if spoilt == "no file":
+        own.unlink()
+    else:
+        own.write_bytes(face(2)[:400] if spoilt == "half a file" else face(2, (300, 300)))
+        (faces / "list_attr_celeba.txt").touch()
+        (faces / "img_align_celeba" / "a note").touch()  # a picture changed in its place has no new time
+    found = load("celeba", size=16)
+    assert len(found.train) == 14 and [b.file for b in found.skipped] == [NAMES[1]]
+    kept = [0, *range(2, 15)]
+    assert np.array_equal(found.train.pixels, whole.train.pixels[kept])
+    assert np.array_equal(found.train.factors["Smiling"], whole.train.factors["Smiling"][kept])
+
+
+def test_missing_it_names_the_places_and_what_to_fetch(home: Path) -> None:
+    with pytest.raises(DataError, match="CelebA project page") as told:
+        load("celeba")
+    words = str(told.value)
+    assert str(home / "celeba") in words and "cache" in words and "--data folder:PATH" in words
+    assert all(name in words for name in ("img_align_celeba.zip", "list_attr", "list_eval_partition"))
+    with pytest.raises(UsageError, match="Did you mean celeba"):
+        load("celebs")
+
+
+@pytest.mark.parametrize("name", ["list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba"])
+def test_a_missing_part_is_named(faces: Path, name: str) -> None:
+    (faces / name).rename(faces / "elsewhere")
+    with pytest.raises(DataError, match=f"lacks {name}"):
+        load("celeba")
+
+
+def test_a_partial_folder_is_refused_before_work_begins(faces: Path) -> None:
+    for name in NAMES[10:]:
+        (faces / "img_align_celeba" / name).unlink()
+    with pytest.raises(
+        DataError, match=r"holds 10 of the 20 pictures .* names; 000011.jpg is missing"
+    ) as told:
+        load("celeba")
+    assert f"--data folder:{faces / 'img_align_celeba'}" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("list_attr_celeba.txt", "20\n", "21\n", "says that it has 21 rows and has 20"),
+        ("list_attr_celeba.txt", "20\n", "", "must begin with a count"),
+        ("list_attr_celeba.txt", "000002.jpg -1", "000002.jpg", "line 4: expected a file name and 3 times"),
+        ("list_attr_celeba.txt", "000002.jpg -1", "000002.jpg 0", "line 4: expected a file name and 3 times"),
+        ("list_attr_celeba.txt", "000002.jpg", "999999.jpg", "says nothing of 1 of the 20 pictures"),
+        ("list_eval_partition.txt", "000002.jpg 0", "000002.jpg 7", "line 2: expected a file name and 0, 1"),
+        ("list_eval_partition.txt", " 2", " 1", None),
+    ],
+)
+def test_lists_that_are_otherwise_are_named(
+    faces: Path, file: str, old: str, new: str, told: str | None
+) -> None:
+    if told is None:  # nothing to test on
+        (faces / file).write_text((faces / file).read_text().replace(" 2\n", " 1\n"))
+        told = "none for testing"
+    else:
+        rewrite(faces / file, old, new)
+    with pytest.raises(DataError, match=told) as error:
+        load("celeba")
+    assert str(faces / file) in str(error.value)
+
+
+def test_a_blank_line_among_attributes_is_named(faces: Path) -> None:
+    rewrite(faces / "list_attr_celeba.txt", "20\n", "21\n")
+    rewrite(faces / "list_attr_celeba.txt", "000002.jpg", "\n000002.jpg")
+    with pytest.raises(DataError, match="line 4: expected a file name and 3 times -1 or 1, got ''"):
+        load("celeba")
+
+
+def test_more_than_a_tenth_of_another_size_is_refused(faces: Path) -> None:
+    for k in (1, 2, 3):
+        (faces / "img_align_celeba" / NAMES[k]).write_bytes(face(k, (250, 250)))
+    with pytest.raises(DataError, match=r"3 of 20 pictures .* 000002.jpg: is 250x250, expected 178x218"):
+        load("celeba")
+
+
+def test_a_full_disk_is_one_sentence(faces: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("triptych.data.datasets.celeba._head", full)
+    with pytest.raises(DataError, match=r"the disk is full\. Free space, or point TRIPTYCH_CACHE elsewhere"):
+        load("celeba")
+    assert not [path for path in (home.parent / "cache").rglob("*") if path.is_file()]
+
+
+def test_inspect_counts_the_attributes(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert inspect("celeba").attributes == {"Smiling": 10, "Bald": 0, "5_o_Clock_Shadow": 20}
+    assert not inspect("digits").attributes
+    assert cli.main(["data", "inspect", "celeba"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "3 attributes: 5_o_Clock_Shadow 20 (100%) Bald 0 (0%) Smiling 10 (50%)" in told
+        and "middle square" in told
+    )
+    assert "of 148 pixels" in told

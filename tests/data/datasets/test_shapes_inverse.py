@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+from triptych.data.datasets import shapes
+from triptych.data.datasets.shapes_inverse import AREAS, PERIODS, read, residuals
+
+NUMBERS = ("radius", "x", "y")
+
+
+def drawn(count: int, size: int = 32, seed: int = 5) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    factors = shapes.draw_factors(count, seed)
+    return shapes.paint(factors, size), factors
+
+
+def noisy(pixels: np.ndarray, levels: float) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, levels, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize(("size", "right"), [(16, 0.97), (32, 1.0), (48, 1.0)])
+def test_pictures_are_read_back_into_their_causes(size: int, right: float):
+    pixels, factors = drawn(120, size)
+    found = read(pixels)
+    for name in ("colour", "ground"):
+        np.testing.assert_array_equal(found.factors[name], factors[name])
+    assert (found.factors["kind"] == factors["kind"]).mean() >= right
+    for name in NUMBERS:
+        assert np.abs(found.factors[name] - factors[name]).mean() * size < 0.02  # pixels
+    assert np.quantile(found.residual, 0.9) < 0.01
+    assert found.residual.dtype == np.float64 and found.factors["radius"].dtype == np.float32
+
+
+def test_a_turn_is_read_up_to_the_symmetry_of_the_kind():
+    pixels, factors = drawn(100)
+    found = read(pixels).factors
+    period = np.array([PERIODS.get(name, 0.0) for name in shapes.KINDS])[factors["kind"]]
+    round_, turned = period == 0, period > 0
+    assert (found["turn"][round_] == 0).all()
+    assert (found["turn"][turned] < period[turned] + 1e-6).all() and (found["turn"] >= 0).all()
+    gap = ((found["turn"] - factors["turn"]) / np.where(turned, period, 1))[turned]
+    assert np.abs(gap - np.round(gap)).max() < 0.01
+
+
+def test_noise_that_does_not_hide_the_shape_does_not_hide_its_causes():
+    pixels, factors = drawn(80)
+    found = read(noisy(pixels, 8))
+    for name in ("kind", "colour", "ground"):
+        np.testing.assert_array_equal(found.factors[name], factors[name])
+    for name in NUMBERS:
+        assert np.abs(found.factors[name] - factors[name]).mean() * 32 < 0.1
+
+
+def test_the_areas_and_periods_are_those_of_what_is_drawn():
+    for number, name in enumerate(shapes.KINDS):
+        half = np.full(1, 0.5, np.float32)
+        one = {"kind": np.full(1, number), "x": half, "y": half, "radius": half * 0.6}
+        one["turn"] = np.zeros(1, np.float32)
+        first = shapes.cover(one, 256)
+        assert first.mean() / 0.3**2 == pytest.approx(AREAS[name], rel=0.01)
+        centroid = (first[0].sum(0) @ (np.arange(256) + 0.5)) / first.sum() / 256
+        assert centroid == pytest.approx(0.5, abs=1e-3)
+        one["turn"] = np.full(1, PERIODS.get(name, 0.7), np.float32)
+        np.testing.assert_allclose(shapes.cover(one, 256), first, atol=0.01)
+
+
+def test_the_residual_is_a_share_of_the_contrast_in_the_worst_window():
+    pixels, factors = drawn(1)
+    assert residuals(pixels, factors)[0] == 0
+    front, back = (
+        np.array(list(palette.values()))[factors[name][0]]
+        for palette, name in ((shapes.COLOURS, "colour"), (shapes.GROUNDS, "ground"))
+    )
+    spoilt = pixels.copy()
+    spoilt[0, 4, 4] = front if (pixels[0, 4, 4] == back).all() else back
+    assert residuals(spoilt, factors)[0] == pytest.approx(1 / 5)  # one pixel of 25, wholly wrong
+    spoilt[0, 2:7, 2:7] = front
+    assert residuals(spoilt, factors)[0] <= 1 + 1e-6
+
+
+def test_what_shapes_cannot_draw_leaves_a_residual():
+    pixels, factors = drawn(40)
+    rng = np.random.default_rng(1)
+    assert read(rng.integers(0, 256, pixels.shape, dtype=np.uint8)).residual.min() > 0.5
+    grounds = np.broadcast_to(pixels[:, :1, :1], pixels.shape)
+    assert read(grounds).residual.min() > 0.5
+    blends = ((pixels.astype(int) + pixels[::-1]) // 2).astype(np.uint8)
+    assert read(blends).residual.min() > 0.2
+    tiny = shapes.paint(factors | {"radius": np.full_like(factors["radius"], 0.07)}, 32)
+    assert read(tiny).residual.min() > 0.2
+    cut = np.roll(pixels, 12, axis=2)[factors["x"] > 0.5]
+    assert np.median(read(cut).residual) > 0.3
+
+
+def test_a_reading_depends_on_no_other_picture(monkeypatch: pytest.MonkeyPatch):
+    pixels, _ = drawn(30)
+    whole = read(noisy(pixels, 10))
+    monkeypatch.setattr("triptych.data.datasets.shapes_inverse.CHUNK", 7)
+    parts = read(noisy(pixels, 10))
+    np.testing.assert_allclose(parts.residual, whole.residual, rtol=1e-4)
+    for name in whole.factors:
+        np.testing.assert_allclose(parts.factors[name], whole.factors[name], atol=1e-4)
+
+
+def test_no_pictures_have_no_readings():
+    found = read(np.empty((0, 32, 32, 3), np.uint8))
+    assert found.residual.shape == found.factors["kind"].shape == (0,)
+
+
+def test_bad_input_is_refused_with_a_sentence():
+    for shape in ((4, 32, 32, 1), (4, 32, 30, 3), (32, 32, 3), (4, 6, 6, 3)):
+        with pytest.raises(ValueError, match=r"expected \(N, S, S, 3\) pictures in colour"):
+            read(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match="float64"):
+        read(np.zeros((4, 32, 32, 3)))
+
+
+def test_shapes_are_drawn_as_ever():
+    """Splitting `cover` from `paint` changed no pixel."""
+    pixels, _ = drawn(64, seed=1)
+    assert int(pixels.astype(np.int64).sum()) == 32_746_106

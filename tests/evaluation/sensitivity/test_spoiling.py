@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from triptych.evaluation.sensitivity import spoiling
+from triptych.evaluation.sensitivity.running import KINDS
+from triptych.evaluation.sensitivity.spoiling import (
+    Labelled,
+    Stock,
+    blurred,
+    checkered,
+    faded,
+    halved,
+    jpeg,
+    noisy,
+    posterized,
+    rolled,
+    salted,
+    shuffled,
+    spoilings,
+)
+
+
+@pytest.fixture
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+
+
+def stock(pixels: np.ndarray, labels: np.ndarray | None = None, finest: np.ndarray | None = None) -> Stock:
+    return Stock(Labelled(pixels, labels), Labelled(255 - pixels, labels), finest, seed=0)
+
+
+def made(stock: Stock, kind: str, grade: str) -> Labelled:
+    return next(s for s in spoilings(stock) if (s.kind, s.grade) == (kind, grade)).make(stock)
+
+
+def test_blur_spreads_a_point_within_its_picture_and_channel():
+    pixels = np.zeros((2, 9, 9, 2), np.uint8)
+    pixels[0, 4, 4, 0] = 255
+    soft = blurred(pixels, 1.0)
+    assert soft[0, 4, 4, 0] == round(255 * 0.3989423**2)  # the normal density at 0, squared
+    assert soft[0, 4, 5, 0] == soft[0, 5, 4, 0] == 25  # times exp(-1/2)
+    assert soft[1].max() == soft[..., 1].max() == 0
+
+
+def test_noise_has_the_stated_levels_and_a_seed():
+    grey = np.full((40, 16, 16, 1), 128, np.uint8)
+    rough = noisy(grey, 20, seed=3)
+    assert np.std(rough) == pytest.approx(20, abs=0.5)
+    np.testing.assert_array_equal(rough, noisy(grey, 20, seed=3))
+    assert not np.array_equal(rough, noisy(grey, 20, seed=4))
+    assert noisy(np.full_like(grey, 250), 20, 0).min() > 120  # clipped, not wrapped
+
+
+def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(pictures: np.ndarray):
+    def loss(changed: np.ndarray) -> float:
+        assert changed.shape == pictures.shape and changed.dtype == np.uint8
+        return float(np.abs(changed.astype(int) - pictures).mean())
+
+    losses = [loss(jpeg(pictures, quality)) for quality in (95, 50, 10)]
+    assert losses[0] < losses[1] < losses[2]
+    assert all(loss(halved(pictures, name)) > 5 for name in spoiling.FILTERS)
+    flat = np.full((1, 7, 7, 1), 90, np.uint8)  # an odd side
+    assert all((halved(flat, name) == 90).all() for name in spoiling.FILTERS)
+
+
+def test_dropped_classes_are_gone_and_the_rest_is_untouched(pictures: np.ndarray):
+    labels = np.arange(30) % 5
+    s = stock(pictures, labels, np.arange(5))
+    grades = [x.grade for x in spoilings(s) if x.kind == "dropped classes"]
+    assert grades == ["1 of 5", "2 of 5", "4 of 5"]
+    left = made(s, "dropped classes", "2 of 5")
+    assert left.labels is not None and set(left.labels) == {0, 1, 2}
+    np.testing.assert_array_equal(left.pixels, pictures[labels < 3])
+
+
+def test_duplicates_one_of_each_class_and_copies(pictures: np.ndarray):
+    labels = np.arange(30) % 3
+    s = stock(pictures, labels, np.array([3, 4, 5]))
+    five = made(s, "duplicates", "each 5 times")
+    np.testing.assert_array_equal(five.pixels, np.repeat(pictures[:6], 5, axis=0))
+    one = made(s, "one fine picture", "per class")
+    assert one.labels is not None
+    np.testing.assert_array_equal(one.pixels, np.tile(pictures[3:6], (10, 1, 1, 1)))
+    np.testing.assert_array_equal(one.labels, labels[np.tile([3, 4, 5], 10)])
+    some = made(s, "copies", "10% of training")
+    np.testing.assert_array_equal(some.pixels[:3], 255 - pictures[:3])
+    np.testing.assert_array_equal(some.pixels[3:], pictures[3:])
+    np.testing.assert_array_equal(made(s, "copies", "100% of training").pixels, 255 - pictures)
+
+
+def test_disguised_copies_are_training_pictures_a_little_changed(pictures: np.ndarray):
+    s = stock(pictures)
+    soft = made(s, "disguised copies", "blur, sigma 0.5 px")
+    np.testing.assert_array_equal(soft.pixels, blurred(255 - pictures, 0.5))
+    rough = made(s, "disguised copies", "noise, 5 of 255 levels")
+    np.testing.assert_array_equal(rough.pixels, noisy(255 - pictures, 5, seed=0))
+
+
+def test_without_labels_nothing_asks_for_classes(pictures: np.ndarray):
+    kinds = {x.kind for x in spoilings(stock(pictures))}
+    assert kinds == set(KINDS) - {"honest", "dropped classes", "one fine picture"}
+
+
+def test_salt_checkerboard_contrast_and_levels():
+    grey = np.full((20, 16, 16, 3), 100, np.uint8)
+    grains = salted(grey, 0.2, seed=1)
+    changed = (grains != grey).all(-1)
+    assert changed.mean() == pytest.approx(0.2, abs=0.02) and set(np.unique(grains)) == {0, 100, 255}
+    board = checkered(grey, 4)
+    assert board[0, 0, 0, 0] == 104 and board[0, 0, 1, 0] == board[0, 1, 0, 0] == 96
+    steps = np.arange(0, 256, 5, dtype=np.uint8)[None, :, None, None]
+    weak = faded(steps, 0.4)
+    assert np.ptp(weak) == 0.4 * 255 and weak.mean() == pytest.approx(127.5, abs=0.5)
+    assert np.unique(posterized(steps, 3)).tolist() == [0, 128, 255]
+
+
+def test_shuffling_moves_blocks_and_swapping_moves_halves():
+    pixels = np.arange(2 * 9 * 9, dtype=np.uint8).reshape(2, 9, 9, 1)
+    moved = shuffled(pixels, 2, seed=0)
+    assert not np.array_equal(moved, pixels)
+    np.testing.assert_array_equal(moved[:, 8:], pixels[:, 8:])  # 2 blocks of 4: the rest stays
+    np.testing.assert_array_equal(np.sort(moved, axis=None), np.sort(pixels, axis=None))
+    blocks = {pixels[0, r : r + 4, c : c + 4].tobytes() for r in (0, 4) for c in (0, 4)}
+    assert {moved[0, r : r + 4, c : c + 4].tobytes() for r in (0, 4) for c in (0, 4)} == blocks
+    assert shuffled(pixels[:, :4, :4], 8, seed=0).shape == (2, 4, 4, 1)  # more blocks than pixels
+    np.testing.assert_array_equal(rolled(pixels, 2)[:, :, 4:], pixels[:, :, :5])
+    np.testing.assert_array_equal(rolled(pixels, 1)[:, :4], pixels[:, 5:])

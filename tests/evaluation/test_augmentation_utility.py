@@ -1,0 +1,196 @@
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from triptych.core.config import Settings
+from triptych.core.generative_model import Drawable
+from triptych.core.images import to_float
+from triptych.core.types import Condition, Frame, ImageSpec
+from triptych.data.dataset import Dataset, Split
+from triptych.evaluation import augmentation_utility as rooms
+from triptych.evaluation.augmentation_utility import Usefulness, paired_interval, usefulness
+from triptych.inference.pipeline import Model
+
+
+def digits(train: int) -> Dataset:
+    """scikit-learn's digits, 8 px: `train` of them, and 500 to test on."""
+    loaded = load_digits()
+    order = np.random.default_rng(0).permutation(len(loaded.images))
+    pixels = (loaded.images[order] * 15.9).astype(np.uint8)[..., None]
+    labels = loaded.target[order].astype(np.int64)
+    splits = (Split(pixels[rows], labels[rows]) for rows in (slice(train), slice(1297, None)))
+    return Dataset("digits", "digits", *splits, tuple("0123456789"), fingerprint=f"{train} digits")
+
+
+def others(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Digits that are in no split of `digits(n)` with n <= 600."""
+    train = digits(1297).train
+    assert train.labels is not None
+    return train.pixels[-count:], train.labels[-count:]
+
+
+def quick(fake: Any, source: Dataset, **options: Any) -> Usefulness:
+    return usefulness(fake, source, **{"trainings": 1, "steps": 25, **options})
+
+
+def test_copies_of_real_pictures_are_worth_as_much_and_add_nothing():
+    source = digits(600)
+    found = quick((source.train.pixels, source.train.labels), source, trainings=3)
+    assert found.real.value > 0.9
+    assert found.fake.value == pytest.approx(found.real.value, abs=0.03)
+    assert found.verdict == "no difference seen" and found.gain_low < 0 < found.gain_high
+    assert "no difference seen with n = 500 test pictures" in found.sentence
+    assert (found.n_fake, found.n_real, found.n_test, found.steps) == (600, 600, 500, 25)
+    assert found.real.low < found.real.value < found.real.high and len(found.real.each) == 3
+
+
+def test_wrong_labels_hurt():
+    source = digits(300)
+    pixels, labels = others(300)
+    found = quick((pixels, np.random.default_rng(0).permutation(labels)), source)
+    assert found.fake.low < 0.2 and found.chance == pytest.approx(0.1, abs=0.02)
+    assert found.verdict == "hurts" and found.gain_high < 0
+    assert "300 samples added to 300 real training pictures: hurts" in found.sentence
+    assert found.sentence.endswith("of these trainings only: another may differ by as much")
+
+
+def test_fine_samples_help_where_real_pictures_are_few():
+    found = quick(others(600), digits(40))
+    assert found.verdict == "helps" and found.gain_low > 0
+    assert found.both.value - found.real.value == pytest.approx(found.gain)
+
+
+def test_it_is_a_function_of_pictures_and_data():
+    before = torch.get_rng_state()
+    first = quick(others(64), digits(64), steps=3)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(7)
+    assert quick(others(64), digits(64), steps=3) == first
+    assert Usefulness.model_validate_json(first.model_dump_json()) == first
+    other = quick(others(64), replace(digits(64), fingerprint="another"), steps=3)
+    assert other.real.each != first.real.each
+
+
+def test_all_three_are_trained_for_as_many_steps_from_the_same_weights(monkeypatch: pytest.MonkeyPatch):
+    seen = []
+
+    def spy(network: Any, pixels: Any, labels: np.ndarray, steps: int, source: Any, **options: Any) -> Any:
+        weights = torch.cat([p.flatten() for p in network.parameters()])
+        seen.append(
+            (len(pixels), len(labels), steps, source.initial_seed(), float(weights.detach().sum()), options)
+        )
+        return network.eval()
+
+    monkeypatch.setattr(rooms, "fit_pictures", spy)
+    told = []
+    usefulness(others(64), digits(200), trainings=2, progress=lambda done, total: told.append((done, total)))
+    assert [row[:3] for row in seen] == [(n, n, rooms.steps_for(200)) for n in (64, 200, 264)] * 2
+    assert len({row[3:5] for row in seen[:3]}) == len({row[3:5] for row in seen[3:]}) == 1
+    assert seen[0][3] != seen[3][3] and seen[0][4] != seen[3][4]
+    assert told == [(k, 6) for k in range(1, 7)]
+    assert all(row[5] == {"junk": False} for row in seen)
+
+
+class Plain(Settings):
+    """No controls."""
+
+
+class Album(Drawable[Plain]):
+    """Draws a picture of its label's page: the page's number is the brightness."""
+
+    Controls, noise_shape, title, conditional = Plain, (1,), "Album", True
+
+    def __init__(self, conditional: bool = True) -> None:
+        super().__init__()
+        self.conditional, self.spec = conditional, ImageSpec(1, 8, 10)
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def generate(
+        self, noise: Tensor, condition: Condition, controls: Plain, seeds: Sequence[int]
+    ) -> Iterator[Frame]:
+        assert condition.labels is not None
+        levels = to_float((condition.labels * 20).to(torch.uint8).numpy()[:, None, None, None])
+        yield Frame(0, 1, noise, lambda: levels.expand(-1, 1, 8, 8))
+
+
+def test_a_model_draws_by_the_class_law_and_its_labels_go_with_its_pictures():
+    model = Model(Album(), class_counts=[5] * 5 + [0] * 5)
+    pixels, labels = rooms._draw(model, 100, 1_000_000)
+    assert pixels.shape == (100, 8, 8, 1) and labels.shape == (100,)
+    np.testing.assert_array_equal(pixels[:, 0, 0, 0], labels * 20)
+    assert set(labels) == set(range(5))
+    np.testing.assert_array_equal(rooms._draw(model, 30, 1_000_000)[1], labels[:30])
+    found = quick(model, digits(64), samples=70, steps=2)
+    assert found.n_fake == 70 and found.labels == "drawn by the training data's class law"
+
+
+def test_two_arrays_are_joined_in_order():
+    first, second = np.arange(5)[:, None], np.arange(5, 12)[:, None]
+    both = rooms._Joined(first, second)
+    assert len(both) == 12
+    for rows in ([0, 4, 5, 11], [1, 2], [6, 7], [4, 5]):
+        assert both[np.array(rows)][:, 0].tolist() == rows
+
+
+def test_the_paired_interval_has_its_closed_form():
+    first, second = np.zeros((1, 10), bool), np.zeros((1, 10), bool)
+    first[0, :2], second[0, 1:6] = True, True  # 1 lost, 4 gained
+    value, low, high, method = paired_interval(first, second)
+    assert value == pytest.approx(0.3)
+    # Agresti and Min 2005: half a picture more in each cell; n = 12, b = 1.5, c = 4.5
+    centre, reach = 3 / 12, 1.959964 * np.sqrt((6 - 9 / 12) / 12**2)
+    assert (low, high) == pytest.approx((centre - reach, centre + reach), abs=1e-6)
+    assert "these trainings only" in method
+
+
+def test_two_that_agree_everywhere_still_have_a_width():
+    right = np.ones((1, 100), bool)
+    value, low, high, _ = paired_interval(right, right)
+    assert value == 0 and low == pytest.approx(-high) and 0.01 < high < 0.05
+
+
+def draws(trainings: int, count: int, spread: float, gain: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Two classifiers on 400 pictures of unlike difficulty; each training has luck of its own."""
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        hard = rng.normal(1.5, 1, 400)
+        luck = rng.normal(0, spread, (2, trainings, 1))
+        p = 1 / (1 + np.exp(-(hard + luck + np.array([0, gain])[:, None, None])))
+        first, second = rng.random(p.shape) < p
+        yield first, second
+
+
+@pytest.mark.parametrize(("trainings", "spread"), [(1, 0.0), (3, 0.0), (3, 0.6), (5, 0.6)])
+def test_the_paired_interval_covers(trainings: int, spread: float):
+    cases = list(draws(trainings, 500, spread, 0.5))
+    mean = np.mean([second.mean() - first.mean() for first, second in cases])
+    inside = [low <= mean <= high for _, low, high, _ in (paired_interval(*case) for case in cases)]
+    assert 0.92 <= np.mean(inside) <= 0.995
+
+
+def test_bad_input_is_refused_with_a_sentence():
+    source = digits(64)
+    pixels, labels = others(20)
+    with pytest.raises(ValueError, match="Album was trained without labels, so its samples have none"):
+        quick(Model(Album(conditional=False)), source)
+    unlabelled = replace(source, train=Split(source.train.pixels))
+    with pytest.raises(ValueError, match="digits has no labels: there is nothing for a classifier to learn"):
+        quick((pixels, labels), unlabelled)
+    with pytest.raises(
+        ValueError, match=r"expected at least 2 samples \(N, \(8, 8, 1\)\) uint8, got \(20, 8, 8\)"
+    ):
+        quick((pixels[..., 0], labels), source)
+    with pytest.raises(ValueError, match="one whole label a sample"):
+        quick((pixels, labels[:3]), source)
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.9, got"):
+        quick((pixels, labels + 5), source)
+    with pytest.raises(ValueError, match="at least 1 training, 2 samples and 1 step are needed"):
+        quick((pixels, labels), source, trainings=0)
+    with pytest.raises(ValueError, match="two tables"):
+        paired_interval(np.ones((1, 3), bool), np.ones((1, 4), bool))

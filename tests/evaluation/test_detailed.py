@@ -1,0 +1,99 @@
+"""The closer look: copies are seen where there are any, and every score there can be is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_evaluate import Copyist, discs, source
+
+import triptych
+from triptych.evaluation.detailed import Closer
+from triptych.evaluation.evaluate import evaluation, score_sources
+from triptych.evaluation.records import Evaluation
+from triptych.inference.pipeline import Model
+from triptych.viz.grids import write_png
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
+
+
+def look(album: np.ndarray, samples: int = 150) -> Evaluation:
+    return evaluation(Model(Copyist(album)), samples, data=source(), closer=True)  # type: ignore[arg-type]
+
+
+def found(made: Evaluation) -> Closer:
+    assert made.closer is not None
+    return made.closer
+
+
+def test_memory_is_seen_and_honesty_too() -> None:
+    copied, honest = found(look(source().train.pixels)), found(look(discs(400, 7)[0]))
+    assert copied.copies.more_than_chance and copied.copies.share.low > 0.9
+    assert copied.copies.authentic.value < 0.05
+    assert not honest.copies.more_than_chance and honest.copies.share.value < 0.1
+    sample, row, distance = copied.copies.nearest[0]
+    assert distance == 0 and 0 <= sample < 150 and 0 <= row < 300
+
+
+def test_every_further_score_has_its_place() -> None:
+    made = look(discs(400, 7)[0])
+    names = [score.card.metric for score in made.scores]
+    assert names == [
+        *("FID", "KID", "precision", "recall", "density", "coverage"),
+        *("FD-infinity", "Vendi", "IS", "LSD", "two-sample accuracy"),
+    ]
+    further = {score.card.metric: score for score in found(made).scores}
+    assert all(s.low <= s.value <= s.high for s in further.values())
+    for name in ("FD-infinity", "Vendi", "IS", "LSD", "two-sample accuracy"):
+        assert further[name].floor is not None
+    assert further["LSD"].name == "LSD[pixels]" and further["IS"].better == "higher"
+    assert abs(further["FD-infinity"].value) < made.scores[0].value + 0.5
+    assert Evaluation.model_validate_json(made.model_dump_json()) == made
+    view = found(made).diversity
+    assert view is not None and view.modes.covered == 3
+
+
+def test_collapse_shows_in_vendi_and_modes() -> None:
+    lone, many = look(discs(400, 7)[0][:1]), look(discs(400, 7)[0])
+    vendi = [next(s.value for s in made.scores if s.card.metric == "Vendi") for made in (lone, many)]
+    assert vendi[0] == pytest.approx(1) and vendi[1] > 1.05
+    view = found(lone).diversity
+    assert view is not None and view.modes.covered == 1
+    assert found(lone).traits is None
+
+
+def test_families_with_a_likelihood_and_labels_get_their_scores(tmp_path: Path) -> None:
+    small = {"steps": 3, "batch": 32, "threads": 1, "precision": "fp32", "runs": tmp_path}
+    vae = triptych.train("vae", data="digits", width=8, conditional=False, **small)
+    gan = triptych.train("dcgan", data="digits", width=8, conditional=True, **small)
+    names = [{s.card.metric for s in evaluation(run.path, 500, closer=True).scores} for run in (vae, gan)]
+    assert "bits/dim" in names[0] and "bits/dim" not in names[1]
+    assert "intra-class FID" in names[1] and "intra-class FID" not in names[0]
+
+
+def folder(home: Path, name: str, seed: int, labelled: bool) -> str:
+    pixels, labels = discs(90, seed)
+    for number, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
+        place = home / name / (f"class-{label}" if labelled else "")
+        place.mkdir(parents=True, exist_ok=True)
+        write_png(place / f"{number}.png", picture)
+    return f"folder:{home / name}"
+
+
+def test_folders_get_further_scores_those_that_their_pictures_can_have(tmp_path: Path) -> None:
+    classes = [folder(tmp_path, name, seed, True) for name, seed in (("real", 1), ("fake", 2))]
+    loose = folder(tmp_path, "loose", 3, False)
+    found = {s.card.metric: s for s in score_sources(*classes, features="random-conv")}
+    assert list(found)[6:] == ["Vendi", "intra-class FID", "LSD", "two-sample accuracy"]
+    assert found["LSD"].floor is None and found["LSD"].floor_n is None
+    mixed = score_sources(classes[0], loose, features="random-conv")
+    assert [s.card.metric for s in mixed][6:] == [
+        "Vendi",
+        "LSD",
+        "two-sample accuracy",
+    ]  # one of them has no labels
+    assert len(score_sources(*classes, features="random-conv", closer=False)) == 6

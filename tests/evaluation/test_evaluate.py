@@ -1,0 +1,241 @@
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from triptych.core.config import Settings
+from triptych.core.generative_model import Drawable
+from triptych.core.images import to_float
+from triptych.core.types import Condition, Frame, ImageSpec
+from triptych.data.dataset import Dataset, Split
+from triptych.data.load import load
+from triptych.evaluation.evaluate import evaluate, evaluation
+from triptych.evaluation.records import Evaluation
+from triptych.evaluation.scoring import chosen, class_view, pictures_fingerprint, score_pixels
+from triptych.inference.pipeline import Model
+from triptych.metrics.extractors.random_conv import random_conv
+from triptych.metrics.score import comparable
+from triptych.models.registry import build
+from triptych.runs import run as runs
+
+NAMES = ["FID", "KID", "precision", "recall", "density", "coverage"]
+
+
+def discs(count: int, seed: int, classes: int = 3, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """A bright disc left, right or in the middle, of random size, on dim noise. Pictures, labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % classes
+    y, x = np.mgrid[:size, :size]
+    across = size * (0.3 + 0.2 * labels[:, None, None]) + rng.normal(0, 0.4, (count, 1, 1))
+    radius = rng.uniform(size * 0.1, size * 0.25, (count, 1, 1))
+    inside = np.hypot(y - size / 2, x - across) < radius
+    pixels = inside * 180 + rng.integers(0, 60, (count, size, size))
+    return pixels.astype(np.uint8)[..., None], labels.astype(np.int64)
+
+
+def source(labelled: bool = True) -> Dataset:
+    (train, train_labels), (test, test_labels) = discs(300, 0), discs(150, 1)
+    splits = [
+        Split(p, labels if labelled else None) for p, labels in ((train, train_labels), (test, test_labels))
+    ]
+    names = ("left", "middle", "right") if labelled else ()
+    return Dataset("discs", "discs", *splits, names, fingerprint="f" * 64)
+
+
+class Dimming(Settings):
+    dimmed: float = 0.0
+    """How much darker, 0..1."""
+
+
+class Copyist(Drawable[Dimming]):
+    """Draws pictures of an album: which one is a function of the noise."""
+
+    Controls, noise_shape, title = Dimming, (1,), "Copyist"
+
+    def __init__(self, album: np.ndarray) -> None:
+        super().__init__()
+        self.album = torch.nn.Parameter(to_float(album))
+        self.spec = ImageSpec(album.shape[3], album.shape[1])
+        self.seen: list[int] = []
+
+    def generate(
+        self, noise: Tensor, condition: Condition, controls: Dimming, seeds: Sequence[int]
+    ) -> Iterator[Frame]:
+        self.seen += seeds
+        rows = (noise[:, 0].abs() * 1000).long() % len(self.album)
+        images = (self.album[rows] + 1) * (1 - controls.dimmed) - 1
+        yield Frame(0, 1, noise, lambda: images)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
+
+
+def a_run(home: Path, data: Dataset, **changes: Any) -> runs.Run:
+    card = {
+        "family": "vae",
+        "config": {},
+        "data": {
+            "source": "discs",
+            "size": 16,
+            "colour": "auto",
+            "fingerprint": data.fingerprint,
+            "class_names": list(data.class_names),
+            "train": len(data.train),
+            "test": len(data.test),
+        }
+        | changes,
+        "spec": asdict(data.spec),
+        "options": {"conditional": None},
+        "plan": {},
+    }
+    return runs.create(home / "runs", "x-discs", card)
+
+
+def test_a_fine_model_scores_near_the_floor_and_a_poor_one_does_not(tmp_path: Path):
+    data = source()
+    run = a_run(tmp_path, data)
+    fine = evaluation(Model(Copyist(discs(400, 2)[0]), run), 200, data=data)
+    poor = evaluation(Model(Copyist(discs(400, 2)[0][:2]), run), 200, data=data)
+    by_name = [{s.card.metric: s for s in e.scores} for e in (fine, poor)]
+    assert [s.name for s in fine.scores] == [f"{n}[discs-cnn]" for n in NAMES]
+    for good, bad in ((by_name[0][n], by_name[1][n]) for n in NAMES):
+        comparable(good, bad)
+        assert good.floor == bad.floor and good.floor_n == 200
+        assert good.low <= good.value <= good.high
+    assert by_name[0]["FID"].value < by_name[1]["FID"].value / 5
+    assert abs(by_name[0]["KID"].value) < by_name[1]["KID"].value / 5
+    for name in ("recall", "coverage"):
+        assert by_name[0][name].value > 0.6 > 0.3 > by_name[1][name].value
+        assert by_name[0][name].better == "higher"
+    assert by_name[1]["precision"].value > 0.7
+    assert by_name[0]["FID"].better == by_name[0]["KID"].better == "lower"
+    assert fine.classes is not None and poor.classes is not None
+    assert fine.classes.names == ("left", "middle", "right")
+    assert min(fine.classes.shares) > 0.25 and min(poor.classes.shares) < 0.05
+    assert fine.classes.shares_real == poor.classes.shares_real
+    assert sum(fine.classes.shares) == pytest.approx(1)
+
+
+def test_the_record_in_the_run(tmp_path: Path):
+    data = source()
+    run = a_run(tmp_path, data)
+    model = Model(Copyist(discs(100, 2)[0]), run)
+    told: list[tuple[str, int, int]] = []
+    made = evaluation(
+        model, 70, data=data, controls={"dimmed": 0.5}, progress=lambda *facts: told.append(facts)
+    )
+    (line,) = run.metrics()
+    assert Evaluation.model_validate(json.loads(json.dumps(line))) == made
+    card = made.scores[0].card
+    assert card.data == data.fingerprint and card.split == "test"
+    assert (card.n_real, card.n_fake) == (150, 70)
+    assert card.controls == {"dimmed": 0.5} and card.run == "0001-x-discs"
+    assert card.seeds == "1000000-1000069" and card.precision == "fp32"
+    assert made.sampling.n == 70 and made.sampling.seconds_per_sample > 0
+    assert made.judge.name == "discs-cnn" and made.judge.hash == card.extractor_hash
+    assert made.judge.accuracy is not None and made.judge.accuracy > 0.8
+    assert {"judge", "samples"} == {what for what, _, _ in told}
+    assert told[-1] == ("samples", 70, 70)
+
+
+def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path):
+    data = source(labelled=False)
+    model = Model(Copyist(discs(100, 2)[0]))
+    made = evaluation(model, 70, "random-conv", data=data, first_seed=500)
+    assert model.family.seen == list(range(500, 628))
+    assert made.classes is None and made.judge.accuracy is None
+    assert made.scores[0].name == "FID[random-conv]"
+    again = evaluate(model, 70, random_conv(16), data=data, first_seed=500)
+    assert [s.value for s in again] == [s.value for s in made.scores]
+
+
+def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path):
+    data = load("digits")
+    run = a_run(tmp_path, data, source="digits", size=None)
+    run.save_state(7, {"weights": build(run.card).state_dict()}, {"step": 7})
+    scores = evaluate(run.path, 30, "random-conv")
+    assert scores[0].card.step == 7 and scores[0].card.weights == "raw"  # no EMA was kept
+    assert scores[0].card.data == data.fingerprint and scores[0].card.n_real == len(data.test)
+    assert len(runs.open_run(run.path).metrics()) == 1
+
+
+def test_other_pictures_than_the_run_s_are_refused(tmp_path: Path):
+    data = source()
+    run = a_run(tmp_path, data, fingerprint="e" * 64)
+    with pytest.raises(ValueError, match=r"discs is not what .* was trained on .*ffff, was eeee"):
+        evaluate(Model(Copyist(data.test.pixels), run), 30, data=data)
+    assert run.metrics() == []
+    with pytest.raises(ValueError, match="belongs to no run: say what to measure it against"):
+        evaluate(Model(Copyist(data.test.pixels)), 30)
+    with pytest.raises(ValueError, match="at least 20 samples, got 19"):
+        evaluate(Model(Copyist(data.test.pixels)), 19, data=data)
+
+
+def test_two_sets_of_pictures():
+    real, fake = discs(120, 1)[0], discs(90, 2)[0]
+    scores = score_pixels(real, fake, random_conv(16))
+    assert [s.card.metric for s in scores] == NAMES
+    assert all(s.floor is None and s.floor_n is None for s in scores)
+    assert scores[0].card.data == pictures_fingerprint(real[::-1])
+    assert scores[0].card.data != pictures_fingerprint(real[:-1])
+    with pytest.raises(ValueError, match="random-conv expects"):
+        score_pixels(real, fake[:, :8, :8], random_conv(16))
+
+
+def test_notes_say_what_to_beware_of():
+    real, few = discs(120, 1)[0], discs(64, 2)[0]
+    scores = score_pixels(real, few, random_conv(16), train=real[:30])
+    assert "64 pictures for 64 features: mostly bias" in scores[0].notes[0]
+    assert "the floor is of 30 training pictures" in scores[0].notes[1]
+    assert all("mostly bias" not in note for note in scores[1].notes)
+    one = score_pixels(real, np.repeat(few[:1], 80, axis=0), random_conv(16))
+    assert all("all samples have the same features" in s.notes for s in one)
+    assert all(np.isfinite([s.value, s.low, s.high]).all() for s in one)
+
+
+def test_a_weak_judge_is_named_as_such():
+    class Guesser:
+        name, hash, width, classes, accuracy, resize = "x", "0", 4, 2, 0.61, "none"
+
+        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+            return pixels[:, :2, :2, 0].reshape(-1, 4).astype(np.float32)
+
+        def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+            p = np.full((len(pixels), 2), [0.95, 0.05])
+            p[0] = [0.2, 0.8]
+            return p
+
+    real, fake = discs(40, 1)[0], discs(50, 2)[0]
+    assert "right about 61% of the test pictures" in score_pixels(real, fake, Guesser())[1].notes[0]
+    view = class_view(real, fake, Guesser(), None)
+    assert view.sure == 0.98 and view.shares == (0.98, 0.02) and view.names == ("0", "1")
+
+
+def test_classes_that_are_not_the_source_s_are_not_counted():
+    class Abroad:
+        name, hash, width, classes, accuracy, resize = "x", "0", 1, 1008, None, "none"
+
+        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+            return pixels.mean((1, 2)).astype(np.float32)
+
+        def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+            raise AssertionError("nobody asked")
+
+    made = evaluation(Model(Copyist(discs(100, 2)[0])), 30, Abroad(), data=source())
+    assert made.classes is None and made.scores[0].name == "FID[x]"
+
+
+def test_choosing_pictures():
+    pixels = np.arange(100, dtype=np.uint8)[:, None, None, None]
+    assert chosen(pixels, 200).shape == pixels.shape
+    some = chosen(pixels, 30)[:, 0, 0, 0]
+    assert len(set(some)) == 30 and list(some) == sorted(some) and some.max() > 60
+    np.testing.assert_array_equal(chosen(pixels, 30)[:, 0, 0, 0], some)

@@ -1,0 +1,97 @@
+"""Traits of models whose noise has a known structure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from triptych.core.config import Settings
+from triptych.core.generative_model import Drawable
+from triptych.core.types import Condition, Frame, ImageSpec
+from triptych.data.dataset import Dataset, Split
+from triptych.evaluation.latent_geometry import STEPS, traits
+from triptych.inference.pipeline import Model
+from triptych.metrics.spectral import sharpness
+
+SIZE = 8
+
+
+class Painter(Drawable[Settings]):
+    """Draws whatever a function makes of the noise, (B, 64) -> (B, 64) in [-1, 1]."""
+
+    Controls, noise_shape, title = Settings, (SIZE * SIZE,), "Painter"
+
+    def __init__(self, paint: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.paint, self.spec = paint, ImageSpec(1, SIZE)
+        self.nothing = torch.nn.Parameter(torch.zeros(()))  # says where the model is
+
+    def generate(
+        self, noise: Tensor, condition: Condition, controls: Settings, seeds: Sequence[int]
+    ) -> Iterator[Frame]:
+        yield Frame(0, 1, noise, lambda: self.paint(noise).reshape(-1, 1, SIZE, SIZE))
+
+
+class Bright:
+    """Features are the pixels; two classes, by whether the picture is bright on average."""
+
+    name, hash, width, classes, accuracy, resize = "bright", "0", SIZE * SIZE, 2, None, "none"
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels.reshape(len(pixels), -1).astype(np.float32)
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        bright = self(pixels).mean(1) > 127.5
+        return np.stack([1.0 - bright, bright], axis=1).astype(np.float64)
+
+
+def measured(paint: Callable[[Tensor], Tensor]):
+    model = Model(Painter(paint))  # type: ignore[arg-type]
+    drawn = model.sample(range(20))
+    real = np.random.default_rng(0).integers(0, 256, (30, SIZE, SIZE, 1), dtype=np.uint8)
+    data = Dataset("toy", "toy", Split(real), Split(real))
+    found = traits(model, data, Bright(), drawn)
+    assert found.sharpness == pytest.approx(sharpness(drawn))
+    assert found.sharpness_real == pytest.approx(sharpness(real[:20]))
+    return found
+
+
+def test_where_pictures_are_linear_in_the_noise_the_way_is_the_arc() -> None:
+    found = measured(lambda noise: noise / 5)
+    assert found.detour == pytest.approx(
+        np.pi / 2 / np.sqrt(2), rel=0.02
+    )  # quarter of a circle over its chord
+    assert found.detour_low < found.detour < found.detour_high
+    assert found.even == 1 / STEPS and found.leap == pytest.approx(1 / STEPS, rel=0.1)
+    assert found.probe is not None and found.probe_chance is not None
+    assert found.probe > 0.9 and found.probe_chance < 0.6  # the class is linear in the noise
+
+
+def test_of_many_classes_too_few_pictures_each_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triptych.evaluation.latent_geometry.MOST_CLASSES", 1)
+    found = measured(lambda noise: noise / 5)
+    assert found.probe is None and found.sure_ends is not None
+
+
+def test_a_jump_is_one_step_and_no_detour() -> None:
+    def two_pictures(noise: Tensor) -> Tensor:
+        return torch.where(noise[:, :1] > 0, 0.8, -0.8).expand(-1, SIZE * SIZE)
+
+    found = measured(two_pictures)
+    assert found.detour == pytest.approx(1) and found.leap == pytest.approx(1)
+    assert found.sure_ends == found.sure_between == 1.0
+
+
+def test_folds_lengthen_the_way_and_hide_the_class() -> None:
+    found = measured(lambda noise: torch.sin(40 * noise))
+    assert found.detour > 5
+    assert found.probe is not None and found.probe < 0.65
+
+
+def test_one_picture_for_all_noise_has_no_way() -> None:
+    with pytest.raises(ValueError, match="one picture whatever the noise"):
+        measured(lambda noise: torch.zeros_like(noise))

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from triptych.data.dataset import Dataset, Split
+from triptych.data.datasets import shapes
+from triptych.latent import attributes
+from triptych.latent.attributes import ClassReader, FactorReader, ShapesReader, columns_of, reader_for
+
+
+def test_shapes_are_read_as_they_were_drawn() -> None:
+    factors = shapes.draw_factors(60, 3)
+    reader = ShapesReader({})
+    found = reader(shapes.paint(factors, 32))
+    assert found.shape == (60, len(reader.attributes)) == (60, 21)
+    names = [a.name for a in reader.attributes]
+    for name, values, classes in (
+        ("kind", factors["kind"], shapes.KINDS),
+        ("ground", factors["ground"], tuple(shapes.GROUNDS)),
+    ):
+        columns = found[:, [names.index(f"{name}={c}") for c in classes]]
+        np.testing.assert_array_equal(columns.argmax(1), values)
+        np.testing.assert_array_equal(columns.sum(1), 1)
+    np.testing.assert_allclose(found[:, names.index("x")], factors["x"], atol=2e-3)
+
+
+def test_a_turn_is_an_angle_within_its_period() -> None:
+    one = {
+        "kind": [1, 1, 0],
+        "colour": [0, 0, 0],
+        "ground": [0, 0, 0],
+        "radius": [0.2] * 3,
+        "x": [0.5] * 3,
+        "y": [0.5] * 3,
+    }
+    factors = {name: np.array(values) for name, values in one.items()}
+    factors["turn"] = np.array(
+        [np.pi / 8, np.pi / 4, 1.0]
+    )  # a quarter and a half of a square's period; a circle
+    np.testing.assert_allclose(columns_of(factors)[:, -2:], [[1, 0], [0, -1], [0, 0]], atol=1e-12)
+
+
+class Judge:
+    name, accuracy, classes, width = "judge", 0.9, 2, 1
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        return np.tile([0.25, 0.75], (len(pixels), 1))
+
+
+def test_classes_are_read_with_brightness_and_contrast() -> None:
+    reader = ClassReader(Judge(), ["no", "yes"])  # type: ignore[arg-type]
+    pixels = np.array([[0, 200], [100, 100]], np.uint8).reshape(2, 1, 2, 1)
+    np.testing.assert_allclose(reader(pixels), [[0.25, 0.75, 100, 100], [0.25, 0.75, 100, 0]])
+    assert [a.name for a in reader.attributes] == ["class=no", "class=yes", "brightness", "contrast"]
+    assert reader.accuracy["class"] == "90.0% of test pictures right"
+
+
+def dataset(factors: bool = True, labels: bool = False, mark: str = "f") -> Dataset:
+    rng = np.random.default_rng(0)
+    splits = []
+    for _ in range(2):
+        told = {name: rng.integers(0, 2, 200) for name in ("left", "right")} if factors else {}
+        pixels = rng.integers(60, 120, (200, 8, 8, 1)).astype(np.uint8)
+        if factors:
+            pixels[:, :, :4] += (80 * told["left"])[:, None, None, None].astype(np.uint8)
+            pixels[:, :, 4:] += (80 * told["right"])[:, None, None, None].astype(np.uint8)
+        splits.append(Split(pixels, rng.integers(0, 2, 200) if labels else None, factors=told))
+    names = ("a", "b") if labels else ()
+    return Dataset("halves", "given", *splits, class_names=names, fingerprint=mark)
+
+
+def test_factors_are_learnt_from_real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attributes, "FACTOR_STEPS", 60)
+    source = dataset()
+    reader = reader_for(source, ["right"])
+    assert isinstance(reader, FactorReader)
+    found = reader(source.test.pixels)[:, 0] > 0.5
+    assert (found == source.test.factors["right"]).mean() > 0.95
+    assert "of test pictures right (the commoner answer: " in reader.accuracy["right"]
+    with pytest.raises(ValueError, match=r"halves has no 0/1 factor 'top'.* There are: left, right"):
+        reader_for(source, ["top"])
+
+
+def test_what_was_not_asked_for_is_read_too_and_what_was_asked_for_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attributes, "FACTOR_STEPS", 1)
+    monkeypatch.setattr(attributes, "MOST_ATTRIBUTES", 1)
+
+    def names(*asked: str) -> list[str]:
+        return [a.name for a in reader_for(dataset(mark="order"), asked).attributes]
+
+    assert names("right") == ["right", "left"]  # nothing is left to hold a direction to otherwise
+    assert names("right", "left", "right") == ["right", "left"]
+    assert names() == ["left"]
+
+
+def test_a_factor_is_learnt_once_and_again_where_it_means_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attributes, "FACTOR_STEPS", 5)
+    source = dataset(mark="once")
+    reader = reader_for(source)
+    monkeypatch.setattr(attributes, "fit_pictures", lambda *given, **more: pytest.fail("trained again"))
+    again = reader_for(source)
+    assert again.accuracy == reader.accuracy
+    np.testing.assert_array_equal(again(source.test.pixels), reader(source.test.pixels))
+    source.train.factors["left"] = 1 - source.train.factors["left"]
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        reader_for(source)
+
+
+def drawn_shapes(channels: int) -> Dataset:
+    factors = shapes.draw_factors(60, 2)
+    pixels = shapes.paint(factors, 16)[..., :channels]
+    split = Split(pixels, factors["kind"], factors=factors)
+    return Dataset("shapes", "shapes", split, split, class_names=shapes.KINDS)
+
+
+def test_who_reads_which_source() -> None:
+    assert reader_for(dataset(factors=False, labels=True), judge=Judge()).name == "judge"  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="nothing is known about the pictures of halves"):
+        reader_for(dataset(factors=False))
+    grey = drawn_shapes(1)  # no palette, no causes
+    assert reader_for(grey, judge=Judge()).name == "judge"  # type: ignore[arg-type]
+
+
+def test_the_reader_of_shapes_states_its_accuracy() -> None:
+    reader = reader_for(drawn_shapes(3))
+    assert isinstance(reader, ShapesReader)
+    assert (
+        reader.accuracy["colour"] == "100.0% right" and "of 60 test pictures right" in reader.accuracy["kind"]
+    )

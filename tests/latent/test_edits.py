@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from triptych.inference.pipeline import Model
+from triptych.latent.attributes import Attribute
+from triptych.latent.codes import codes_at
+from triptych.latent.directions import coordinates, named
+from triptych.latent.edits import Effect, changes_of, drift, edit, effect_of, measure, traverse, with_effects
+
+
+def test_no_amount_is_no_edit_and_the_others_are_moves(bands: Model) -> None:
+    codes = codes_at(bands, [3, 4])
+    direction = coordinates(bands, [2])[0]
+    shown = edit(bands, codes, direction, [-1, 0, 2])
+    assert shown.shape == (2, 3, 6, 6, 1)
+    np.testing.assert_array_equal(shown[:, 1], bands.sample([3, 4]))
+    np.testing.assert_array_equal(shown[:, 2], bands.generate(codes.values + 2 * direction.vector))
+
+
+def test_a_traversal_moves_every_code_along_every_direction(bands: Model) -> None:
+    codes, along = codes_at(bands, [3, 4]), coordinates(bands, [0, 1, 2])
+    shown = traverse(bands, codes, along, [-1, 1])
+    assert shown.shape == (2, 3, 2, 6, 6, 1)
+    np.testing.assert_array_equal(shown[1, 2, 0], edit(bands, codes, along[2], [-1])[1, 0])
+    with pytest.raises(ValueError, match="at least one of each"):
+        traverse(bands, codes, [], [1])
+
+
+def test_labels_and_seeds_stay_when_noise_moves(told: Model) -> None:
+    codes = codes_at(told, [5, 6], labels=[2, 0])
+    shown = edit(told, codes, coordinates(told, [0])[0], [0])
+    np.testing.assert_array_equal(shown[:, 0], told.sample([5, 6], [2, 0]))
+
+
+def test_controls_act_after_the_move(bands: Model) -> None:
+    codes = codes_at(bands, [3])
+    shown = edit(bands, codes, coordinates(bands, [0])[0], [2], scale=0.0)
+    assert (shown == shown[0, 0, 0, 0, 0]).all()
+
+
+def test_spaces_do_not_mix(layers: Model) -> None:
+    with pytest.raises(ValueError, match="lies in style space, these codes in noise space"):
+        edit(layers, codes_at(layers, [1]), coordinates(layers, [0], "style")[0], [1])
+
+
+def test_changes_in_standard_deviations() -> None:
+    attributes = [Attribute("a=1", "a"), Attribute("a=2", "a"), Attribute("b", "b"), Attribute("c", "c")]
+    before = np.random.default_rng(0).normal(size=(1000, 4)) * [1, 1, 5, 0]
+    step = np.array([0.5, -0.75, 10, 0])
+    readings = np.stack([before - step, before, before + 2 * step])
+    spreads = before.std(0)
+    a, b = changes_of(readings, attributes, 2.0)  # c never varies
+    assert (a.factor, a.attribute, b.factor) == ("a", "a=2", "b")
+    assert a.mean == pytest.approx(-0.75 * 3 / 4 / spreads[1])
+    assert a.forth == pytest.approx(-0.75 / spreads[1]) and a.stirred == pytest.approx(0.75 / spreads[1])
+    assert b.mean == pytest.approx(10 * 3 / 4 / spreads[2]) and b.error == pytest.approx(0, abs=1e-9)
+    targeted = changes_of(readings, attributes, 2.0, attributes[0])[0]
+    assert targeted.attribute == "a=1" and targeted.mean == pytest.approx(0.5 * 3 / 4 / spreads[0])
+
+
+class Unread:
+    """Reads nothing: its readings are given."""
+
+    name = "given"
+    accuracy: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, attributes: Sequence[Attribute] = ()) -> None:
+        three = (Attribute(name, name) for name in ("target", "side", "bent"))
+        self.attributes = tuple(attributes or three)
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("forth", "back", "ratio", "swing", "first"),
+    [
+        ([1, 0.1, 0], [-1, -0.1, 0], 10, 10, "side"),
+        ([1, 0.1, 0.5], [-1, -0.1, 0.5], 2, 10, "bent"),  # bends both ways alike: cancels from -a to +a
+        ([0.2, 0.1, 0], [-1, -0.1, 0], 2, 6, "side"),  # the target too in the worse way
+        ([-1, 0.1, 0], [1, -0.1, 0], -10, -10, "side"),  # a direction that lowers its target is no success
+    ],
+)
+def test_the_ratio_takes_the_worse_of_two_ways_of_looking_and_the_swing_the_even_one(
+    forth: list[float], back: list[float], ratio: float, swing: float, first: str
+) -> None:
+    reader = Unread()
+    before = np.random.default_rng(0).normal(size=(400, 3))
+    before /= before.std(0)
+    readings = np.stack([before + back, before, before + forth])
+    found = effect_of("target", readings, reader, 1.0, reader.attributes[0])
+    assert found.ratio == pytest.approx(ratio) and found.swing == pytest.approx(swing)
+    assert found.others[0].attribute == first
+
+
+def test_what_every_edit_creates_is_told_though_no_unedited_picture_shows_it() -> None:
+    attributes = [Attribute("wanted", "a"), Attribute("new", "b"), Attribute("never", "c")]
+    before = np.zeros((400, 3))
+    before[:, 0] = np.arange(400) % 2
+    readings = np.stack([before, before, before + np.array([1, 1, 0])])
+    wanted, new = changes_of(readings, attributes, 1.0)
+    assert new.factor == "b" and new.forth == pytest.approx(100)  # in hundredths of a class
+    assert effect_of("wanted", readings, Unread(attributes), 1.0, attributes[0]).ratio == pytest.approx(0.01)
+    assert wanted.forth == pytest.approx(2)
+
+
+def test_a_spread_of_next_to_nothing_does_not_blow_a_change_up() -> None:
+    before = np.random.default_rng(0).normal(size=(400, 1)) * 1e-9
+    readings = np.stack([before, before, before + 1e-4])
+    assert changes_of(readings, [Attribute("rare", "a")], 1.0)[0].forth == pytest.approx(0.01)
+    assert changes_of(readings, [Attribute("level", "a", least=1.0)], 1.0)[0].forth == pytest.approx(1e-4)
+
+
+def test_drift_is_a_share_of_the_distance_between_strangers() -> None:
+    before = np.random.default_rng(0).normal(size=(400, 8))
+    assert drift(before, before) == 0
+    assert drift(before, np.roll(before, 5, axis=0)) == pytest.approx(1, rel=0.05)
+    assert drift(np.ones((3, 2)), np.ones((3, 2))) == 0
+    moved = drift(np.ones((3, 2)), np.zeros((3, 2)))  # from one picture of all seeds to another
+    assert moved == np.inf
+    effect = Effect(direction="d", amount=1, n=3, reader="r", target=None, others=(), identity=moved)
+    assert Effect.model_validate_json(json.dumps(effect.model_dump(mode="json"), allow_nan=False)) == effect
+
+
+class Levels:
+    """Features: the levels themselves."""
+
+    name, width, classes = "levels", 36, 0
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels.reshape(len(pixels), -1).astype(np.float32)
+
+
+def test_an_edit_is_measured(bands: Model, reader) -> None:
+    codes = codes_at(bands, range(60))
+    top = named(bands, "top", "noise", "by hand", torch.tensor([1.0, 0.6, 0, 0, 0, 0]))
+    nothing = named(bands, "idle", "noise", "by hand", torch.zeros(6))
+    moving, still = measure(bands, codes, [top, nothing], 1.0, reader, Levels())  # type: ignore[arg-type]
+    assert moving.target is not None and moving.target.attribute == "top" and moving.target.mean > 0.5
+    assert moving.others[0].attribute == "bottom" and moving.others[0].mean == pytest.approx(0.32, abs=0.1)
+    assert moving.ratio == pytest.approx(moving.target.at_least / moving.others[0].at_most)
+    assert moving.swing == pytest.approx(moving.target.mean / moving.others[0].mean)
+    assert moving.identity is not None and 0.1 < moving.identity < 1 and moving.features == "levels"
+    assert still.target is None and still.ratio is None and still.swing is None and still.identity == 0
+    noted = with_effects([top, nothing], [moving, still])
+    assert noted[0].about.effects["top"] == pytest.approx(moving.target.mean, abs=1e-4)
+    assert set(noted[1].about.effects) == {"top", "middle", "bottom"}
+
+
+@pytest.mark.parametrize(("count", "amount"), [(19, 1.0), (20, 0.0), (20, -1.0)])
+def test_what_is_too_little_to_measure(bands: Model, reader, count: int, amount: float) -> None:
+    with pytest.raises(ValueError, match="20 codes or more and an amount above 0"):
+        measure(bands, codes_at(bands, range(count)), coordinates(bands, [0]), amount, reader)

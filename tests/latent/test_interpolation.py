@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from triptych.inference.pipeline import Model
+from triptych.latent.interpolation import between, interpolate, latent_map
+
+
+def test_halfway_along_an_arc_and_a_line() -> None:
+    stops = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    torch.testing.assert_close(between(stops, 3, "slerp")[1], torch.tensor([0.5**0.5, 0.5**0.5]))
+    torch.testing.assert_close(between(stops, 3, "lerp")[1], torch.tensor([0.5, 0.5]))
+
+
+def test_an_arc_keeps_the_length_of_noise_and_a_line_does_not() -> None:
+    ends = torch.nn.functional.normalize(torch.randn(2, 50), dim=1) * 50**0.5
+    arc, line = (between(ends, 7, how).norm(dim=1) for how in ("slerp", "lerp"))
+    torch.testing.assert_close(arc, torch.full((7,), 50**0.5))
+    assert line[3] < 0.9 * 50**0.5
+
+
+def test_a_way_goes_through_all_its_stops() -> None:
+    stops = torch.randn(3, 2, 4000)
+    way = between(stops, 5, "slerp")
+    assert way.shape == (9, 2, 4000)
+    assert torch.equal(way[::4], stops)
+
+
+def test_ends_are_the_seeds_own_pictures(bands: Model) -> None:
+    shown = interpolate(bands, [[3, 4], [5, 6]], frames=4)
+    assert shown.shape == (2, 4, 6, 6, 1) and shown.dtype == np.uint8
+    np.testing.assert_array_equal(shown[:, 0], bands.sample([3, 5]))
+    np.testing.assert_array_equal(shown[:, -1], bands.sample([4, 6]))
+
+
+def test_styles_go_along_lines(layers: Model) -> None:
+    shown = interpolate(layers, [[3, 4]], frames=3, space="style").astype(int)
+    assert np.abs(2 * shown[0, 1] - shown[0, 0] - shown[0, 2]).max() <= 2
+    with pytest.raises(ValueError, match="styles have no such length: use --how lerp"):
+        interpolate(layers, [[3, 4]], how="slerp", space="style")
+
+
+def test_a_row_of_noise_keeps_its_class(told: Model) -> None:
+    shown = interpolate(told, [[1, 2], [3, 4]], 3, labels=[0, 2])
+    np.testing.assert_array_equal(shown[1, -1], told.sample([4], [2])[0])
+    np.testing.assert_array_equal(shown[0, -1], told.sample([2], [0])[0])
+    own = interpolate(told, [[1, 2]], 3)
+    kept = told.labels_for([1])
+    np.testing.assert_array_equal(own[0, -1], told.sample([2], kept)[0])
+    with pytest.raises(ValueError, match="noise carries no class, so a row of noise keeps one label"):
+        interpolate(told, [[1, 2]], labels=[[0, 1]])
+    with pytest.raises(ValueError, match="one a row"):
+        interpolate(told, [[1, 2], [3, 4]], labels=[0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("paths", "frames", "how", "told"),
+    [
+        ([[1, 2], [3]], 4, None, "the same number of seeds"),
+        ([[1]], 4, None, "two or more"),
+        ([[1, 2]], 1, None, "two frames or more"),
+        ([[1, 2]], 4, "spline", "'slerp' .* or 'lerp'"),
+    ],
+)
+def test_ways_that_are_none(bands: Model, paths, frames: int, how, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        interpolate(bands, paths, frames, how)
+
+
+def test_a_space_that_is_not_there_is_named(bands: Model) -> None:
+    with pytest.raises(ValueError, match="Bands has no style space between noise and picture"):
+        interpolate(bands, [[1, 2]], space="style")
+    with pytest.raises(ValueError, match="'noise' or 'style'"):
+        interpolate(bands, [[1, 2]], space="w")
+
+
+def test_a_map_lies_on_the_quantiles_of_the_normal_law(flat: Model) -> None:
+    shown = latent_map(flat, 3)
+    assert shown.shape == (3, 3, 8, 8, 1)
+    third = 0.9674216  # the 5/6 quantile
+    expected = flat.generate(torch.tensor([[third, third], [-third, -third], [0.0, 0.0]]))
+    np.testing.assert_array_equal(np.stack([shown[0, 2], shown[2, 0], shown[1, 1]]), expected)
+    assert not np.array_equal(shown[0, 2], shown[2, 0])
+
+
+def test_a_map_needs_two_numbers(bands: Model, flat: Model) -> None:
+    with pytest.raises(ValueError, match="this Bands's has 6: train one with --latent 2"):
+        latent_map(bands)
+    with pytest.raises(ValueError, match="at least 2 pictures across"):
+        latent_map(flat, 1)
+
+
+def test_two_numbers_of_a_larger_noise_are_mapped(bands: Model) -> None:
+    shown = latent_map(bands, 3, dimensions=(4, 1))
+    place = 0.9674216
+    expected = bands.generate(torch.tensor([[0, place, 0, 0, -place, 0]]))
+    np.testing.assert_array_equal(shown[0, 0], expected[0])
+    for wrong in ((1, 1), (0, 6)):
+        with pytest.raises(ValueError, match="two unlike numbers of 0-5"):
+            latent_map(bands, 3, dimensions=wrong)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import triptych
+from triptych.inference.pipeline import Model
+from triptych.latent.interpolation import latent_map, map_places
+from triptych.latent.mapping import Encoded, encode_test_images, write_map
+
+
+def test_test_images_are_drawn_where_they_are_encoded_to(tmp_path: Path) -> None:
+    tiny: dict[str, Any] = {"width": 4, "steps": 1, "batch": 8, "precision": "fp32", "threads": 1}
+    run = triptych.train("vae", latent=2, runs=tmp_path, conditional=False, **tiny)
+    model = triptych.load(run.path)
+    found = encode_test_images(model, 30, (0, 1))
+    assert found.places.shape == (30, 2) and found.labels is not None and len(found.names) == 10
+    shown = latent_map(model, 3)
+    write_map(tmp_path / "map.npz", shown, (0, 1), found)
+    with np.load(tmp_path / "map.npz") as arrays:
+        np.testing.assert_array_equal(arrays["codes"], found.places)
+        np.testing.assert_allclose(arrays["places"], map_places(3))
+    plain = Encoded(np.array([[0.0, 0.0]], np.float32), None, ())
+    write_map(tmp_path / "one.png", shown, (0, 1), plain)
+    with Image.open(tmp_path / "one.png") as drawn:
+        page = np.asarray(drawn.convert("RGB")).astype(int)
+    down, _ = np.nonzero((page == (31, 119, 180)).all(2))  # the only dot, in the middle of its panel
+    assert abs(down.mean() - page.shape[0] / 2) < 2 and 9 <= len(down) <= 25
+    write_map(tmp_path / "bare.png", shown, (0, 1), None)
+    with Image.open(tmp_path / "bare.png") as drawn:
+        assert drawn.width < page.shape[1]
+
+
+def test_a_family_without_an_encoder_says_so(bands: Model) -> None:
+    with pytest.raises(ValueError, match="Bands has no encoder"):
+        encode_test_images(bands, 3, (0, 1))

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from triptych.inference.pipeline import Model
+from triptych.latent.style_mixing import layers_called, mix, mixed
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("coarse", [0, 1]),
+        ("middle", [2, 3]),
+        ("fine", [4, 5, 6]),
+        ("all", list(range(7))),
+        ("0-2,5", [0, 1, 2, 5]),
+    ],
+)
+def test_layers_by_name(name: str, found: list[int]) -> None:
+    assert layers_called(name, 7) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("course", "coarse, middle, fine"), ("3-7", "layers are 0-6"), ("", "numbers like")]
+)
+def test_layers_that_are_not_there(name: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        layers_called(name, 7)
+
+
+def test_only_the_layers_asked_for_are_the_donors() -> None:
+    base, donor = torch.zeros(4, 3, 2), torch.ones(4, 3, 2)
+    found = mixed(base, donor, [1])
+    assert found[:, 1].eq(1).all() and found[:, [0, 2]].eq(0).all()
+    assert base.eq(0).all()
+
+
+def test_mixing_touches_the_layers_asked_alone(layers: Model) -> None:
+    grid, donors, bases = mix(layers, [1, 2], [3, 4, 5], "middle")
+    assert grid.shape == (2, 3, 6, 6, 1) and donors.shape[0] == 2 and bases.shape[0] == 3
+    for row in range(2):
+        for column in range(3):
+            expected = bases[column].copy()
+            expected[2:4] = donors[row, 2:4]  # the middle band
+            np.testing.assert_array_equal(grid[row, column], expected)
+
+
+def test_all_layers_give_the_donor(layers: Model) -> None:
+    grid, donors, _ = mix(layers, [1, 2], [3], "all")
+    np.testing.assert_array_equal(grid[:, 0], donors)
+
+
+def test_one_label_is_of_donors_and_bases(labelled: Model) -> None:
+    grid, _, _ = mix(labelled, [1, 2], [3, 4], labels=[2])
+    assert grid.shape[:2] == (2, 2)
+    with pytest.raises(ValueError, match="one label for all, donors and bases, got 2"):
+        mix(labelled, [1, 2], [3, 4], labels=[2, 0])
+
+
+def test_runs_of_unlike_shape_do_not_mix(layers: Model, five_layers: Model) -> None:
+    with pytest.raises(
+        ValueError, match=r"cannot be mixed: one has 3 layers of 2 for 6 px .*, the other 5 layers"
+    ):
+        mix(layers, [1], [2], donor_model=five_layers)
+    grid, _, _ = mix(layers, [1], [2], donor_model=layers)
+    np.testing.assert_array_equal(grid, mix(layers, [1], [2])[0])
+
+
+def test_a_family_without_styles_says_who_has_some(bands: Model) -> None:
+    with pytest.raises(ValueError, match="families that have one"):
+        mix(bands, [1], [2])

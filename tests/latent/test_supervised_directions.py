@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import MIXING, Layers
+
+from triptych.inference.pipeline import Model
+from triptych.latent import codes, directions, edits, supervised_directions
+from triptych.latent.attribute_samples import mixed_rows, study
+from triptych.latent.codes import codes_at
+from triptych.latent.edits import measure
+from triptych.latent.supervised_directions import clear, find, held_for, scaled_slopes, try_out
+
+
+def test_a_direction_of_a_straight_generator_is_exact(bands: Model, reader) -> None:
+    found = find(bands, reader, study(bands, reader, 300))
+    assert [d.name for d in found] == ["top", "middle", "bottom"]  # "nothing" never varies
+    for k, direction in enumerate(found):
+        assert direction.vector.norm() == pytest.approx(1, abs=1e-5)  # a standard deviation of noise
+        moved = torch.tensor(MIXING) @ direction.vector
+        assert moved[k] > 0.5
+        assert np.abs(np.delete(moved.numpy(), k)).max() < 0.005
+
+
+def test_other_samples_show_the_same(bands: Model, reader) -> None:
+    found = find(bands, reader, study(bands, reader, 300), ["middle"])
+    effect = measure(bands, codes_at(bands, range(200)), found, 1.0, reader)[0]
+    assert effect.target is not None and effect.target.attribute == "middle"
+    spread = np.linalg.norm(MIXING[1])
+    expected = float(torch.tensor(MIXING)[1] @ found[0].vector) / spread
+    assert effect.target.mean == pytest.approx(expected, rel=0.15)  # the spread is of 200 samples
+    assert effect.ratio is not None and effect.ratio > 50
+    assert {c.factor for c in effect.others} == {"top", "bottom"}
+
+
+def test_trying_out_takes_back_what_a_bent_generator_does_besides(bent: Model, reader) -> None:
+    studied = study(bent, reader, 1000)
+    fresh = codes_at(bent, range(500))
+    plain, tried = (
+        measure(bent, fresh, find(bent, reader, studied, ["top"], tried=tried, amount=2), 2.0, reader)[0]
+        for tried in (0, 500)
+    )
+    assert plain.ratio is not None and tried.ratio is not None
+    assert tried.ratio > 3 * plain.ratio
+
+
+class Uneven(Layers):
+    """One layer; each band reads both numbers of its style, of which one spreads five times as far."""
+
+    style_shape = (1, 2)
+
+    def styles(self, noise: torch.Tensor, condition: Any, controls: Any) -> torch.Tensor:
+        return (noise[:, None, :2] * torch.tensor([1.0, 0.2])).float()
+
+    def paint_styles(self, styles: torch.Tensor, seeds: Any, controls: Any = None) -> torch.Tensor:
+        levels = styles[:, 0] @ torch.tensor([[1.0, 1.0, 0.0], [2.0, -3.0, 5.0]])  # (B, 3)
+        return (levels / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
+
+
+def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unevenly(
+    reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(Uneven(1))  # type: ignore[arg-type]
+    studied, seen = study(model, reader, 400), []
+    best = supervised_directions.try_out
+
+    def watched(white, slopes, k, held, chance, changes):
+        seen.append((changes(white)[0], slopes.T @ (white / np.linalg.norm(white))))
+        return best(white, slopes, k, held, chance, changes)
+
+    monkeypatch.setattr(supervised_directions, "try_out", watched)
+    find(model, reader, studied, ["top", "middle"], tried=400)
+    assert len(seen) == 2
+    for means, promised in seen:  # a straight generator answers both ways of looking alike
+        np.testing.assert_allclose(means, [promised, promised], rtol=0.06, atol=0.02)  # ridge, grey levels
+
+
+def test_weights_are_hashed_once_for_all_directions_and_rounds(
+    bands: Model, reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, true = [], codes.model_hash
+    for module in (supervised_directions, directions, edits):
+        monkeypatch.setattr(module, "model_hash", lambda model: asked.append(model) or true(model))
+    found = find(bands, reader, study(bands, reader, 200), tried=20)
+    assert len(found) == 3 and len(asked) == 1
+    measure(bands, codes_at(bands, range(20)), found, 1.0, reader)
+    assert len(asked) == 2
+    assert len(directions.coordinates(bands)) == 6 and len(asked) == 3
+
+
+def test_a_step_is_held_to_what_no_picture_showed(bands: Model, reader) -> None:
+    studied = study(bands, reader, 200)
+    assert studied.spreads[3] == 0 and held_for(studied, 0) == [1, 2, 3]
+    assert studied.units[3] == 0.01 and (scaled_slopes(studied)[:, 3] == 0).all()
+
+
+def test_in_style_space_every_layer_moves_or_those_asked(layers: Model, reader) -> None:
+    studied = study(layers, reader, 300, apart=False)
+    assert studied.codes.space == "style" and studied.white.shape == (300, 2) and studied.blocks == 1
+    alike = find(layers, reader, studied, ["top"])  # one style moves all three bands alike
+    effect = measure(layers, codes_at(layers, range(50), "style"), alike, 1.0, reader)[0]
+    assert effect.ratio == pytest.approx(1, abs=0.01)
+    for apart in (True, False):
+        known = study(layers, lone(reader), 300, apart=apart)
+        one = find(layers, lone(reader), known, layers=[0])[0]
+        assert one.vector[1:].eq(0).all() and one.vector[0].abs().sum() > 0
+
+
+def test_layers_told_apart_move_each_its_own_way(layers: Model, reader) -> None:
+    told: list[tuple[str, int, int]] = []
+    studied = study(layers, reader, 300, progress=lambda *now: told.append(now))
+    assert studied.blocks == 3 and studied.white.shape == (300, 6) and told[-1][1:] == (600, 600)
+    found = find(layers, reader, studied, tried=100)
+    effects = measure(layers, codes_at(layers, range(50), "style"), found, 1.0, reader)
+    assert len(effects) == 3
+    for k, effect in enumerate(effects):  # layer k draws band k
+        assert effect.ratio is None or effect.ratio > 20
+        assert effect.target is not None and effect.target.mean > 0.5
+        strengths = found[k].vector.norm(dim=1)  # (layers,)
+        assert strengths.argmax() == k and strengths.sum() < 1.1 * strengths[k]
+        assert strengths[k] == pytest.approx(1, abs=0.05)  # a standard deviation, where it moves most
+    two = find(layers, reader, studied, ["middle"], layers=[1, 2], tried=100)[0]
+    assert two.vector[0].eq(0).all() and two.vector[1].norm() > 0.9
+    with pytest.raises(ValueError, match="20 pictures or more, or 0, got 19"):
+        find(layers, reader, studied, tried=19)
+
+
+def test_of_a_model_with_labels_a_step_is_one_among_pictures_of_one_label(labelled: Model, reader) -> None:
+    assert study(labelled, reader, 300).blocks == 1  # it was not trained on mixed styles
+    studied = study(labelled, reader, 300, apart=True)
+    assert studied.codes.labels is not None and len(studied.codes.labels.unique()) == 3
+    assert studied.cloud.spread_along(np.array([1.0, 0.0])) == pytest.approx(1, abs=0.1)  # not some 8
+    found = find(labelled, reader, studied)
+    effects = measure(labelled, codes_at(labelled, range(60), "style"), found, 0.5, reader)
+    assert [e.direction for e in effects] == ["top", "middle", "bottom"]
+    assert all(e.ratio is None or e.ratio > 10 for e in effects)
+    one = study(labelled, reader, 200, labels=[2])
+    assert one.codes.labels is not None and set(one.codes.labels.tolist()) == {2}
+
+
+def test_layers_are_shuffled_among_pictures_of_one_label(labelled: Model) -> None:
+    drawn = codes_at(labelled, range(50), "style")
+    rows = mixed_rows(drawn, 3, 7)
+    np.testing.assert_array_equal(rows, mixed_rows(drawn, 3, 7))
+    np.testing.assert_array_equal(np.sort(rows, 1), [range(50)] * 3)
+    assert drawn.labels is not None and (drawn.labels[rows] == drawn.labels).all()
+    assert not (rows[0] == rows[1]).all()
+
+
+def test_who_has_no_layers_or_too_few_pictures_is_told(bands: Model, layers: Model, reader) -> None:
+    with pytest.raises(ValueError, match="noise space has no layers to move apart"):
+        study(bands, reader, 300, apart=True)
+    wide = Model(Layers(40))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"40 layers of 2 numbers .* at least 240 pictures .* got 200"):
+        study(wide, reader, 200, apart=True)
+
+
+def lone(reader):
+    class First:
+        name, attributes, accuracy = reader.name, reader.attributes[:1], reader.accuracy
+
+        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+            return reader(pixels)[:, :1]
+
+    return First()
+
+
+def test_what_cannot_be_found(bands: Model, reader) -> None:
+    with pytest.raises(ValueError, match="at least 200 pictures"):
+        study(bands, reader, 199)
+    studied = study(bands, reader, 200)
+    with pytest.raises(ValueError, match=r"band reader reads no 'left'\. There are: top, middle"):
+        find(bands, reader, studied, ["left"])
+    with pytest.raises(ValueError, match="200 pictures read alike in 'nothing'"):
+        find(bands, reader, studied, ["nothing"])
+
+
+def test_a_change_within_its_error_is_none() -> None:
+    np.testing.assert_allclose(
+        clear(np.array([1.0, -1.0, 0.3, 0.0]), np.array([0.25, 0.0, 0.2, 0.1])), [0.75, -1, 0, 0]
+    )
+
+
+def test_the_best_step_of_those_tried_is_kept() -> None:
+    slopes, tried = np.eye(3), []
+
+    def changes(white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tried.append(white / np.linalg.norm(white))
+        return np.array([[1.0, 0.1 + 0.4 * len(tried), 0.0]]), np.zeros((1, 3))  # ever worse
+
+    best = try_out(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
+    np.testing.assert_array_equal(best, [1, 0, 0])
+    assert len(tried) == supervised_directions.ROUNDS and not np.allclose(tried[0], tried[1])
+
+
+def test_a_step_is_alone_in_both_ways_of_looking() -> None:
+    """The second number bends reading 1 in one way of looking, which the slopes do not know."""
+
+    def changes(white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        a, b, c = white / np.linalg.norm(white)
+        return np.array([[a, c, 0.0], [a, c + 0.8 * a + b, 0.0]]), np.full((2, 3), 1e-3)
+
+    slopes = np.array([[1.0, 0, 0], [0, 0, 0], [0, 1, 0]])  # (R, K)
+    best = try_out(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
+    before, after = (np.abs(changes(white)[0][:, 1]).max() for white in (np.array([1.0, 0, 0]), best))
+    assert after < 0.6 * before
+
+
+def test_codes_that_do_not_spread_have_no_step(
+    layers: Model, reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studied = study(layers, lone(reader), 300, apart=True)
+    studied.fitted[:] = np.sin(np.arange(300.0))[:, None]  # varies
+    monkeypatch.setattr(
+        supervised_directions, "white_slopes", lambda white, *_: np.zeros((white.shape[1], 1))
+    )
+    with pytest.raises(ValueError, match=r"^no step moves 'top'$"):
+        find(layers, lone(reader), studied)
+    with pytest.raises(ValueError, match=r"^no step of the layers 1, 2 alone moves 'top'$"):
+        find(layers, lone(reader), studied, layers=[1, 2])
+
+
+def test_styles_that_do_not_spread_are_refused(
+    labelled: Model, reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        type(labelled.family),
+        "styles",
+        lambda self, noise, condition, controls: (condition.labels[:, None, None] + 0.1).expand(-1, 3, 2),
+    )
+    with pytest.raises(ValueError, match="all styles are alike"):
+        study(labelled, reader, 200)

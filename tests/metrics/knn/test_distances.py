@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from triptych.metrics.knn.distances import Exact, Points, Products, exact_distances, exact_pairs, ladder
+
+
+def far_apart(rng: np.random.Generator, width: int) -> np.ndarray:
+    return rng.standard_normal((40, width)) * 10.0 ** rng.uniform(-3, 3, (40, 1)) + 1e3
+
+
+def near_each_other(rng: np.random.Generator, width: int) -> np.ndarray:
+    return np.repeat(rng.standard_normal((4, width)), 10, axis=0) + 1e-7 * rng.standard_normal((40, width))
+
+
+def mirrored(rng: np.random.Generator, width: int) -> np.ndarray:
+    """The centre is exactly 0, and the squares of the small ones underflow in float32."""
+    x = rng.standard_normal((20, width)) * 10.0 ** -np.repeat([0, 10, 21, 22, 23], 4)[:, None]
+    return np.stack([x, -x], axis=1).reshape(-1, width)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("width", [32, 500])
+@pytest.mark.parametrize("made", [far_apart, near_each_other, mirrored])
+def test_no_distance_leaves_its_bounds(made, width: int, dtype: type):
+    points = Points(made(np.random.default_rng(width), width).astype(dtype))
+    (tile,) = points.tiles()
+    rungs = ladder(points)
+    assert [type(rung) for rung in rungs] == [Products, Products, Exact]
+    exact = exact_distances(points.of(tile), points.of(tile))
+    for rung in rungs:
+        side = rung.side(points, tile)
+        values = rung.values(side, side)
+        norms = side.norms[:, None] + side.norms
+        assert (values <= rung.threshold(exact)).all()
+        assert (rung.farthest(values, norms) >= exact).all()
+    fine = rungs[1]
+    side = fine.side(points, tile)
+    farthest = fine.farthest(fine.values(side, side), side.norms[:, None] + side.norms)
+    assert farthest.max() == pytest.approx(exact.max(), rel=1e-9)  # a bound, and a close one
+
+
+def test_single_pairs_have_the_bits_of_a_block(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    for width in (1, 7, 64, 333):
+        a = Points(rng.standard_normal((18, width)).astype(np.float32))
+        b = Points(rng.standard_normal((6, width)))
+        whole = exact_distances(a.features, b.features)
+        i, j = (x.ravel() for x in np.indices(whole.shape))
+        order = rng.permutation(len(i))
+        monkeypatch.setattr("triptych.metrics.knn.distances.CHUNK", 5 * width)
+        assert (exact_pairs(a, i[order], b, j[order]) == whole.ravel()[order]).all()
+        assert (exact_distances(b.features, a.features) == whole.T).all()
+
+
+def test_what_products_cannot_bound_is_summed():
+    narrow, same = np.random.default_rng(1).standard_normal((9, 31)), np.ones((9, 64))
+    for features in (narrow, same, np.full((2, 64), [[1e200], [-1e200]])):
+        assert [type(rung) for rung in ladder(Points(features))] == [Exact]

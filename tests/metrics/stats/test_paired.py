@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+
+from triptych.metrics.stats.intervals import Estimate, interval, jackknife_interval, share_interval
+from triptych.metrics.stats.paired import difference, difference_over_runs, mean_of, over_runs
+from triptych.metrics.stats.resampling import Spread
+
+GROUPS = 20
+
+
+def score(real: np.ndarray, own: np.ndarray, shift: float = 0.0) -> Estimate:
+    """A score that is a mean over its own pictures less one over the real ones, by the jackknife."""
+    sides = [x.reshape(GROUPS, -1) for x in (real, own)]
+    without = [
+        float(np.delete(sides[1], g, 0).mean() - np.delete(sides[0], g, 0).mean()) + shift
+        for g in range(GROUPS)
+    ]
+    return jackknife_interval(float(own.mean() - real.mean()) + shift, without)
+
+
+def share(value: float, errors: tuple[float, ...] = (0.0, 0.0), pictures: int = 100) -> Estimate:
+    return share_interval(value, Spread(errors, 10.0, "2 groups"), pictures)
+
+
+def test_paired_differences_cover_and_are_narrow():
+    rng = np.random.default_rng(0)
+    held, widths = [], []
+    for _ in range(300):
+        real = rng.standard_normal(100) * 3
+        a, b = (score(real, rng.standard_normal(100) + shift) for shift in (0.5, 0.0))
+        apart = difference(a, b)
+        held.append(apart.low <= 0.5 <= apart.high)
+        widths.append((apart.high - apart.low) / np.hypot(a.high - a.low, b.high - b.low))
+        assert apart.value == pytest.approx(a.value - b.value)
+        assert apart.method.startswith("paired")
+    assert 0.92 <= np.mean(held) <= 0.99
+    assert np.mean(widths) < 0.5  # the real pictures' part, nine tenths of each variance, is gone
+
+
+def test_over_runs_covers_where_a_t_interval_of_the_runs_alone_would_not():
+    """The real pictures are one draw for all runs: their error is not in the spread over runs."""
+    rng = np.random.default_rng(1)
+    held, held_runs = [], []
+    for _ in range(400):
+        real = rng.standard_normal(100) * 1.5
+        runs = [score(real, rng.standard_normal(100), shift=rng.normal(0, 0.1)) for _ in range(4)]
+        low, high, method = over_runs(runs)
+        held.append(low <= 0 <= high)
+        values = np.array([run.value for run in runs])
+        held_runs.append(abs(values.mean()) <= 3.182446 * values.std(ddof=1) / 2)
+        assert method.startswith("t over 4 runs")
+    assert 0.92 <= np.mean(held) <= 0.99
+    assert np.mean(held_runs) < 0.85
+
+
+def test_without_a_shared_part_over_runs_is_the_textbook_t_interval():
+    runs = [Estimate(v, v - 1, v + 1, "m", None) for v in (1.0, 2.0, 4.0)]
+    low, high, _ = over_runs(runs)
+    assert (low + high) / 2 == pytest.approx(7 / 3)
+    assert (high - low) / 2 == pytest.approx(4.302653 * np.std([1, 2, 4], ddof=1) / np.sqrt(3), rel=1e-6)
+
+
+def test_two_families_are_told_apart_by_welch():
+    first = [Estimate(v, v - 1, v + 1, "m", None) for v in (1.0, 2.0, 3.0)]
+    second = [Estimate(v, v - 1, v + 1, "m", None) for v in (5.0, 7.0, 9.0, 11.0)]
+    found = difference_over_runs(first, second)
+    error = np.sqrt(1 / 3 + (20 / 3) / 4)
+    freedom = error**4 / ((1 / 3) ** 2 / 2 + (5 / 3) ** 2 / 3)
+    assert f"{freedom:.1f} degrees" in found.method
+    assert found.value == -6 and found.sure and found.high < 0
+    assert (found.high - found.low) / 2 == pytest.approx(2.7764451 * error, rel=0.02)  # t of 4, here 4.06
+
+
+def test_differences_over_runs_cover():
+    rng = np.random.default_rng(2)
+    held = []
+    for _ in range(400):
+        real = rng.standard_normal(100) * 2
+        sides = [
+            [score(real, rng.standard_normal(100), shift=rng.normal(centre, 0.1)) for _ in range(count)]
+            for count, centre in ((3, 0.2), (4, 0.0))
+        ]
+        found = difference_over_runs(*sides)
+        held.append(found.low <= 0.2 <= found.high)
+    assert 0.92 <= np.mean(held) <= 0.99
+
+
+def test_what_families_do_not_share_of_the_real_pictures_counts():
+    """One family's score does not look at the real pictures: their error stays in the difference."""
+    rng = np.random.default_rng(3)
+    held = []
+    for _ in range(200):
+        real = rng.standard_normal(100) * 2
+        sides = [[score(real * weight, rng.standard_normal(100)) for _ in range(3)] for weight in (1.0, 0.0)]
+        found = difference_over_runs(*sides)
+        held.append(found.low <= 0 <= found.high)
+    assert 0.91 <= np.mean(held) <= 1.0
+
+
+def test_fewer_than_three_runs_say_nothing_of_others():
+    runs = [share(0.5), share(0.6)]
+    with pytest.raises(ValueError, match="2 runs say too little about other seeds: train at least 3"):
+        over_runs(runs)
+    with pytest.raises(ValueError, match="2 runs say too little"):
+        difference_over_runs(runs, [*runs, share(0.7)])
+
+
+def test_the_mean_of_these_runs():
+    one = jackknife_interval(1.0, [0.9, 1.1, 1.0, 1.0])
+    assert mean_of([one]) == one
+    other = jackknife_interval(2.0, [1.9, 2.1, 2.0, 2.0])
+    both = mean_of([one, other])
+    assert both.value == 1.5
+    assert both.high - both.low == pytest.approx(one.high - one.low)  # their errors are the same
+    unknown = Estimate(3.0, 2.0, 5.0, "m", None)
+    mixed = mean_of([one, unknown])
+    assert mixed.spread is None and mixed.high == pytest.approx((one.high + 5.0) / 2)
+
+
+def test_shares_at_their_end_keep_a_width():
+    found = difference(share(1.0), share(1.0))
+    assert found.value == 0 and found.low < -0.01 and found.high > 0.01 and not found.sure
+    sure = difference(share(1.0), share(0.2))
+    assert sure.sure and 0.6 < sure.low < 0.8 < sure.high <= 1.0
+
+
+def test_paired_shares_are_narrower_than_unpaired_ones():
+    errors = (0.05, -0.04)
+    paired = difference(share(0.6, errors), share(0.5, errors))
+    other = share_interval(0.5, Spread(errors, 10.0, "another deal"), 100)
+    loose = difference(share(0.6, errors), other)
+    assert paired.high - paired.low < 0.5 * (loose.high - loose.low)
+    assert loose.method.startswith("not paired")
+
+
+def test_a_higher_level_is_wider_also_where_the_spread_is_not_known():
+    for one in (share(0.6, (0.05, -0.05)), Estimate(1.0, 0.8, 1.3, "m", None)):
+        usual, strict = difference(one, one), difference(one, one, level=0.99)
+        assert strict.low < usual.low and strict.high > usual.high
+    normal = difference(one, Estimate(0.0, 0.0, 0.0, "m", None), level=0.99)
+    assert normal.high - 1.0 == pytest.approx(0.3 * 2.575829 / 1.959964, rel=1e-5)
+
+
+def test_how_many_would_do():
+    """The factor makes the reach at n x factor, with room for four tries in five, equal the difference."""
+    spread = Spread((1.0, -1.0), 1e9, "2 groups")
+    zero = interval(0.0, Spread((0.0, 0.0), 1e9, "2 groups"))
+    found = difference(interval(0.5, spread), zero)
+    assert found.factor == pytest.approx(((1.959964 + 0.841621) / 0.5) ** 2, rel=1e-4)
+    assert difference(zero, zero).factor == 1.0
+    assert difference(interval(0.0, spread), zero).factor == np.inf
+    runs = [[Estimate(v + s, v, v, "m", None) for v in (0.0, 1.0, 2.0)] for s in (0.0, 0.5)]
+    factor = difference_over_runs(*runs).factor
+    wanted = 3 * factor
+    assert wanted == pytest.approx(2 * ((1.98 + 0.8416) / 0.5) ** 2, rel=0.05)
+    assert difference_over_runs(runs[0], runs[0]).factor == np.inf

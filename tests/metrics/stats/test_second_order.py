@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from triptych.core.threads import one_thread
+from triptych.metrics.kid import COEF, DEGREE, kid
+from triptych.metrics.stats.intervals import Estimate, _left_out, interval
+from triptych.metrics.stats.paired import difference, mean_of
+from triptych.metrics.stats.second_order import second_order_parts
+
+FALLING = 1 / np.arange(1, 17)
+
+
+def test_variance_is_that_of_kid_where_nothing_differs() -> None:
+    rng = np.random.default_rng(0)
+    with one_thread():
+        sets = [
+            (rng.normal(size=(60, 16)) * FALLING, rng.normal(size=(90, 16)) * FALLING) for _ in range(400)
+        ]
+        truth = np.var([kid(*pair) for pair in sets])
+        parts = np.array([second_order_parts(*pair, DEGREE, COEF) for pair in sets])
+    assert parts[:, :2].sum(1).mean() / truth == pytest.approx(1, abs=0.3)
+    assert (parts[:, 0] / parts[:, :2].sum(1)).mean() == pytest.approx(
+        0.36, abs=0.03
+    )  # (1/60)^2 / (1/60+1/90)^2
+
+
+def test_the_largest_weight_of_a_line_is_its_variance() -> None:
+    """In one dimension with a linear kernel: variance of x / N + variance of y / M."""
+    x, y = np.random.default_rng(0).normal(size=(2, 500, 1))
+    shared, rest, top = second_order_parts(x * 2, y[:250], 1, 0.0)
+    assert top == pytest.approx(4 * x.var() / 500 + y[:250].var() / 250, rel=0.02)
+    assert shared + rest == pytest.approx(2 * top**2, rel=0.05)
+
+
+def estimate(rng: np.random.Generator, shift: float) -> Estimate:
+    real, fake = (rng.normal(size=(100, 16)) * FALLING for _ in range(2))
+    return _left_out("KID", real, fake + shift * (np.arange(16) == 0))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_kid_intervals_hold_with_a_falling_spectrum(shift: float) -> None:
+    """By the jackknife alone 77 to 85 % hold."""
+    rng = np.random.default_rng(1)
+    with one_thread():
+        made = [estimate(rng, shift) for _ in range(100)]
+    target = np.mean([e.value for e in made]) if shift else 0.0
+    assert np.mean([e.low <= target <= e.high for e in made]) >= 0.93
+    assert min(e.high for e in made) >= 0
+
+
+def test_means_and_differences_inherit_it() -> None:
+    rng = np.random.default_rng(2)
+    with one_thread():
+        real = rng.normal(size=(100, 16)) * FALLING
+        runs = [_left_out("KID", real, rng.normal(size=(100, 16)) * FALLING) for _ in range(3)]
+    mean = mean_of(runs)
+    assert mean.spread is not None and len(mean.spread.second_order) == 3
+    single = np.mean([sum(r.spread.second_order[:2]) for r in runs if r.spread is not None])
+    assert 0.4 < sum(mean.spread.second_order[:2]) / single < 0.6  # a quarter is shared: (2 + 6 / 3) / 8
+    assert mean.low <= 0 <= mean.high
+    apart = difference(runs[0], runs[1])
+    assert apart.low < 0 < apart.high
+
+
+def test_images_that_are_all_alike_have_no_error() -> None:
+    e = _left_out("KID", np.ones((30, 3)), np.ones((40, 3)))
+    assert e.low == pytest.approx(0, abs=1e-9) and e.high == pytest.approx(0, abs=1e-9)
+    assert interval(e.value, e.spread).low == e.low if e.spread else False

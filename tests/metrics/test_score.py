@@ -1,0 +1,127 @@
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from triptych.core.checksummed import checksum, is_sealed
+from triptych.core.errors import UnlikeCardsError
+from triptych.metrics.score import Card, Score, comparable, first_difference
+from triptych.metrics.stats.resampling import Spread
+
+PROTOCOL: dict[str, Any] = {
+    "metric": "recall",
+    "parameters": {"k": 3},
+    "data": "abc",
+    "split": "test",
+    "n_real": 100,
+    "n_fake": 200,
+    "extractor": "digits-cnn",
+    "extractor_hash": "def",
+    "resize": "none",
+    "quantisation": "uint8 round",
+    "version": 1,
+}
+
+
+def score(**changes: Any) -> Score:
+    card = Card(**{**PROTOCOL, **changes})
+    return Score(name="recall[x]", value=0.5, low=0.4, high=0.6, method="m", better="higher", card=card)
+
+
+def test_alike_cards_compare_whatever_they_describe():
+    comparable(score(family="GAN", run="1"), score(family="VAE", run="2", controls={"steps": 5}))
+    assert first_difference(score().card, score(seeds="0-9").card) is None
+
+
+@pytest.mark.parametrize("field", Card.PROTOCOL)
+def test_each_protocol_field_forbids_a_comparison(field: str):
+    other = {"k": 5} if field == "parameters" else 7 if isinstance(PROTOCOL[field], int) else "other"
+    with pytest.raises(UnlikeCardsError, match=f"{field} differs") as caught:
+        comparable(score(), score(**{field: other}))
+    assert caught.value.field == field
+
+
+def test_every_field_is_protocol_or_description():
+    described = {
+        "family",
+        "run",
+        "controls",
+        "weights",
+        "weights_asked",
+        "step",
+        "seeds",
+        "labels",
+        "precision",
+        "versions",
+    }
+    assert set(Card.PROTOCOL) | described == set(Card.model_fields)
+    assert set(Card.PROTOCOL) == set(PROTOCOL)
+
+
+def test_a_score_survives_json_and_is_frozen():
+    made = score(controls={"steps": 20, "guidance": 1.0})
+    assert Score.model_validate(json.loads(json.dumps(made.model_dump(mode="json")))) == made
+    with pytest.raises(ValidationError, match="frozen"):
+        made.value = 1.0  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        score(tyop=1)
+
+
+def stored(**changes: Any) -> dict[str, Any]:
+    spread = Spread((0.1, -0.1), 10.0, "2 groups")
+    made = score(controls={"guidance": 1.0}).model_copy(update={"spread": spread, **changes})
+    return json.loads(json.dumps(made.model_dump(mode="json")))
+
+
+def test_a_stored_score_is_sealed_and_comes_back():
+    record = stored()
+    assert is_sealed(record) and len(record["checksum"]) == 64
+    back = Score.model_validate(record)
+    assert back.spread == Spread((0.1, -0.1), 10.0, "2 groups")
+    assert back.model_dump(mode="json") == record
+    assert "checksum" not in score().model_dump()
+
+
+def edits() -> list[tuple[str, Any]]:
+    return [
+        ("value", lambda r: r.update(value=0.6)),
+        ("card", lambda r: r["card"].update(n_real=101)),
+        ("controls", lambda r: r["card"]["controls"].update(guidance=2.0)),
+        ("spread", lambda r: r["spread"].update(errors=[0.1, -0.2])),
+        ("taken out", lambda r: r.pop("notes")),
+        ("the checksum", lambda r: r.update(checksum="0" * 64)),
+    ]
+
+
+@pytest.mark.parametrize("edit", [edit for _, edit in edits()], ids=[name for name, _ in edits()])
+def test_an_edit_by_hand_is_refused(edit: Any):
+    record = stored()
+    edit(record)
+    with pytest.raises(ValidationError, match=r"the score recall\[x\] was changed after .*triptych evaluate"):
+        Score.model_validate(record)
+
+
+def test_a_seal_does_not_mind_how_json_is_written():
+    record = stored(value=1.0, high=1.0)
+    rewritten = {name: record[name] for name in reversed(record)} | {"value": 1, "high": 1}
+    assert Score.model_validate(rewritten).value == 1.0
+    assert checksum({"a": 1.0, "b": [2.0]}) == checksum({"b": [2], "a": 1})
+    assert checksum({"a": 1.5}) != checksum({"a": 1})
+
+
+def test_scores_from_before_there_were_seals_are_read():
+    record = stored()
+    for name in ("checksum", "spread", "share_of", "target"):
+        record.pop(name)
+    assert not is_sealed(record)
+    back = Score.model_validate(record)
+    assert back.spread is None and back.target == "expectation"
+
+
+def test_a_later_field_does_not_break_an_older_seal():
+    """The seal is of the record as it stands: fields that get defaults today were not in it."""
+    record = stored()
+    record.pop("target")
+    record["checksum"] = checksum(record)
+    assert Score.model_validate(record).target == "expectation"

@@ -1,0 +1,144 @@
+"""The families' bounds where the likelihood is known."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from triptych.core.images import LEVEL_STEP, to_float
+from triptych.core.types import Condition, ImageSpec
+from triptych.inference.pipeline import Model
+from triptych.models.diffusion import Diffusion, DiffusionConfig
+from triptych.models.vae import Vae, VaeConfig
+
+SPEC = ImageSpec(channels=1, size=8)
+LATENT, SCALE = 3, 0.1
+
+
+class Linear(nn.Module):
+    """z -> W z: a decoder whose marginal is a Gaussian."""
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(weights)  # (64, LATENT)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return (latent @ self.weights.T).view(-1, 1, 8, 8)
+
+
+class Posterior(nn.Module):
+    """q(z|x) of that decoder, exact because the columns of W are orthogonal; or one that is off."""
+
+    def __init__(self, weights: Tensor, mean: Tensor, std: Tensor, off: float, wide: float) -> None:
+        super().__init__()
+        precision = 1 / std**2 + weights.square().sum(0) / SCALE**2  # (LATENT,)
+        self.std = 1 / precision.sqrt()
+        self.read, self.rest = weights / SCALE**2 / precision, mean / std**2 / precision
+        self.off, self.wide = off * self.std, wide
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean = images.flatten(1) @ self.read + self.rest + self.off
+        return torch.cat([mean, (self.wide * self.std).log().expand_as(mean)], dim=1)
+
+
+def linear_vae(prior: str, off: float = 0.0, wide: float = 1.0) -> tuple[Model, np.ndarray, np.ndarray]:
+    """A linear-Gaussian VAE, pictures drawn from it, and the bits per dimension they exactly need."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.linalg.qr(torch.randn(64, LATENT, generator=generator))[0] * torch.tensor([1.8, 1.2, 0.7])
+    torch.manual_seed(0)
+    family = Vae(VaeConfig(latent=LATENT, prior=prior), SPEC)  # type: ignore[arg-type]
+    mean, std = torch.zeros(LATENT), torch.ones(LATENT)
+    if prior == "flow":
+        with torch.no_grad():
+            for coupling in family.flow.in_turn()[:2]:
+                coupling.net[-1].bias.copy_(torch.tensor([0.5, -0.4, 0.3, 0.2, -0.3, 0.4]))  # type: ignore[union-attr, operator]
+            mean = family.flow(torch.zeros(1, LATENT))[0]
+            std = family.flow(torch.ones(1, LATENT))[0] - mean
+    family.decoder = Linear(weights)  # type: ignore[assignment]
+    family.encoder = Posterior(weights, mean, std, off, wide)  # type: ignore[assignment]
+    family.log_scale = nn.Parameter(torch.tensor(math.log(SCALE)))
+    latent = mean + std * torch.randn(200, LATENT, generator=generator)
+    drawn = latent @ weights.T + SCALE * torch.randn(200, 64, generator=generator)
+    pixels = ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).view(200, 8, 8, 1).numpy()
+    inside = (pixels.reshape(200, -1).min(1) > 0) & (pixels.reshape(200, -1).max(1) < 255)
+    pixels = pixels[inside]  # the closed form knows no open bins
+    w, m = weights.double(), (weights @ mean).double()
+    covariance = w * std.double() ** 2 @ w.T + SCALE**2 * torch.eye(64, dtype=torch.float64)
+    density = torch.distributions.MultivariateNormal(m, covariance)
+    nats = -density.log_prob(to_float(pixels).flatten(1).double()) - 64 * math.log(LEVEL_STEP)
+    return Model(family), pixels, (nats / math.log(2) / 64).numpy()
+
+
+@pytest.mark.parametrize("prior", ["normal", "flow"])
+def test_with_the_true_posterior_the_elbo_is_the_likelihood(prior: str) -> None:
+    model, pixels, exact = linear_vae(prior)
+    assert len(pixels) > 100
+    for bound in ("elbo", "iwae"):
+        found = model.bits_per_dim(pixels, bound=bound, draws=4)
+        np.testing.assert_allclose(found, exact, atol=0.01)
+        assert np.abs(found.mean() - exact.mean()) < 1e-3
+
+
+@pytest.mark.parametrize("prior", ["normal", "flow"])
+def test_a_worse_posterior_costs_its_kl_and_more_samples_win_it_back(prior: str) -> None:
+    model, pixels, exact = linear_vae(prior, off=0.8, wide=1.5)
+    off_by = LATENT * 0.5 * (0.8**2 + 1.5**2 - 1 - 2 * math.log(1.5)) / math.log(2) / 64
+    elbo = model.bits_per_dim(pixels, bound="elbo", draws=64)
+    assert elbo.mean() - exact.mean() == pytest.approx(off_by, rel=0.05)
+    gaps = [
+        (model.bits_per_dim(pixels, bound="iwae", draws=draws) - exact).mean() for draws in (1, 4, 16, 128)
+    ]
+    assert all(more < 0.8 * fewer for fewer, more in pairwise(gaps)), gaps
+    assert -1e-3 < gaps[-1] < 2e-3
+
+
+def test_iwae_is_never_above_the_elbo_of_the_same_draws() -> None:
+    model, pixels, _ = linear_vae("normal", off=0.8, wide=1.5)
+    elbo, iwae = (model.bits_per_dim(pixels, bound=bound, draws=8) for bound in ("elbo", "iwae"))
+    assert (iwae < elbo).all()
+
+
+def test_pixels_that_do_not_count_are_marginalised() -> None:
+    """Half a linear-Gaussian picture is a linear-Gaussian picture of its own."""
+    model, pixels, _ = linear_vae("normal")
+    weights = model.family.decoder.weights.double().view(8, 8, LATENT)[2:6].reshape(32, LATENT)
+    covariance = weights @ weights.T + SCALE**2 * torch.eye(32, dtype=torch.float64)
+    density = torch.distributions.MultivariateNormal(torch.zeros(32, dtype=torch.float64), covariance)
+    seen = to_float(pixels)[:, :, 2:6].flatten(1).double()
+    exact = (-density.log_prob(seen) / 32 - math.log(LEVEL_STEP)) / math.log(2)
+    found = model.bits_per_dim(pixels, bound="iwae", draws=512, counted=(2, 0, 6, 8))
+    assert found.mean() == pytest.approx(exact.mean().item(), abs=0.01)
+
+
+def restless(config: dict[str, Any], spec: ImageSpec) -> Diffusion:
+    torch.manual_seed(0)
+    family = Diffusion(DiffusionConfig(channels=(8, 16), **config), spec)
+    with torch.no_grad():
+        for parameter in family.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return family
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "straight"])
+@pytest.mark.parametrize("target", ["noise", "velocity", "image"])
+def test_every_schedule_and_target_has_a_bound(schedule: str, target: str) -> None:
+    family = restless({"schedule": schedule, "target": target, "timesteps": 50}, SPEC)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+    found = Model(family).bits_per_dim(pixels, draws=49)
+    assert np.isfinite(found).all() and (found > 7).all()
+
+
+def test_labels_reach_the_bound() -> None:
+    family = restless({}, ImageSpec(channels=1, size=8, classes=3))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
+    zeros, ones, untold = (Model(family).bits_per_dim(pixels, labels) for labels in (0, 1, None))
+    assert not np.allclose(zeros, ones, rtol=1e-5) and not np.allclose(zeros, untold, rtol=1e-5)
+    batch = torch.from_numpy(pixels)
+    nothing = family.bits_per_dim(batch, Condition(labels=torch.tensor([3, 3])), "vlb", 16, [0, 1])
+    np.testing.assert_allclose(untold, nothing.detach().numpy(), rtol=1e-6)

@@ -1,0 +1,206 @@
+"""The families' losses against their equations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+from triptych.core.objectives import Turn
+from triptych.core.types import ImageSpec
+from triptych.data.dataset import Split
+from triptych.data.loader import batches
+from triptych.models.dcgan import Dcgan, DcganConfig
+from triptych.models.diffusion import Diffusion, DiffusionConfig
+from triptych.models.vae import Vae, VaeConfig, kl_to_standard_normal
+
+SPEC = ImageSpec(channels=1, size=32, classes=10)
+PLAIN = replace(SPEC, classes=0)
+
+
+@pytest.fixture
+def batch() -> Any:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1), dtype=np.uint8)
+    return next(batches(Split(pixels, np.arange(8)), 8, 0))
+
+
+def turn(batch: Any, *movers: str, done: float = 0.5) -> Turn:
+    return Turn(0, 3, done, frozenset(movers), batch)
+
+
+def shapes(module: torch.nn.Module) -> list[tuple[str, tuple[int, ...]]]:
+    kept = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.BatchNorm2d)
+    return [(type(m).__name__, tuple(m.weight.shape)) for m in module.modules() if isinstance(m, kept)]
+
+
+def test_dcgan_is_the_study_guides_layer_for_layer() -> None:
+    family = Dcgan(DcganConfig(), PLAIN)
+    assert shapes(family.generator) == [
+        ("ConvTranspose2d", (100, 256, 4, 4)), ("BatchNorm2d", (256,)),
+        ("ConvTranspose2d", (256, 128, 4, 4)), ("BatchNorm2d", (128,)),
+        ("ConvTranspose2d", (128, 64, 4, 4)), ("BatchNorm2d", (64,)),
+        ("ConvTranspose2d", (64, 1, 4, 4)),
+    ]  # fmt: skip
+    assert shapes(family.discriminator) == [
+        ("Conv2d", (64, 1, 4, 4)),
+        ("Conv2d", (128, 64, 4, 4)), ("BatchNorm2d", (128,)),
+        ("Conv2d", (256, 128, 4, 4)), ("BatchNorm2d", (256,)),
+        ("Conv2d", (1, 256, 4, 4)),
+    ]  # fmt: skip
+    groups = [player.optimizer.param_groups[0] for player in family.players()]
+    assert all(g["lr"] == 2e-4 and g["betas"] == (0.5, 0.999) for g in groups)
+    assert all(player.clip is None for player in family.players())
+
+
+def test_dcgan_losses_are_binary_cross_entropies(batch: Any) -> None:
+    for loss in ("non-saturating", "min-max"):
+        torch.manual_seed(0)
+        family = Dcgan(DcganConfig(loss=loss), PLAIN)  # type: ignore[arg-type]
+        now = turn(batch, "discriminator", "generator")
+        fakes = family.fakes(now)
+        real, fake = (torch.sigmoid(family.discriminator(x)) for x in (batch.images, fakes))
+        bce = F.binary_cross_entropy
+        wanted = bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))
+        assert family.discriminator_loss(batch, now)[0].item() == pytest.approx(wanted.item(), rel=1e-4)
+        wanted = bce(fake, torch.ones_like(fake)) if loss == "non-saturating" else (1 - fake).log().mean()
+        assert family.generator_loss(batch, now)[0].item() == pytest.approx(wanted.item(), rel=1e-4)
+
+
+def test_fakes_are_made_once_and_without_a_graph_when_the_generator_waits(batch: Any) -> None:
+    family = Dcgan(DcganConfig(), PLAIN)
+    both = turn(batch, "discriminator", "generator")
+    assert family.fakes(both) is family.fakes(both) and family.fakes(both).requires_grad
+    assert not family.fakes(turn(batch, "discriminator")).requires_grad
+
+
+def test_labels_reach_both_players_of_a_conditional_dcgan(batch: Any) -> None:
+    family = Dcgan(DcganConfig(), SPEC)
+    noise = torch.randn(2, 100)
+    ones, twos = torch.ones(2, dtype=torch.int64), torch.full((2,), 2)
+    assert family.conditional and not torch.equal(family.paint(noise, ones), family.paint(noise, twos))
+    shifted = replace(batch, labels=(batch.labels + 1) % 10)
+    first, second = (
+        family.logits(b.images, turn(b, "discriminator", "generator")).detach() for b in (batch, shifted)
+    )
+    assert not torch.equal(first, second)
+
+
+def test_instance_noise_is_what_the_discriminator_sees_and_no_picture_is_changed(batch: Any) -> None:
+    torch.manual_seed(0)
+    family = Dcgan(DcganConfig(instance_noise=0.5), PLAIN)
+    seen: list[torch.Tensor] = []
+    family.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    before = batch.images.clone()
+    family.discriminator_loss(batch, turn(batch, "discriminator"))
+    assert torch.equal(batch.images, before)
+    assert (seen[0] - batch.images).std().item() == pytest.approx(0.5, rel=0.05)
+
+
+def test_without_instance_noise_the_discriminator_hardly_sees_contrast(batch: Any) -> None:
+    """Why the option is there: batch norm and layers without bias divide contrast out again."""
+    family = Dcgan(DcganConfig(), PLAIN)
+    now = turn(batch, "discriminator")
+    whole, pale = (family.logits(scale * batch.images, now).detach() for scale in (1.0, 0.7))
+    assert torch.allclose(whole, pale, atol=0.05 * whole.std().item())
+
+
+def test_kl_is_torchs() -> None:
+    mean, log_std = torch.randn(6, 4), torch.randn(6, 4)
+    q = torch.distributions.Normal(mean, log_std.exp())
+    p = torch.distributions.Normal(torch.zeros(4), torch.ones(4))
+    wanted = torch.distributions.kl_divergence(q, p).sum(1)
+    assert torch.allclose(kl_to_standard_normal(mean, log_std), wanted, atol=1e-5)
+
+
+def test_kl_under_a_flow_is_the_closed_form_where_the_flow_is_the_identity() -> None:
+    family = Vae(VaeConfig(latent=3, prior="flow"), PLAIN)
+    assert [p.abs().sum().item() == 0 for p in family.flow.parameters()].count(True) > 0  # starts at zero
+    mean, log_std = torch.tensor([[0.5, -1.0, 0.2]]), torch.tensor([[-0.3, 0.1, -1.0]])
+    draws = 200_000
+    noise = torch.randn(draws, 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        latent = mean + log_std.exp() * noise
+        drawn = family.kl(mean.expand(draws, -1), log_std.expand(draws, -1), latent).mean().item()
+    assert drawn == pytest.approx(kl_to_standard_normal(mean, log_std).item(), abs=0.02)
+
+
+def test_a_normal_prior_has_no_flow_and_the_closed_form() -> None:
+    family = Vae(VaeConfig(latent=3, prior="normal"), PLAIN)
+    mean, log_std = torch.randn(4, 3), torch.randn(4, 3)
+    assert not list(family.flow.parameters())
+    assert torch.equal(family.kl(mean, log_std, torch.randn(4, 3)), kl_to_standard_normal(mean, log_std))
+
+
+def test_vae_reconstruction_is_a_gaussians(batch: Any) -> None:
+    family = Vae(VaeConfig(), PLAIN)
+    means = torch.zeros_like(batch.images)
+    gaussian = torch.distributions.Normal(means, family.log_scale.exp())
+    wanted = -gaussian.log_prob(batch.images).flatten(1).sum(1)
+    assert torch.allclose(family.gaussian_nats(batch.images, means), wanted, rtol=1e-5)
+
+
+def test_vae_beta_warms_up(batch: Any) -> None:
+    family = Vae(VaeConfig(warmup=0.5), PLAIN).eval()
+
+    def loss(done: float) -> tuple[float, dict[str, Any]]:
+        total, seen = family.loss(batch, turn(batch, "autoencoder", done=done))
+        return total.item(), seen
+
+    start, seen = loss(0.0)
+    assert start == pytest.approx(seen["reconstruction"].item())
+    for done, beta in ((0.25, 0.5), (0.75, 1.0)):
+        total, seen = loss(done)
+        assert total == pytest.approx((seen["reconstruction"] + beta * seen["kl"]).item(), rel=1e-5)
+
+
+def test_vae_reparameterisation_has_the_right_gradient() -> None:
+    """d/dmu E[z^2] = 2 mu and d/dlog_std E[z^2] = 2 std^2 for z = mu + std eps."""
+    mean, log_std = torch.tensor(0.7, requires_grad=True), torch.tensor(-0.4, requires_grad=True)
+    noise = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    (mean + log_std.exp() * noise).square().mean().backward()
+    assert mean.grad is not None and log_std.grad is not None
+    assert mean.grad.item() == pytest.approx(1.4, rel=0.02)
+    assert log_std.grad.item() == pytest.approx(2 * math.exp(-0.8), rel=0.02)
+
+
+def test_diffusion_starts_at_the_targets_own_variance(batch: Any) -> None:
+    """The network starts at zero, so the first loss is the mean square of what it is asked for."""
+    for target in ("noise", "image"):
+        family = Diffusion(DiffusionConfig(target=target), SPEC)  # type: ignore[arg-type]
+        loss, _ = family.loss(batch, turn(batch, "denoiser"))
+        wanted = 1.0 if target == "noise" else batch.images.square().mean().item()
+        assert loss.item() == pytest.approx(wanted, rel=0.05)
+
+
+def test_diffusion_times_are_spread_over_the_batch(batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    family, seen = Diffusion(DiffusionConfig(), SPEC), []
+    monkeypatch.setattr(
+        "triptych.models.diffusion.noised",
+        lambda schedule, image, noise, t: seen.append(t) or image,
+    )
+    family.loss(batch, turn(batch, "denoiser"))
+    (t,) = seen
+    assert sorted(((t - 1) * 8 // 1000).tolist()) == list(range(8))
+    assert t.min() >= 1 and t.max() <= 1000
+
+
+def test_labels_steer_a_conditional_diffusion_and_guidance_asks_the_unlabelled(batch: Any) -> None:
+    family = Diffusion(DiffusionConfig(), SPEC)
+    with torch.no_grad():
+        for parameter in family.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    controls = family.Controls(clip=False)
+    x, t = torch.randn(2, 1, 32, 32), torch.tensor([500, 500])
+
+    def predict(label: int, guidance: float) -> torch.Tensor:
+        asked = controls.model_copy(update={"guidance": guidance})
+        return family.denoiser(torch.full((2,), label), asked)(x, t).image.detach()
+
+    with torch.no_grad():
+        assert not torch.allclose(predict(1, 1.0), predict(2, 1.0))
+        assert torch.allclose(predict(1, 0.0), predict(10, 1.0), atol=1e-5)

@@ -1,0 +1,224 @@
+"""StyleGAN's losses against their equations, and what its controls promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from triptych.core import rng as streams
+from triptych.core.objectives import Turn
+from triptych.core.types import Batch, Condition, ImageSpec
+from triptych.data.dataset import Split
+from triptych.data.loader import batches
+from triptych.inference.pipeline import Model
+from triptych.models.configure import spec_told
+from triptych.models.stylegan import (
+    Stylegan,
+    StyleganConfig,
+    StyleganControls,
+    adversarial,
+    squared_slopes,
+    verdicts,
+)
+from triptych.runs.options import Arithmetic, Options, Plan
+from triptych.training.timing import timer
+from triptych.training.trainer import Training
+
+SPEC = ImageSpec(channels=1, size=16, classes=3)
+SMALL: dict[str, Any] = {"width": 4, "widest": 8, "latent": 8, "style": 6, "noise_pace": 1.0}
+
+
+def split() -> Split:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
+    return Split(pixels, rng.integers(0, 3, 16))
+
+
+def made(conditional: bool = False, **config: Any) -> Stylegan:
+    torch.manual_seed(0)
+    family = Stylegan(StyleganConfig(**{**SMALL, **config}), spec_told(SPEC, conditional))
+    for conv in family.generator.convs:
+        torch.nn.init.constant_(conv.strength, 0.3)  # as after some training
+    return family
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return next(batches(split(), 8, 0))
+
+
+def turn(batch: Batch, step: int = 0, done: float = 0.0) -> Turn:
+    return Turn(0, step, done, frozenset({"discriminator", "generator"}), batch)
+
+
+def test_adversarial_losses_on_known_logits() -> None:
+    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.0, 1.0])
+    f = lambda t: np.log1p(np.exp(t))  # noqa: E731 - as the papers write it
+    assert adversarial("relativistic", real, fake).item() == pytest.approx((f(-2) + f(2)) / 2)
+    assert adversarial("logistic", real, fake).item() == pytest.approx((f(-2) + f(1)) / 2 + (f(0) + f(1)) / 2)
+
+
+def test_beliefs_do_not_see_the_offset_a_relativistic_loss_does_not_see() -> None:
+    real, fake = torch.tensor([2.0, 1.0]), torch.tensor([-1.0, -2.0])
+    here, there = (verdicts("relativistic", real + shift, fake + shift) for shift in (0.0, 9.0))
+    assert all(torch.allclose(here[name], there[name]) for name in here)
+    assert here["real"].item() == pytest.approx(1 - here["fake"].item())
+    assert verdicts("logistic", real + 9, fake)["real"] > 0.999
+
+
+def test_the_slope_penalty_is_the_closed_form_on_known_discriminators() -> None:
+    images = torch.randn(5, 1, 3, 3, requires_grad=True)
+    weight = torch.randn(1, 3, 3)
+    linear = (images * weight).flatten(1).sum(1)
+    assert squared_slopes(linear.sum(), images)[0].item() == pytest.approx(
+        weight.square().sum().item(), rel=1e-5
+    )
+    scale = torch.tensor(0.7, requires_grad=True)
+    quadratic = scale / 2 * images.square().flatten(1).sum(1)  # slope: scale * image
+    (penalty,), size = (
+        squared_slopes(quadratic.sum(), images),
+        images.square().flatten(1).sum(1).mean().item(),
+    )
+    assert penalty.item() == pytest.approx(0.49 * size, rel=1e-5)
+    (again,) = torch.autograd.grad(penalty, scale)
+    assert again.item() == pytest.approx(1.4 * size, rel=1e-5)
+
+
+@pytest.mark.parametrize("penalties", ["r1", "r1+r2"])
+def test_penalties_come_when_due_and_count_for_the_steps_between(batch: Batch, penalties: str) -> None:
+    family = made(penalties=penalties, gamma=0.8, penalty_every=4, loss="logistic")
+    bare = made(gamma=0.0, loss="logistic")
+    for step in range(9):
+        loss, seen = family.discriminator_loss(batch, turn(batch, step))
+        plain, _ = bare.discriminator_loss(batch, turn(batch, step))
+        due = {"r1", "r2"} if penalties == "r1+r2" else {"r1"}
+        assert {"r1", "r2"} & set(seen) == (due if step % 4 == 0 else set())
+        extra = 0.4 * 4 * sum(seen[name].item() for name in due if name in seen)
+        assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
+
+
+def test_rates_and_gamma_cool_along_half_a_cosine(batch: Batch) -> None:
+    family = made(gamma=0.8, penalty_every=1, gamma_end=0.1, rate_end=0.25)
+    bare = made(gamma=0.0)
+    for done, gamma, rate in ((0.0, 0.8, 1.0), (0.5, 0.44, 0.625), (1.0, 0.08, 0.25)):
+        loss, seen = family.discriminator_loss(batch, turn(batch, done=done))
+        plain, _ = bare.discriminator_loss(batch, turn(batch, done=done))
+        extra = gamma / 2 * (seen["r1"] + seen["r2"]).item()
+        assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
+        assert [player.rate(done) for player in family.players()] == pytest.approx([rate, rate])
+
+
+def test_the_generator_plays_the_discriminators_game_from_the_other_side(batch: Batch) -> None:
+    family = made()
+    now = turn(batch)
+    real, fake = family.logits(now, batch.images, family.fakes(now))
+    assert family.generator_loss(batch, now)[0].item() == pytest.approx(
+        adversarial("relativistic", fake, real).item(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("loss", ["relativistic", "logistic"])
+def test_micro_batches_that_keep_groups_whole_change_nothing(loss: str) -> None:
+    def gradients(micro: int | None) -> dict[str, Tensor]:
+        plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
+        trained = Training(made(loss=loss, group=4), split(), Options(batch=8, micro_batch=micro), plan)
+        next(trained.steps())
+        return {name: p.grad for name, p in trained.family.named_parameters() if p.grad is not None}
+
+    whole, parts = gradients(None), gradients(4)
+    for name, gradient in whole.items():
+        assert torch.allclose(gradient, parts[name], atol=1e-5 + 1e-3 * gradient.abs().max().item()), name
+    with pytest.raises(ValueError, match="--micro-batch that is a multiple of 4"):
+        gradients(2)
+
+
+def test_mixing_crosses_two_styles_over_once(batch: Batch) -> None:
+    always, never, half = (made(mixing=share).mixed_styles(turn(batch)) for share in (1.0, 0.0, 0.5))
+    assert all(torch.equal(never[:, 0], never[:, layer]) for layer in range(5))
+    changes = (always[:, 1:] != always[:, :-1]).any(-1).sum(1)
+    assert changes.tolist() == [1] * 8  # every picture changes its style at one place
+    assert torch.equal(always[:, 0], never[:, 0])  # the coarsest is the first vector's
+    changes = (half[:, 1:] != half[:, :-1]).any(-1).sum(1)
+    assert 0 < changes.sum() < 8
+
+
+def sampled(family: Stylegan, seeds: list[int], noise: Tensor, **controls: Any) -> Tensor:
+    *_, last = family.generate(noise, Condition(), StyleganControls(**controls), seeds)
+    return last.image()
+
+
+def test_truncation_0_is_one_picture_and_1_is_all() -> None:
+    family = made()
+    family.generator.mapping.mean.normal_()
+    noise = streams.noise(range(3), (8,))
+    middle = sampled(family, [5, 5, 5], noise, truncation=0.0)
+    assert torch.allclose(middle[0], middle[1], atol=1e-5) and torch.allclose(middle[0], middle[2], atol=1e-5)
+    whole = sampled(family, [5, 5, 5], noise)
+    assert not torch.allclose(whole[0], whole[1], atol=1e-3)
+    styles = [family.styles(noise, Condition(), StyleganControls(truncation=psi)) for psi in (0, 0.5, 1)]
+    assert torch.allclose(styles[1], (styles[0] + styles[2]) / 2, atol=1e-6)
+
+
+def test_truncation_goes_towards_the_labels_mean() -> None:
+    family = made(conditional=True)
+    family.generator.mapping.mean.normal_()
+    labels = torch.tensor([2, 0])
+    styles = family.styles(torch.randn(2, 8), Condition(labels=labels), StyleganControls(truncation=0))
+    assert torch.equal(styles[:, 0], family.generator.mapping.mean[labels])
+
+
+def test_detail_is_the_seeds_and_can_be_left_out() -> None:
+    family = made()
+    noise = streams.noise([1], (8,)).expand(2, -1)
+    shown = sampled(family, [3, 4], noise)
+    assert not torch.allclose(shown[0], shown[1], atol=1e-3)
+    assert torch.allclose(shown[1], sampled(family, [4], noise[:1])[0], atol=1e-6)
+    bare = sampled(family, [3, 4], noise, detail=0.0)
+    assert torch.allclose(bare[0], bare[1], atol=1e-6)
+
+
+def test_twice_the_detail_is_twice_the_strength_of_every_layer() -> None:
+    family, noise = made(), streams.noise(range(2), (8,))
+    twice = sampled(family, [3, 4], noise, detail=2.0)
+    for conv in family.generator.convs:
+        torch.nn.init.constant_(conv.strength, 0.6)
+    assert torch.allclose(sampled(family, [3, 4], noise), twice, atol=1e-5)
+
+
+def test_painting_styles_is_generating() -> None:
+    family, noise = made(), streams.noise(range(2), (8,))
+    styles = family.styles(noise, Condition(), StyleganControls())
+    assert styles.shape == (2, *family.style_shape)
+    assert torch.equal(family.paint_styles(styles, [0, 1]), sampled(family, [0, 1], noise))
+    readers = family.style_readers()
+    assert len(readers) == family.style_shape[0] and all(r.shape[1] == family.style_shape[1] for r in readers)
+
+
+def test_a_conditional_one_is_trained_and_asked_by_label() -> None:
+    plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
+    trained = Training(made(conditional=True), split(), Options(batch=8), plan)
+    steps = trained.steps()
+    for _ in range(3):
+        next(steps)
+    model = Model(trained.family)
+    one, other = (model.sample([0], labels=[label]) for label in (0, 1))
+    assert not np.array_equal(one, other)
+    assert float(trained.family.generator.mapping.mean.abs().sum()) > 0
+
+
+def test_a_timed_start_counts_whole_rounds_of_lazy_penalties() -> None:
+    def flops(every: int) -> int:
+        measure = timer(made(penalty_every=every), split(), Options(batch=4, device="cpu"))
+        return measure(Arithmetic("fp32", False), 0.0).flops_per_step
+
+    always, half, quarter = flops(1), flops(2), flops(4)
+    assert always - half == pytest.approx(2 * (half - quarter), abs=4) and half < always
+
+
+def test_unfit_data_is_an_error() -> None:
+    with pytest.raises(ValueError, match="got 24; near ones: --size 16 or 32"):
+        Stylegan(StyleganConfig(), ImageSpec(1, 24))

@@ -1,0 +1,315 @@
+"""The watch at work: looks in real trainings, exact resume, failures, ways back, the post-mortem page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import triptych
+from triptych import cli
+from triptych.cli.train import finished
+from triptych.core.atomic import sha256
+from triptych.core.errors import TrainingError
+from triptych.inference.pipeline import Model
+from triptych.monitor import gan_monitor, rollback_candidates, sample_statistics
+from triptych.monitor.postmortem import command_with
+from triptych.runs.run import Run, create, open_run
+from triptych.training import rollback, runner
+from triptych.training.planning import make_plan
+from triptych.training.runner import resume
+
+OPTIONS: dict[str, Any] = {
+    "data": "digits", "steps": 40, "batch": 16, "threads": 1, "precision": "fp32", "width": 4,
+}  # fmt: skip
+CLOCKS = {"seconds", "images_per_second"}
+
+SICK = '''
+from triptych.models.dcgan import Dcgan, DcganConfig
+
+class SickConfig(DcganConfig):
+    """Its settings."""
+    fails_at: int = 20
+    bears: float = 0.0
+
+class Sick(Dcgan):
+    """A DCGAN whose loss is not a number at a step, unless its last learning rate was borne."""
+    Config = SickConfig
+
+    def players(self):
+        made = super().players()
+        self.optimizer = made[1].optimizer
+        return made
+
+    def generator_loss(self, batch, turn):
+        loss, extras = super().generator_loss(batch, turn)
+        ill = turn.step == self.config.fails_at and self.optimizer.param_groups[0]["lr"] > self.config.bears
+        return (loss * float("nan") if ill else loss), extras
+'''
+
+
+@pytest.fixture(autouse=True)
+def looks_every_four_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gan_monitor, "APART_PICTURES", 64)
+    monkeypatch.setattr(sample_statistics, "SAMPLES", 32)  # seconds rather than minutes
+    monkeypatch.setattr(sample_statistics, "POOL", 150)
+
+
+@pytest.fixture
+def sick(tmp_path: Path) -> str:
+    own = tmp_path / "sick.py"
+    own.write_text(SICK)
+    return str(own)
+
+
+def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if k not in CLOCKS} for line in lines]
+
+
+def hashes(run: Run, step: int = 40) -> list[str]:
+    return [sha256(run.state_path(step) / f"{name}.safetensors") for name in ("weights", "optimizers")]
+
+
+def stopping_at(step: int) -> Any:
+    def watch(progress: Any) -> None:
+        if progress.step == step:
+            raise KeyboardInterrupt  # as hard as a second Ctrl-C
+
+    return watch
+
+
+def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    looks = run.looks()
+    assert [look["step"] for look in looks] == list(range(0, 41, 4))
+    assert all(0 <= look["modes"] <= 1.5 and look["verdict"] for look in looks)
+    assert all(look["moved"] > 0 for look in looks[1:])  # of the weights of the moment
+    assert (run.path / "watch" / "step-00000040.png").is_file()
+    assert {"discriminator/gradient", "generator/gradient"} <= set(run.log()[-1])
+    for player, weights in looks[0]["weights"].items():
+        scales = looks[0]["scales"][player]
+        assert len(scales) == len(weights) and 0.3 < np.std(np.divide(weights, scales)) < 3
+    monkeypatch.setattr(gan_monitor, "APART_PICTURES", 10**9)
+    monkeypatch.setattr(gan_monitor, "APART_STEPS", 10**9)
+    unwatched = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    assert unwatched.looks() == [] and hashes(unwatched) == hashes(run)
+
+
+@pytest.mark.parametrize("count", [3, 10, 30])  # a tenth or so is kept for testing
+def test_tiny_sets_are_trained_on_and_watched_only_if_they_can_be(count: int, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (count, 16, 16), dtype=np.uint8)
+    run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "data": pictures})
+    assert bool(run.looks()) == (run.card["data"]["train"] >= 24) == (count == 30)
+    assert all(math.isfinite(look["distance"]) and look["modes"] > 0 for look in run.looks())
+
+
+def test_where_the_clock_ends_a_run_there_is_a_last_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_time(*asked: Any) -> Any:
+        plan, timing = make_plan(*asked)
+        return plan.model_copy(update={"limit_seconds": 0.0}), timing
+
+    monkeypatch.setattr(runner, "make_plan", out_of_time)
+    run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    assert [look["step"] for look in run.looks()] == [0, 1] and run.states() == [0, 1]
+
+
+def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
+    whole = triptych.train("dcgan", runs=tmp_path / "a", save_every=10, **OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        triptych.train("dcgan", runs=tmp_path / "b", save_every=10, watch=stopping_at(27), **OPTIONS)
+    run = open_run(tmp_path / "b" / "0001-dcgan-digits")
+    assert run.looks()[-1]["step"] == 24 and run.states()[-1] == 20
+    again = resume(run.path)
+    assert hashes(again) == hashes(whole)
+    assert timeless(again.looks()) == timeless(whole.looks())
+    assert timeless(again.log()) == timeless(whole.log())
+
+
+def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> None:
+    whole = triptych.train("dcgan", runs=tmp_path / "a", **OPTIONS)
+    short = triptych.train("dcgan", runs=tmp_path / "b", **{**OPTIONS, "steps": 10})
+    assert short.looks() == []
+    longer = resume(short.path, 40)
+    assert [look["step"] for look in longer.looks()] == [0, *range(12, 41, 4)]
+    assert timeless(longer.looks()[:1]) == timeless(whole.looks()[:1])
+    assert sha256(longer.state_path(40) / "weights.safetensors") == hashes(whole)[0]
+
+
+def test_looks_leave_out_what_is_drawn_beside_the_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, sample = [], Model.sample
+    monkeypatch.setattr(Model, "sample", lambda self, *a, **kw: asked.append(kw) or sample(self, *a, **kw))
+    triptych.train("stylegan", runs=tmp_path, **OPTIONS)
+    assert asked.count({"detail": 0.0}) == 11 and {} in asked  # looks; and samples for people
+
+
+def test_what_fails_while_steps_are_timed_is_named_in_a_run_all_the_same(sick: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"became nan.*post-mortem\.html"):
+        triptych.train(sick, runs=tmp_path, fails_at=3, **{**OPTIONS, "steps": None, "minutes": 0.05})
+    (path,) = tmp_path.glob("0*")
+    assert open_run(path).looks()[-1]["verdict"] == "not finite"
+
+
+def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"became nan.*is kept.*post-mortem\.html"):
+        triptych.train(sick, runs=tmp_path / "runs", save_every=5, **OPTIONS)
+    (path,) = (tmp_path / "runs").glob("0*")
+    run = open_run(path)
+    assert run.looks()[-1]["verdict"] == "not finite" and run.states()[-1] <= 20
+    page = (path / "post-mortem.html").read_text()
+    assert "<h1>Not finite</h1>" in page and "became nan" in page
+    bare = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert not re.search(r"(src|href)=\"(?!data:|#)", bare) and "<script" not in bare
+    assert "--rate" in page and "prefers-color-scheme: dark" in page and page.count("<svg") >= 4
+
+
+def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) -> None:
+    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "rate": 2e-4, "save_every": 8}
+    run = triptych.train(sick, runs=tmp_path / "a", **asked)
+    (way,) = run.card["rollbacks"]
+    assert way["rate_factor"] == 0.5 and way["verdict"] == "not finite" and "nan" in way["why"]
+    assert run.states()[-1] == 40 and run.state_meta()["ease"] == 0.5
+    after = [line for line in run.log() if line["step"] > way["to"]]
+    assert after and all(line["rollbacks"] == 1 and line["rate_factor"] == 0.5 for line in after)
+    assert [line["step"] for line in run.log()] == list(range(1, 41))  # nothing of the lost way is left
+    with pytest.raises(KeyboardInterrupt):
+        triptych.train(sick, runs=tmp_path / "b", watch=stopping_at(33), **asked)
+    stopped = open_run(tmp_path / "b" / "0001-sick-digits")
+    again = resume(stopped.path, family=sick)
+    assert hashes(again) == hashes(run) and timeless(again.looks()) == timeless(run.looks())
+
+
+def test_time_on_a_lost_way_is_spent(sick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, save = [], Run.save_state
+
+    def noted(self: Run, step: int, files: Any, meta: Any, **more: Any) -> None:
+        seconds.append(meta["seconds"])
+        save(self, step, files, meta, **more)
+
+    monkeypatch.setattr(Run, "save_state", noted)
+    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "rate": 2e-4, "save_every": 8}
+    run = triptych.train(sick, runs=tmp_path, **asked)
+    assert len(run.card["rollbacks"]) == 1 and seconds == sorted(set(seconds))
+
+
+def test_three_ways_back_and_no_more(sick: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"became nan.*post-mortem-4\.html"):  # the last, not the first
+        triptych.train(sick, runs=tmp_path / "runs", on_collapse="rollback", save_every=8, **OPTIONS)
+    run = open_run(next((tmp_path / "runs").glob("0*")))
+    assert [way["rate_factor"] for way in run.card["rollbacks"]] == [0.5, 0.25, 0.125]
+    assert len(list(run.path.glob("post-mortem*.html"))) == 4
+
+
+def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sick = gan_monitor.Diagnosis("generator collapsed", 12, ("one picture",), fatal=True)
+    fine = gan_monitor.Diagnosis("healthy", sound=True)
+
+    def say(self: Any, looks: Any = None) -> Any:
+        seen = self.run.looks() if looks is None else looks
+        return sick if seen and seen[-1]["step"] > 20 else fine
+
+    monkeypatch.setattr(gan_monitor.Lookout, "diagnose", say)
+    told: list[str] = []
+    run = triptych.train("dcgan", runs=tmp_path, watch=lambda p: told.append(p.news), **OPTIONS)
+    assert told[-1] == "the watch: generator collapsed since step 12: one picture" and "" in told
+    assert run.states()[-1] == 40 and (run.path / "post-mortem.html").is_file()
+    assert run.healthy_states() == [8, 16]  # kept from pruning although others came after them
+    with pytest.raises(TrainingError, match=r"generator collapsed.*last good state, of step 8, is kept"):
+        triptych.train("dcgan", runs=tmp_path, on_collapse="stop", **OPTIONS)
+    with pytest.raises(TrainingError, match="generator collapsed"):
+        triptych.train("dcgan", runs=tmp_path, on_collapse="rollback", **OPTIONS)
+    last = open_run(sorted(tmp_path.glob("0*"))[-1])
+    assert len(last.card["rollbacks"]) == rollback.MOST and last.card["rollbacks"][0]["to"] < 12
+
+
+def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        gan_monitor.Lookout, "diagnose", lambda *_: gan_monitor.Diagnosis("healthy", sound=True)
+    )
+    run = triptych.train("dcgan", runs=tmp_path, save_every=3, **OPTIONS)
+    assert run.healthy_states() == [32, 40]  # looks are at multiples of 4, states well apart are marked
+    assert run.states() == [0, 32, 39, 40]
+
+
+def test_the_way_back_leads_farther_each_time(tmp_path: Path) -> None:
+    run = create(tmp_path, "sick", {})
+    for step in (0, 10, 20, 30):
+        run.save_state(step, {"weights": {}}, {"healthy": step in (10, 20)}, keep=9)
+    late = gan_monitor.Diagnosis("generator collapsed", 25, fatal=True)
+    assert rollback_candidates.candidates(run, late) == [20, 10, 0]
+    run.update_card(rollbacks=[{"to": 20}])  # it was tried, and led to the same end
+    assert rollback_candidates.candidates(run, late) == [10, 0, 20]
+    run.update_card(rollbacks=[{"to": 20}, {"to": 10}])
+    assert rollback_candidates.candidates(run, late) == [0, 20, 10]
+    assert rollback_candidates.candidates(run, None) == [30, 0, 20, 10]
+
+
+def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [w for k, v in OPTIONS.items() for w in (f"--{k}", str(v))]
+    assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--json", *words]) == 0
+    told = capsys.readouterr()
+    assert re.search(r"the watch: (healthy|too early|still learning)", told.err)
+    assert json.loads(told.out.splitlines()[-1])["watch"]["verdict"] in (
+        "healthy",
+        "too early",
+        "still learning",
+    )
+
+
+def test_a_remedy_is_a_command(tmp_path: Path) -> None:
+    card = {"command": "triptych train dcgan --data digits --rate 0.1 --no-conditional --steps=5"}
+    assert command_with(card, {"--rate": "0.001"}) == (
+        "triptych train dcgan --data digits --no-conditional --steps=5 --rate 0.001"
+    )
+    assert "--steps=5" not in command_with(card, {"--steps": "9"})
+    asked = {**OPTIONS, "steps": 2, "micro_batch": 8, "flip": True, "size": 8, "colour": "grey"}
+    adaptive = {"kind": "adaptive", "target": 0.5}
+    run = triptych.train("dcgan", runs=tmp_path, augment=adaptive, **asked)
+    words = shlex.split(command_with(run.card, {"--latent": "7"}))
+    assert words[:3] == ["triptych", "train", "dcgan"] and words[words.index("--latent") + 1] == "7"
+    assert cli.main([*words[1:], "--runs", str(tmp_path)]) == 0
+    again = open_run(tmp_path / "0002-dcgan-digits")
+    assert again.card["options"] == run.card["options"]
+    assert again.card["config"] == {**run.card["config"], "latent": 7}
+
+
+def test_a_remedy_for_pictures_in_memory_is_an_argument() -> None:
+    card = {"command": "", "options": {"data": "given from Python"}}
+    told = command_with(card, {"--rate": "1e-4", "--loss": "non-saturating", "--no-conditional": ""})
+    assert told == "triptych.train(..., rate=0.0001, loss='non-saturating', conditional=False)"
+
+
+def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ill = gan_monitor.Diagnosis("oscillating", 12, ("to and fro",))
+
+    def say(self: Any, looks: Any = None) -> Any:
+        seen = self.run.looks() if looks is None else looks
+        return ill if len(seen) > 5 else gan_monitor.Diagnosis("healthy", sound=True)
+
+    monkeypatch.setattr(gan_monitor.Lookout, "diagnose", say)
+    run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    assert "<h1>Oscillating</h1>" in (run.path / "post-mortem.html").read_text()
+    finished(run)  # whose real looks are of health, or too early to say
+    assert "was written at step 40; the run has recovered since" in capsys.readouterr().err
+    monkeypatch.setattr(gan_monitor, "diagnose", lambda *_: ill)
+    finished(run)
+    assert "may help: open" in capsys.readouterr().err
+
+
+def test_short_runs_are_watched_too_if_they_have_steps_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert gan_monitor.looks_every(10_000, 64) == 313  # some thirty in a run
+    assert gan_monitor.looks_every(300, 32) == 25  # twelve, where 2,000 pictures apart would be four
+    assert gan_monitor.looks_every(60, 128) == 10
+    assert 40 // gan_monitor.looks_every(40, 16) < gan_monitor.FEWEST_LOOKS

@@ -1,0 +1,247 @@
+"""Labels are an option of the training, and every family obeys it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import triptych
+from triptych import cli
+from triptych.core.errors import UsageError
+from triptych.core.images import to_float
+from triptych.core.types import Condition, ImageSpec
+from triptych.data.dataset import Split
+from triptych.data.load import load
+from triptych.inference.pipeline import Model
+from triptych.models.configure import spec_told
+from triptych.models.registry import family_names, load_family
+from triptych.models.vae import Vae, VaeConfig
+from triptych.runs.older_runs import in_todays_form
+from triptych.runs.options import Arithmetic, Options, Plan
+from triptych.runs.run import Run, open_run
+from triptych.training.runner import resume
+from triptych.training.trainer import Training
+
+SMALL: dict[str, Any] = {"steps": 4, "size": 8, "batch": 4, "threads": 1, "precision": "fp32"}
+NARROW: dict[str, dict[str, Any]] = {
+    "stylegan": {"width": 8, "widest": 8},
+    "diffusion": {"channels": (8, 8)},
+}
+LABELLED = ImageSpec(1, 8, classes=2)
+
+
+def narrow(family: str) -> dict[str, Any]:
+    return NARROW.get(family, {"width": 8})
+
+
+def grey(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1), dtype=np.uint8)
+
+
+def drawn(model: Model, label: int) -> torch.Tensor:
+    """Four images of a label before they are rounded to grey levels."""
+    with torch.inference_mode():
+        *_, last = model.frames(range(4), label)
+        return last.image()
+
+
+@pytest.mark.parametrize("family", family_names())
+def test_every_family_is_told_labels_or_never_sees_them(family: str) -> None:
+    kind, split = load_family(family), Split(grey(16), np.arange(16) % 2)
+    plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
+    for conditional in (True, False):
+        told = spec_told(LABELLED, conditional)
+        training = Training(kind(kind.Config(**narrow(family)), told), split, Options(batch=4), plan)
+        assert training.family.conditional is conditional
+        assert (next(training.batches()).labels is not None) is conditional
+        next(training.steps())
+        model = Model(training.family)
+        if conditional:
+            training.family.requires_grad_(True)
+            taught = training.family
+            for parameter in taught.parameters():  # layers that start at zero would hide the label
+                torch.nn.init.normal_(parameter, 0.0, 0.1)
+            zero, one = (drawn(model, label) for label in (0, 1))
+            assert not torch.equal(zero, one)
+        else:
+            with pytest.raises(ValueError, match="was trained without labels: leave them out"):
+                model.sample(range(4), 0)
+
+
+def test_left_out_it_is_on_where_there_are_two_classes() -> None:
+    assert spec_told(LABELLED, None) == LABELLED
+    assert spec_told(LABELLED, False) == ImageSpec(1, 8, classes=0)
+    assert spec_told(ImageSpec(1, 8, classes=1), None).classes == 0
+    assert spec_told(ImageSpec(1, 8, classes=1), True).classes == 1
+    assert spec_told(ImageSpec(3, 8), None) == spec_told(ImageSpec(3, 8), False) == ImageSpec(3, 8)
+
+
+def test_the_flags_say_yes_no_or_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
+    asked: dict[str, tuple[list[str], bool]] = {
+        "left-out": ([], True),
+        "off": (["--no-conditional"], False),
+        "paper": (["--preset", "paper"], False),
+        "both": (["--preset", "paper", "--conditional"], True),
+    }
+    for name, (flags, expected) in asked.items():
+        more = ["--width", "8", *flags, "--runs", str(tmp_path / name)]
+        assert cli.main(["train", "dcgan", *words, *more]) == 0
+        card = json.loads(next((tmp_path / name).glob("0*/run.json")).read_text())
+        assert card["conditional"] is expected and (card["spec"]["classes"] > 0) is expected
+        assert len(card["data"]["class_names"]) == 10  # scoring needs the source's own
+    capsys.readouterr()
+    assert cli.main(["train", "dcgan", "--conditional", "--no-conditional"]) == 2
+    assert "give --conditional or --no-conditional, not both" in capsys.readouterr().err
+
+
+def test_labels_asked_of_a_source_without_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    for family in family_names():
+        with pytest.raises(UsageError, match=r"^--conditional needs labels, and these images have none"):
+            triptych.train(family, data=grey(30), conditional=True, runs=tmp_path, **SMALL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_asked_of_a_family_that_reads_none_are_refused(tmp_path: Path) -> None:
+    own = tmp_path / "deaf.py"
+    own.write_text(
+        "from triptych.models.dcgan import Dcgan, DcganConfig\n"
+        "class Deaf(Dcgan):\n"
+        '    """Deaf."""\n'
+        '    title = "Deaf"\n'
+        "    def __init__(self, config, spec, parts=None):\n"
+        "        from dataclasses import replace\n"
+        "        super().__init__(config, replace(spec, classes=0), parts)\n"
+    )
+    with pytest.raises(UsageError, match="--conditional was asked for, but Deaf does not read labels"):
+        triptych.train(str(own), conditional=True, runs=tmp_path / "runs", width=8, **SMALL)
+
+
+# --- run.json as it was ----------------------------------------------------------------------
+
+
+def as_it_was(run: Run, where: Path) -> Path:
+    """A copy of a run, its run.json in the form of when labels were a setting of three families."""
+    shutil.copytree(run.path, where)
+    card = dict(run.card)
+    if card["family"] in ("dcgan", "wgan", "stylegan"):
+        card["config"] = {**card["config"], "conditional": card["conditional"]}
+    card["spec"] = {**card["spec"], "classes": 10}
+    card["options"] = {k: v for k, v in card["options"].items() if k != "conditional"}
+    del card["preset"]
+    (where / "run.json").write_text(json.dumps(card))
+    return where
+
+
+@pytest.mark.parametrize(
+    ("family", "conditional"),
+    [("dcgan", True), ("dcgan", False), ("vae", False), ("diffusion", True)],
+)
+def test_old_runs_open_sample_and_go_on_to_the_same_bits(
+    family: str, conditional: bool, tmp_path: Path
+) -> None:
+    own = {**narrow(family), **SMALL, "conditional": conditional, "save_every": 2}
+    run = triptych.train(family, runs=tmp_path / "runs", **own)
+    old = as_it_was(run, tmp_path / "old")
+    assert (
+        open_run(old).card["config"] == run.card["config"] and open_run(old).card["spec"] == run.card["spec"]
+    )
+    now, then = triptych.load(run.path), triptych.load(old)
+    assert then.family.conditional is conditional
+    assert np.array_equal(now.sample(range(6)), then.sample(range(6)))
+    whole = open_run(run.path).load_state()[0]
+    shutil.rmtree(old / "states" / "step-00000004")
+    again, meta, _ = resume(old).load_state()
+    assert meta["step"] == 4
+    for file, tensors in whole.items():
+        assert all(torch.equal(tensors[name], again[file][name]) for name in tensors), file
+
+
+def test_old_cards_without_a_word_on_labels_and_of_ones_own_families() -> None:
+    spec = asdict(ImageSpec(1, 8, 10))
+    card: dict[str, Any] = {"family": "diffusion", "config": {}, "spec": spec, "options": {}}
+    assert in_todays_form(card)["spec"]["classes"] == 10  # it was always told
+    assert in_todays_form({**card, "family": "vae"})["spec"]["classes"] == 0
+    own = {**card, "family": "own.py", "config": {"conditional": True}}
+    assert in_todays_form(own) == own
+    assert in_todays_form({**card, "options": []})["options"] == []  # damaged: for others to say
+
+
+# --- the conditional VAE ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["flow", "normal"])
+def told(request: pytest.FixtureRequest) -> Model:
+    """A VAE of two classes, dark squares and bright ones, trained for a moment."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    levels = np.where(labels, 200, 50)[:, None, None, None] + rng.integers(-20, 20, (400, 1, 1, 1))
+    pixels = np.broadcast_to(levels, (400, 8, 8, 1)).astype(np.uint8)
+    torch.manual_seed(0)
+    family = Vae(VaeConfig(latent=2, width=8, prior=request.param, warmup=0, rate=1e-2), LABELLED)
+    plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 150})
+    training = Training(family, Split(pixels, labels), Options(batch=32), plan)
+    steps = training.steps()
+    for _ in range(150):
+        next(steps)
+    return Model(family)
+
+
+def squares(*levels: int) -> np.ndarray:
+    return np.stack([np.full((8, 8, 1), level, np.uint8) for level in levels])
+
+
+def test_a_conditional_vae_draws_what_is_asked_for(told: Model) -> None:
+    dark, bright = (told.sample(range(16), label).mean() for label in (0, 1))
+    assert dark < 90 and bright > 160
+
+
+def test_a_conditional_vae_inverts_and_prices_with_the_label(told: Model) -> None:
+    shown, labels = squares(45, 60, 195, 210), [0, 0, 1, 1]
+    again = told.generate(told.invert(shown, labels), labels)
+    assert np.abs(again.astype(int) - shown).mean() < 15
+    right, wrong = told.bits_per_dim(shown, labels, "iwae"), told.bits_per_dim(shown, [1, 1, 0, 0], "iwae")
+    assert (right < wrong).all()
+
+
+def test_a_label_that_is_not_given_is_summed_out(told: Model) -> None:
+    shown = squares(50, 200)
+    each = np.stack([told.bits_per_dim(shown, y, "iwae", draws=4) for y in (0, 1)]) * 64 * np.log(2)  # nats
+    expected = (np.log(2) - np.logaddexp(-each[0], -each[1])) / (64 * np.log(2))
+    np.testing.assert_allclose(told.bits_per_dim(shown, None, "iwae", draws=4), expected, rtol=1e-6)
+
+
+def test_a_conditional_vae_without_a_label_says_what_it_needs(told: Model) -> None:
+    with pytest.raises(UsageError, match="was trained with labels"):
+        told.family.invert(to_float(squares(50)), Condition(), told.family.Controls(), [0])
+
+
+def test_the_first_layer_of_a_conditional_vae_reads_noise_and_label_apart(told: Model) -> None:
+    matrix = told.family.noise_reader()
+    assert (matrix is None) == (told.family.config.prior == "flow")
+    assert matrix is None or matrix.shape[1] == 2
+
+
+def test_the_watch_knows_the_classes_that_an_unconditional_family_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from triptych.monitor import gan_monitor
+
+    seen: list[int] = []
+    reference = gan_monitor.Reference
+
+    def noted(split: Split, classes: int = 0) -> Any:
+        seen.append(classes)
+        return reference(split, classes)
+
+    monkeypatch.setattr(gan_monitor, "Reference", noted)
+    settings = {**SMALL, "steps": 60, "conditional": False}
+    triptych.train("dcgan", data="digits", runs=tmp_path, width=8, **settings)
+    assert seen == [len(load("digits").class_names)]

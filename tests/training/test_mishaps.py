@@ -1,0 +1,155 @@
+"""Damaged states and places that cannot be written: what is said of them, and what is not lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import triptych
+from triptych import cli
+from triptych.checklist.checklist import check
+from triptych.core.errors import UsageError
+from triptych.report import html
+from triptych.report.html import write_report
+from triptych.runs.run import open_run
+from triptych.viz.grids import write_png
+
+OPTIONS: dict[str, Any] = {"steps": 4, "batch": 8, "threads": 1, "precision": "fp32", "width": 4}
+DAMAGED = "the state of step 4 is damaged (average.safetensors does not match its checksum)"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return triptych.train("dcgan", runs=tmp_path_factory.mktemp("runs"), save_every=2, **OPTIONS).path
+
+
+@pytest.fixture
+def damaged(sound: Path, tmp_path: Path) -> Path:
+    shutil.copytree(sound, tmp_path / "run")
+    os.truncate(tmp_path / "run" / "states" / "step-00000004" / "average.safetensors", 100)
+    return tmp_path / "run"
+
+
+def test_a_model_says_that_its_newest_state_is_damaged(
+    damaged: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert triptych.load(damaged).step == 2
+    assert caplog.messages == [f"{damaged}: {DAMAGED}: using that of step 2"]
+
+
+def test_the_checklist_says_that_the_newest_state_is_damaged(damaged: Path, sound: Path) -> None:
+    (answer,) = (a for a in check(damaged) if a.chapter == "state" and a.answer == "not ok")
+    assert answer.figure == f"{DAMAGED}: that of step 2 is asked"
+    assert not [a for a in check(sound) if a.chapter == "state" and a.answer == "not ok"]
+
+
+def test_a_report_says_it_once_and_counts_the_steps_that_it_shows(
+    damaged: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = write_report([damaged], tmp_path / "r.html").read_text()
+    assert caplog.messages == [f"{damaged}: {DAMAGED}: using that of step 2"]
+    assert f"DCGAN: {DAMAGED}: it is shown as it was at step 2." in page
+    (facts,) = html.gather([open_run(damaged)])
+    assert facts.state is not None and facts.state["step"] == 2
+
+
+def test_a_report_of_a_run_without_a_whole_state_says_why(damaged: Path, tmp_path: Path) -> None:
+    for meta in (damaged / "states").glob("*/meta.json"):
+        meta.write_text("{")
+    page = write_report([damaged], tmp_path / "r.html").read_text()
+    assert "no state that can be opened" in page
+
+
+def test_a_resumed_run_says_where_it_goes_on(damaged: Path) -> None:
+    words = [sys.executable, "-m", "triptych", "resume", str(damaged)]
+    told = subprocess.run(words, check=True, capture_output=True, text=True).stderr.splitlines()
+    assert told[0] == f"{damaged}: {DAMAGED}: training goes on from step 2"
+    assert told[1].startswith("from step 2 on, a few seconds: 2 steps of 8 images on cpu, 1 thread, fp32, ")
+    assert any("DCGAN: step 4 of 4" in line for line in told[2:])  # called as it was in train
+    assert triptych.load(damaged).step == 4
+
+
+def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.zeros((2, 2, 1), np.uint8)
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(OSError, match=rf"^could not write {tmp_path}/x\.png: Is a directory$"):
+        write_png(tmp_path / "x.png", picture)
+    with pytest.raises(OSError, match=rf"^could not write {tmp_path}/no/x\.png: No such file or directory$"):
+        write_png(tmp_path / "no" / "x.png", picture)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["dcgan", "--data", "DATA", "--conditional"],
+            "--conditional needs labels, and these images have none",
+        ),
+        (["diffusion", "--data", "digits", "--size", "10"], "a picture of 10 px cannot be folded"),
+    ],
+)
+def test_what_a_family_cannot_do_with_the_data_is_wrong_usage(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set").mkdir()
+    for k in range(4):
+        write_png(tmp_path / "set" / f"{k}.png", np.full((8, 8, 3), 40 * k, np.uint8))
+    asked = [word.replace("DATA", str(tmp_path / "set")) for word in words]
+    size = [] if "--size" in words else ["--size", "8"]
+    assert cli.main(["train", *asked, *size, "--steps", "1", "--runs", str(tmp_path / "runs")]) == 2
+    assert told in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
+def test_an_unwritable_place_is_a_sentence(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert cli.main(["sample", str(sound), "--seeds", "0", "--out", str(file / "x.npy")]) == 2
+    assert f"{file} is a file, and a folder is needed there" in capsys.readouterr().err
+    (tmp_path / "x.npy").mkdir()
+    assert cli.main(["sample", str(sound), "--seeds", "0", "--out", str(tmp_path / "x.npy")]) == 1
+    assert f"{tmp_path}/x.npy: Is a directory" in capsys.readouterr().err
+
+
+def test_a_reports_place_is_tried_before_there_is_work_to_lose(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html, "gather", lambda *_: pytest.fail("began to work"))
+    with pytest.raises(UsageError, match="is a folder: name a file in it"):
+        write_report([sound], tmp_path)
+    with pytest.raises(pytest.fail.Exception, match="began to work"):
+        write_report([sound], tmp_path / "r.html")
+    assert not list(tmp_path.iterdir())  # the trial leaves nothing
+
+
+def test_scores_that_cannot_be_kept_are_shown(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(sound, tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").mkdir()
+    assert cli.main(["evaluate", str(tmp_path / "run"), "--samples", "30", "--quick", "--json"]) == 1
+    told = capsys.readouterr()
+    assert "FID[digits-cnn]" in told.out and '"scores"' in told.out.splitlines()[-1]
+    assert "these scores are not kept: could not write a metrics.jsonl line" in told.err
+    assert "triptych resume" not in told.err
+
+
+def test_a_reader_that_has_gone_is_no_error(sound: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "triptych", "check", str(sound)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0 and told == b""
