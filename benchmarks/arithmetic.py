@@ -20,7 +20,7 @@ from pathlib import Path
 from pacing import BATCH, Steps, machine
 
 from triptych.data.load import load as load_data
-from triptych.models.registry import family_names
+from triptych.models.registry import model_names
 from triptych.runs.options import Arithmetic
 
 TRIED = [
@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one turn")
-    parser.add_argument("--families", default=",".join(family_names()))
+    parser.add_argument("--families", default=",".join(model_names()))
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--name", default="cpu", help="of the results: arithmetic-NAME")
     flags = parser.parse_args()

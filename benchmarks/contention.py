@@ -39,14 +39,14 @@ def trainer(families: list[str]) -> None:
 
     from triptych.core import device as devices
     from triptych.data.load import load as load_data
-    from triptych.models.registry import load_family
+    from triptych.models.registry import load_model_class
     from triptych.runs.options import Options
     from triptych.training.planning import arithmetic
 
     data = load_data("digits", size=32)
     steps = {}
     for family in families:
-        layout = load_family(family).channels_last
+        layout = load_model_class(family).channels_last
         chosen, _ = arithmetic(Options(device="cpu"), devices.choose("cpu"), layout)
         steps[family] = Steps(family, data, chosen)
         steps[family].take(2)

@@ -20,7 +20,7 @@ import torch
 
 import triptych
 from triptych.core.errors import TrainingError
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 from triptych.monitor.diagnosis import CALM, alarms, diagnose
 from triptych.runs.options import Options
 from triptych.runs.run import open_run
@@ -72,18 +72,18 @@ class Planted(Sound):
 
     Config = PlantedConfig
 
-    def players(self):
+    def objectives(self):
         critic, generator = self.game.critic, self.game.generator
         made = []
-        for player in super().players():
+        for player in super().objectives():
             if player.name == {{"frozen": critic, "generator frozen": generator}}.get(self.config.plant):
                 for group in player.optimizer.param_groups:
                     group["lr"] = 0.0
             late = {{"frozen late": critic, "generator frozen late": generator}}
             if player.name == late.get(self.config.plant):
-                player = replace(player, rate=lambda done: 0.0 if done > 0.4 else 1.0)
+                player = replace(player, lr_schedule=lambda done: 0.0 if done > 0.4 else 1.0)
             if self.config.plant == "overtrained" and player.name == generator:
-                player = replace(player, every=8)
+                player = replace(player, interval=8)
             if self.config.plant == "labels":
                 player = replace(player, loss=shuffling(player.loss))
             if self.config.plant == "nan" and player.name == generator:
@@ -97,9 +97,9 @@ class Planted(Sound):
 def shuffling(loss):
     def shuffled(batch, turn):
         source = torch.Generator().manual_seed(turn.step)
-        if turn.once("shuffled", lambda: turn.batch.labels is not None):
-            order = turn.once("order", lambda: torch.randperm(len(batch.labels), generator=source))
-            sick = turn.once("sick", lambda: replace(batch, labels=batch.labels[order]))
+        if turn.cached("shuffled", lambda: turn.batch.labels is not None):
+            order = turn.cached("order", lambda: torch.randperm(len(batch.labels), generator=source))
+            sick = turn.cached("sick", lambda: replace(batch, labels=batch.labels[order]))
             turn.batch = sick
             return loss(sick, turn)
         return loss(batch, turn)
@@ -109,7 +109,7 @@ def shuffling(loss):
 def poisoned(loss):
     def not_a_number(batch, turn):
         value, extras = loss(batch, turn)
-        return value * (float("nan") if turn.done > 0.6 else 1.0), extras
+        return value * (float("nan") if turn.progress > 0.6 else 1.0), extras
     return not_a_number
 
 
@@ -159,7 +159,7 @@ CASES = (
 
 def settings(case: Case, family: str, source: str, seed: int, quick: bool) -> dict[str, Any]:
     config = dict((RECIPES if case.recipe == "recipe" else TEXTBOOK)[family])
-    fields = load_family(family).Config.model_fields
+    fields = load_model_class(family).Config.model_fields
     config |= {k: v for k, v in case.config.items() if k in fields or k in Options.model_fields}
     if case.factor != 1:
         for name in ("rate", "critic_rate"):
@@ -181,7 +181,7 @@ def train(case: Case, family: str, source: str, seed: int, out: Path, quick: boo
         return kept
     out.mkdir(parents=True, exist_ok=True)
     own = out / f"planted_{family}.py"
-    kind = load_family(family)
+    kind = load_model_class(family)
     own.write_text(PLANTED.format(title=kind.title, module=family, kind=kind.__name__))
     home = out / "runs" / kept.name
     shutil.rmtree(home, ignore_errors=True)
@@ -204,7 +204,7 @@ def train(case: Case, family: str, source: str, seed: int, out: Path, quick: boo
 
 def judged(kept: Path, family: str, right: tuple[str, ...]) -> dict[str, Any]:
     """What the watch says at the end, and the first alarm on the way."""
-    run, game = open_run(kept), load_family(family).game
+    run, game = open_run(kept), load_model_class(family).game
     assert game is not None
     log, looks, steps = run.log(), run.looks(), run.card["plan"]["steps"]
     last = diagnose(log, looks, game, steps)
@@ -257,7 +257,7 @@ def main() -> None:
             for case in CASES:
                 if not any(word in case.name for word in asked.cases):
                     continue
-                fields = load_family(family).Config.model_fields
+                fields = load_model_class(family).Config.model_fields
                 if case.plant == "overtrained" and "instance_noise" not in fields:
                     continue  # only DCGAN has a loss that vanishes
                 for seed in range(asked.seeds):

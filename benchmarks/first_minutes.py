@@ -31,7 +31,7 @@ from triptych.data.dataset import Dataset
 from triptych.data.load import load
 from triptych.evaluation.classifier import judge_for
 from triptych.evaluation.scoring import class_view, score_pixels
-from triptych.models.registry import family_names
+from triptych.models.registry import model_names
 from triptych.viz import grids
 
 Sampler = Callable[[int], np.ndarray]  # how many -> (N, H, W, C) uint8
@@ -39,7 +39,7 @@ Trained = tuple[Sampler, dict[str, Any]]  # and what is known of the training
 
 OURS = {
     "Triptych DCGAN, textbook": ["dcgan", "--preset", "paper"],
-    **{f"Triptych {name}, its default": [name] for name in family_names()},
+    **{f"Triptych {name}, its default": [name] for name in model_names()},
 }
 
 

@@ -21,7 +21,7 @@ import torch
 import triptych
 from triptych.core.errors import TrainingError
 from triptych.data.load import load
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 from triptych.monitor import gan_monitor
 from triptych.monitor.diagnosis import alarms, diagnose
 from triptych.monitor.sample_statistics import Reference, look_at
@@ -128,7 +128,7 @@ def measured_again(kept: Path, source: str, references: dict[str, Reference]) ->
 
 def judged(run: Run, family: str) -> dict[str, Any]:
     """The verdict at the end and every alarm on the way."""
-    game = load_family(family.split()[0]).game
+    game = load_model_class(family.split()[0]).game
     assert game is not None
     log, looks, steps = run.log(), run.looks(), run.card["plan"]["steps"]
     heard = alarms(log, looks, game, steps)

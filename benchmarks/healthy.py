@@ -23,7 +23,7 @@ from triptych.comparison.subprocess_runs import run_apart
 from triptych.core import device
 from triptych.data.load import load
 from triptych.evaluation.evaluate import draw, judged, trained_judge
-from triptych.models.registry import family_names, load_family
+from triptych.models.registry import load_model_class, model_names
 from triptych.monitor.diagnosis import alarms, diagnose
 from triptych.runs.run import Run
 
@@ -53,7 +53,7 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
 
 def heard(family: str, run: Run) -> Row:
     """The last verdict, and the first alarm if there was any."""
-    game, log, looks, steps = load_family(family).game, run.log(), run.looks(), run.card["plan"]["steps"]
+    game, log, looks, steps = load_model_class(family).game, run.log(), run.looks(), run.card["plan"]["steps"]
     assert game is not None
     calls = [f"{verdict} at {step / steps:.0%}" for step, verdict in alarms(log, looks, game, steps)]
     last = diagnose(log, looks, game, steps).verdict
@@ -109,7 +109,7 @@ def main() -> None:
         f"{torch.get_num_threads()} thread(s), torch {torch.__version__}"
     )
     runs = Path(tempfile.mkdtemp(prefix="healthy-"))
-    for family in [name for name in family_names() if load_family(name).game is not None]:
+    for family in [name for name in model_names() if load_model_class(name).game is not None]:
         if flags.only not in family:
             continue
         name = f"{family} on {flags.data}"

@@ -12,9 +12,9 @@ import torch
 
 from triptych.core import device as devices
 from triptych.data.dataset import Dataset
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 from triptych.runs.options import Arithmetic, Options, Plan
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 
 BATCH = {
     "dcgan": 64,
@@ -29,15 +29,15 @@ class Steps:
     """A training whose steps are taken in rounds: where steps differ (lazy penalties), all kinds of them."""
 
     def __init__(self, family: str, dataset: Dataset, arithmetic: Arithmetic, **config: Any) -> None:
-        kind = load_family(family)
+        kind = load_model_class(family)
         torch.manual_seed(0)
         model = kind(kind.Config(**config), dataset.spec)
         options = Options(batch=BATCH[family], device="cpu", steps=10**6)
         plan = Plan.trial(torch.device("cpu"), arithmetic)
-        self.training = Training(model, dataset.train, options, plan)
+        self.training = Trainer(model, dataset.train, options, plan)
         self.batch = options.batch
         self._steps = self.training.steps()
-        self.round = math.lcm(model.rhythm, *(player.every for player in self.training.players))
+        self.round = math.lcm(model.step_period, *(player.interval for player in self.training.objectives))
 
     def take(self, rounds: int = 1) -> None:
         """Take whole rounds of steps."""
@@ -55,7 +55,7 @@ class Steps:
 
 def conditional(family: str) -> dict[str, Any]:
     """The setting that makes a family read labels, where it has one."""
-    return {"conditional": True} if "conditional" in load_family(family).Config.model_fields else {}
+    return {"conditional": True} if "conditional" in load_model_class(family).Config.model_fields else {}
 
 
 def machine() -> dict[str, Any]:

@@ -28,7 +28,7 @@ from triptych.data.dataset import Dataset
 from triptych.data.load import load
 from triptych.evaluation.classifier import judge_for
 from triptych.evaluation.scoring import score_pixels
-from triptych.models.registry import family_names, load_family
+from triptych.models.registry import load_model_class, model_names
 from triptych.viz import grids
 
 DEFAULTS, FEW = "defaults", 300
@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 def settings_of(family: str, setting: str) -> dict[str, Any]:
     """What `triptych.train` is given: a preset by name, with flags after it where there are any."""
-    kind = load_family(family)
+    kind = load_model_class(family)
     if setting == DEFAULTS:
         return {**kind.Config().model_dump(), "batch": 128}
     preset, *flags = setting.split(" ")
@@ -83,7 +83,7 @@ def measured(family: str, setting: str, source: str, flags: argparse.Namespace, 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--sources", nargs="+", default=SOURCES)
-    asked.add_argument("--families", nargs="+", default=family_names())
+    asked.add_argument("--families", nargs="+", default=model_names())
     asked.add_argument(
         "--settings", nargs="+", help='"defaults", presets, "fast augment=diff"; left out: all'
     )
@@ -101,7 +101,7 @@ def main() -> None:
     rows: list[Row] = json.loads(path.read_text())["rows"] if path.is_file() else []
     for source in flags.sources:
         for family in flags.families:
-            known = [DEFAULTS, *(name for name in load_family(family).presets if name not in LEFT_OUT)]
+            known = [DEFAULTS, *(name for name in load_model_class(family).presets if name not in LEFT_OUT)]
             for setting in flags.settings or known:
                 key = {"source": source, "family": family, "setting": setting, "seed": flags.seed}
                 key |= {"images": flags.images, "size": flags.size}

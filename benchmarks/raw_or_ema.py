@@ -26,35 +26,35 @@ from triptych.data.load import load
 from triptych.data.loader import batches
 from triptych.evaluation.evaluate import draw, trained_judge
 from triptych.evaluation.selection import Selector, held_out
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.fid import fid_left_out
 from triptych.metrics.stats.intervals import GROUPS, jackknife_interval
 from triptych.metrics.stats.resampling import deal
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 from triptych.runs.options import Arithmetic, Options, Plan
-from triptych.training.trainer import Training, fresh_copy
+from triptych.training.trainer import Trainer, fresh_copy
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def training_of(words: str, dataset: Dataset, steps: int) -> Training:
+def training_of(words: str, dataset: Dataset, steps: int) -> Trainer:
     """A training of a family with flags, as `triptych train` would begin it, in fp32 on one thread."""
     name, *rest = shlex.split(words)
-    kind = load_family(name)
+    kind = load_model_class(name)
     flags = parse(rest, flags_of(Options, kind.Config, suited={"batch": kind.batch}), name, kind.title)
     options = Options(**{**given(flags, Options), "data": dataset.source, "steps": steps})
     family = kind(kind.Config(**given(flags, kind.Config)), dataset.spec)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", True)).model_copy(update={"steps": steps})
     torch.manual_seed(options.seed)
-    training = Training(fresh_copy(family), dataset.train, options, plan)
+    training = Trainer(fresh_copy(family), dataset.train, options, plan)
     training.family.fit(batches(dataset.train, options.batch, options.seed))
     return training
 
 
-def row(training: Training, dataset: Dataset, judge: Extractor, samples: int, words: str) -> dict[str, Any]:
+def row(training: Trainer, dataset: Dataset, judge: Extractor, samples: int, words: str) -> dict[str, Any]:
     """What is chosen of the weights as they are now, and what both score on the reporting half."""
-    selector = Selector(training, Model(fresh_copy(training.family), None, dataset.class_counts), dataset)
+    selector = Selector(training, Pipeline(fresh_copy(training.family), None, dataset.class_counts), dataset)
     began = time.process_time()
     selector.compare()
     seconds, found = time.process_time() - began, selector.last

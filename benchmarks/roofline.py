@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from triptych.core import device as devices
 from triptych.data.load import load as load_data
-from triptych.models.registry import family_names, load_family
+from triptych.models.registry import load_model_class, model_names
 from triptych.runs.options import Options
 from triptych.training.planning import arithmetic
 from triptych.training.timing import Untracked
@@ -68,7 +68,7 @@ def measure(family: str, flags: argparse.Namespace) -> dict[str, Any]:
     """Share, operations and times of one family."""
     clock = time.process_time if flags.cpu_time else time.perf_counter
     options = Options(precision=flags.precision)
-    chosen, _ = arithmetic(options, devices.choose("cpu"), load_family(family).channels_last)
+    chosen, _ = arithmetic(options, devices.choose("cpu"), load_model_class(family).channels_last)
     steps = Steps(family, load_data("digits", size=32), chosen)
     flops = flops_of(steps)
     a, b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one turn")
-    parser.add_argument("--families", default=",".join(family_names()))
+    parser.add_argument("--families", default=",".join(model_names()))
     parser.add_argument("--precision", default="fp32", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--name", default="roofline", help="of the results")

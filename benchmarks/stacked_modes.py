@@ -26,7 +26,7 @@ from triptych.core import device
 from triptych.data.load import load
 from triptych.evaluation.classifier import judge_for
 from triptych.evaluation.mode_coverage import stacked_modes
-from triptych.models.registry import family_names, load_family
+from triptych.models.registry import load_model_class, model_names
 from triptych.viz import grids
 
 SAMPLES, FIRST_SEED, AT_ONCE = 26_000, 10**6, 2_000
@@ -36,7 +36,7 @@ Rows = dict[str, dict[str, Any]]  # of each family: what it was run under, and a
 
 def gans() -> list[str]:
     """The families that are games of two."""
-    return [name for name in family_names() if load_family(name).game is not None]
+    return [name for name in model_names() if load_model_class(name).game is not None]
 
 
 def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Row:

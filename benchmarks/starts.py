@@ -21,7 +21,7 @@ from typing import Any
 from contention import busy
 from pacing import machine
 
-from triptych.models.registry import family_names
+from triptych.models.registry import model_names
 from triptych.runs.run import open_run
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--families", default=",".join(family_names()))
+    parser.add_argument("--families", default=",".join(model_names()))
     parser.add_argument("--data", default="digits")
     flags = parser.parse_args()
     found: dict[str, Any] = {}

@@ -22,13 +22,13 @@ import torch
 
 import triptych
 from triptych.core import device as devices
-from triptych.core.objectives import Turn
+from triptych.core.objectives import StepContext
 from triptych.data.datasets import shapes
 from triptych.data.load import load
 from triptych.models.stylegan import Stylegan, squared_slopes
 from triptych.runs.options import Arithmetic, Options, Plan, Precision
 from triptych.training.timing import timer
-from triptych.training.trainer import Training, fresh_copy
+from triptych.training.trainer import Trainer, fresh_copy
 
 PICTURES = 512
 WARM_UP = 200  # steps before the penalties are compared
@@ -79,14 +79,14 @@ def penalties(family: Stylegan, split: Any, options: Options, device: torch.devi
     plan = Plan.trial(
         device, Arithmetic("fp32", devices.prefers_channels_last(device, Stylegan.channels_last))
     )
-    training = Training(fresh_copy(family), split, options, plan)
+    training = Trainer(fresh_copy(family), split, options, plan)
     steps = training.steps()
     for _ in range(WARM_UP):
         next(steps)
     trained = training.family
     assert isinstance(trained, Stylegan)
     batch = next(training.batches()).to(device)
-    turn = Turn(options.seed, training.step, 0.0, frozenset({"discriminator"}), batch)
+    turn = StepContext(options.seed, training.step, 0.0, frozenset({"discriminator"}), batch)
     with torch.no_grad():
         fakes = trained.fakes(turn)
     weights = list(trained.discriminator.parameters())

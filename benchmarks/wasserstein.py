@@ -22,7 +22,7 @@ from scipy.spatial.distance import cdist
 
 import triptych
 from triptych.core import device
-from triptych.core.objectives import Turn
+from triptych.core.objectives import StepContext
 from triptych.core.types import Batch, ImageSpec
 from triptych.data.load import load
 from triptych.models.wgan import Wgan, WganConfig
@@ -69,14 +69,14 @@ def critic(real: np.ndarray, fake: np.ndarray, strength: float) -> dict[str, flo
     """Train a critic; its distance and slope are means over the last steps, its rate cools to 0."""
     torch.manual_seed(0)
     family = Wgan(WganConfig(width=WIDTH, strength=strength), ImageSpec(2, 1))
-    player = family.players()[0]
+    player = family.objectives()[0]
     x, y = (torch.tensor(points, dtype=torch.float32)[:, :, None, None] for points in (real, fake))
     seen: list[dict[str, float]] = []
     for step in range(STEPS):
         player.optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
         rows = torch.randperm(COUNT, generator=torch.Generator().manual_seed(step))
-        turn = Turn(0, step, 0.0, frozenset(), Batch(x[rows], None, None, torch.arange(COUNT), COUNT))
-        turn.once("fakes", lambda: y)
+        turn = StepContext(0, step, 0.0, frozenset(), Batch(x[rows], None, None, torch.arange(COUNT), COUNT))
+        turn.cached("fakes", lambda: y)
         loss, extras = player.loss(turn.batch, turn)
         player.optimizer.zero_grad()
         loss.backward()

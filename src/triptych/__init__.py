@@ -13,11 +13,11 @@ from triptych._version import __version__
 
 if TYPE_CHECKING:
     from triptych.evaluation.evaluate import evaluate
-    from triptych.inference.pipeline import Model, load
+    from triptych.inference.pipeline import Pipeline, load
     from triptych.runs.run import Run
     from triptych.training.runner import train
 
-__all__ = ["Model", "Run", "__version__", "evaluate", "load", "train"]
+__all__ = ["Pipeline", "Run", "__version__", "evaluate", "load", "train"]
 
 _HOMES = {
     "Model": "inference.pipeline",

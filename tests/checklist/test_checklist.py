@@ -55,14 +55,14 @@ class Spoilt(Dcgan):
         loss, extras = super().generator_loss(batch, turn)
         return (-loss if self.config.fault == "helpful" else loss), extras
 
-    def players(self):
-        made = super().players()
+    def objectives(self):
+        made = super().objectives()
         if self.config.fault == "rate":
             made[0].optimizer.param_groups[0]["lr"] = 1.0
         if self.config.fault == "still":
             made[1].optimizer.param_groups[0]["lr"] = 0.0
         if self.config.fault == "cooled":
-            made[1] = replace(made[1], rate=lambda done: 0.0)
+            made[1] = replace(made[1], lr_schedule=lambda done: 0.0)
         if self.config.fault == "betas":
             made[1].optimizer.param_groups[0]["betas"] = (0.9, 0.999)
         return made

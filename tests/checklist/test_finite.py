@@ -15,7 +15,7 @@ import triptych
 from triptych import cli
 from triptych.checklist.answers import Answer
 from triptych.checklist.checklist import check
-from triptych.core.atomic import put_sealed, read_sealed
+from triptych.core.atomic import read_checkpoint_dir, write_checkpoint_dir
 from triptych.runs.run import open_run
 
 OPTIONS: dict[str, Any] = {"data": "digits", "steps": 2, "batch": 16, "threads": 1, "precision": "fp32"}
@@ -33,11 +33,11 @@ def spoilt(sound: Path, home: Path, change: Callable[[Files], None]) -> Path:
     path = home / sound.name
     shutil.copytree(sound, path)
     state = open_run(path).state_path(OPTIONS["steps"])
-    files, meta = read_sealed(state, None)
+    files, meta = read_checkpoint_dir(state, None)
     changed = {name: {n: t.clone() for n, t in tensors.items()} for name, tensors in files.items()}
     change(changed)
     shutil.rmtree(state)
-    put_sealed(state, changed, meta)
+    write_checkpoint_dir(state, changed, meta)
     return path
 
 

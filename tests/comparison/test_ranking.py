@@ -14,7 +14,7 @@ from triptych.core.errors import CompareError, RunError, UnlikeCardsError, Usage
 from triptych.evaluation.records import Evaluation, JudgeFacts, Sampling
 from triptych.metrics.score import Card, Score
 from triptych.metrics.stats.intervals import interval, share_interval
-from triptych.metrics.stats.resampling import Spread
+from triptych.metrics.stats.resampling import ResamplingErrors
 from triptych.runs import run as runs
 from triptych.runs.run import Run
 
@@ -25,7 +25,7 @@ OWN = np.random.default_rng(1)
 def score(value: float, metric: str = "FID", error: float = 0.1, **changes: Any) -> Score:
     """A score whose error is mostly that of the real pictures, which all scores here share."""
     errors = ERRORS * error + OWN.standard_normal(20) * error * 0.1
-    spread = Spread(tuple(errors.tolist()), 10.0, "20 groups")
+    spread = ResamplingErrors(tuple(errors.tolist()), 10.0, "20 groups")
     lower = metric in ("FID", "KID")
     made = interval(value, spread) if lower else share_interval(value, spread, 500)
     card = {"n_real": 500, "n_fake": 500, "extractor_hash": "h", "family": "GAN", "run": "r", **changes}

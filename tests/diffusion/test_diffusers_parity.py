@@ -16,7 +16,7 @@ from diffusers import (
 from torch import Tensor
 
 from triptych.core.rng import SamplerNoise, generator
-from triptych.diffusion.denoisers import Denoiser, Parts, Target, noised, parts_of, target_of
+from triptych.diffusion.denoisers import Denoiser, Prediction, Target, add_noise, parts_of, training_target
 from triptych.diffusion.samplers import SOLVERS, SolverName, spaced
 from triptych.diffusion.schedules import Schedule, ScheduleName, make_schedule
 
@@ -35,7 +35,7 @@ def network(x: Tensor, t: int) -> Tensor:
 
 
 def denoiser(schedule: Schedule, target: Target) -> Denoiser:
-    def denoise(x: Tensor, t: Tensor) -> Parts:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         return parts_of(target, schedule, network(x, int(t[0])), x, t)
 
     return denoise
@@ -72,8 +72,8 @@ def test_schedules_are_those_of_diffusers(name: ScheduleName) -> None:
     times = torch.tensor([1, 500, 1000])
     noise = torch.randn(START.shape, generator=torch.Generator().manual_seed(1))
     expected = scheduler.add_noise(START, noise, times - 1)
-    assert torch.allclose(noised(schedule, START, noise, times), expected, atol=1e-5)
-    velocity = target_of("velocity", schedule, START, noise, times)
+    assert torch.allclose(add_noise(schedule, START, noise, times), expected, atol=1e-5)
+    velocity = training_target("velocity", schedule, START, noise, times)
     assert torch.allclose(velocity, scheduler.get_velocity(START, noise, times - 1), atol=1e-5)
 
 
@@ -124,12 +124,12 @@ def test_the_straight_path_is_flow_matchings() -> None:
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
     noise = torch.randn(START.shape, generator=torch.Generator().manual_seed(1))
     assert torch.allclose(
-        noised(schedule, START, noise, torch.full((len(START),), 750)),
+        add_noise(schedule, START, noise, torch.full((len(START),), 750)),
         scheduler.scale_noise(START, scheduler.timesteps[5:6], noise), atol=1e-6,
     )  # fmt: skip
     x = START
 
-    def denoise(x: Tensor, t: Tensor) -> Parts:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         return parts_of("velocity", schedule, network(x, int(t[0])), x, t)
 
     for t in scheduler.timesteps:

@@ -10,8 +10,15 @@ import torch
 from torch import Tensor
 
 from triptych.core.rng import SamplerNoise
-from triptych.diffusion.denoisers import Denoiser, Parts, clipped, noised, parts_of, target_of
-from triptych.diffusion.guidance import guided
+from triptych.diffusion.denoisers import (
+    Denoiser,
+    Prediction,
+    add_noise,
+    clip_denoised,
+    parts_of,
+    training_target,
+)
+from triptych.diffusion.guidance import classifier_free_guidance
 from triptych.diffusion.samplers import SOLVERS, encode, spaced
 from triptych.diffusion.schedules import Schedule, make_schedule
 
@@ -22,12 +29,12 @@ MEAN, STD = 0.3, 0.5  # of the data
 def gaussian_denoiser(schedule: Schedule) -> Denoiser:
     """E[x_0 | x_t] for data N(MEAN, STD^2), element by element."""
 
-    def denoise(x_t: Tensor, t: Tensor) -> Parts:
+    def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         a, s = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
         variance = a**2 * STD**2 + s**2
         image = MEAN + a * STD**2 / variance * (x_t - a * MEAN)
         noise = s / variance * (x_t - a * MEAN)
-        return Parts(image, noise)
+        return Prediction(image, noise)
 
     return denoise
 
@@ -77,8 +84,8 @@ def test_parts_are_read_back_from_every_target(name: str, target: str) -> None:
     generator = torch.Generator().manual_seed(0)
     image, noise = (torch.randn(60, 3, 2, generator=generator, dtype=torch.float64) for _ in range(2))
     t = torch.arange(20, 80)
-    x_t = noised(schedule, image, noise, t)
-    output = target_of(target, schedule, image, noise, t)  # type: ignore[arg-type]
+    x_t = add_noise(schedule, image, noise, t)
+    output = training_target(target, schedule, image, noise, t)  # type: ignore[arg-type]
     parts = parts_of(target, schedule, output, x_t, t)  # type: ignore[arg-type]
     assert torch.allclose(parts.image, image) and torch.allclose(parts.noise, noise)
 
@@ -87,10 +94,10 @@ def test_the_velocity_is_the_derivative_of_the_path() -> None:
     for name in NAMES:
         schedule = make_schedule(name, 20_000)  # type: ignore[arg-type]
         image, noise, t = torch.tensor([[0.7]]), torch.tensor([[-1.2]]), torch.tensor([9_000])
-        ahead, behind = (noised(schedule, image.double(), noise.double(), t + k) for k in (1, -1))
+        ahead, behind = (add_noise(schedule, image.double(), noise.double(), t + k) for k in (1, -1))
         slope = (ahead - behind) / (schedule.tau[9_001] - schedule.tau[8_999])
         assert slope.item() == pytest.approx(
-            target_of("velocity", schedule, image, noise, t).item(), rel=1e-3
+            training_target("velocity", schedule, image, noise, t).item(), rel=1e-3
         )
 
 
@@ -156,22 +163,22 @@ def test_times_begin_at_the_end_and_end_at_the_beginning() -> None:
 
 def test_guidance_one_is_none_and_more_pulls_further() -> None:
     def constant(value: float) -> Denoiser:
-        return lambda x_t, t: Parts(torch.full_like(x_t, value), torch.zeros_like(x_t))
+        return lambda x_t, t: Prediction(torch.full_like(x_t, value), torch.zeros_like(x_t))
 
     x, t = torch.zeros(1, 1), torch.ones(1, dtype=torch.int64)
     one, none = constant(0.2), constant(0.1)
-    assert guided(one, none, 1.0) is one
-    assert guided(one, none, 3.0)(x, t).image.item() == pytest.approx(0.1 + 3 * 0.1)
-    assert guided(one, none, 0.0)(x, t).image.item() == pytest.approx(0.1)
+    assert classifier_free_guidance(one, none, 1.0) is one
+    assert classifier_free_guidance(one, none, 3.0)(x, t).image.item() == pytest.approx(0.1 + 3 * 0.1)
+    assert classifier_free_guidance(one, none, 0.0)(x, t).image.item() == pytest.approx(0.1)
 
 
 def test_clipping_keeps_picture_and_noise_in_agreement() -> None:
     schedule = make_schedule("cosine", 100)
-    wild: Denoiser = lambda x_t, t: Parts(torch.full_like(x_t, 3.0), x_t)  # noqa: E731
+    wild: Denoiser = lambda x_t, t: Prediction(torch.full_like(x_t, 3.0), x_t)  # noqa: E731
     x, t = torch.randn(5, 2), torch.full((5,), 50)
-    parts = clipped(wild, schedule)(x, t)
+    parts = clip_denoised(wild, schedule)(x, t)
     assert parts.image.max() == 1
-    assert torch.allclose(noised(schedule, parts.image, parts.noise, t), x, atol=1e-5)
+    assert torch.allclose(add_noise(schedule, parts.image, parts.noise, t), x, atol=1e-5)
 
 
 def test_unknown_schedules_are_refused() -> None:

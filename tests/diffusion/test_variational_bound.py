@@ -12,7 +12,7 @@ from torch.distributions import Normal, kl_divergence
 
 from triptych.core.bits_per_dim import log_mass
 from triptych.core.images import to_float
-from triptych.diffusion.denoisers import Denoiser, Parts, noised
+from triptych.diffusion.denoisers import Denoiser, Prediction, add_noise
 from triptych.diffusion.schedules import Schedule, make_schedule
 from triptych.diffusion.variational_bound import (
     implied_variance,
@@ -33,10 +33,10 @@ def gaussian_pixels(count: int, size: int = 8) -> Tensor:
 
 
 def gaussian_denoiser(schedule: Schedule) -> Denoiser:
-    def denoise(x_t: Tensor, t: Tensor) -> Parts:
+    def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
         variance = alpha**2 * STD**2 + sigma**2
-        return Parts(alpha * STD**2 / variance * x_t, sigma / variance * x_t)
+        return Prediction(alpha * STD**2 / variance * x_t, sigma / variance * x_t)
 
     return denoise
 
@@ -44,7 +44,7 @@ def gaussian_denoiser(schedule: Schedule) -> Denoiser:
 def uniform_denoiser(schedule: Schedule) -> Denoiser:
     """E[x_0 | x_t] for x_0 spread evenly over all the levels' bins: the mean of a cut normal."""
 
-    def denoise(x_t: Tensor, t: Tensor) -> Parts:
+    def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
         centre, width = (y.double() / alpha.clamp(min=1e-6).double() for y in (x_t, sigma))
         low, high = (-256 / 255 - centre) / width, (256 / 255 - centre) / width
@@ -52,7 +52,7 @@ def uniform_denoiser(schedule: Schedule) -> Denoiser:
         share = (normal.cdf(high) - normal.cdf(low)).clamp(min=1e-12)
         image = centre + width * (normal.log_prob(low).exp() - normal.log_prob(high).exp()) / share
         image = image.clamp(-1, 1).to(x_t.dtype)
-        return Parts(image, (x_t - alpha * image) / sigma)
+        return Prediction(image, (x_t - alpha * image) / sigma)
 
     return denoise
 
@@ -131,7 +131,7 @@ def test_the_residual_noise_tells_the_error(t: int) -> None:
     schedule, times = make_schedule("straight", 500), torch.full((2,), t)
     generator = torch.Generator().manual_seed(0)
     image = STD * torch.randn(2, 1, 64, 64, generator=generator)
-    x_t = noised(schedule, image, torch.randn(2, 1, 64, 64, generator=generator), times)
+    x_t = add_noise(schedule, image, torch.randn(2, 1, 64, 64, generator=generator), times)
     best = gaussian_denoiser(schedule)(x_t, times).image
     best[1] = image[1]
     alpha, sigma = schedule.alpha[t].item(), schedule.sigma[t].item()
@@ -185,10 +185,10 @@ def test_a_network_blind_to_fine_noise_is_read_at_coarser() -> None:
     """It sees x_t alone below noise 0.1 and a black picture above: the chain had better end there."""
     schedule, pixels = make_schedule("straight", 1000), torch.zeros(8, 16, 16, 1, dtype=torch.uint8)
 
-    def denoise(x_t: Tensor, t: Tensor) -> Parts:
+    def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
         guess = torch.where(sigma < 0.1, x_t / alpha, -torch.ones_like(x_t))
-        return Parts(guess, (x_t - alpha * guess) / sigma)
+        return Prediction(guess, (x_t - alpha * guess) / sigma)
 
     blind = variational_bound(denoise, schedule, pixels, 100, range(8))
     coarse = float((schedule.sigma / schedule.alpha)[last_times(schedule)[-1]])
@@ -201,7 +201,7 @@ def test_the_first_looks_noise_is_not_the_bounds(monkeypatch: pytest.MonkeyPatch
     seen: list[Tensor] = []
     schedule, pixels = make_schedule("straight", 1000), gaussian_pixels(1)
 
-    def spy(x_t: Tensor, t: Tensor) -> Parts:
+    def spy(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
         seen.append((x_t - alpha * to_float(pixels)) / sigma)
         return gaussian_denoiser(schedule)(x_t, t)

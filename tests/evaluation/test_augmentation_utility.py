@@ -11,11 +11,11 @@ from torch import Tensor
 from triptych.core.config import Settings
 from triptych.core.generative_model import Drawable
 from triptych.core.images import to_float
-from triptych.core.types import Condition, Frame, ImageSpec
+from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
 from triptych.evaluation import augmentation_utility as rooms
 from triptych.evaluation.augmentation_utility import Usefulness, paired_interval, usefulness
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 
 
 def digits(train: int) -> Dataset:
@@ -113,14 +113,14 @@ class Album(Drawable[Plain]):
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: Plain, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         assert condition.labels is not None
         levels = to_float((condition.labels * 20).to(torch.uint8).numpy()[:, None, None, None])
-        yield Frame(0, 1, noise, lambda: levels.expand(-1, 1, 8, 8))
+        yield GenerationStep(0, 1, noise, lambda: levels.expand(-1, 1, 8, 8))
 
 
 def test_a_model_draws_by_the_class_law_and_its_labels_go_with_its_pictures():
-    model = Model(Album(), class_counts=[5] * 5 + [0] * 5)
+    model = Pipeline(Album(), class_counts=[5] * 5 + [0] * 5)
     pixels, labels = rooms._draw(model, 100, 1_000_000)
     assert pixels.shape == (100, 8, 8, 1) and labels.shape == (100,)
     np.testing.assert_array_equal(pixels[:, 0, 0, 0], labels * 20)
@@ -178,7 +178,7 @@ def test_bad_input_is_refused_with_a_sentence():
     source = digits(64)
     pixels, labels = others(20)
     with pytest.raises(ValueError, match="Album was trained without labels, so its samples have none"):
-        quick(Model(Album(conditional=False)), source)
+        quick(Pipeline(Album(conditional=False)), source)
     unlabelled = replace(source, train=Split(source.train.pixels))
     with pytest.raises(ValueError, match="digits has no labels: there is nothing for a classifier to learn"):
         quick((pixels, labels), unlabelled)

@@ -12,7 +12,7 @@ import triptych
 from triptych.evaluation.detailed import Closer
 from triptych.evaluation.evaluate import evaluation, score_sources
 from triptych.evaluation.records import Evaluation
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.viz.grids import write_png
 
 
@@ -22,7 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(album: np.ndarray, samples: int = 150) -> Evaluation:
-    return evaluation(Model(Copyist(album)), samples, data=source(), closer=True)  # type: ignore[arg-type]
+    return evaluation(Pipeline(Copyist(album)), samples, data=source(), closer=True)  # type: ignore[arg-type]
 
 
 def found(made: Evaluation) -> Closer:

@@ -12,13 +12,13 @@ from torch import Tensor
 from triptych.core.config import Settings
 from triptych.core.generative_model import Drawable
 from triptych.core.images import to_float
-from triptych.core.types import Condition, Frame, ImageSpec
+from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
 from triptych.data.load import load
 from triptych.evaluation.evaluate import evaluate, evaluation
 from triptych.evaluation.records import Evaluation
 from triptych.evaluation.scoring import chosen, class_view, pictures_fingerprint, score_pixels
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.random_conv import random_conv
 from triptych.metrics.score import comparable
 from triptych.models.registry import build
@@ -66,11 +66,11 @@ class Copyist(Drawable[Dimming]):
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: Dimming, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         self.seen += seeds
         rows = (noise[:, 0].abs() * 1000).long() % len(self.album)
         images = (self.album[rows] + 1) * (1 - controls.dimmed) - 1
-        yield Frame(0, 1, noise, lambda: images)
+        yield GenerationStep(0, 1, noise, lambda: images)
 
 
 @pytest.fixture(autouse=True)
@@ -102,8 +102,8 @@ def a_run(home: Path, data: Dataset, **changes: Any) -> runs.Run:
 def test_a_fine_model_scores_near_the_floor_and_a_poor_one_does_not(tmp_path: Path):
     data = source()
     run = a_run(tmp_path, data)
-    fine = evaluation(Model(Copyist(discs(400, 2)[0]), run), 200, data=data)
-    poor = evaluation(Model(Copyist(discs(400, 2)[0][:2]), run), 200, data=data)
+    fine = evaluation(Pipeline(Copyist(discs(400, 2)[0]), run), 200, data=data)
+    poor = evaluation(Pipeline(Copyist(discs(400, 2)[0][:2]), run), 200, data=data)
     by_name = [{s.card.metric: s for s in e.scores} for e in (fine, poor)]
     assert [s.name for s in fine.scores] == [f"{n}[discs-cnn]" for n in NAMES]
     for good, bad in ((by_name[0][n], by_name[1][n]) for n in NAMES):
@@ -127,7 +127,7 @@ def test_a_fine_model_scores_near_the_floor_and_a_poor_one_does_not(tmp_path: Pa
 def test_the_record_in_the_run(tmp_path: Path):
     data = source()
     run = a_run(tmp_path, data)
-    model = Model(Copyist(discs(100, 2)[0]), run)
+    model = Pipeline(Copyist(discs(100, 2)[0]), run)
     told: list[tuple[str, int, int]] = []
     made = evaluation(
         model, 70, data=data, controls={"dimmed": 0.5}, progress=lambda *facts: told.append(facts)
@@ -148,7 +148,7 @@ def test_the_record_in_the_run(tmp_path: Path):
 
 def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path):
     data = source(labelled=False)
-    model = Model(Copyist(discs(100, 2)[0]))
+    model = Pipeline(Copyist(discs(100, 2)[0]))
     made = evaluation(model, 70, "random-conv", data=data, first_seed=500)
     assert model.family.seen == list(range(500, 628))
     assert made.classes is None and made.judge.accuracy is None
@@ -171,12 +171,12 @@ def test_other_pictures_than_the_run_s_are_refused(tmp_path: Path):
     data = source()
     run = a_run(tmp_path, data, fingerprint="e" * 64)
     with pytest.raises(ValueError, match=r"discs is not what .* was trained on .*ffff, was eeee"):
-        evaluate(Model(Copyist(data.test.pixels), run), 30, data=data)
+        evaluate(Pipeline(Copyist(data.test.pixels), run), 30, data=data)
     assert run.metrics() == []
     with pytest.raises(ValueError, match="belongs to no run: say what to measure it against"):
-        evaluate(Model(Copyist(data.test.pixels)), 30)
+        evaluate(Pipeline(Copyist(data.test.pixels)), 30)
     with pytest.raises(ValueError, match="at least 20 samples, got 19"):
-        evaluate(Model(Copyist(data.test.pixels)), 19, data=data)
+        evaluate(Pipeline(Copyist(data.test.pixels)), 19, data=data)
 
 
 def test_two_sets_of_pictures():
@@ -229,7 +229,7 @@ def test_classes_that_are_not_the_source_s_are_not_counted():
         def probabilities(self, pixels: np.ndarray) -> np.ndarray:
             raise AssertionError("nobody asked")
 
-    made = evaluation(Model(Copyist(discs(100, 2)[0])), 30, Abroad(), data=source())
+    made = evaluation(Pipeline(Copyist(discs(100, 2)[0])), 30, Abroad(), data=source())
     assert made.classes is None and made.scores[0].name == "FID[x]"
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from triptych.core.config import Settings
 from triptych.core.generative_model import Drawable
-from triptych.core.types import Condition, Frame, ImageSpec
+from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
 from triptych.evaluation.latent_geometry import STEPS, traits
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.metrics.spectral import sharpness
 
 SIZE = 8
@@ -32,8 +32,8 @@ class Painter(Drawable[Settings]):
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: Settings, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
-        yield Frame(0, 1, noise, lambda: self.paint(noise).reshape(-1, 1, SIZE, SIZE))
+    ) -> Iterator[GenerationStep]:
+        yield GenerationStep(0, 1, noise, lambda: self.paint(noise).reshape(-1, 1, SIZE, SIZE))
 
 
 class Bright:
@@ -50,7 +50,7 @@ class Bright:
 
 
 def measured(paint: Callable[[Tensor], Tensor]):
-    model = Model(Painter(paint))  # type: ignore[arg-type]
+    model = Pipeline(Painter(paint))  # type: ignore[arg-type]
     drawn = model.sample(range(20))
     real = np.random.default_rng(0).integers(0, 256, (30, SIZE, SIZE, 1), dtype=np.uint8)
     data = Dataset("toy", "toy", Split(real), Split(real))

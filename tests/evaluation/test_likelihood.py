@@ -14,12 +14,12 @@ from torch import Tensor
 from triptych.core.bits_per_dim import per_dimension
 from triptych.core.config import Settings
 from triptych.core.errors import UnlikeCardsError
-from triptych.core.generative_model import Family
-from triptych.core.objectives import Player
-from triptych.core.types import Condition, Frame, ImageSpec
+from triptych.core.generative_model import GenerativeModel
+from triptych.core.objectives import Objective
+from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
 from triptych.evaluation.likelihood import likelihood_score
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.metrics.score import comparable
 from triptych.models.dcgan import Dcgan, DcganConfig
 
@@ -28,11 +28,11 @@ class Nothing(Settings):
     pass
 
 
-class Weigher(Family[Nothing, Nothing]):
+class Weigher(GenerativeModel[Nothing, Nothing]):
     """Asks for as many bits as its first pixel is bright, and keeps what it was asked."""
 
     Config, Controls, title = Nothing, Nothing, "Weigher"
-    bounds = ("loose", "tight")
+    likelihood_bounds = ("loose", "tight")
 
     def __init__(self, spec: ImageSpec, conditional: bool = False) -> None:
         super().__init__(Nothing(), spec)
@@ -40,12 +40,12 @@ class Weigher(Family[Nothing, Nothing]):
         self.place = torch.nn.Parameter(torch.zeros(()))
         self.asked: list[dict[str, Any]] = []
 
-    def players(self) -> list[Player]:
+    def objectives(self) -> list[Objective]:
         return []
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: Nothing, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         raise NotImplementedError
 
     def bits_per_dim(
@@ -75,7 +75,7 @@ SPEC = ImageSpec(channels=1, size=4, classes=3)
 
 def test_the_score_is_a_mean_with_students_interval() -> None:
     data = source()
-    score = likelihood_score(Model(Weigher(SPEC)), data)
+    score = likelihood_score(Pipeline(Weigher(SPEC)), data)
     assert score is not None
     values = data.test.pixels[:, 0, 0, 0] / 16
     low, high = stats.t.interval(0.95, 89, values.mean(), stats.sem(values))
@@ -92,19 +92,19 @@ def test_the_score_is_a_mean_with_students_interval() -> None:
 
 def test_a_choice_of_pictures_is_seeded_and_each_keeps_its_seed() -> None:
     data, family = source(), Weigher(SPEC)
-    score = likelihood_score(Model(family), data, n=70)
+    score = likelihood_score(Pipeline(family), data, n=70)
     assert score is not None and score.card.n_real == 70
     seeds = [seed for call in family.asked for seed in call["seeds"]][:70]
     assert seeds == sorted(set(seeds)) and max(seeds) > 70
     values = data.test.pixels[seeds, 0, 0, 0] / 16
     assert score.value == pytest.approx(values.mean())
-    again = likelihood_score(Model(Weigher(SPEC)), data, n=70)
+    again = likelihood_score(Pipeline(Weigher(SPEC)), data, n=70)
     assert again is not None and again.value == score.value
 
 
 def test_bound_draws_labels_and_box_are_passed_on() -> None:
     family, data = Weigher(SPEC, conditional=True), source(30, box=(1, 1, 3, 3))
-    score = likelihood_score(Model(family), data, bound="tight", draws=5)
+    score = likelihood_score(Pipeline(family), data, bound="tight", draws=5)
     assert score is not None
     (call,) = family.asked
     assert call["bound"] == "tight" and call["draws"] == 5 and call["counted"] == (1, 1, 3, 3)
@@ -114,7 +114,7 @@ def test_bound_draws_labels_and_box_are_passed_on() -> None:
 
 
 def test_two_bounds_are_not_compared() -> None:
-    model, data = Model(Weigher(SPEC)), source(30)
+    model, data = Pipeline(Weigher(SPEC)), source(30)
     loose, tight = (likelihood_score(model, data, bound=bound) for bound in ("loose", "tight"))
     assert loose is not None and tight is not None
     comparable(loose, loose)
@@ -123,12 +123,12 @@ def test_two_bounds_are_not_compared() -> None:
 
 
 def test_an_implicit_family_has_no_score() -> None:
-    model = Model(Dcgan(DcganConfig(latent=4, width=2), ImageSpec(channels=1, size=16)))
+    model = Pipeline(Dcgan(DcganConfig(latent=4, width=2), ImageSpec(channels=1, size=16)))
     assert likelihood_score(model, source()) is None
 
 
 def test_what_is_wrong_is_said() -> None:
-    model, data = Model(Weigher(SPEC)), source(30)
+    model, data = Pipeline(Weigher(SPEC)), source(30)
     pixels = data.test.pixels
     with pytest.raises(ValueError, match="at least 20 test pictures, got 12"):
         likelihood_score(model, data, n=12)

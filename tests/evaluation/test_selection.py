@@ -24,17 +24,17 @@ from triptych.data.loader import batches
 from triptych.evaluation.classifier import accuracy_of
 from triptych.evaluation.evaluate import evaluation
 from triptych.evaluation.selection import Selector, extractor_for, frechet_pair, held_out
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.base import NetworkExtractor
 from triptych.metrics.score import Card
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.runs.run import Run, open_run
 from triptych.runs.weights import KEY, Comparison, choose, evaluation_of, recorded
 from triptych.training.clock import Progress
-from triptych.training.ema import Average
+from triptych.training.ema import PowerFunctionEMA
 from triptych.training.runner import Interrupted, resume
-from triptych.training.trainer import Training, fresh_copy
+from triptych.training.trainer import Trainer, fresh_copy
 
 CPU = {"threads": 1, "precision": "fp32"}
 VAE = {"steps": 12, "batch": 16, "width": 8, "conditional": False, **CPU}
@@ -46,12 +46,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 FEW = {"batch": 16, "steps": 8}
 
 
-def training_of(name: str, dataset: Dataset, steps: int = 0, config: Any = None, **options: Any) -> Training:
-    kind = load_family(name)
+def training_of(name: str, dataset: Dataset, steps: int = 0, config: Any = None, **options: Any) -> Trainer:
+    kind = load_model_class(name)
     torch.manual_seed(0)
     family = kind(kind.Config(**(SETTINGS[name] if config is None else config)), dataset.spec)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 2000})
-    training = Training(family, dataset.train, Options(**{**FEW, **options}), plan)
+    training = Trainer(family, dataset.train, Options(**{**FEW, **options}), plan)
     training.family.fit(batches(dataset.train, 16, 0))
     course = training.steps()
     for _ in range(steps):
@@ -59,8 +59,8 @@ def training_of(name: str, dataset: Dataset, steps: int = 0, config: Any = None,
     return training
 
 
-def selector_of(training: Training, dataset: Dataset) -> Selector:
-    shown = Model(fresh_copy(training.family), class_counts=dataset.class_counts)
+def selector_of(training: Trainer, dataset: Dataset) -> Selector:
+    shown = Pipeline(fresh_copy(training.family), class_counts=dataset.class_counts)
     return Selector(training, shown, dataset)
 
 
@@ -84,12 +84,12 @@ def digits() -> Dataset:
 
 
 @pytest.fixture(scope="module", params=list(SETTINGS))
-def trained(request: pytest.FixtureRequest, digits: Dataset) -> Training:
+def trained(request: pytest.FixtureRequest, digits: Dataset) -> Trainer:
     torch.set_num_threads(1)
     return training_of(request.param, digits, 100 if request.param == "dcgan" else 30)
 
 
-def test_the_better_weights_are_chosen(trained: Training, digits: Dataset) -> None:
+def test_the_better_weights_are_chosen(trained: Trainer, digits: Dataset) -> None:
     selector, good = selector_of(trained, digits), trained.family.state_dict()
     for name, tensor in trained.average.tensors.items():
         tensor.copy_(good[name])
@@ -109,12 +109,12 @@ def test_the_better_weights_are_chosen(trained: Training, digits: Dataset) -> No
         for name, tensor in good.items():
             tensor.copy_(before[name])
     game = trained.family.game is not None
-    assert equal.metric == ("FD" if game else f"{trained.players[0].name}/loss")
+    assert equal.metric == ("FD" if game else f"{trained.objectives[0].name}/loss")
     assert equal.features == ("quick-cnn-62" if game else "")
     assert equal.split == "selection half of test" and equal.step == trained.step and equal.n >= 64
 
 
-def test_comparing_leaves_no_trace(trained: Training, digits: Dataset) -> None:
+def test_comparing_leaves_no_trace(trained: Trainer, digits: Dataset) -> None:
     def state() -> list[torch.Tensor]:
         kept = [*trained.family.state_dict().values(), *trained.average.tensors.values()]
         return [torch.get_rng_state(), *(tensor.clone() for tensor in kept)]
@@ -203,14 +203,14 @@ def test_a_loss_that_cannot_be_taken_does_not_end_the_training(
 def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose EMA is noise."""
     torch.set_num_threads(1)
-    update = Average.update
+    update = PowerFunctionEMA.update
 
-    def badly(average: Average, step: int) -> None:
+    def badly(average: PowerFunctionEMA, step: int) -> None:
         update(average, step)
         spoil(average.tensors)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Average, "update", badly)
+        patch.setattr(PowerFunctionEMA, "update", badly)
         return triptych.train("vae", runs=tmp_path_factory.mktemp("runs"), **VAE)
 
 

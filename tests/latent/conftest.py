@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from triptych.core.config import Settings
 from triptych.core.generative_model import Drawable
 from triptych.core.images import LEVEL_STEP
-from triptych.core.style_space import Styled
-from triptych.core.types import Condition, Frame, ImageSpec
-from triptych.inference.pipeline import Model
+from triptych.core.style_space import StyleBased
+from triptych.core.types import Condition, GenerationStep, ImageSpec
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.attributes import Attribute
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 
 MIXING = [[1.0, 0.5, 0.0, 0.0, 0.3, 0.0], [0.6, -1.0, 0.4, 0.0, 0.0, 0.2], [0.0, 0.7, 1.0, 0.5, 0.0, 0.0]]
 
@@ -49,13 +49,13 @@ class Bands(Drawable[Plain]):
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: Plain, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         latent = noise * controls.scale
         picture = (self.levels(latent) / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
-        yield Frame(1, 1, latent, lambda: picture)
+        yield GenerationStep(1, 1, latent, lambda: picture)
 
 
-class Layers(Bands, Styled):
+class Layers(Bands, StyleBased):
     """Three layers of styles of width two; layer k decides band k alone, by its style's first number."""
 
     title, mixed = "Layers", True
@@ -110,28 +110,28 @@ class BandReader:
 
 
 @pytest.fixture
-def bands() -> Model:
-    return Model(Bands())  # type: ignore[arg-type]
+def bands() -> Pipeline:
+    return Pipeline(Bands())  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def bent() -> Model:
-    return Model(Bands(bend=0.1))  # type: ignore[arg-type]
+def bent() -> Pipeline:
+    return Pipeline(Bands(bend=0.1))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def layers() -> Model:
-    return Model(Layers())  # type: ignore[arg-type]
+def layers() -> Pipeline:
+    return Pipeline(Layers())  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def labelled() -> Model:
-    return Model(Labelled())  # type: ignore[arg-type]
+def labelled() -> Pipeline:
+    return Pipeline(Labelled())  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def five_layers() -> Model:
-    return Model(Layers(5))  # type: ignore[arg-type]
+def five_layers() -> Pipeline:
+    return Pipeline(Layers(5))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -140,16 +140,16 @@ def reader() -> BandReader:
 
 
 @pytest.fixture
-def told() -> Model:
+def told() -> Pipeline:
     """A conditional family."""
-    kind = load_family("dcgan")
+    kind = load_model_class("dcgan")
     torch.manual_seed(0)
-    return Model(kind(kind.Config(latent=4, width=2), ImageSpec(1, 8, 3)))
+    return Pipeline(kind(kind.Config(latent=4, width=2), ImageSpec(1, 8, 3)))
 
 
 @pytest.fixture
-def flat() -> Model:
+def flat() -> Pipeline:
     """A VAE whose noise is two numbers."""
-    kind = load_family("vae")
+    kind = load_model_class("vae")
     torch.manual_seed(0)
-    return Model(kind(kind.Config(latent=2, width=2, prior="normal"), ImageSpec(1, 8)))
+    return Pipeline(kind(kind.Config(latent=2, width=2, prior="normal"), ImageSpec(1, 8)))

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.codes import codes_at, model_hash, paint, spaces_of
 
 
-def test_codes_paint_what_their_seeds_do(bands: Model, layers: Model, told: Model) -> None:
+def test_codes_paint_what_their_seeds_do(bands: Pipeline, layers: Pipeline, told: Pipeline) -> None:
     np.testing.assert_array_equal(paint(bands, codes_at(bands, [3, 9])), bands.sample([3, 9]))
     np.testing.assert_array_equal(paint(told, codes_at(told, [3, 9])), told.sample([3, 9]))
     styles = codes_at(layers, range(70), "style")
@@ -19,7 +19,7 @@ def test_codes_paint_what_their_seeds_do(bands: Model, layers: Model, told: Mode
     assert spaces_of(layers) == ("noise", "style") and spaces_of(bands) == ("noise",)
 
 
-def test_codes_are_cut_with_all_that_belongs_to_them(told: Model) -> None:
+def test_codes_are_cut_with_all_that_belongs_to_them(told: Pipeline) -> None:
     codes = codes_at(told, [3, 9, 5], labels=[0, 1, 2]).cut([2, 0, 0])
     assert codes.seeds == (5, 3, 3) and codes.labels is not None and codes.labels.tolist() == [2, 0, 0]
     np.testing.assert_array_equal(paint(told, codes)[1], told.sample([3], [0])[0])
@@ -27,19 +27,19 @@ def test_codes_are_cut_with_all_that_belongs_to_them(told: Model) -> None:
 
 
 @pytest.mark.parametrize("labels", [[1, 2], [], [0] * 5])
-def test_labels_fit_the_codes_in_number(told: Model, labels: list[int]) -> None:
+def test_labels_fit_the_codes_in_number(told: Pipeline, labels: list[int]) -> None:
     with pytest.raises(ValueError, match=f"one label, or one a code: {len(labels)} labels for 4 codes"):
         codes_at(told, range(4), labels=labels)
 
 
-def test_labels_of_a_model_without_any(bands: Model) -> None:
+def test_labels_of_a_model_without_any(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match="was trained without labels: leave them out"):
         paint(bands, codes_at(bands, [1], labels=[0]))
     with pytest.raises(ValueError, match="at least one seed"):
         codes_at(bands, [])
 
 
-def test_the_hash_is_of_what_draws(told: Model) -> None:
+def test_the_hash_is_of_what_draws(told: Pipeline) -> None:
     before = model_hash(told)
     with torch.no_grad():
         next(told.family.discriminator.parameters()).add_(1)

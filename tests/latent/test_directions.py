@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from triptych.core.errors import UsageError
 from triptych.core.types import ImageSpec
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent import directions
 from triptych.latent.directions import (
     belongs,
@@ -27,16 +27,16 @@ from triptych.latent.directions import (
     reader_of_noise,
     save,
 )
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 
 
-def model_of(family: str, **config) -> Model:
-    kind = load_family(family)
+def model_of(family: str, **config) -> Pipeline:
+    kind = load_model_class(family)
     torch.manual_seed(0)
-    return Model(kind(kind.Config(**config), ImageSpec(1, 8)))
+    return Pipeline(kind(kind.Config(**config), ImageSpec(1, 8)))
 
 
-def test_directions_come_back_as_they_were_kept(bands: Model, tmp_path: Path) -> None:
+def test_directions_come_back_as_they_were_kept(bands: Pipeline, tmp_path: Path) -> None:
     kept = coordinates(bands, [0, 5])
     kept[0] = named(bands, "a=b", "noise", "by hand", torch.randn(6), effects={"top": 0.5})
     save(tmp_path / "x.safetensors", kept)
@@ -47,20 +47,20 @@ def test_directions_come_back_as_they_were_kept(bands: Model, tmp_path: Path) ->
         belongs(direction, bands)
 
 
-def test_a_direction_belongs_to_one_set_of_weights(bands: Model, layers: Model) -> None:
+def test_a_direction_belongs_to_one_set_of_weights(bands: Pipeline, layers: Pipeline) -> None:
     direction = coordinates(bands, [0])[0]
     other = Bands()
     with torch.no_grad():
         other.mixing += 1e-3
     with pytest.raises(ValueError, match="a direction means something to one set of weights only"):
-        belongs(direction, Model(other))
+        belongs(direction, Pipeline(other))
     with pytest.raises(ValueError, match=r"has the shape \(3, 2\), this model's noise \(6,\)"):
         belongs(named(bands, "x", "noise", "by hand", torch.zeros(3, 2)), bands)
     with pytest.raises(ValueError, match="no style space"):
         belongs(coordinates(layers, [0], "style")[0], bands)
 
 
-def test_one_unit_is_a_standard_deviation_of_the_codes(layers: Model) -> None:
+def test_one_unit_is_a_standard_deviation_of_the_codes(layers: Pipeline) -> None:
     assert coordinates(layers, [4])[0].vector.tolist() == [0, 0, 0, 0, 1, 0]
     half = coordinates(layers, [1], "style", [0, 2])[0].vector
     np.testing.assert_allclose(half[:, 1], [0.5, 0, 0.5], rtol=0.1)
@@ -75,14 +75,14 @@ class Truncated(Layers):
 
 
 def test_a_unit_shrinks_with_the_codes_that_it_is_for() -> None:
-    model = Model(Truncated())  # type: ignore[arg-type]
+    model = Pipeline(Truncated())  # type: ignore[arg-type]
     for found in (coordinates, partial(closed_form_directions, count=2)):
         whole, half = (found(model, space="style", scale=scale)[0].vector for scale in (1.0, 0.5))
         torch.testing.assert_close(half, whole / 2)
 
 
 def test_weights_leave_their_device_before_they_are_doubled(
-    flat: Model, monkeypatch: pytest.MonkeyPatch
+    flat: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class OnApple:
         """A matrix on a GPU that knows no float64."""
@@ -99,7 +99,7 @@ def test_weights_leave_their_device_before_they_are_doubled(
     assert closed_form_directions(flat, 1)[0].vector.tolist() == [0, 1]
 
 
-def test_closed_form_directions_of_styles(layers: Model) -> None:
+def test_closed_form_directions_of_styles(layers: Pipeline) -> None:
     first, second = closed_form_directions(layers, 2)
     assert first.about.space == "style" and first.name == "closed form 1"
     np.testing.assert_allclose(first.vector, [[1, 0]] * 3, atol=0.1)
@@ -118,11 +118,11 @@ def test_the_noise_reader_of_dcgan_is_its_first_layer_as_it_draws() -> None:
         torch.testing.assert_close(noise @ reader_of_noise(model).T, met[0] - met[1])
 
 
-def test_the_noise_reader_leaves_the_label_out(told: Model) -> None:
+def test_the_noise_reader_leaves_the_label_out(told: Pipeline) -> None:
     assert reader_of_noise(told).shape[1] == 4
 
 
-def test_the_noise_reader_of_a_textbook_vae(flat: Model) -> None:
+def test_the_noise_reader_of_a_textbook_vae(flat: Pipeline) -> None:
     noise = torch.randn(3, 2)
     with torch.no_grad():
         met = flat.family.decoder[0](noise) - flat.family.decoder[0](torch.zeros(3, 2))
@@ -138,9 +138,9 @@ def test_noise_that_meets_no_single_matrix(family: str, why: str) -> None:
         closed_form_directions(model_of(family))
 
 
-def test_points_and_styles_have_reasons_of_their_own(layers: Model) -> None:
-    kind = load_family("dcgan")
-    points = Model(kind(kind.Config(latent=4, width=2), ImageSpec(2, 1, 3)))
+def test_points_and_styles_have_reasons_of_their_own(layers: Pipeline) -> None:
+    kind = load_model_class("dcgan")
+    points = Pipeline(kind(kind.Config(latent=4, width=2), ImageSpec(2, 1, 3)))
     with pytest.raises(ValueError, match="this DCGAN draws points, and what draws points") as refused:
         closed_form_directions(points)
     assert "Families" not in str(refused.value)
@@ -149,18 +149,18 @@ def test_points_and_styles_have_reasons_of_their_own(layers: Model) -> None:
         closed_form_directions(layers, space="noise")
 
 
-def test_noise_is_known_to_be_normal(bands: Model) -> None:
+def test_noise_is_known_to_be_normal(bands: Pipeline) -> None:
     np.testing.assert_array_equal(cloud_of(bands, "noise").root, np.eye(6))
 
 
-def test_bad_numbers_and_names(bands: Model) -> None:
+def test_bad_numbers_and_names(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match=r"numbers 0-5, got \[6\]"):
         coordinates(bands, [6])
     with pytest.raises(ValueError, match="1-2 closed-form directions, got --count 3"):
         closed_form_directions(
-            Model(
-                load_family("vae")(
-                    load_family("vae").Config(latent=2, width=2, prior="normal"), ImageSpec(1, 8)
+            Pipeline(
+                load_model_class("vae")(
+                    load_model_class("vae").Config(latent=2, width=2, prior="normal"), ImageSpec(1, 8)
                 )
             ),
             3,
@@ -171,7 +171,7 @@ def test_bad_numbers_and_names(bands: Model) -> None:
         chosen(found, "coordinat 1")
 
 
-def test_files_that_hold_no_directions(bands: Model, tmp_path: Path) -> None:
+def test_files_that_hold_no_directions(bands: Pipeline, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="make one with triptych steer RUN directions"):
         load(tmp_path / "none.safetensors")
     bad = tmp_path / "bad.safetensors"
@@ -200,14 +200,14 @@ def test_files_that_hold_no_directions(bands: Model, tmp_path: Path) -> None:
         load(f"{tmp_path / 'h.png'}:x")
 
 
-def test_a_file_of_directions_has_the_usual_mode(bands: Model, tmp_path: Path) -> None:
+def test_a_file_of_directions_has_the_usual_mode(bands: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "usual").touch()
     save(tmp_path / "x.safetensors", coordinates(bands, [0]))
     assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_directions_that_cannot_be_kept(
-    bands: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bands: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = coordinates(bands, [0])
     (tmp_path / "file").touch()

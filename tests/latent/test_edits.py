@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.attributes import Attribute
 from triptych.latent.codes import codes_at
 from triptych.latent.directions import coordinates, named
 from triptych.latent.edits import Effect, changes_of, drift, edit, effect_of, measure, traverse, with_effects
 
 
-def test_no_amount_is_no_edit_and_the_others_are_moves(bands: Model) -> None:
+def test_no_amount_is_no_edit_and_the_others_are_moves(bands: Pipeline) -> None:
     codes = codes_at(bands, [3, 4])
     direction = coordinates(bands, [2])[0]
     shown = edit(bands, codes, direction, [-1, 0, 2])
@@ -24,7 +24,7 @@ def test_no_amount_is_no_edit_and_the_others_are_moves(bands: Model) -> None:
     np.testing.assert_array_equal(shown[:, 2], bands.generate(codes.values + 2 * direction.vector))
 
 
-def test_a_traversal_moves_every_code_along_every_direction(bands: Model) -> None:
+def test_a_traversal_moves_every_code_along_every_direction(bands: Pipeline) -> None:
     codes, along = codes_at(bands, [3, 4]), coordinates(bands, [0, 1, 2])
     shown = traverse(bands, codes, along, [-1, 1])
     assert shown.shape == (2, 3, 2, 6, 6, 1)
@@ -33,19 +33,19 @@ def test_a_traversal_moves_every_code_along_every_direction(bands: Model) -> Non
         traverse(bands, codes, [], [1])
 
 
-def test_labels_and_seeds_stay_when_noise_moves(told: Model) -> None:
+def test_labels_and_seeds_stay_when_noise_moves(told: Pipeline) -> None:
     codes = codes_at(told, [5, 6], labels=[2, 0])
     shown = edit(told, codes, coordinates(told, [0])[0], [0])
     np.testing.assert_array_equal(shown[:, 0], told.sample([5, 6], [2, 0]))
 
 
-def test_controls_act_after_the_move(bands: Model) -> None:
+def test_controls_act_after_the_move(bands: Pipeline) -> None:
     codes = codes_at(bands, [3])
     shown = edit(bands, codes, coordinates(bands, [0])[0], [2], scale=0.0)
     assert (shown == shown[0, 0, 0, 0, 0]).all()
 
 
-def test_spaces_do_not_mix(layers: Model) -> None:
+def test_spaces_do_not_mix(layers: Pipeline) -> None:
     with pytest.raises(ValueError, match="lies in style space, these codes in noise space"):
         edit(layers, codes_at(layers, [1]), coordinates(layers, [0], "style")[0], [1])
 
@@ -138,7 +138,7 @@ class Levels:
         return pixels.reshape(len(pixels), -1).astype(np.float32)
 
 
-def test_an_edit_is_measured(bands: Model, reader) -> None:
+def test_an_edit_is_measured(bands: Pipeline, reader) -> None:
     codes = codes_at(bands, range(60))
     top = named(bands, "top", "noise", "by hand", torch.tensor([1.0, 0.6, 0, 0, 0, 0]))
     nothing = named(bands, "idle", "noise", "by hand", torch.zeros(6))
@@ -155,6 +155,6 @@ def test_an_edit_is_measured(bands: Model, reader) -> None:
 
 
 @pytest.mark.parametrize(("count", "amount"), [(19, 1.0), (20, 0.0), (20, -1.0)])
-def test_what_is_too_little_to_measure(bands: Model, reader, count: int, amount: float) -> None:
+def test_what_is_too_little_to_measure(bands: Pipeline, reader, count: int, amount: float) -> None:
     with pytest.raises(ValueError, match="20 codes or more and an amount above 0"):
         measure(bands, codes_at(bands, range(count)), coordinates(bands, [0]), amount, reader)

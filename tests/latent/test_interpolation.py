@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.interpolation import between, interpolate, latent_map
 
 
@@ -28,21 +28,21 @@ def test_a_way_goes_through_all_its_stops() -> None:
     assert torch.equal(way[::4], stops)
 
 
-def test_ends_are_the_seeds_own_pictures(bands: Model) -> None:
+def test_ends_are_the_seeds_own_pictures(bands: Pipeline) -> None:
     shown = interpolate(bands, [[3, 4], [5, 6]], frames=4)
     assert shown.shape == (2, 4, 6, 6, 1) and shown.dtype == np.uint8
     np.testing.assert_array_equal(shown[:, 0], bands.sample([3, 5]))
     np.testing.assert_array_equal(shown[:, -1], bands.sample([4, 6]))
 
 
-def test_styles_go_along_lines(layers: Model) -> None:
+def test_styles_go_along_lines(layers: Pipeline) -> None:
     shown = interpolate(layers, [[3, 4]], frames=3, space="style").astype(int)
     assert np.abs(2 * shown[0, 1] - shown[0, 0] - shown[0, 2]).max() <= 2
     with pytest.raises(ValueError, match="styles have no such length: use --how lerp"):
         interpolate(layers, [[3, 4]], how="slerp", space="style")
 
 
-def test_a_row_of_noise_keeps_its_class(told: Model) -> None:
+def test_a_row_of_noise_keeps_its_class(told: Pipeline) -> None:
     shown = interpolate(told, [[1, 2], [3, 4]], 3, labels=[0, 2])
     np.testing.assert_array_equal(shown[1, -1], told.sample([4], [2])[0])
     np.testing.assert_array_equal(shown[0, -1], told.sample([2], [0])[0])
@@ -64,19 +64,19 @@ def test_a_row_of_noise_keeps_its_class(told: Model) -> None:
         ([[1, 2]], 4, "spline", "'slerp' .* or 'lerp'"),
     ],
 )
-def test_ways_that_are_none(bands: Model, paths, frames: int, how, told: str) -> None:
+def test_ways_that_are_none(bands: Pipeline, paths, frames: int, how, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         interpolate(bands, paths, frames, how)
 
 
-def test_a_space_that_is_not_there_is_named(bands: Model) -> None:
+def test_a_space_that_is_not_there_is_named(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match="Bands has no style space between noise and picture"):
         interpolate(bands, [[1, 2]], space="style")
     with pytest.raises(ValueError, match="'noise' or 'style'"):
         interpolate(bands, [[1, 2]], space="w")
 
 
-def test_a_map_lies_on_the_quantiles_of_the_normal_law(flat: Model) -> None:
+def test_a_map_lies_on_the_quantiles_of_the_normal_law(flat: Pipeline) -> None:
     shown = latent_map(flat, 3)
     assert shown.shape == (3, 3, 8, 8, 1)
     third = 0.9674216  # the 5/6 quantile
@@ -85,14 +85,14 @@ def test_a_map_lies_on_the_quantiles_of_the_normal_law(flat: Model) -> None:
     assert not np.array_equal(shown[0, 2], shown[2, 0])
 
 
-def test_a_map_needs_two_numbers(bands: Model, flat: Model) -> None:
+def test_a_map_needs_two_numbers(bands: Pipeline, flat: Pipeline) -> None:
     with pytest.raises(ValueError, match="this Bands's has 6: train one with --latent 2"):
         latent_map(bands)
     with pytest.raises(ValueError, match="at least 2 pictures across"):
         latent_map(flat, 1)
 
 
-def test_two_numbers_of_a_larger_noise_are_mapped(bands: Model) -> None:
+def test_two_numbers_of_a_larger_noise_are_mapped(bands: Pipeline) -> None:
     shown = latent_map(bands, 3, dimensions=(4, 1))
     place = 0.9674216
     expected = bands.generate(torch.tensor([[0, place, 0, 0, -place, 0]]))

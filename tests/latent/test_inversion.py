@@ -14,18 +14,18 @@ from triptych.core.errors import DataError, UsageError
 from triptych.core.generative_model import Unclamped
 from triptych.core.types import ImageSpec
 from triptych.data.datasets import celeba, published
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.codes import Space, codes_at, paint
 from triptych.latent.inversion import FIRST_SEED, STARTS, STRANGERS, invert, prepared
 from triptych.metrics.extractors.random_conv import random_conv
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 
 
 def mean_error(found) -> float:
     return float(np.mean([one.error for one in found.found]))
 
 
-def test_the_error_goes_down_with_the_search(layers: Model) -> None:
+def test_the_error_goes_down_with_the_search(layers: Pipeline) -> None:
     given = layers.sample(range(6))
     near, nearer = (invert(layers, given, "style", steps=steps) for steps in (0, 100))
     assert mean_error(nearer) < 0.1 * mean_error(near) and mean_error(near) < mean_chance(near)
@@ -37,7 +37,7 @@ def mean_chance(found) -> float:
     return float(np.mean([one.chance for one in found.found]))
 
 
-def test_what_no_mapping_gives_is_found_layer_by_layer(layers: Model) -> None:
+def test_what_no_mapping_gives_is_found_layer_by_layer(layers: Pipeline) -> None:
     """Bands of unlike levels are no picture of the mapping's: each layer gets a style of its own."""
     given = np.repeat(np.array([100, 140, 120], np.uint8), 12).reshape(1, 6, 6, 1)
     found = invert(layers, given, "style", steps=200)
@@ -46,13 +46,13 @@ def test_what_no_mapping_gives_is_found_layer_by_layer(layers: Model) -> None:
 
 def test_styles_leave_black_that_was_clamped() -> None:
     """A StyleGAN clamps its pictures: where they are blacker than black they had no slope."""
-    kind = load_family("stylegan")
+    kind = load_model_class("stylegan")
     torch.manual_seed(0)
     family = kind(kind.Config(latent=4, style=4, width=2), ImageSpec(1, 8))
     with torch.no_grad():
         for part in family.generator.pictures:
             part.bias.fill_(-5)
-    model = Model(family)
+    model = Pipeline(family)
     assert model.sample(range(FIRST_SEED, FIRST_SEED + STARTS)).max() == 0
     found = invert(model, np.full((2, 8, 8, 1), 255, np.uint8), "style")
     assert mean_chance(found) == 4 and mean_error(found) < 2
@@ -67,7 +67,7 @@ class Dark(Bands):
 
 
 def test_noise_leaves_black_that_was_clamped() -> None:
-    model = Model(Dark())  # type: ignore[arg-type]
+    model = Pipeline(Dark())  # type: ignore[arg-type]
     assert model.sample([0]).max() == 0  # where the search begins
     assert mean_error(invert(model, np.full((1, 6, 6, 1), 255, np.uint8))) < 0.5
 
@@ -81,7 +81,7 @@ def test_slopes_are_untouched_but_of_the_range_of_pictures() -> None:
     assert slopes == [[1, 1, 1], [0, 1, 0], [1, 1, 0]]
 
 
-def test_styles_are_those_of_the_class_asked_for(labelled: Model) -> None:
+def test_styles_are_those_of_the_class_asked_for(labelled: Pipeline) -> None:
     labels = [2, 0, 2, 1]
     given = paint(labelled, codes_at(labelled, range(4), "style", labels))
     found = invert(labelled, given, "style", labels=labels)
@@ -89,7 +89,7 @@ def test_styles_are_those_of_the_class_asked_for(labelled: Model) -> None:
     assert mean_error(found) < 0.01
 
 
-def test_noise_is_asked_of_the_family(bands: Model) -> None:
+def test_noise_is_asked_of_the_family(bands: Pipeline) -> None:
     given = bands.sample(range(4))
     found = invert(bands, given, extractor=random_conv(6), names=["a", "b", "c", "d"])
     assert mean_error(found) < 0.2 * mean_chance(found)
@@ -101,7 +101,7 @@ def test_noise_is_asked_of_the_family(bands: Model) -> None:
     assert one.error == pytest.approx((gap**2).mean())
 
 
-def test_a_conditional_model_must_be_told_the_class(told: Model) -> None:
+def test_a_conditional_model_must_be_told_the_class(told: Pipeline) -> None:
     given = told.sample([0, 1], [2, 2])
     with pytest.raises(ValueError, match=r"say which class each picture is of, as in --labels 3 \(0-2\)"):
         invert(told, given)
@@ -110,7 +110,7 @@ def test_a_conditional_model_must_be_told_the_class(told: Model) -> None:
         invert(told, given, labels=[3])
 
 
-def test_strangers_are_of_the_same_class(told: Model) -> None:
+def test_strangers_are_of_the_same_class(told: Pipeline) -> None:
     given = told.sample([0, 1], [2, 0])
     found = invert(told, given, labels=[2, 0])
     for one, picture, label in zip(found.found, given, (2, 0), strict=True):
@@ -120,7 +120,7 @@ def test_strangers_are_of_the_same_class(told: Model) -> None:
 
 @pytest.mark.parametrize(("name", "space"), [("told", "noise"), ("labelled", "style"), ("bands", "noise")])
 def test_company_changes_nothing(name: str, space: Space, request: pytest.FixtureRequest) -> None:
-    model: Model = request.getfixturevalue(name)
+    model: Pipeline = request.getfixturevalue(name)
     given = model.sample([7, 8, 9])
     labels = [2, 0, 1] if model.family.conditional else None
     judge = random_conv(model.spec.size)
@@ -135,14 +135,14 @@ def test_company_changes_nothing(name: str, space: Space, request: pytest.Fixtur
     ("shape", "got"),
     [((1, 6, 6, 3), "6 x 6 px in colour"), ((1, 12, 8, 1), "8 x 12 px in grey"), ((0, 6, 6, 1), "uint8")],
 )
-def test_pictures_of_another_size_or_mode_are_refused(bands: Model, shape, got: str) -> None:
+def test_pictures_of_another_size_or_mode_are_refused(bands: Pipeline, shape, got: str) -> None:
     with pytest.raises(ValueError, match=got):
         invert(bands, np.zeros(shape, np.uint8))
 
 
-def model_of(channels: int, size: int) -> Model:
-    kind = load_family("dcgan")
-    return Model(kind(kind.Config(latent=2, width=2), ImageSpec(channels, size)))
+def model_of(channels: int, size: int) -> Pipeline:
+    kind = load_model_class("dcgan")
+    return Pipeline(kind(kind.Config(latent=2, width=2), ImageSpec(channels, size)))
 
 
 def test_files_are_made_to_fit_and_it_is_said_how(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_28_px_are_padded_as_their_sets_are(tmp_path: Path) -> None:
     assert pixels[:2].max() == 0 and told == "digit.png (28 x 28 px) was laid on a black ground of 32 x 32 px"
 
 
-def learnt_from(model: Model, source: str) -> Model:
+def learnt_from(model: Pipeline, source: str) -> Pipeline:
     model.run = SimpleNamespace(card={"data": {"source": source}})  # type: ignore[assignment]
     return model
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import triptych
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.interpolation import latent_map, map_places
 from triptych.latent.mapping import Encoded, encode_test_images, write_map
 
@@ -35,6 +35,6 @@ def test_test_images_are_drawn_where_they_are_encoded_to(tmp_path: Path) -> None
         assert drawn.width < page.shape[1]
 
 
-def test_a_family_without_an_encoder_says_so(bands: Model) -> None:
+def test_a_family_without_an_encoder_says_so(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match="Bands has no encoder"):
         encode_test_images(bands, 3, (0, 1))

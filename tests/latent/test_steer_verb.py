@@ -18,7 +18,7 @@ from triptych import cli
 from triptych.cli import _steer_common, steer_directions
 from triptych.core.errors import DataError
 from triptych.data.dataset import Dataset, Split
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent import attributes
 from triptych.latent.directions import named
 
@@ -128,7 +128,7 @@ def test_directions_are_found_kept_and_used(runs, tmp_path: Path, capsys: pytest
     assert [d["name"] for d in free["directions"]] == ["closed form 1", "closed form 2"]
 
 
-def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch, bands: Model) -> None:
+def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch, bands: Pipeline) -> None:
     told = {f"a{k}": np.array([0, 1] * 4) for k in range(3)}
     split = Split(np.zeros((8, 6, 6, 1), np.uint8), factors=told)
     source = Dataset("faces", "given", split, split, fingerprint="edit")
@@ -153,7 +153,7 @@ def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch
 def test_what_needs_no_data_is_made_where_the_data_are_gone(
     runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(model: Model) -> Dataset:
+    def gone(model: Pipeline) -> Dataset:
         raise DataError("there is no folder of pictures any more")
 
     monkeypatch.setattr(importlib.import_module("triptych.evaluation.evaluate"), "data_of", gone)
@@ -174,7 +174,7 @@ def test_what_needs_no_data_is_made_where_the_data_are_gone(
         ({"space": "style", "direction": "x.safetensors"}, "moves the layers that it was found for"),
     ],
 )
-def test_layers_that_choose_nothing_are_refused(layers: Model, more: dict[str, str], said: str) -> None:
+def test_layers_that_choose_nothing_are_refused(layers: Pipeline, more: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         _steer_common.layers_of(SimpleNamespace(layers="coarse", **more), layers)
     assert _steer_common.layers_of(SimpleNamespace(layers="coarse", space="style"), layers) == [0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.style_mixing import layers_called, mix, mixed
 
 
@@ -37,7 +37,7 @@ def test_only_the_layers_asked_for_are_the_donors() -> None:
     assert base.eq(0).all()
 
 
-def test_mixing_touches_the_layers_asked_alone(layers: Model) -> None:
+def test_mixing_touches_the_layers_asked_alone(layers: Pipeline) -> None:
     grid, donors, bases = mix(layers, [1, 2], [3, 4, 5], "middle")
     assert grid.shape == (2, 3, 6, 6, 1) and donors.shape[0] == 2 and bases.shape[0] == 3
     for row in range(2):
@@ -47,19 +47,19 @@ def test_mixing_touches_the_layers_asked_alone(layers: Model) -> None:
             np.testing.assert_array_equal(grid[row, column], expected)
 
 
-def test_all_layers_give_the_donor(layers: Model) -> None:
+def test_all_layers_give_the_donor(layers: Pipeline) -> None:
     grid, donors, _ = mix(layers, [1, 2], [3], "all")
     np.testing.assert_array_equal(grid[:, 0], donors)
 
 
-def test_one_label_is_of_donors_and_bases(labelled: Model) -> None:
+def test_one_label_is_of_donors_and_bases(labelled: Pipeline) -> None:
     grid, _, _ = mix(labelled, [1, 2], [3, 4], labels=[2])
     assert grid.shape[:2] == (2, 2)
     with pytest.raises(ValueError, match="one label for all, donors and bases, got 2"):
         mix(labelled, [1, 2], [3, 4], labels=[2, 0])
 
 
-def test_runs_of_unlike_shape_do_not_mix(layers: Model, five_layers: Model) -> None:
+def test_runs_of_unlike_shape_do_not_mix(layers: Pipeline, five_layers: Pipeline) -> None:
     with pytest.raises(
         ValueError, match=r"cannot be mixed: one has 3 layers of 2 for 6 px .*, the other 5 layers"
     ):
@@ -68,6 +68,6 @@ def test_runs_of_unlike_shape_do_not_mix(layers: Model, five_layers: Model) -> N
     np.testing.assert_array_equal(grid, mix(layers, [1], [2])[0])
 
 
-def test_a_family_without_styles_says_who_has_some(bands: Model) -> None:
+def test_a_family_without_styles_says_who_has_some(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match="families that have one"):
         mix(bands, [1], [2])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import MIXING, Layers
 
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent import codes, directions, edits, supervised_directions
 from triptych.latent.attribute_samples import mixed_rows, study
 from triptych.latent.codes import codes_at
@@ -15,7 +15,7 @@ from triptych.latent.edits import measure
 from triptych.latent.supervised_directions import clear, find, held_for, scaled_slopes, try_out
 
 
-def test_a_direction_of_a_straight_generator_is_exact(bands: Model, reader) -> None:
+def test_a_direction_of_a_straight_generator_is_exact(bands: Pipeline, reader) -> None:
     found = find(bands, reader, study(bands, reader, 300))
     assert [d.name for d in found] == ["top", "middle", "bottom"]  # "nothing" never varies
     for k, direction in enumerate(found):
@@ -25,7 +25,7 @@ def test_a_direction_of_a_straight_generator_is_exact(bands: Model, reader) -> N
         assert np.abs(np.delete(moved.numpy(), k)).max() < 0.005
 
 
-def test_other_samples_show_the_same(bands: Model, reader) -> None:
+def test_other_samples_show_the_same(bands: Pipeline, reader) -> None:
     found = find(bands, reader, study(bands, reader, 300), ["middle"])
     effect = measure(bands, codes_at(bands, range(200)), found, 1.0, reader)[0]
     assert effect.target is not None and effect.target.attribute == "middle"
@@ -36,7 +36,7 @@ def test_other_samples_show_the_same(bands: Model, reader) -> None:
     assert {c.factor for c in effect.others} == {"top", "bottom"}
 
 
-def test_trying_out_takes_back_what_a_bent_generator_does_besides(bent: Model, reader) -> None:
+def test_trying_out_takes_back_what_a_bent_generator_does_besides(bent: Pipeline, reader) -> None:
     studied = study(bent, reader, 1000)
     fresh = codes_at(bent, range(500))
     plain, tried = (
@@ -63,7 +63,7 @@ class Uneven(Layers):
 def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unevenly(
     reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = Model(Uneven(1))  # type: ignore[arg-type]
+    model = Pipeline(Uneven(1))  # type: ignore[arg-type]
     studied, seen = study(model, reader, 400), []
     best = supervised_directions.try_out
 
@@ -79,7 +79,7 @@ def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unev
 
 
 def test_weights_are_hashed_once_for_all_directions_and_rounds(
-    bands: Model, reader, monkeypatch: pytest.MonkeyPatch
+    bands: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, true = [], codes.model_hash
     for module in (supervised_directions, directions, edits):
@@ -91,13 +91,13 @@ def test_weights_are_hashed_once_for_all_directions_and_rounds(
     assert len(directions.coordinates(bands)) == 6 and len(asked) == 3
 
 
-def test_a_step_is_held_to_what_no_picture_showed(bands: Model, reader) -> None:
+def test_a_step_is_held_to_what_no_picture_showed(bands: Pipeline, reader) -> None:
     studied = study(bands, reader, 200)
     assert studied.spreads[3] == 0 and held_for(studied, 0) == [1, 2, 3]
     assert studied.units[3] == 0.01 and (scaled_slopes(studied)[:, 3] == 0).all()
 
 
-def test_in_style_space_every_layer_moves_or_those_asked(layers: Model, reader) -> None:
+def test_in_style_space_every_layer_moves_or_those_asked(layers: Pipeline, reader) -> None:
     studied = study(layers, reader, 300, apart=False)
     assert studied.codes.space == "style" and studied.white.shape == (300, 2) and studied.blocks == 1
     alike = find(layers, reader, studied, ["top"])  # one style moves all three bands alike
@@ -109,7 +109,7 @@ def test_in_style_space_every_layer_moves_or_those_asked(layers: Model, reader) 
         assert one.vector[1:].eq(0).all() and one.vector[0].abs().sum() > 0
 
 
-def test_layers_told_apart_move_each_its_own_way(layers: Model, reader) -> None:
+def test_layers_told_apart_move_each_its_own_way(layers: Pipeline, reader) -> None:
     told: list[tuple[str, int, int]] = []
     studied = study(layers, reader, 300, progress=lambda *now: told.append(now))
     assert studied.blocks == 3 and studied.white.shape == (300, 6) and told[-1][1:] == (600, 600)
@@ -128,7 +128,7 @@ def test_layers_told_apart_move_each_its_own_way(layers: Model, reader) -> None:
         find(layers, reader, studied, tried=19)
 
 
-def test_of_a_model_with_labels_a_step_is_one_among_pictures_of_one_label(labelled: Model, reader) -> None:
+def test_of_a_model_with_labels_a_step_is_one_among_pictures_of_one_label(labelled: Pipeline, reader) -> None:
     assert study(labelled, reader, 300).blocks == 1  # it was not trained on mixed styles
     studied = study(labelled, reader, 300, apart=True)
     assert studied.codes.labels is not None and len(studied.codes.labels.unique()) == 3
@@ -141,7 +141,7 @@ def test_of_a_model_with_labels_a_step_is_one_among_pictures_of_one_label(labell
     assert one.codes.labels is not None and set(one.codes.labels.tolist()) == {2}
 
 
-def test_layers_are_shuffled_among_pictures_of_one_label(labelled: Model) -> None:
+def test_layers_are_shuffled_among_pictures_of_one_label(labelled: Pipeline) -> None:
     drawn = codes_at(labelled, range(50), "style")
     rows = mixed_rows(drawn, 3, 7)
     np.testing.assert_array_equal(rows, mixed_rows(drawn, 3, 7))
@@ -150,10 +150,10 @@ def test_layers_are_shuffled_among_pictures_of_one_label(labelled: Model) -> Non
     assert not (rows[0] == rows[1]).all()
 
 
-def test_who_has_no_layers_or_too_few_pictures_is_told(bands: Model, layers: Model, reader) -> None:
+def test_who_has_no_layers_or_too_few_pictures_is_told(bands: Pipeline, layers: Pipeline, reader) -> None:
     with pytest.raises(ValueError, match="noise space has no layers to move apart"):
         study(bands, reader, 300, apart=True)
-    wide = Model(Layers(40))  # type: ignore[arg-type]
+    wide = Pipeline(Layers(40))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"40 layers of 2 numbers .* at least 240 pictures .* got 200"):
         study(wide, reader, 200, apart=True)
 
@@ -168,7 +168,7 @@ def lone(reader):
     return First()
 
 
-def test_what_cannot_be_found(bands: Model, reader) -> None:
+def test_what_cannot_be_found(bands: Pipeline, reader) -> None:
     with pytest.raises(ValueError, match="at least 200 pictures"):
         study(bands, reader, 199)
     studied = study(bands, reader, 200)
@@ -210,7 +210,7 @@ def test_a_step_is_alone_in_both_ways_of_looking() -> None:
 
 
 def test_codes_that_do_not_spread_have_no_step(
-    layers: Model, reader, monkeypatch: pytest.MonkeyPatch
+    layers: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     studied = study(layers, lone(reader), 300, apart=True)
     studied.fitted[:] = np.sin(np.arange(300.0))[:, None]  # varies
@@ -224,7 +224,7 @@ def test_codes_that_do_not_spread_have_no_step(
 
 
 def test_styles_that_do_not_spread_are_refused(
-    labelled: Model, reader, monkeypatch: pytest.MonkeyPatch
+    labelled: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         type(labelled.family),

@@ -6,10 +6,10 @@ import torch
 from triptych.core.types import ImageSpec
 from triptych.data.dataset import Dataset
 from triptych.data.load import load
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.sweep import chart, lines, row_names, sweep
 from triptych.metrics.extractors.random_conv import random_conv
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 
 
 @pytest.fixture(scope="module")
@@ -17,10 +17,10 @@ def digits() -> Dataset:
     return load("digits")
 
 
-def model_of(family: str, conditional: bool = False, **config) -> Model:
-    kind = load_family(family)
+def model_of(family: str, conditional: bool = False, **config) -> Pipeline:
+    kind = load_model_class(family)
     torch.manual_seed(0)
-    return Model(kind(kind.Config(**config), ImageSpec(1, 16, 10 if conditional else 0)))
+    return Pipeline(kind(kind.Config(**config), ImageSpec(1, 16, 10 if conditional else 0)))
 
 
 def test_a_sweep_scores_each_value_on_the_same_seeds(digits: Dataset) -> None:

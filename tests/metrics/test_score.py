@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from triptych.core.checksummed import checksum, is_sealed
 from triptych.core.errors import UnlikeCardsError
 from triptych.metrics.score import Card, Score, comparable, first_difference
-from triptych.metrics.stats.resampling import Spread
+from triptych.metrics.stats.resampling import ResamplingErrors
 
 PROTOCOL: dict[str, Any] = {
     "metric": "recall",
@@ -69,7 +69,7 @@ def test_a_score_survives_json_and_is_frozen():
 
 
 def stored(**changes: Any) -> dict[str, Any]:
-    spread = Spread((0.1, -0.1), 10.0, "2 groups")
+    spread = ResamplingErrors((0.1, -0.1), 10.0, "2 groups")
     made = score(controls={"guidance": 1.0}).model_copy(update={"spread": spread, **changes})
     return json.loads(json.dumps(made.model_dump(mode="json")))
 
@@ -78,7 +78,7 @@ def test_a_stored_score_is_sealed_and_comes_back():
     record = stored()
     assert is_sealed(record) and len(record["checksum"]) == 64
     back = Score.model_validate(record)
-    assert back.spread == Spread((0.1, -0.1), 10.0, "2 groups")
+    assert back.spread == ResamplingErrors((0.1, -0.1), 10.0, "2 groups")
     assert back.model_dump(mode="json") == record
     assert "checksum" not in score().model_dump()
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from triptych.core.images import LEVEL_STEP, to_float
 from triptych.core.types import Condition, ImageSpec
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.models.diffusion import Diffusion, DiffusionConfig
 from triptych.models.vae import Vae, VaeConfig
 
@@ -47,7 +47,7 @@ class Posterior(nn.Module):
         return torch.cat([mean, (self.wide * self.std).log().expand_as(mean)], dim=1)
 
 
-def linear_vae(prior: str, off: float = 0.0, wide: float = 1.0) -> tuple[Model, np.ndarray, np.ndarray]:
+def linear_vae(prior: str, off: float = 0.0, wide: float = 1.0) -> tuple[Pipeline, np.ndarray, np.ndarray]:
     """A linear-Gaussian VAE, pictures drawn from it, and the bits per dimension they exactly need."""
     generator = torch.Generator().manual_seed(0)
     weights = torch.linalg.qr(torch.randn(64, LATENT, generator=generator))[0] * torch.tensor([1.8, 1.2, 0.7])
@@ -72,7 +72,7 @@ def linear_vae(prior: str, off: float = 0.0, wide: float = 1.0) -> tuple[Model, 
     covariance = w * std.double() ** 2 @ w.T + SCALE**2 * torch.eye(64, dtype=torch.float64)
     density = torch.distributions.MultivariateNormal(m, covariance)
     nats = -density.log_prob(to_float(pixels).flatten(1).double()) - 64 * math.log(LEVEL_STEP)
-    return Model(family), pixels, (nats / math.log(2) / 64).numpy()
+    return Pipeline(family), pixels, (nats / math.log(2) / 64).numpy()
 
 
 @pytest.mark.parametrize("prior", ["normal", "flow"])
@@ -130,14 +130,14 @@ def restless(config: dict[str, Any], spec: ImageSpec) -> Diffusion:
 def test_every_schedule_and_target_has_a_bound(schedule: str, target: str) -> None:
     family = restless({"schedule": schedule, "target": target, "timesteps": 50}, SPEC)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
-    found = Model(family).bits_per_dim(pixels, draws=49)
+    found = Pipeline(family).bits_per_dim(pixels, draws=49)
     assert np.isfinite(found).all() and (found > 7).all()
 
 
 def test_labels_reach_the_bound() -> None:
     family = restless({}, ImageSpec(channels=1, size=8, classes=3))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
-    zeros, ones, untold = (Model(family).bits_per_dim(pixels, labels) for labels in (0, 1, None))
+    zeros, ones, untold = (Pipeline(family).bits_per_dim(pixels, labels) for labels in (0, 1, None))
     assert not np.allclose(zeros, ones, rtol=1e-5) and not np.allclose(zeros, untold, rtol=1e-5)
     batch = torch.from_numpy(pixels)
     nothing = family.bits_per_dim(batch, Condition(labels=torch.tensor([3, 3])), "vlb", 16, [0, 1])

@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from triptych.core import rng as streams
-from triptych.core.generative_model import Family
-from triptych.core.objectives import Turn
+from triptych.core.generative_model import GenerativeModel
+from triptych.core.objectives import StepContext
 from triptych.core.types import Batch, ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.loader import batches
-from triptych.inference.pipeline import Model
-from triptych.models.registry import family_names, load_family
+from triptych.inference.pipeline import Pipeline
+from triptych.models.registry import load_model_class, model_names
 from triptych.runs.options import Arithmetic, Options, Plan
-from triptych.training.trainer import Training, fresh_copy
+from triptych.training.trainer import Trainer, fresh_copy
 
 GREY = ImageSpec(channels=1, size=16, classes=3)
 RGB = ImageSpec(channels=3, size=32)
-AnyFamily = Family[Any, Any]
+AnyFamily = GenerativeModel[Any, Any]
 
 
 def pictures(spec: ImageSpec, count: int = 24) -> Split:
@@ -34,34 +34,34 @@ def pictures(spec: ImageSpec, count: int = 24) -> Split:
 
 def made(name: str, spec: ImageSpec = GREY) -> AnyFamily:
     torch.manual_seed(0)
-    kind = load_family(name)
+    kind = load_model_class(name)
     return kind(kind.Config(), spec)
 
 
-def training(name: str, spec: ImageSpec = GREY, **options: Any) -> Training:
+def training(name: str, spec: ImageSpec = GREY, **options: Any) -> Trainer:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
-    return Training(made(name, spec), pictures(spec), Options(batch=8, **options), plan)
+    return Trainer(made(name, spec), pictures(spec), Options(batch=8, **options), plan)
 
 
-def run_for(steps: int, trained: Training) -> Training:
+def run_for(steps: int, trained: Trainer) -> Trainer:
     stream = trained.steps()
     for _ in range(steps):
         next(stream)
     return trained
 
 
-def one_turn(family: AnyFamily, batch: Batch) -> Turn:
-    return Turn(0, 0, 0.5, frozenset(p.name for p in family.players()), batch)
+def one_turn(family: AnyFamily, batch: Batch) -> StepContext:
+    return StepContext(0, 0, 0.5, frozenset(p.name for p in family.objectives()), batch)
 
 
-@pytest.fixture(params=family_names())
+@pytest.fixture(params=model_names())
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.mark.parametrize("spec", [GREY, RGB], ids=["grey", "rgb"])
 def test_pictures_have_the_shape_and_range_of_the_data(name: str, spec: ImageSpec) -> None:
-    model = Model(run_for(1, training(name, spec)).family)
+    model = Pipeline(run_for(1, training(name, spec)).family)
     drawn = model.sample(range(3))
     assert drawn.shape == (3, spec.size, spec.size, spec.channels) and drawn.dtype == np.uint8
     frames = list(model.frames([0, 1]))
@@ -72,7 +72,7 @@ def test_pictures_have_the_shape_and_range_of_the_data(name: str, spec: ImageSpe
 
 def test_only_who_moves_learns_and_all_of_it(name: str) -> None:
     trained = run_for(5, training(name))  # layers that start at zero hold back those before them
-    for player in trained.players:
+    for player in trained.objectives:
         trained.family.zero_grad(set_to_none=True)
         batch = next(batches(trained.split, 8, 0))
         loss, _ = player.loss(batch, one_turn(trained.family, batch))
@@ -88,11 +88,11 @@ def test_only_who_moves_learns_and_all_of_it(name: str) -> None:
 
 def test_no_parameter_belongs_to_two_players_or_to_none(name: str) -> None:
     family = made(name)
-    owned = [id(p) for player in family.players() for p in player.parameters()]
+    owned = [id(p) for player in family.objectives() for p in player.parameters()]
     assert sorted(owned) == sorted(id(p) for p in family.parameters() if p.requires_grad)
 
 
-def bits(trained: Training) -> dict[str, torch.Tensor]:
+def bits(trained: Trainer) -> dict[str, torch.Tensor]:
     return {
         f"{file}/{key}": tensor.clone()
         for file, held in trained.files().items()
@@ -102,15 +102,15 @@ def bits(trained: Training) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels-last"])
 def test_20_steps_are_10_save_load_10(name: str, last: bool) -> None:
-    def begin() -> Training:
+    def begin() -> Trainer:
         trained = training(name)
         plan = trained.plan.model_copy(update={"channels_last": last})
-        return Training(fresh_seeded(name), trained.split, trained.options, plan)
+        return Trainer(fresh_seeded(name), trained.split, trained.options, plan)
 
     whole = bits(run_for(20, begin()))
     half = run_for(10, begin())
     torch.manual_seed(99)  # a resumed process starts from other weights
-    again = Training(fresh_copy(half.family), half.split, half.options, half.plan)
+    again = Trainer(fresh_copy(half.family), half.split, half.options, half.plan)
     again.restore(10, {file: contiguous(held) for file, held in half.files().items()})
     resumed = bits(run_for(10, again))
     assert whole.keys() == resumed.keys()
@@ -128,26 +128,26 @@ def contiguous(held: Any) -> dict[str, torch.Tensor]:
 
 
 def test_one_at_a_time_is_the_whole_batch(name: str) -> None:
-    model = Model(run_for(3, training(name)).family)
+    model = Pipeline(run_for(3, training(name)).family)
     whole = model.sample(range(5)).astype(int)
     single = np.concatenate([model.sample([seed]) for seed in range(5)]).astype(int)
     assert np.abs(whole - single).max() <= 1
 
 
 def test_seeds_and_not_places_decide(name: str) -> None:
-    model = Model(run_for(3, training(name)).family)
+    model = Pipeline(run_for(3, training(name)).family)
     assert np.array_equal(model.sample(range(70))[::-1][:8], model.sample(range(69, -1, -1))[:8])
     assert not np.array_equal(model.sample([0]), model.sample([1]))
 
 
 def test_config_goes_through_json(name: str) -> None:
-    kind = load_family(name)
+    kind = load_model_class(name)
     assert kind.Config.model_validate_json(kind.Config().model_dump_json()) == kind.Config()
     assert kind.Controls.model_validate_json(kind.Controls().model_dump_json()) == kind.Controls()
 
 
 def test_flags_do_not_collide(name: str) -> None:
-    kind = load_family(name)
+    kind = load_model_class(name)
     assert not set(kind.Config.model_fields) & set(Options.model_fields)
     reserved = {"seeds", "labels", "prompts", "out", "family"}
     assert not set(kind.Controls.model_fields) & reserved
@@ -156,13 +156,13 @@ def test_flags_do_not_collide(name: str) -> None:
 def test_every_curve_says_how_to_read_it(name: str) -> None:
     trained = training(name)
     logged = next(trained.steps()).values
-    explained = {key for key in type(trained.family).curves if not key.endswith(("/augment", "/overfit"))}
+    explained = {key for key in type(trained.family).log_help if not key.endswith(("/augment", "/overfit"))}
     assert explained <= set(logged)
     assert {key for key in logged if key.endswith("/loss")} <= explained
 
 
 def test_inversion_beats_chance(name: str) -> None:
-    model = Model(run_for(20, training(name)).family)
+    model = Pipeline(run_for(20, training(name)).family)
     own = model.sample(range(4))
     found = model.generate(model.invert(own), labels=[0] * 4 if model.family.conditional else None)
     if model.family.conditional:
@@ -178,7 +178,7 @@ def test_inversion_beats_chance(name: str) -> None:
 def test_the_loss_on_one_batch_falls(name: str) -> None:
     trained = training(name)
     batch = next(batches(trained.split, 8, 0))
-    for player in trained.players[:1]:  # a second player's loss depends on the first's moves
+    for player in trained.objectives[:1]:  # a second player's loss depends on the first's moves
         losses = []
         for _ in range(30):
             player.optimizer.zero_grad(set_to_none=True)
@@ -192,23 +192,23 @@ def test_the_loss_on_one_batch_falls(name: str) -> None:
 def test_shown_is_all_that_draws(name: str) -> None:
     """What is averaged and exported is enough: the rest (a critic) may be anything."""
     family = run_for(3, training(name)).family
-    before = Model(family).sample(range(2))
+    before = Pipeline(family).sample(range(2))
     with torch.no_grad():
         for key, tensor in family.state_dict().items():
-            if key.split(".")[0] not in family.shown and tensor.is_floating_point():
+            if key.split(".")[0] not in family.ema_modules and tensor.is_floating_point():
                 tensor.normal_()
-    assert np.array_equal(before, Model(family).sample(range(2)))
+    assert np.array_equal(before, Pipeline(family).sample(range(2)))
 
 
 def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) -> None:
     family = run_for(20, training(name)).family
-    model, shown = Model(family), pictures(GREY, 5)
+    model, shown = Pipeline(family), pictures(GREY, 5)
     labels = shown.labels if family.conditional else None
-    if not family.bounds:
+    if not family.likelihood_bounds:
         with pytest.raises(ValueError, match="is implicit: it can draw but not say how likely a picture is"):
             model.bits_per_dim(shown.pixels, labels)
         return
-    for bound in family.bounds:
+    for bound in family.likelihood_bounds:
         whole = model.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5))
         assert whole.shape == (5,) and np.isfinite(whole).all()
         assert (whole > 5).all()  # even noise has 8 bits and nothing can be learnt about it
@@ -225,11 +225,13 @@ def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) 
 
 
 def test_more_draws_do_not_change_what_a_bound_expects(name: str) -> None:
-    model = Model(run_for(5, training(name)).family)
+    model = Pipeline(run_for(5, training(name)).family)
     shown = pictures(GREY, 2)
     assert shown.labels is not None
     labels = shown.labels[[0] * 60] if model.family.conditional else None
-    for bound in set(model.family.bounds) - {"iwae"}:  # which is another bound for each number of draws
+    for bound in set(model.family.likelihood_bounds) - {
+        "iwae"
+    }:  # which is another bound for each number of draws
         pixels = shown.pixels[[0] * 60]
         few, many = (model.bits_per_dim(pixels, labels, bound, draws) for draws in (2, 8))
         error = np.sqrt((few.var(ddof=1) + many.var(ddof=1)) / 60)
@@ -242,21 +244,21 @@ def test_more_draws_do_not_change_what_a_bound_expects(name: str) -> None:
 def test_draws_do_not_depend_on_micro_batches_or_workers() -> None:
     split = pictures(GREY)
     batch = next(batches(split, 8, 0))
-    whole = Turn(3, 5, 0.0, frozenset(), batch).randn(4)
-    halves = [Turn(3, 5, 0.0, frozenset(), batch.cut(a, a + 4)).randn(4) for a in (0, 4)]
+    whole = StepContext(3, 5, 0.0, frozenset(), batch).randn(4)
+    halves = [StepContext(3, 5, 0.0, frozenset(), batch.cut(a, a + 4)).randn(4) for a in (0, 4)]
     assert torch.equal(whole, torch.cat(halves))
     ranks = [next(batches(split, 8, 0, rank=r, world=2)) for r in (0, 1)]
     assert torch.equal(batch.images, torch.cat([b.images for b in ranks]))
-    assert torch.equal(whole, torch.cat([Turn(3, 5, 0.0, frozenset(), b).randn(4) for b in ranks]))
+    assert torch.equal(whole, torch.cat([StepContext(3, 5, 0.0, frozenset(), b).randn(4) for b in ranks]))
 
 
 def test_every_draw_of_a_step_is_its_own() -> None:
     batch = next(batches(pictures(GREY), 8, 0))
-    turn = Turn(3, 5, 0.0, frozenset(), batch)
+    turn = StepContext(3, 5, 0.0, frozenset(), batch)
     first, second = turn.randn(4), turn.randn(4)
     assert not torch.equal(first, second)
-    assert not torch.equal(first, Turn(3, 6, 0.0, frozenset(), batch).randn(4))
-    assert not torch.equal(first, Turn(4, 5, 0.0, frozenset(), batch).randn(4))
+    assert not torch.equal(first, StepContext(3, 6, 0.0, frozenset(), batch).randn(4))
+    assert not torch.equal(first, StepContext(4, 5, 0.0, frozenset(), batch).randn(4))
 
 
 def test_noise_is_what_a_list_of_generators_draws() -> None:

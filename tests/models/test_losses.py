@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from triptych.core.objectives import Turn
+from triptych.core.objectives import StepContext
 from triptych.core.types import ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.loader import batches
@@ -29,8 +29,8 @@ def batch() -> Any:
     return next(batches(Split(pixels, np.arange(8)), 8, 0))
 
 
-def turn(batch: Any, *movers: str, done: float = 0.5) -> Turn:
-    return Turn(0, 3, done, frozenset(movers), batch)
+def turn(batch: Any, *movers: str, done: float = 0.5) -> StepContext:
+    return StepContext(0, 3, done, frozenset(movers), batch)
 
 
 def shapes(module: torch.nn.Module) -> list[tuple[str, tuple[int, ...]]]:
@@ -52,9 +52,9 @@ def test_dcgan_is_the_study_guides_layer_for_layer() -> None:
         ("Conv2d", (256, 128, 4, 4)), ("BatchNorm2d", (256,)),
         ("Conv2d", (1, 256, 4, 4)),
     ]  # fmt: skip
-    groups = [player.optimizer.param_groups[0] for player in family.players()]
+    groups = [player.optimizer.param_groups[0] for player in family.objectives()]
     assert all(g["lr"] == 2e-4 and g["betas"] == (0.5, 0.999) for g in groups)
-    assert all(player.clip is None for player in family.players())
+    assert all(player.max_grad_norm is None for player in family.objectives())
 
 
 def test_dcgan_losses_are_binary_cross_entropies(batch: Any) -> None:
@@ -180,7 +180,7 @@ def test_diffusion_starts_at_the_targets_own_variance(batch: Any) -> None:
 def test_diffusion_times_are_spread_over_the_batch(batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     family, seen = Diffusion(DiffusionConfig(), SPEC), []
     monkeypatch.setattr(
-        "triptych.models.diffusion.noised",
+        "triptych.models.diffusion.add_noise",
         lambda schedule, image, noise, t: seen.append(t) or image,
     )
     family.loss(batch, turn(batch, "denoiser"))

@@ -20,15 +20,15 @@ from triptych.core.types import ImageSpec
 from triptych.data.load import load
 from triptych.models.configure import configure, describe_presets, named_in, suggestion
 from triptych.models.dcgan import Dcgan
-from triptych.models.registry import family_names, load_family
+from triptych.models.registry import load_model_class, model_names
 from triptych.models.wgan import Wgan
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.runs.run import open_run
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {"steps": 2, "size": 8, "batch": 4, "threads": 1, "precision": "fp32"}
 WORDS = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
-EVERY = [(family, preset) for family in family_names() for preset in load_family(family).presets]
+EVERY = [(family, preset) for family in model_names() for preset in load_model_class(family).presets]
 
 OWN = '''
 from triptych.models.dcgan import Dcgan, DcganConfig
@@ -54,14 +54,14 @@ def own(tmp_path: Path) -> Any:
 
 
 def test_every_family_has_the_default_preset_and_the_three_gans_their_papers() -> None:
-    assert {family for family, preset in EVERY if preset == "fast"} == set(family_names())
+    assert {family for family, preset in EVERY if preset == "fast"} == set(model_names())
     assert {("dcgan", "paper"), ("wgan", "paper"), ("stylegan", "paper")} <= set(EVERY)
 
 
 @pytest.mark.parametrize(("family", "preset"), EVERY)
 def test_every_preset_trains(family: str, preset: str) -> None:
     points = preset == "points"
-    data, kind = load("points:ring") if points else load("digits", size=8), load_family(family)
+    data, kind = load("points:ring") if points else load("digits", size=8), load_model_class(family)
     chosen, config, options = configure(kind, preset, {"batch": 4}, "digits")
     assert chosen == preset
     given = {**config.model_dump(), **options.model_dump(), "batch": kind.presets[preset].get("batch")}
@@ -71,7 +71,7 @@ def test_every_preset_trains(family: str, preset: str) -> None:
         else:
             assert given[name] == value or (value is None and name in ("rate", "strength")), name
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
-    training = Training(kind(config, data.spec), data.train, options, plan)
+    training = Trainer(kind(config, data.spec), data.train, options, plan)
     steps = training.steps()
     values = [next(steps).values for _ in range(2)]
     assert all(bool(value.isfinite()) for seen in values for value in seen.values())
@@ -159,7 +159,7 @@ def test_the_preset_is_found_in_words(line: str, named: str | None) -> None:
 
 
 def test_presets_are_described_for_people() -> None:
-    told = describe_presets(load_family("stylegan"))
+    told = describe_presets(load_model_class("stylegan"))
     assert "mixing 0;" in told and "layout off" in told and "critic-rate as suits" in told
 
 
@@ -177,7 +177,7 @@ def test_a_preset_that_suits_the_source_better_is_suggested(tmp_path: Path) -> N
     assert suggestion(Dcgan, "fast", ImageSpec(1, 8), 90) == few
     assert suggestion(Dcgan, "fast", ImageSpec(1, 8), 5000) is None
     assert suggestion(Dcgan, "paper", ImageSpec(1, 8), 90) is None
-    assert suggestion(load_family("vae"), "fast", ImageSpec(1, 8), 90) is None
+    assert suggestion(load_model_class("vae"), "fast", ImageSpec(1, 8), 90) is None
     points = suggestion(Wgan, "fast", ImageSpec(2, 1, 8), 20_000)
     assert points == "these are points, not images: --preset points may serve better"
     pixels = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1), dtype=np.uint8)
@@ -219,8 +219,12 @@ def test_the_paper_dcgan_is_the_textbooks() -> None:
         ("Conv2d", 128, 256, 4, 2, 1, False), norm, leaky,
         ("Conv2d", 256, 1, 4, 1, 0, False),
     ]  # the sigmoid is in the loss  # fmt: skip
-    for player in family.players():
-        assert isinstance(player.optimizer, torch.optim.Adam) and player.every == 1 and player.clip is None
+    for player in family.objectives():
+        assert (
+            isinstance(player.optimizer, torch.optim.Adam)
+            and player.interval == 1
+            and player.max_grad_norm is None
+        )
         (group,) = player.optimizer.param_groups
         assert group["lr"] == 2e-4 and group["betas"] == (0.5, 0.999)
     assert options.batch == 128 and options.conditional is False
@@ -245,5 +249,5 @@ def test_the_paper_wgan_is_either_papers() -> None:
     assert (penalty[1].rate, penalty[1].strength, penalty[1].generator_every) == (1e-4, 10, 5)
     assert (clipping[1].rate, clipping[1].strength, clipping[1].generator_every) == (5e-5, 0.01, 5)
     assert penalty[2].batch == clipping[2].batch == 64
-    judge, _ = Wgan(penalty[1], ImageSpec(1, 16)).players()
+    judge, _ = Wgan(penalty[1], ImageSpec(1, 16)).objectives()
     assert judge.optimizer.param_groups[0]["betas"] == (0.0, 0.9)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from triptych.core import rng as streams
-from triptych.core.objectives import Turn
+from triptych.core.objectives import StepContext
 from triptych.core.types import Batch, Condition, ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.loader import batches
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.models.configure import spec_told
 from triptych.models.stylegan import (
     Stylegan,
@@ -26,7 +26,7 @@ from triptych.models.stylegan import (
 )
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.training.timing import timer
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 
 SPEC = ImageSpec(channels=1, size=16, classes=3)
 SMALL: dict[str, Any] = {"width": 4, "widest": 8, "latent": 8, "style": 6, "noise_pace": 1.0}
@@ -51,8 +51,8 @@ def batch() -> Batch:
     return next(batches(split(), 8, 0))
 
 
-def turn(batch: Batch, step: int = 0, done: float = 0.0) -> Turn:
-    return Turn(0, step, done, frozenset({"discriminator", "generator"}), batch)
+def turn(batch: Batch, step: int = 0, done: float = 0.0) -> StepContext:
+    return StepContext(0, step, done, frozenset({"discriminator", "generator"}), batch)
 
 
 def test_adversarial_losses_on_known_logits() -> None:
@@ -109,7 +109,7 @@ def test_rates_and_gamma_cool_along_half_a_cosine(batch: Batch) -> None:
         plain, _ = bare.discriminator_loss(batch, turn(batch, done=done))
         extra = gamma / 2 * (seen["r1"] + seen["r2"]).item()
         assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
-        assert [player.rate(done) for player in family.players()] == pytest.approx([rate, rate])
+        assert [player.lr_schedule(done) for player in family.objectives()] == pytest.approx([rate, rate])
 
 
 def test_the_generator_plays_the_discriminators_game_from_the_other_side(batch: Batch) -> None:
@@ -125,7 +125,7 @@ def test_the_generator_plays_the_discriminators_game_from_the_other_side(batch: 
 def test_micro_batches_that_keep_groups_whole_change_nothing(loss: str) -> None:
     def gradients(micro: int | None) -> dict[str, Tensor]:
         plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
-        trained = Training(made(loss=loss, group=4), split(), Options(batch=8, micro_batch=micro), plan)
+        trained = Trainer(made(loss=loss, group=4), split(), Options(batch=8, micro_batch=micro), plan)
         next(trained.steps())
         return {name: p.grad for name, p in trained.family.named_parameters() if p.grad is not None}
 
@@ -200,11 +200,11 @@ def test_painting_styles_is_generating() -> None:
 
 def test_a_conditional_one_is_trained_and_asked_by_label() -> None:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
-    trained = Training(made(conditional=True), split(), Options(batch=8), plan)
+    trained = Trainer(made(conditional=True), split(), Options(batch=8), plan)
     steps = trained.steps()
     for _ in range(3):
         next(steps)
-    model = Model(trained.family)
+    model = Pipeline(trained.family)
     one, other = (model.sample([0], labels=[label]) for label in (0, 1))
     assert not np.array_equal(one, other)
     assert float(trained.family.generator.mapping.mean.abs().sum()) > 0

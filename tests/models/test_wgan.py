@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 
 from triptych.core.config import read_settings
 from triptych.core.errors import UsageError
-from triptych.core.objectives import Turn
+from triptych.core.objectives import StepContext
 from triptych.core.types import Batch, ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.load import load
@@ -21,7 +21,7 @@ from triptych.models.dcgan import Dcgan, DcganConfig
 from triptych.models.wgan import Wgan, WganConfig
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.training.timing import timer
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 
 SPEC = ImageSpec(channels=1, size=16, classes=3)
 PLAIN = ImageSpec(channels=1, size=16)
@@ -34,8 +34,8 @@ def batch() -> Any:
     return next(batches(Split(pixels, np.arange(8) % 3), 8, 0))
 
 
-def turn(batch: Any, *movers: str) -> Turn:
-    return Turn(0, 3, 0.5, frozenset(movers), batch)
+def turn(batch: Any, *movers: str) -> StepContext:
+    return StepContext(0, 3, 0.5, frozenset(movers), batch)
 
 
 def linear(family: Wgan, slope: float) -> None:
@@ -96,12 +96,12 @@ def test_slopes_are_computed_without_autocast(batch: Any) -> None:
 
 
 def test_clipping_cuts_weights_after_every_move_and_goes_on_to_the_same_bits(batch: Any) -> None:
-    def begin() -> Training:
+    def begin() -> Trainer:
         torch.manual_seed(0)
         family = Wgan(WganConfig(width=8, lipschitz="clipping"), PLAIN)
         plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 6})
         pixels = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 1), dtype=np.uint8)
-        return Training(family, Split(pixels), Options(batch=8), plan)
+        return Trainer(family, Split(pixels), Options(batch=8), plan)
 
     whole = begin()
     for step in whole.steps():
@@ -131,7 +131,7 @@ def test_what_is_left_out_is_the_papers_and_is_stored_as_a_number() -> None:
     assert (clipping.rate, clipping.strength) == (5e-5, 0.01)
     assert WganConfig(lipschitz="clipping", rate=None, strength=0.1).strength == 0.1
     adam, rms = (
-        [p.optimizer for p in Wgan(config, PLAIN).players()]
+        [p.optimizer for p in Wgan(config, PLAIN).objectives()]
         for config in (penalty, WganConfig(lipschitz="clipping", critic_rate=1e-3))
     )
     assert all(type(o) is torch.optim.Adam and o.param_groups[0]["betas"] == (0.0, 0.9) for o in adam)
@@ -161,8 +161,8 @@ def test_the_generator_waits_and_the_critic_has_its_own_rate(kind: str) -> None:
         Wgan(WganConfig(**settings), PLANE) if kind == "wgan" else Dcgan(DcganConfig(**settings), PLANE)
     )
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 7})
-    trained = Training(family, load("points:ring").train, Options(batch=16), plan)
-    assert [p.optimizer.param_groups[0]["lr"] for p in trained.players] == [5e-3, 1e-3]
+    trained = Trainer(family, load("points:ring").train, Options(batch=16), plan)
+    assert [p.optimizer.param_groups[0]["lr"] for p in trained.objectives] == [5e-3, 1e-3]
     before, moved = family.generator[1].weight.clone(), []
     for step in trained.steps():
         moved.append(not torch.equal(before, family.generator[1].weight))
@@ -207,15 +207,15 @@ def test_the_distance_is_that_of_optimal_transport(name: str) -> None:
     assert exact < 1
     torch.manual_seed(0)
     family, steps = Wgan(WganConfig(width=32), PLANE), 500
-    player = family.players()[0]
+    player = family.objectives()[0]
     x, y = (torch.tensor(points, dtype=torch.float32)[:, :, None, None] for points in (real, fake))
     distance, slope = [], []
     for step in range(steps):
         player.optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / steps)
         rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(step))
         batch = Batch(x[rows], None, None, torch.arange(len(x)), len(x))
-        now = Turn(0, step, 0.0, frozenset(), batch)
-        now.once("fakes", lambda: y)
+        now = StepContext(0, step, 0.0, frozenset(), batch)
+        now.cached("fakes", lambda: y)
         loss, seen = player.loss(batch, now)
         player.optimizer.zero_grad()
         loss.backward()

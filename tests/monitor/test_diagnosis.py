@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych.core.objectives import Game
+from triptych.core.objectives import AdversarialSpec
 from triptych.data.dataset import Split
 from triptych.data.load import load
 from triptych.monitor.diagnosis import CALM, Diagnosis, diagnose
@@ -17,7 +17,7 @@ from triptych.monitor.label_probe import association
 from triptych.monitor.remedies import remedies_for
 from triptych.monitor.sample_statistics import Reference, dimension, look_at
 
-GAME = Game()
+GAME = AdversarialSpec()
 STEPS, LOOKS = 1000, 25
 Line = dict[str, Any]
 Change = Callable[[float, Line, Line], None]  # (share of the run done, log line, look) -> changed in place
@@ -51,7 +51,7 @@ def game(change: Change = lambda done, line, look: None, looks: int = LOOKS) -> 
     return log, seen
 
 
-def verdict(change: Change, looks: int = LOOKS, game_of: Game = GAME) -> Diagnosis:
+def verdict(change: Change, looks: int = LOOKS, game_of: AdversarialSpec = GAME) -> Diagnosis:
     return diagnose(*game(change, looks), game_of, STEPS)
 
 
@@ -287,14 +287,14 @@ def test_a_critic_of_scores_may_win_without_alarm() -> None:
     def scores(done: float, line: Line, look: Line) -> None:
         line |= {"discriminator/real": 40.0, "discriminator/fake": -35.0, "discriminator/loss": -75.0}
 
-    assert verdict(scores, game_of=Game(verdicts="scores")).verdict == "healthy"
+    assert verdict(scores, game_of=AdversarialSpec(verdicts="scores")).verdict == "healthy"
 
     def dead(done: float, line: Line, look: Line) -> None:
         scores(done, line, look)
         line["generator/gradient"] = 5.0 if done < 0.05 else 1e-4
         look |= {"distance": 3.8, "covered": 0.0}
 
-    assert verdict(dead, game_of=Game(verdicts="scores")).verdict == "critic overpowering"
+    assert verdict(dead, game_of=AdversarialSpec(verdicts="scores")).verdict == "critic overpowering"
 
 
 def pale(done: float, look: Line, until: float) -> None:

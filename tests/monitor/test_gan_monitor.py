@@ -17,7 +17,7 @@ from triptych import cli
 from triptych.cli.train import finished
 from triptych.core.atomic import sha256
 from triptych.core.errors import TrainingError
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.monitor import gan_monitor, rollback_candidates, sample_statistics
 from triptych.monitor.postmortem import command_with
 from triptych.runs.run import Run, create, open_run
@@ -42,8 +42,8 @@ class Sick(Dcgan):
     """A DCGAN whose loss is not a number at a step, unless its last learning rate was borne."""
     Config = SickConfig
 
-    def players(self):
-        made = super().players()
+    def objectives(self):
+        made = super().objectives()
         self.optimizer = made[1].optimizer
         return made
 
@@ -146,8 +146,8 @@ def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> No
 def test_looks_leave_out_what_is_drawn_beside_the_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, sample = [], Model.sample
-    monkeypatch.setattr(Model, "sample", lambda self, *a, **kw: asked.append(kw) or sample(self, *a, **kw))
+    asked, sample = [], Pipeline.sample
+    monkeypatch.setattr(Pipeline, "sample", lambda self, *a, **kw: asked.append(kw) or sample(self, *a, **kw))
     triptych.train("stylegan", runs=tmp_path, **OPTIONS)
     assert asked.count({"detail": 0.0}) == 11 and {} in asked  # looks; and samples for people
 
@@ -217,7 +217,7 @@ def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.
         seen = self.run.looks() if looks is None else looks
         return sick if seen and seen[-1]["step"] > 20 else fine
 
-    monkeypatch.setattr(gan_monitor.Lookout, "diagnose", say)
+    monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", say)
     told: list[str] = []
     run = triptych.train("dcgan", runs=tmp_path, watch=lambda p: told.append(p.news), **OPTIONS)
     assert told[-1] == "the watch: generator collapsed since step 12: one picture" and "" in told
@@ -233,7 +233,7 @@ def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.
 
 def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        gan_monitor.Lookout, "diagnose", lambda *_: gan_monitor.Diagnosis("healthy", sound=True)
+        gan_monitor.GanMonitor, "diagnose", lambda *_: gan_monitor.Diagnosis("healthy", sound=True)
     )
     run = triptych.train("dcgan", runs=tmp_path, save_every=3, **OPTIONS)
     assert run.healthy_states() == [32, 40]  # looks are at multiples of 4, states well apart are marked
@@ -297,7 +297,7 @@ def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
         seen = self.run.looks() if looks is None else looks
         return ill if len(seen) > 5 else gan_monitor.Diagnosis("healthy", sound=True)
 
-    monkeypatch.setattr(gan_monitor.Lookout, "diagnose", say)
+    monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", say)
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
     assert "<h1>Oscillating</h1>" in (run.path / "post-mortem.html").read_text()
     finished(run)  # whose real looks are of health, or too early to say

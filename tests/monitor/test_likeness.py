@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_diagnosis import Line, game, verdict
 
-from triptych.core.objectives import Game
+from triptych.core.objectives import AdversarialSpec
 from triptych.data.dataset import Split
 from triptych.data.load import load
 from triptych.monitor.diagnosis import CALM, Diagnosis, alarms, diagnose
@@ -137,7 +137,7 @@ def test_a_young_run_of_few_modes_is_no_collapse_unless_samples_repeat() -> None
             after(turns, look, done)
 
         log, looks = game(change)
-        return {name for _, name in alarms(log, looks, Game(), 1000)}
+        return {name for _, name in alarms(log, looks, AdversarialSpec(), 1000)}
 
     assert alarmed(600) == set()
     assert alarmed(600, sparse=0.5) == set()
@@ -171,7 +171,7 @@ def test_old_looks_and_verdicts_are_read() -> None:
     log, looks = game()
     for look in looks:
         look.pop("turns")
-    assert diagnose(log, looks, Game(), 1000).verdict == "healthy"  # they were asked less
+    assert diagnose(log, looks, AdversarialSpec(), 1000).verdict == "healthy"  # they were asked less
     assert Diagnosis("generator collapsed").sick and not Diagnosis("too early").sick
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from test_diagnosis import LOOKS, STEPS, Line, game, verdict
 
-from triptych.core.objectives import Game
+from triptych.core.objectives import AdversarialSpec
 from triptych.data.dataset import Split
 from triptych.data.load import load
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 from triptych.models.stylegan import Stylegan
 from triptych.monitor.diagnosis import CALM, alarms, diagnose
 from triptych.monitor.sample_statistics import Reference, look_at
@@ -96,7 +96,7 @@ def test_few_modes_that_reach_ever_more_of_the_data_are_a_start() -> None:
 
     for k in range(LOOKS + 1):
         log, looks = game(lambda done, line, look: reaching(done, line, look, 0.1 + 0.3 * done))
-        found = diagnose(log[:k], looks[: k + 1], Game(), STEPS)
+        found = diagnose(log[:k], looks[: k + 1], AdversarialSpec(), STEPS)
         assert found.verdict in CALM, (k, found)
     still = verdict(lambda done, line, look: reaching(done, line, look, 0.2))
     assert still.verdict == "generator collapsed" and not still.fatal
@@ -105,7 +105,7 @@ def test_few_modes_that_reach_ever_more_of_the_data_are_a_start() -> None:
 def test_a_few_varied_modes_are_named_late_and_very_few_soon() -> None:
     def heard(modes: float) -> list[float]:
         log, looks = game(lambda done, line, look: look.update(modes=modes, spread=0.7, covered=0.2))
-        return [step / STEPS for step, _ in alarms(log, looks, Game(), STEPS)]
+        return [step / STEPS for step, _ in alarms(log, looks, AdversarialSpec(), STEPS)]
 
     assert 0.6 < heard(0.3)[0] < 0.8
     assert heard(0.1)[0] < 0.4
@@ -144,6 +144,6 @@ def test_a_set_of_a_few_pictures_many_times_over_has_a_yardstick() -> None:
 @pytest.mark.parametrize("family", ["dcgan", "wgan", "stylegan"])
 def test_the_watch_looks_at_what_the_noise_decides(family: str) -> None:
     """Grain drawn afresh would make samples of one style differ."""
-    kind = load_family(family)
-    assert set(kind.plain) <= set(kind.Controls.model_fields)
-    assert bool(kind.plain) == issubclass(kind, Stylegan)
+    kind = load_model_class(family)
+    assert set(kind.deterministic_controls) <= set(kind.Controls.model_fields)
+    assert bool(kind.deterministic_controls) == issubclass(kind, Stylegan)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.core.objectives import Turn
+from triptych.core.objectives import StepContext
 from triptych.core.types import ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.loader import batches
-from triptych.models.registry import family_names, load_family
+from triptych.models.registry import load_model_class, model_names
 from triptych.nets.augment import (
     Adaptive,
     Augment,
@@ -25,7 +25,7 @@ from triptych.nets.augment import (
     resampling,
 )
 from triptych.runs.options import Arithmetic, Options, Plan
-from triptych.training.trainer import Training, fresh_copy
+from triptych.training.trainer import Trainer, fresh_copy
 
 SIZE = 16
 RGB = ImageSpec(channels=3, size=SIZE)
@@ -38,12 +38,12 @@ def some(count: int = 8, channels: int = 3) -> Tensor:
     return torch.from_numpy(made).float()
 
 
-def turn_of(count: int = 8, step: int = 0, parts: int = 1) -> list[Turn]:
+def turn_of(count: int = 8, step: int = 0, parts: int = 1) -> list[StepContext]:
     pixels = np.zeros((count, SIZE, SIZE, 3), np.uint8)
     whole = next(batches(Split(pixels), count, 0))
     share = count // parts
     cuts = [whole.cut(start, start + share) for start in range(0, count, share)]
-    return [Turn(0, step, 0.0, frozenset(), batch) for batch in cuts]
+    return [StepContext(0, step, 0.0, frozenset(), batch) for batch in cuts]
 
 
 class Told:
@@ -289,31 +289,31 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=[name for name in family_names() if load_family(name).game])
+@pytest.fixture(params=[name for name in model_names() if load_model_class(name).game])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def made(name: str, config: Any, channels: int = 1) -> Any:
     torch.manual_seed(0)
-    kind = load_family(name)
+    kind = load_model_class(name)
     return kind(kind.Config(augment=config, **SMALL[name]), ImageSpec(channels=channels, size=SIZE))
 
 
-def begin(name: str) -> Training:
+def begin(name: str) -> Trainer:
     pixels = np.random.default_rng(0).integers(0, 256, (12, SIZE, SIZE, 1), dtype=np.uint8)
     family = made(name, Adaptive(ramp_images=200, every=2, target=0.1, start=0.4))
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
-    return Training(family, Split(pixels), Options(batch=8), plan)
+    return Trainer(family, Split(pixels), Options(batch=8), plan)
 
 
-def state(training: Training) -> dict[str, Tensor]:
+def state(training: Trainer) -> dict[str, Tensor]:
     files = training.files()
     return {f"{f}/{key}": kept.clone() for f, held in files.items() for key, kept in held.items()}
 
 
 def test_an_adaptive_run_goes_on_to_the_same_bits(name: str) -> None:
-    def walk(training: Training, steps: int) -> list[dict[str, Tensor]]:
+    def walk(training: Trainer, steps: int) -> list[dict[str, Tensor]]:
         stream = training.steps()
         return [next(stream).values for _ in range(steps)]
 
@@ -323,7 +323,7 @@ def test_an_adaptive_run_goes_on_to_the_same_bits(name: str) -> None:
     assert len({float(values[key]) for values in seen}) > 2  # the chance moved
     assert all(bool(value.isfinite().all()) for values in seen for value in values.values())
     walk(half, 9)  # between two moves: signs are under way
-    again = Training(fresh_copy(half.family), half.split, half.options, half.plan)
+    again = Trainer(fresh_copy(half.family), half.split, half.options, half.plan)
     again.restore(9, {f: {k: t.clone() for k, t in held.items()} for f, held in half.files().items()})
     walk(again, 6)
     resumed = state(again)
@@ -337,12 +337,12 @@ def test_both_players_meet_changed_pictures(name: str) -> None:
     family = made(name, DiffAugment(), channels=3)
     judge = getattr(family, type(family).game.critic)
     (turn,) = turn_of()
-    turn.movers = frozenset({type(family).game.critic, "generator"})
+    turn.active = frozenset({type(family).game.critic, "generator"})
     shown: list[Tensor] = []
     given: list[Tensor] = []
     family.augment.register_forward_hook(lambda *told: given.append(told[-1].detach()))
     judge.register_forward_hook(lambda module, told, result: shown.append(told[0].detach()))
-    for player in family.players():
+    for player in family.objectives():
         player.loss(turn.batch, turn)
         whole = [x for k, x in enumerate(shown) if name != "wgan" or k != 2]  # its penalty looks between
         sides = [side for x in whole for side in x.split(len(turn.batch.images))]  # StyleGAN shows both
@@ -353,8 +353,8 @@ def test_both_players_meet_changed_pictures(name: str) -> None:
 def test_a_generator_learns_through_what_is_changed(name: str) -> None:
     family = made(name, DiffAugment(policy=("cutout",)), channels=3)
     (turn,) = turn_of()
-    turn.movers = frozenset({type(family).game.critic, "generator"})
-    loss, _ = family.players()[1].loss(turn.batch, turn)
+    turn.active = frozenset({type(family).game.critic, "generator"})
+    loss, _ = family.objectives()[1].loss(turn.batch, turn)
     (slope,) = torch.autograd.grad(loss, family.fakes(turn))
     assert bool((slope == 0).all(1).flatten(1).any(1).all()) and float(slope.abs().sum()) > 0  # holes
 

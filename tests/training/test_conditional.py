@@ -19,15 +19,15 @@ from triptych.core.images import to_float
 from triptych.core.types import Condition, ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.load import load
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.models.configure import spec_told
-from triptych.models.registry import family_names, load_family
+from triptych.models.registry import load_model_class, model_names
 from triptych.models.vae import Vae, VaeConfig
 from triptych.runs.older_runs import in_todays_form
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.runs.run import Run, open_run
 from triptych.training.runner import resume
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {"steps": 4, "size": 8, "batch": 4, "threads": 1, "precision": "fp32"}
 NARROW: dict[str, dict[str, Any]] = {
@@ -45,24 +45,24 @@ def grey(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1), dtype=np.uint8)
 
 
-def drawn(model: Model, label: int) -> torch.Tensor:
+def drawn(model: Pipeline, label: int) -> torch.Tensor:
     """Four images of a label before they are rounded to grey levels."""
     with torch.inference_mode():
         *_, last = model.frames(range(4), label)
         return last.image()
 
 
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", model_names())
 def test_every_family_is_told_labels_or_never_sees_them(family: str) -> None:
-    kind, split = load_family(family), Split(grey(16), np.arange(16) % 2)
+    kind, split = load_model_class(family), Split(grey(16), np.arange(16) % 2)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
     for conditional in (True, False):
         told = spec_told(LABELLED, conditional)
-        training = Training(kind(kind.Config(**narrow(family)), told), split, Options(batch=4), plan)
+        training = Trainer(kind(kind.Config(**narrow(family)), told), split, Options(batch=4), plan)
         assert training.family.conditional is conditional
         assert (next(training.batches()).labels is not None) is conditional
         next(training.steps())
-        model = Model(training.family)
+        model = Pipeline(training.family)
         if conditional:
             training.family.requires_grad_(True)
             taught = training.family
@@ -103,7 +103,7 @@ def test_the_flags_say_yes_no_or_nothing(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_labels_asked_of_a_source_without_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    for family in family_names():
+    for family in model_names():
         with pytest.raises(UsageError, match=r"^--conditional needs labels, and these images have none"):
             triptych.train(family, data=grey(30), conditional=True, runs=tmp_path, **SMALL)
     assert not list(tmp_path.iterdir())
@@ -178,7 +178,7 @@ def test_old_cards_without_a_word_on_labels_and_of_ones_own_families() -> None:
 
 
 @pytest.fixture(scope="module", params=["flow", "normal"])
-def told(request: pytest.FixtureRequest) -> Model:
+def told(request: pytest.FixtureRequest) -> Pipeline:
     """A VAE of two classes, dark squares and bright ones, trained for a moment."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
@@ -187,23 +187,23 @@ def told(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
     family = Vae(VaeConfig(latent=2, width=8, prior=request.param, warmup=0, rate=1e-2), LABELLED)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 150})
-    training = Training(family, Split(pixels, labels), Options(batch=32), plan)
+    training = Trainer(family, Split(pixels, labels), Options(batch=32), plan)
     steps = training.steps()
     for _ in range(150):
         next(steps)
-    return Model(family)
+    return Pipeline(family)
 
 
 def squares(*levels: int) -> np.ndarray:
     return np.stack([np.full((8, 8, 1), level, np.uint8) for level in levels])
 
 
-def test_a_conditional_vae_draws_what_is_asked_for(told: Model) -> None:
+def test_a_conditional_vae_draws_what_is_asked_for(told: Pipeline) -> None:
     dark, bright = (told.sample(range(16), label).mean() for label in (0, 1))
     assert dark < 90 and bright > 160
 
 
-def test_a_conditional_vae_inverts_and_prices_with_the_label(told: Model) -> None:
+def test_a_conditional_vae_inverts_and_prices_with_the_label(told: Pipeline) -> None:
     shown, labels = squares(45, 60, 195, 210), [0, 0, 1, 1]
     again = told.generate(told.invert(shown, labels), labels)
     assert np.abs(again.astype(int) - shown).mean() < 15
@@ -211,19 +211,19 @@ def test_a_conditional_vae_inverts_and_prices_with_the_label(told: Model) -> Non
     assert (right < wrong).all()
 
 
-def test_a_label_that_is_not_given_is_summed_out(told: Model) -> None:
+def test_a_label_that_is_not_given_is_summed_out(told: Pipeline) -> None:
     shown = squares(50, 200)
     each = np.stack([told.bits_per_dim(shown, y, "iwae", draws=4) for y in (0, 1)]) * 64 * np.log(2)  # nats
     expected = (np.log(2) - np.logaddexp(-each[0], -each[1])) / (64 * np.log(2))
     np.testing.assert_allclose(told.bits_per_dim(shown, None, "iwae", draws=4), expected, rtol=1e-6)
 
 
-def test_a_conditional_vae_without_a_label_says_what_it_needs(told: Model) -> None:
+def test_a_conditional_vae_without_a_label_says_what_it_needs(told: Pipeline) -> None:
     with pytest.raises(UsageError, match="was trained with labels"):
         told.family.invert(to_float(squares(50)), Condition(), told.family.Controls(), [0])
 
 
-def test_the_first_layer_of_a_conditional_vae_reads_noise_and_label_apart(told: Model) -> None:
+def test_the_first_layer_of_a_conditional_vae_reads_noise_and_label_apart(told: Pipeline) -> None:
     matrix = told.family.noise_reader()
     assert (matrix is None) == (told.family.config.prior == "flow")
     assert matrix is None or matrix.shape[1] == 2

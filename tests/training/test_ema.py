@@ -4,19 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from triptych.training.ema import Average, power_of
+from triptych.training.ema import PowerFunctionEMA, gamma_from_width
 
 
 @pytest.mark.parametrize(("width", "gamma"), [(0.05, 16.97), (0.10, 6.94)])
 def test_powers_are_the_papers(width: float, gamma: float) -> None:
-    assert power_of(width) == pytest.approx(gamma, abs=0.005)  # Karras et al. 2024, section 3.1
+    assert gamma_from_width(width) == pytest.approx(gamma, abs=0.005)  # Karras et al. 2024, section 3.1
 
 
 def test_the_average_has_the_width_it_is_named_after() -> None:
     """The standard deviation of the weights' ages, as a share of the run, is `width`."""
     module, steps, width = nn.Linear(1, 1, bias=False), 2000, 0.1
     shares = torch.zeros(steps, dtype=torch.float64)
-    average = Average(module, ("weight",), width)
+    average = PowerFunctionEMA(module, ("weight",), width)
     for step in range(1, steps + 1):
         beta = (1 - 1 / step) ** (average.power + 1)
         shares *= beta
@@ -29,7 +29,7 @@ def test_the_average_has_the_width_it_is_named_after() -> None:
 
 def test_the_start_leaves_no_trace_and_integers_are_copied() -> None:
     module = nn.BatchNorm2d(2)
-    average = Average(module, ("weight", "running_mean", "num_batches_tracked"), 0.1)
+    average = PowerFunctionEMA(module, ("weight", "running_mean", "num_batches_tracked"), 0.1)
     with torch.no_grad():
         module.weight.fill_(5)
     module.running_mean.fill_(3)  # type: ignore[union-attr,operator]
@@ -42,8 +42,8 @@ def test_the_start_leaves_no_trace_and_integers_are_copied() -> None:
 
 def test_wrong_names_and_widths_are_refused() -> None:
     with pytest.raises(ValueError, match="nothing named"):
-        Average(nn.Linear(1, 1), ("critic",), 0.1)
+        PowerFunctionEMA(nn.Linear(1, 1), ("critic",), 0.1)
     with pytest.raises(ValueError, match=r"between 0 and 0\.28"):
-        power_of(0.5)
+        gamma_from_width(0.5)
     with pytest.raises(ValueError, match="differ"):
-        Average(nn.Linear(1, 1), ("weight",), 0.1).load({"other": torch.zeros(1)})
+        PowerFunctionEMA(nn.Linear(1, 1), ("weight",), 0.1).load({"other": torch.zeros(1)})

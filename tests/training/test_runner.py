@@ -32,27 +32,27 @@ OWN_FAMILY = '''
 from collections.abc import Iterator
 import torch
 from triptych.core.config import Settings
-from triptych.core.generative_model import Family
-from triptych.core.objectives import Player
-from triptych.core.types import Frame
+from triptych.core.generative_model import GenerativeModel
+from triptych.core.objectives import Objective
+from triptych.core.types import GenerationStep
 
 class OwnConfig(Settings):
     """Its settings."""
     poison: int = -1
 
-class Toy(Family[OwnConfig, Settings]):
+class Toy(GenerativeModel[OwnConfig, Settings]):
     """One number is learnt; after `poison` steps the loss is not a number."""
     Config, Controls = OwnConfig, Settings
     title = "Toy"
-    shown = ("level",)
+    ema_modules = ("level",)
 
     def __init__(self, config, spec, parts=None):
         super().__init__(config, spec, parts)
         self.level = torch.nn.Parameter(torch.zeros(()))
         self.noise_shape = (1,)
 
-    def players(self):
-        return [Player("toy", torch.optim.SGD([self.level], 0.1), self.loss)]
+    def objectives(self):
+        return [Objective("toy", torch.optim.SGD([self.level], 0.1), self.loss)]
 
     def loss(self, batch, turn):
         loss = (batch.images.mean() + turn.randn(1).mean() - self.level).square()
@@ -60,7 +60,7 @@ class Toy(Family[OwnConfig, Settings]):
 
     def generate(self, noise, condition, controls, seeds):
         size = (len(noise), self.spec.channels, self.spec.size, self.spec.size)
-        yield Frame(1, 1, noise, lambda: (self.level + 0.1 * noise)[..., None, None].expand(size))
+        yield GenerationStep(1, 1, noise, lambda: (self.level + 0.1 * noise)[..., None, None].expand(size))
 '''
 
 

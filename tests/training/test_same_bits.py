@@ -15,7 +15,7 @@ import triptych
 from triptych import cli
 from triptych.comparison import duel
 from triptych.core.time_left import told_slowly
-from triptych.models.registry import family_names
+from triptych.models.registry import model_names
 from triptych.runs.run import Run
 
 SMALL: dict[str, Any] = {"batch": 16, "width": 4, "seed": 3}
@@ -52,7 +52,7 @@ def fast_then_slow() -> Iterator[float]:
     return itertools.chain(itertools.repeat(1e-3, 12), itertools.repeat(5.0))
 
 
-@pytest.mark.parametrize("name", family_names())
+@pytest.mark.parametrize("name", model_names())
 def test_no_clock_decides(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {**SMALL, "channels": (8, 8)} if name == "diffusion" else SMALL
     small = {k: v for k, v in small.items() if k != "width" or name != "diffusion"}

@@ -13,8 +13,8 @@ from PIL import Image
 from triptych import cli
 from triptych.core.types import ImageSpec
 from triptych.inference.film import film_of
-from triptych.inference.pipeline import Model
-from triptych.models.registry import load_family
+from triptych.inference.pipeline import Pipeline
+from triptych.models.registry import load_model_class
 from triptych.viz.gallery import captioned, write_film, write_pictures
 from triptych.viz.grids import grid
 
@@ -22,10 +22,10 @@ DRAWN = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def diffusion() -> Model:
-    kind = load_family("diffusion")
+def diffusion() -> Pipeline:
+    kind = load_model_class("diffusion")
     torch.manual_seed(0)
-    return Model(kind(kind.Config(channels=(8,)), ImageSpec(1, 8, 2)))
+    return Pipeline(kind(kind.Config(channels=(8,)), ImageSpec(1, 8, 2)))
 
 
 @pytest.mark.parametrize("end", [".png", ".jpg", ".JPEG", ".webp", ".gif"])
@@ -81,7 +81,7 @@ def test_a_folder_may_have_a_dot_in_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [".gif", ".webp"])
-def test_a_film_moves_and_ends_with_the_sample(end: str, diffusion: Model, tmp_path: Path) -> None:
+def test_a_film_moves_and_ends_with_the_sample(end: str, diffusion: Pipeline, tmp_path: Path) -> None:
     film = film_of(diffusion, [5, 6], [0, 1], "noisy", steps=4)
     assert film.shape == (len(film), 2, 8, 8, 1) and len(film) >= 5
     np.testing.assert_array_equal(film[-1], diffusion.sample([5, 6], [0, 1], steps=4))
@@ -94,7 +94,7 @@ def test_a_film_moves_and_ends_with_the_sample(end: str, diffusion: Model, tmp_p
     np.testing.assert_array_equal(last, captioned(film[-1], [5, 6], ["a", "b"])[..., 0])
 
 
-def test_films_as_arrays_and_films_that_there_are_not(diffusion: Model, tmp_path: Path) -> None:
+def test_films_as_arrays_and_films_that_there_are_not(diffusion: Pipeline, tmp_path: Path) -> None:
     film = film_of(diffusion, [0], None, "predicted", steps=2)
     write_film(tmp_path / "x.npz", film, [0], labels=[1])
     with np.load(tmp_path / "x.npz") as found:
@@ -105,8 +105,8 @@ def test_films_as_arrays_and_films_that_there_are_not(diffusion: Model, tmp_path
         film_of(diffusion, [0], None, "noisy", steps=1)
     with pytest.raises(ValueError, match="at most 64 images"):
         film_of(diffusion, range(65), None, "noisy")
-    kind = load_family("vae")
-    vae = Model(kind(kind.Config(latent=2, width=2), ImageSpec(1, 8)))
+    kind = load_model_class("vae")
+    vae = Pipeline(kind(kind.Config(latent=2, width=2), ImageSpec(1, 8)))
     with pytest.raises(ValueError, match="VAE makes an image in one step"):
         film_of(vae, [0], None, "noisy")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from triptych.checklist.answers import Answer, beside, judged
-from triptych.core.objectives import Player
+from triptych.core.objectives import Objective
 from triptych.models.dcgan import Dcgan
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 
 CHAPTER = "architecture"
 RULES = (
@@ -32,14 +32,14 @@ POOLS = (
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def rules(training: Training, family: str) -> list[Answer]:
+def rules(training: Trainer, family: str) -> list[Answer]:
     """One answer a rule."""
     game = training.family.game
     if game is None:
         return [beside(CHAPTER, "the DCGAN rules", f"{training.family.title} plays no game of two")]
     names = {"critic": game.critic, "generator": game.generator}
     asked = [rule.format(**names) for rule in RULES]
-    players = {player.name: player for player in training.players}
+    players = {player.name: player for player in training.objectives}
     if training.family.spec.size == 1:
         return [
             beside(CHAPTER, "the DCGAN rules", "points are no pictures: their networks have no convolutions")
@@ -56,7 +56,7 @@ def rules(training: Training, family: str) -> list[Answer]:
     ]
 
 
-def _layers(training: Training, player: Player) -> list[nn.Module]:
+def _layers(training: Trainer, player: Objective) -> list[nn.Module]:
     """The leaves of the networks that a player moves, in order, those without weights among them."""
     owned = {id(p) for p in player.parameters()}
     homes = [m for m in training.family.children() if any(id(p) in owned for p in m.parameters())]

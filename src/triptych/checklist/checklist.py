@@ -25,7 +25,7 @@ from triptych.runs.run import Run, open_run
 from triptych.runs.weights import NAMES, Which, scored
 from triptych.runs.weights import checked as known_weights
 from triptych.runs.weights import choose as choose_weights
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 from triptych.viz.svg import short
 
 LABEL = "does the label show in the pictures"
@@ -59,7 +59,7 @@ def check(
         {**run.card["plan"], "device": "cpu", "channels_last": False, "precision": "fp32"}
     )
     unread = isinstance(dataset, str)  # then only the losses, which need pictures, are not asked
-    training = Training(built, _none_of(built) if isinstance(dataset, str) else dataset.train, options, plan)
+    training = Trainer(built, _none_of(built) if isinstance(dataset, str) else dataset.train, options, plan)
     training.restore(meta["step"], tensors)
     if not usable(tensors):
         answers = [unknown("losses", "are the losses right", "the weights are not finite")]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from triptych.checklist.answers import Answer, judged, unknown
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.runs.run import Run
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 
 CHAPTER = "state"
 PARTS = {  # files of a state -> what they hold
@@ -25,7 +25,7 @@ DRAWN = 8  # samples compared with each other
 VARIED = "do the samples differ from each other"
 
 
-def finite(training: Training, run: Run, tensors: Mapping[str, Mapping[str, Tensor]]) -> list[Answer]:
+def finite(training: Trainer, run: Run, tensors: Mapping[str, Mapping[str, Tensor]]) -> list[Answer]:
     """Whether a state and a log hold numbers at all.
 
     Args:
@@ -43,7 +43,7 @@ def usable(tensors: Mapping[str, Mapping[str, Tensor]]) -> bool:
     return not any(_spoilt(tensor) for part in parts for tensor in part.values())
 
 
-def varied(training: Training, tensors: Mapping[str, Mapping[str, Tensor]], run: Run) -> Answer:
+def varied(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], run: Run) -> Answer:
     """Whether samples at different seeds differ, with the raw and with the averaged weights.
 
     The training's weights are the averaged ones afterwards.
@@ -54,7 +54,7 @@ def varied(training: Training, tensors: Mapping[str, Mapping[str, Tensor]], run:
     trained = family.training
     for name, part in (("raw", "weights"), ("averaged", "average")):
         family.load_state_dict({**tensors["weights"], **tensors.get(part, {})})
-        model = Model(family, run, run.card["data"].get("class_counts"))
+        model = Pipeline(family, run, run.card["data"].get("class_counts"))
         drawn = np.asarray(model.sample(range(DRAWN)))
         said.append((name, len(np.unique(drawn.reshape(DRAWN, -1), axis=0))))
     family.train(trained).requires_grad_(True)
@@ -86,11 +86,11 @@ def _log(log: Sequence[Mapping[str, Any]]) -> Answer:
     return judged(CHAPTER, question, True, f"in {len(log):,} lines")
 
 
-def _zero(training: Training, tensors: Mapping[str, Mapping[str, Tensor]], part: str) -> Answer:
+def _zero(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], part: str) -> Answer:
     """Whether each player has weights other than 0: a file of zeros is finite, too."""
     names = {id(p): name for name, p in training.family.named_parameters()}
     empty, found = [], tensors.get(part, {})
-    for player in training.players:
+    for player in training.objectives:
         own = [found[n] for p in player.parameters() if (n := names.get(id(p), "")) in found]
         if own and not any(bool(tensor.any()) for tensor in own):
             empty.append(player.name)

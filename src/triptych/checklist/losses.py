@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from triptych.checklist.answers import Answer, beside, judged
-from triptych.core.objectives import Player, Turn
+from triptych.core.objectives import Objective, StepContext
 from triptych.core.types import Batch
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 
 CHAPTER = "losses"
 STRIDE = 1e-3  # of the small step: of the weights' length and, by its slope, of the loss, whichever is less
@@ -19,42 +19,42 @@ LEAST_LOSS = 0.01  # what a loss is taken for that happens to be near 0
 MORE_STRIDES = (1.0, 0.1, 0.01, 0.001)  # a rough landscape, as of penalties with kinks, needs smaller ones
 
 
-def losses(training: Training) -> list[Answer]:
+def losses(training: Trainer) -> list[Answer]:
     """Every question on the losses. The training's weights are as before afterwards."""
     batch = next(training.batches()).to(training.device)
     answers = [_apart(training)]
-    for player in training.players:
+    for player in training.objectives:
         answers += _of_player(training, player, batch)
     game = training.family.game
     if game is not None:
-        by_name = {player.name: player for player in training.players}
+        by_name = {player.name: player for player in training.objectives}
         answers += _of_game(training, by_name[game.critic], by_name[game.generator], batch)
     return answers
 
 
-def _turn(training: Training, batch: Batch, between: bool = False) -> Turn:
+def _turn(training: Trainer, batch: Batch, between: bool = False) -> StepContext:
     """The same turn each time it is asked for: the same noise.
 
     between: one between the steps at which the family does what it does only now and then, if there is one.
     """
-    movers = frozenset(player.name for player in training.players)
+    movers = frozenset(player.name for player in training.objectives)
     asked, done = training.options, min(training.step / training.plan.steps, 1.0)
     step = training.step
-    rhythm = training.family.rhythm
+    rhythm = training.family.step_period
     if between and rhythm > 1 and step % rhythm == 0:
         step += 1
-    return Turn(asked.seed, step, done, movers, batch)
+    return StepContext(asked.seed, step, done, movers, batch)
 
 
-def _apart(training: Training) -> Answer:
-    owned = [id(p) for player in training.players for p in player.parameters()]
+def _apart(training: Trainer) -> Answer:
+    owned = [id(p) for player in training.objectives for p in player.parameters()]
     all_of_it = {id(p) for p in training.family.parameters() if p.requires_grad}
     good = len(owned) == len(set(owned)) and set(owned) == all_of_it
-    who = " and ".join(f"{p.name} ({len(p.parameters())} tensors)" for p in training.players)
+    who = " and ".join(f"{p.name} ({len(p.parameters())} tensors)" for p in training.objectives)
     return judged(CHAPTER, "does every weight belong to one player", good, who)
 
 
-def _of_player(training: Training, player: Player, batch: Batch) -> list[Answer]:
+def _of_player(training: Trainer, player: Objective, batch: Batch) -> list[Answer]:
     loss, _ = player.loss(batch, _turn(training, batch))
     own, before = player.parameters(), float(loss.detach())
     gradients = torch.autograd.grad(loss, own, allow_unused=True)
@@ -88,7 +88,7 @@ def _of_player(training: Training, player: Player, batch: Batch) -> list[Answer]
 
 
 def _after_a_step(
-    training: Training, player: Player, gradients: Sequence[Tensor | None], batch: Batch, before: float
+    training: Trainer, player: Objective, gradients: Sequence[Tensor | None], batch: Batch, before: float
 ) -> float:
     after = before
     for factor in MORE_STRIDES:
@@ -99,7 +99,7 @@ def _after_a_step(
     return after
 
 
-def _detached_loss(training: Training, player: Player, batch: Batch) -> Tensor:
+def _detached_loss(training: Trainer, player: Objective, batch: Batch) -> Tensor:
     with torch.enable_grad():  # a penalty may ask for gradients of its own
         return player.loss(batch, _turn(training, batch))[0].detach()
 
@@ -130,7 +130,7 @@ def small_step(
                 p.copy_(old)
 
 
-def _of_game(training: Training, critic: Player, generator: Player, batch: Batch) -> list[Answer]:
+def _of_game(training: Trainer, critic: Objective, generator: Objective, batch: Batch) -> list[Answer]:
     """What only a game of two can be asked: who reaches whom, and which way the verdicts go."""
     loss, said = critic.loss(batch, _turn(training, batch))
     across = torch.autograd.grad(loss, generator.parameters(), allow_unused=True)
@@ -154,7 +154,7 @@ def _of_game(training: Training, critic: Player, generator: Player, batch: Batch
     return [detached, _critic_learns(training, critic, batch), raises]
 
 
-def _critic_learns(training: Training, critic: Player, batch: Batch) -> Answer:
+def _critic_learns(training: Trainer, critic: Objective, batch: Batch) -> Answer:
     """Whether the gap of the verdicts grows; asked without a penalty where steps without one are made."""
     loss, said = critic.loss(batch, _turn(training, batch, between=True))
     own = torch.autograd.grad(loss, critic.parameters(), allow_unused=True)
@@ -175,10 +175,10 @@ def _verdicts(said: dict[str, Tensor]) -> tuple[float, float]:
 
 
 def _after_moving(
-    training: Training,
-    mover: Player,
+    training: Trainer,
+    mover: Objective,
     gradients: Sequence[Tensor | None],
-    critic: Player,
+    critic: Objective,
     batch: Batch,
     loss: float,
     between: bool = False,

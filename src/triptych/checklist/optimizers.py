@@ -10,9 +10,9 @@ import torch
 
 from triptych.checklist.answers import Answer, beside, judged, unknown
 from triptych.core.errors import RunError
-from triptych.core.objectives import Player
+from triptych.core.objectives import Objective
 from triptych.runs.run import Run
-from triptych.training.trainer import Training
+from triptych.training.trainer import Trainer
 
 CHAPTER = "optimiser"
 PAPER = {"rate": 2e-4, "betas": (0.5, 0.999)}  # DCGAN's (Radford et al. 2015, section 4)
@@ -20,17 +20,17 @@ COUNTING = (torch.optim.Adam, torch.optim.RMSprop)  # they note their steps, unl
 FEW_TURNS = 10  # with fewer, tensors behind others that start at zero may not have had a gradient yet
 
 
-def optimisers(training: Training, run: Run, meta: Mapping[str, Any]) -> list[Answer]:
+def optimisers(training: Trainer, run: Run, meta: Mapping[str, Any]) -> list[Answer]:
     """Learning rates, betas and whether each player moved. meta: what the run noted beside its state."""
     answers = []
-    for player in training.players:
+    for player in training.objectives:
         answers += [_rate(training, player, run, meta), _moves(training, player, run)]
         if (betas := _betas(player, run.card["config"])) is not None:
             answers.append(betas)
     return answers
 
 
-def _rate(training: Training, player: Player, run: Run, meta: Mapping[str, Any]) -> Answer:
+def _rate(training: Trainer, player: Objective, run: Run, meta: Mapping[str, Any]) -> Answer:
     """Whether the rate that the run last moved a player at is the configured one, as scheduled."""
     config, game = run.card["config"], training.family.game
     wanted = config.get("rate")
@@ -39,8 +39,8 @@ def _rate(training: Training, player: Player, run: Run, meta: Mapping[str, Any])
     found, schedule, ease = training.rates[player.name], 1.0, 1.0
     if training.step and player.name in meta.get("rates", {}):
         found = meta["rates"][player.name]
-        moved = (training.step - 1) // player.every * player.every  # the player's last turn
-        schedule, ease = player.rate(moved / meta["planned"]), meta.get("ease", 1.0)
+        moved = (training.step - 1) // player.interval * player.interval  # the player's last turn
+        schedule, ease = player.lr_schedule(moved / meta["planned"]), meta.get("ease", 1.0)
     question = f"is the {player.name}'s learning rate as configured"
     if 0 in found and schedule != 0:  # a schedule may begin or end there
         return judged(CHAPTER, question, False, f"{_list(found)}: at 0 nothing moves")
@@ -57,7 +57,7 @@ def _rate(training: Training, player: Player, run: Run, meta: Mapping[str, Any])
     return judged(CHAPTER, question, good, words)
 
 
-def _betas(player: Player, config: dict[str, Any]) -> Answer | None:
+def _betas(player: Objective, config: dict[str, Any]) -> Answer | None:
     question = f"are the {player.name}'s betas as configured"
     groups = player.optimizer.param_groups
     kind = type(player.optimizer).__name__
@@ -72,7 +72,7 @@ def _betas(player: Player, config: dict[str, Any]) -> Answer | None:
     return judged(CHAPTER, question, good, words)
 
 
-def _moves(training: Training, player: Player, run: Run) -> Answer:
+def _moves(training: Trainer, player: Objective, run: Run) -> Answer:
     """Whether a player moved: by its optimiser's count, its weights' start, and the watch's last two looks.
 
     The count alone would not do: an optimiser counts a step at learning rate 0 too.
@@ -92,7 +92,7 @@ def _moves(training: Training, player: Player, run: Run) -> Answer:
     return judged(CHAPTER, question, all(good for good, _ in known), "; ".join(told for _, told in known))
 
 
-def _counted(training: Training, player: Player) -> tuple[bool, str] | None:
+def _counted(training: Trainer, player: Objective) -> tuple[bool, str] | None:
     """None for an optimiser that counts no steps."""
     states = [player.optimizer.state.get(p, {}) for _, p in _free(training, player)]
     if not isinstance(player.optimizer, COUNTING) and not any("step" in state for state in states):
@@ -102,7 +102,7 @@ def _counted(training: Training, player: Player) -> tuple[bool, str] | None:
     return set(counts) <= {turns}, f"{min(counts, default=0):,} steps in {turns:,} turns"
 
 
-def _left_the_start(training: Training, player: Player, run: Run) -> tuple[bool, str] | None:
+def _left_the_start(training: Trainer, player: Objective, run: Run) -> tuple[bool, str] | None:
     """None where the state before training cannot be read, or is another network's."""
     try:
         start = run.load_state(0, only=("weights",))[0]["weights"]
@@ -116,7 +116,7 @@ def _left_the_start(training: Training, player: Player, run: Run) -> tuple[bool,
     return good, f"{moved} of {len(free)} tensors are no longer as before training"
 
 
-def _between_looks(player: Player, run: Run) -> tuple[bool, str] | None:
+def _between_looks(player: Objective, run: Run) -> tuple[bool, str] | None:
     """None without two looks, or where the player had no turn between them."""
     looks = [look for look in run.looks() if look.get("weights", {}).get(player.name)][-2:]
     if len(looks) < 2:
@@ -130,14 +130,14 @@ def _between_looks(player: Player, run: Run) -> tuple[bool, str] | None:
     return moved > 0, f"{moved} of {len(after)} probed weights moved {between}"
 
 
-def _free(training: Training, player: Player) -> list[tuple[str, torch.nn.Parameter]]:
+def _free(training: Trainer, player: Objective) -> list[tuple[str, torch.nn.Parameter]]:
     """The parameters that a player may move, by name, without those that the settings hold."""
     own, held = {id(p) for p in player.parameters()}, training.family.held
     return [(n, p) for n, p in training.family.named_parameters() if id(p) in own and n not in held]
 
 
-def _turns(training: Training, player: Player) -> int:
-    return len(range(0, training.step, player.every))
+def _turns(training: Trainer, player: Objective) -> int:
+    return len(range(0, training.step, player.interval))
 
 
 def _list(values: list[float]) -> str:

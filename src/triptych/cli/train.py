@@ -18,15 +18,15 @@ def train(words: list[str]) -> dict[str, Any]:
     name = first_word(words, "the family", usage)
     from triptych.cli.progress import progress_bar
     from triptych.models.configure import default_preset, describe_presets, named_in, preset_values
-    from triptych.models.registry import family_names, load_user_family
+    from triptych.models.registry import load_user_model_class, model_names
     from triptych.runs.options import Options
     from triptych.training.runner import train as begin
 
     if name is None:
-        print(f"usage: {usage}\nfamilies: {', '.join(family_names())}, or a path to a .py file of your own")
+        print(f"usage: {usage}\nfamilies: {', '.join(model_names())}, or a path to a .py file of your own")
         print("triptych train FAMILY --help lists the presets and the flags of one")
         return {}
-    kind = load_user_family(name)
+    kind = load_user_model_class(name)
     preset, usual = named_in(words) or default_preset(kind), default_preset(kind)
     suited = dict(preset_values(kind, preset))
     presets: Any = Literal[tuple(kind.presets)] if usual else Literal[tuple(kind.presets)] | None
@@ -55,7 +55,7 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
 
     family: as the user named it on this command line, None where they did not.
     """
-    from triptych.models.registry import load_family, load_user_family
+    from triptych.models.registry import load_model_class, load_user_model_class
     from triptych.monitor.gan_monitor import diagnosis_of, last_sick
     from triptych.monitor.postmortem import newest_post_mortem
     from triptych.runs.options import Plan
@@ -69,7 +69,7 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     told = {"run": str(run.path), "weights": None if compared is None else compared.model_dump(mode="json")}
     named = family or run.card["family"]
     own = named if named.endswith(".py") else None
-    game = (load_user_family(family) if family else load_family(run.card["family"])).game
+    game = (load_user_model_class(family) if family else load_model_class(run.card["family"])).game
     if game is None:
         after = say_what_next(run, own)
         print(run.path)

@@ -33,7 +33,7 @@ from triptych.evaluation.records import Evaluation
 from triptych.evaluation.selection import SplitName
 from triptych.inference.pipeline import load
 from triptych.models.configure import named_in, preset_values
-from triptych.models.registry import load_user_family
+from triptych.models.registry import load_user_model_class
 from triptych.runs.run import Run, numbered, open_run
 
 SPLITS: tuple[SplitName, ...] = ("selection", "report")
@@ -298,7 +298,7 @@ def _contestants(families: Sequence[str]) -> Iterator[Contestant]:
             family, *flags = shlex.split(text)
         except ValueError as error:
             raise UsageError(f"{text!r} is not a family and its flags: {error}") from error
-        kind = load_user_family(family)
+        kind = load_user_model_class(family)
         preset_values(kind, named_in(flags))
         title = kind.title
         label = title if not flags else f"{title} {' '.join(flags)}"

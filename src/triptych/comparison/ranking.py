@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from triptych.core.checksummed import check_seal, is_sealed
+from triptych.core.checksummed import is_sealed, verify_checksum
 from triptych.core.errors import CompareError, SealError, UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.metrics.score import Card, Score, comparable
@@ -222,7 +222,7 @@ def _scores(record: Any, path: Path) -> tuple[dict[str, Score], list[str]]:
         raise CompareError(f"{path} holds no scores: make some with {AGAIN}")
     try:
         scores = [Score.model_validate(line) for line in lines]
-        check_seal(record, "the evaluation")
+        verify_checksum(record, "the evaluation")
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")

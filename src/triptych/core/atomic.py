@@ -37,7 +37,7 @@ def write_sealed(folder: Path, files: Mapping[str, Tensors], meta: Mapping[str, 
             os.fsync(handle.fileno())
 
 
-def put_sealed(final: Path, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
+def write_checkpoint_dir(final: Path, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
     """`write_sealed` under a temporary name, then rename: `final` is there whole or not at all.
 
     One that was there before is moved out of the way by a rename too, and back where the second fails.
@@ -71,7 +71,7 @@ def steps_in(home: Path) -> list[int]:
     return sorted(int(m[1]) for name in names if (m := re.fullmatch(r"step-(\d+)", name)))
 
 
-def read_sealed(
+def read_checkpoint_dir(
     folder: Path, only: tuple[str, ...] | None
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Read what `write_sealed` wrote, checking every sum. Raises ValueError on the first that differs."""

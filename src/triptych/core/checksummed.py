@@ -21,7 +21,7 @@ from triptych.core.errors import SealError
 KEY = "checksum"
 
 
-class Sealed(BaseModel):
+class Checksummed(BaseModel):
     """A record that is written to JSON with its checksum, and read only if it matches.
 
     The checksum stands in the JSON alone, never in the object, so nobody who makes a record has to
@@ -39,7 +39,7 @@ class Sealed(BaseModel):
         if not isinstance(value, Mapping) or KEY not in value:
             return handler(value)
         made = handler({name: entry for name, entry in value.items() if name != KEY})  # the inner seals first
-        check_seal(value, made.called())
+        verify_checksum(value, made.called())
         return made
 
     @model_serializer(mode="wrap")
@@ -53,7 +53,7 @@ def is_sealed(record: Mapping[str, Any]) -> bool:
     return KEY in record
 
 
-def check_seal(record: Mapping[str, Any], called: str) -> None:
+def verify_checksum(record: Mapping[str, Any], called: str) -> None:
     """Return if a stored record matches its checksum, or has none. Raises SealError, with its name."""
     if is_sealed(record) and checksum(record) != record[KEY]:
         raise SealError(

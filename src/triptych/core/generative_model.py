@@ -19,8 +19,8 @@ from torch.overrides import TorchFunctionMode
 
 from triptych.core import rng as streams
 from triptych.core.config import Settings
-from triptych.core.objectives import Game, Player
-from triptych.core.types import Batch, Box, Condition, Frame, ImageSpec
+from triptych.core.objectives import AdversarialSpec, Objective
+from triptych.core.types import Batch, Box, Condition, GenerationStep, ImageSpec
 
 ConfigT = TypeVar("ConfigT", bound=Settings)
 ControlsT = TypeVar("ControlsT", bound=Settings)
@@ -52,7 +52,7 @@ class Drawable(nn.Module, ABC, Generic[ControlsT]):
     @abstractmethod
     def generate(
         self, noise: Tensor, condition: Condition, controls: ControlsT, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         """Make pictures. noise: (B, *noise_shape). Yields once (GAN, VAE) or once a step (diffusion)."""
 
     def invert(
@@ -85,28 +85,32 @@ class Drawable(nn.Module, ABC, Generic[ControlsT]):
         return None
 
 
-class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
+class GenerativeModel(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     """A way to learn to make pictures; see the module's docstring."""
 
     Config: ClassVar[type[Settings]]  # fixed at training time
     needs: ClassVar[dict[str, str]] = {}  # parts made of other runs: {"first_stage": "autoencoder"}
-    shown: ClassVar[tuple[str, ...]]  # module prefixes that generate() uses: averaged and exported
+    ema_modules: ClassVar[tuple[str, ...]]  # module prefixes that generate() uses: averaged and exported
     title: ClassVar[str]  # as a reader would say it: "DCGAN"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
     """name -> values for fields of Config and for training options. "fast": the default of `train`, which
     serves best in minutes on two cores. "paper": as published."""
-    curves: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
-    game: ClassVar[Game | None] = None  # of the families with two players
+    log_help: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
+    game: ClassVar[AdversarialSpec | None] = None  # of the families with two players
     channels_last: ClassVar[bool] = (
         False  # are convolutions faster so on processors: benchmarks/arithmetic.py
     )
-    plain: ClassVar[Mapping[str, Any]] = {}  # controls that leave out what is drawn afresh beside the noise
-    rhythm: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
+    deterministic_controls: ClassVar[
+        Mapping[str, Any]
+    ] = {}  # controls that leave out what is drawn afresh beside the noise
+    step_period: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
     held: tuple[str, ...] = ()  # parameters, by name, that the settings keep from acting and so from moving
-    bounds: tuple[str, ...] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit
+    likelihood_bounds: tuple[
+        str, ...
+    ] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit
 
     def __init__(
-        self, config: ConfigT, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
+        self, config: ConfigT, spec: ImageSpec, parts: Mapping[str, GenerativeModel[Any, Any]] | None = None
     ) -> None:
         super().__init__()
         self.config, self.spec, self.parts = config, spec, dict(parts or {})
@@ -116,7 +120,7 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
         return
 
     @abstractmethod
-    def players(self) -> list[Player]:
+    def objectives(self) -> list[Objective]:
         """Who learns, in the order of their turns within a step."""
 
     def bits_per_dim(
@@ -138,12 +142,14 @@ class Family(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
         raise ValueError(f"{self.title} is implicit: it can draw but not say how likely a picture is")
 
 
-def family_in(module: Any) -> type[Family[Any, Any]]:
+def model_class_in(module: Any) -> type[GenerativeModel[Any, Any]]:
     """The one concrete Family that a module defines. Raises ValueError if there are none or several."""
     own = [
         thing
         for thing in vars(module).values()
-        if inspect.isclass(thing) and issubclass(thing, Family) and thing.__module__ == module.__name__
+        if inspect.isclass(thing)
+        and issubclass(thing, GenerativeModel)
+        and thing.__module__ == module.__name__
     ]
     if len(own) != 1:
         names = ", ".join(c.__name__ for c in own) or "none"

@@ -15,12 +15,12 @@ from triptych.core.types import Batch
 T = TypeVar("T")
 
 
-class Turn:
+class StepContext:
     """What a loss may know beside weights and batch. Made anew for each (micro-)batch of a step."""
 
     def __init__(self, run_seed: int, step: int, done: float, movers: frozenset[str], batch: Batch) -> None:
-        self.step, self.movers = step, movers
-        self.done = done  # share of the planned run, 0..1: what warm-ups and coolings go by
+        self.step, self.active = step, movers
+        self.progress = done  # share of the planned run, 0..1: what warm-ups and coolings go by
         self.batch = batch
         self._seed, self._streams = run_seed, 0
         self._kept: dict[str, Any] = {}
@@ -33,7 +33,7 @@ class Turn:
         """(B, *shape) uniform in [0, 1), drawn like `randn`."""
         return self._cut(torch.rand, shape)
 
-    def once(self, key: str, make: Callable[[], T]) -> T:
+    def cached(self, key: str, make: Callable[[], T]) -> T:
         """What `make` returns, made once and shared by the players of this turn: a GAN's fakes."""
         if key not in self._kept:
             self._kept[key] = make()
@@ -52,15 +52,19 @@ def constant(done: float) -> float:
 
 
 @dataclass(frozen=True)
-class Player:
+class Objective:
     """Somebody who learns: a GAN is a game of two, a VAE or a diffusion model has one player."""
 
     name: str  # "critic", "generator", "denoiser": prefix in the log
     optimizer: torch.optim.Optimizer  # holds exactly the parameters this player may move
-    loss: Callable[[Batch, Turn], tuple[Tensor, dict[str, Tensor]]]  # scalar to minimise; extras to log
-    every: int = 1  # its turn when step % every == 0
-    clip: float | None = None  # largest gradient norm
-    rate: Callable[[float], float] = constant  # learning-rate factor over the done share of the run, 0..1
+    loss: Callable[
+        [Batch, StepContext], tuple[Tensor, dict[str, Tensor]]
+    ]  # scalar to minimise; extras to log
+    interval: int = 1  # its turn when step % every == 0
+    max_grad_norm: float | None = None  # largest gradient norm
+    lr_schedule: Callable[[float], float] = (
+        constant  # learning-rate factor over the done share of the run, 0..1
+    )
 
     def parameters(self) -> list[nn.Parameter]:
         """Every parameter this player may move, in the optimiser's order."""
@@ -68,7 +72,7 @@ class Player:
 
 
 @dataclass(frozen=True)
-class Game:
+class AdversarialSpec:
     """Who plays against whom in a family of two players, and how to read what the judging one logs.
 
     The critic logs `real` and `fake`: its mean verdict on real pictures and on fakes.

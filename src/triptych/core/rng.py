@@ -36,7 +36,7 @@ def noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     )
 
 
-def arc(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
+def slerp(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
     """Noise on the great arc between two noises: spherical interpolation (Shoemake 1985).
 
     On the straight line the middle would be shorter than any noise the model was trained on.

@@ -11,7 +11,7 @@ from torch import Tensor
 from triptych.core.types import Condition
 
 
-class Styled(ABC):
+class StyleBased(ABC):
     """Noise becomes one style a layer, styles become a picture: what mixing and style directions act on.
 
     Karras, Laine and Aila 2019, "A style-based generator architecture", section 3.

@@ -84,7 +84,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Frame:
+class GenerationStep:
     """One moment of generation."""
 
     step: int

@@ -12,22 +12,22 @@ from triptych.diffusion.schedules import Schedule
 Target = Literal["noise", "velocity", "image"]
 
 
-class Parts(NamedTuple):
+class Prediction(NamedTuple):
     """What a noisy picture is thought to be made of: x_t = alpha_t image + sigma_t noise."""
 
     image: Tensor  # (B, *)
     noise: Tensor  # (B, *)
 
 
-Denoiser = Callable[[Tensor, Tensor], Parts]  # (x_t (B, *), t (B,) int64) -> Parts
+Denoiser = Callable[[Tensor, Tensor], Prediction]  # (x_t (B, *), t (B,) int64) -> Parts
 
 
-def noised(schedule: Schedule, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def add_noise(schedule: Schedule, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """The forward process in one leap: x_t = alpha_t x_0 + sigma_t eps (Ho et al. 2020, eq. 4)."""
     return schedule.at(schedule.alpha, t, image) * image + schedule.at(schedule.sigma, t, image) * noise
 
 
-def target_of(target: Target, schedule: Schedule, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def training_target(target: Target, schedule: Schedule, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """What the network is asked for: eps, x_0, or the velocity dx_t/dtau.
 
     The velocity is alpha' x_0 + sigma' eps: eps - x_0 on the straight path, and on
@@ -43,7 +43,7 @@ def target_of(target: Target, schedule: Schedule, image: Tensor, noise: Tensor, 
     )
 
 
-def parts_of(target: Target, schedule: Schedule, output: Tensor, x_t: Tensor, t: Tensor) -> Parts:
+def parts_of(target: Target, schedule: Schedule, output: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
     """Read picture and noise off the network's output: the inverse of `target_of` given x_t.
 
     Where picture (alpha = 0) or noise (sigma = 0) has left no trace in x_t it cannot be read off
@@ -51,22 +51,22 @@ def parts_of(target: Target, schedule: Schedule, output: Tensor, x_t: Tensor, t:
     """
     alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
     if target == "noise":
-        return Parts((x_t - sigma * output) / alpha.clamp(min=1e-3), output)
+        return Prediction((x_t - sigma * output) / alpha.clamp(min=1e-3), output)
     if target == "image":
-        return Parts(output, (x_t - alpha * output) / sigma.clamp(min=1e-3))
+        return Prediction(output, (x_t - alpha * output) / sigma.clamp(min=1e-3))
     alpha_slope, sigma_slope = (
         schedule.at(schedule.alpha_slope, t, x_t),
         schedule.at(schedule.sigma_slope, t, x_t),
     )
-    return Parts(sigma_slope * x_t - sigma * output, alpha * output - alpha_slope * x_t)
+    return Prediction(sigma_slope * x_t - sigma * output, alpha * output - alpha_slope * x_t)
 
 
-def clipped(denoiser: Denoiser, schedule: Schedule) -> Denoiser:
+def clip_denoised(denoiser: Denoiser, schedule: Schedule) -> Denoiser:
     """Keep the predicted picture in [-1, 1], and the noise in agreement with it."""
 
-    def denoise(x_t: Tensor, t: Tensor) -> Parts:
+    def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         image = denoiser(x_t, t).image.clamp(-1, 1)
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
-        return Parts(image, (x_t - alpha * image) / sigma.clamp(min=1e-3))
+        return Prediction(image, (x_t - alpha * image) / sigma.clamp(min=1e-3))
 
     return denoise

@@ -20,14 +20,14 @@ from triptych.diffusion.schedules import Schedule
 SolverName = Literal["ddpm", "ddim", "heun", "dpm++"]
 
 
-class Moment(NamedTuple):
+class SamplerStep(NamedTuple):
     """One step of a sampler: the noisy picture it began with and the clean one it predicted there."""
 
     noisy: Tensor  # (B, *)
     image: Tensor  # (B, *)
 
 
-Solver = Callable[[Denoiser, Schedule, Tensor, Sequence[int], SamplerNoise], Iterator[Moment]]
+Solver = Callable[[Denoiser, Schedule, Tensor, Sequence[int], SamplerNoise], Iterator[SamplerStep]]
 
 
 def spaced(total: int, steps: int) -> list[int]:
@@ -53,24 +53,24 @@ def ancestral(eta: float) -> Solver:
 
     def solve(
         denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int], sampler_noise: SamplerNoise
-    ) -> Iterator[Moment]:
+    ) -> Iterator[SamplerStep]:
         alpha, sigma = schedule.alpha.tolist(), schedule.sigma.tolist()
         for t, s in pairwise(times):
             image, eps = denoiser(x, _time(x, t))
-            yield Moment(x, image)
+            yield SamplerStep(x, image)
             kept = alpha[t] / alpha[s] * sigma[s]  # what is left at t of the noise present at s
             fresh = eta * sigma[s] / sigma[t] * max(sigma[t] ** 2 - kept**2, 0.0) ** 0.5
             x = alpha[s] * image + max(sigma[s] ** 2 - fresh**2, 0.0) ** 0.5 * eps
             if fresh > 0:
                 x = x + fresh * sampler_noise.randn_like(x)
-        yield Moment(x, x)
+        yield SamplerStep(x, x)
 
     return solve
 
 
 def heun(
     denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int], sampler_noise: SamplerNoise
-) -> Iterator[Moment]:
+) -> Iterator[SamplerStep]:
     """Heun's second-order method on dx/dtau = alpha' x_0 + sigma' eps; two network calls a step.
 
     (Karras et al. 2022, algorithm 1, in the schedule's own parameter, in which the velocity stays
@@ -80,7 +80,7 @@ def heun(
     tau = schedule.tau.tolist()
     for t, s in pairwise(times):
         image, eps = denoiser(x, _time(x, t))
-        yield Moment(x, image)
+        yield SamplerStep(x, image)
         velocity = alpha_slope[t] * image + sigma_slope[t] * eps
         if s == 0:
             x = image
@@ -88,12 +88,12 @@ def heun(
         step = tau[s] - tau[t]
         image, eps = denoiser(x + step * velocity, _time(x, s))
         x = x + step * 0.5 * (velocity + alpha_slope[s] * image + sigma_slope[s] * eps)
-    yield Moment(x, x)
+    yield SamplerStep(x, x)
 
 
 def multistep(
     denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int], sampler_noise: SamplerNoise
-) -> Iterator[Moment]:
+) -> Iterator[SamplerStep]:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order with one network call a step.
 
     First and last steps are of first order: there the half log-SNR is infinite on some schedules.
@@ -104,14 +104,14 @@ def multistep(
     width_before = 0.0
     for t, s in pairwise(times):
         image, _ = denoiser(x, _time(x, t))
-        yield Moment(x, image)
+        yield SamplerStep(x, image)
         width = log_snr[s] - log_snr[t]
         guess = image
         if before is not None and s > 0 and width_before < float("inf"):
             guess = image + 0.5 * width / width_before * (image - before)
         x = sigma[s] / sigma[t] * x + (alpha[s] - alpha[t] * sigma[s] / sigma[t]) * guess
         before, width_before = image, width
-    yield Moment(x, x)
+    yield SamplerStep(x, x)
 
 
 SOLVERS: dict[SolverName, Solver] = {

@@ -28,7 +28,7 @@ from triptych.core.bits_per_dim import cut, log_mass
 from triptych.core.images import LEVEL_STEP, to_float
 from triptych.core.rng import SamplerNoise, generator
 from triptych.core.types import Box
-from triptych.diffusion.denoisers import Denoiser, noised
+from triptych.diffusion.denoisers import Denoiser, add_noise
 from triptych.diffusion.schedules import Schedule
 
 COARSEST = 0.25  # noise of a last time on the scale of [-1, 1]: beyond it, levels are mostly guessed
@@ -132,7 +132,7 @@ class _Chain:
     def look(self, t: Tensor, noise: SamplerNoise) -> Look:
         """Noise the pictures to t, (B,), and denoise them."""
         t = t.to(self.image.device)
-        x_t = noised(self.schedule, self.image, noise.randn_like(self.image), t)
+        x_t = add_noise(self.schedule, self.image, noise.randn_like(self.image), t)
         parts = self.denoiser(x_t, t)
         error = (self.image - parts.image).square().cpu().double()
         return Look(parts.image, error, implied_variance(self.schedule, parts.noise, t).cpu().double())

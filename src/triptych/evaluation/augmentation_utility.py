@@ -16,7 +16,7 @@ from triptych.core import rng as streams
 from triptych.core.config import Record
 from triptych.core.threads import one_thread
 from triptych.evaluation.classifier import fit_pictures, steps_for, untrained
-from triptych.inference.pipeline import SAMPLING_BATCH, Model
+from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline
 from triptych.metrics.extractors.base import NetworkExtractor, Pixels
 from triptych.metrics.stats.binomial import exact_interval
 
@@ -76,7 +76,7 @@ class Usefulness(Record):
 
 
 def usefulness(
-    model: Model | Labelled,
+    model: Pipeline | Labelled,
     dataset: Dataset,
     samples: int = SAMPLES,
     *,
@@ -103,8 +103,10 @@ def usefulness(
         raise ValueError(
             f"at least 1 training, 2 samples and 1 step are needed, got {trainings}, {samples} and {steps}"
         )
-    drawn = isinstance(model, Model)
-    fake = _draw(model, samples, first_seed) if isinstance(model, Model) else _given(model, samples, dataset)
+    drawn = isinstance(model, Pipeline)
+    fake = (
+        _draw(model, samples, first_seed) if isinstance(model, Pipeline) else _given(model, samples, dataset)
+    )
     real = (dataset.train.pixels, np.asarray(dataset.train.labels))
     both = (_Joined(fake[0], real[0]), np.concatenate([fake[1], real[1]]))
     budget = steps or steps_for(len(real[0]))
@@ -217,7 +219,7 @@ class _Joined:
         return np.concatenate([self.first[rows[:cut]], self.second[rows[cut:] - len(self.first)]])
 
 
-def _draw(model: Model, count: int, first_seed: int) -> Labelled:
+def _draw(model: Pipeline, count: int, first_seed: int) -> Labelled:
     """Samples and the labels they were drawn for, in whole batches: a sample's bits depend on its seed."""
     if not model.family.conditional:
         raise ValueError(

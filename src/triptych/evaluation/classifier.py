@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from triptych.core import rng
-from triptych.core.atomic import read_sealed, write_sealed
+from triptych.core.atomic import read_checkpoint_dir, write_sealed
 from triptych.core.cache import cache_home
 from triptych.core.filenames import readable_name
 from triptych.core.threads import one_thread
@@ -317,7 +317,7 @@ def folder_name(name: str, *parts: str | int) -> str:
 
 def _read(home: Path, network: FeatureNetwork, name: str, size: int, fingerprint: str) -> NetworkExtractor:
     """The judge kept in `home`. Raises OSError or ValueError where there is none, or a damaged one."""
-    tensors, meta = read_sealed(home, None)
+    tensors, meta = read_checkpoint_dir(home, None)
     network.load_state_dict(tensors["weights"])
     if weights_hash(network) != meta["hash"] or meta["fingerprint"] != fingerprint:
         raise ValueError("its weights or its data are not those it names")

@@ -18,7 +18,7 @@ from triptych.evaluation.likelihood import likelihood_score
 from triptych.evaluation.mode_coverage import ModeCount, mode_count
 from triptych.evaluation.scoring import chosen_rows, further_scores
 from triptych.evaluation.two_sample import two_sample_score
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.metrics import memorization
 from triptych.metrics.class_coverage import SURE, Diversity, diversity
 from triptych.metrics.extractors.base import Extractor
@@ -75,7 +75,7 @@ class Closer(Record):
 
 
 def closer_look(
-    model: Model,
+    model: Pipeline,
     dataset: Dataset,
     judge: Extractor,
     fake: np.ndarray,

@@ -19,7 +19,7 @@ from triptych.evaluation.records import Evaluation, JudgeFacts, Sampling
 from triptych.evaluation.scoring import chosen, chosen_rows, class_view, further_scores, score_pixels
 from triptych.evaluation.selection import SplitName, held_out
 from triptych.evaluation.two_sample import two_sample_score
-from triptych.inference.pipeline import SAMPLING_BATCH, Model, load
+from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline, load
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.score import Score
 from triptych.metrics.stats.intervals import LEAST
@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]  # (what: "judge" or "samples", done,
 
 
 def evaluate(
-    model: Model | Path | str,
+    model: Pipeline | Path | str,
     samples: int = 2000,
     features: str | Extractor = "auto",
     **options: Any,
@@ -43,7 +43,7 @@ def evaluate(
 
 
 def evaluation(
-    model: Model | Path | str,
+    model: Pipeline | Path | str,
     samples: int = 2000,
     features: str | Extractor = "auto",
     *,
@@ -66,7 +66,7 @@ def evaluation(
     write one line to the run's metrics.jsonl, as `keep_scores` does. Raises ValueError if the data are
     not those of the run, for too few samples, unknown features or controls.
     """
-    model = model if isinstance(model, Model) else load(model)
+    model = model if isinstance(model, Pipeline) else load(model)
     enough(samples)
     dataset = data_of(model, data)
     judge = (
@@ -94,7 +94,7 @@ class Drawn:
 
 
 def judged(
-    model: Model,
+    model: Pipeline,
     dataset: Dataset,
     judge: Extractor,
     drawn: Drawn,
@@ -149,7 +149,7 @@ def judged(
     return made
 
 
-def keep_scores(model: Model, made: Evaluation) -> None:
+def keep_scores(model: Pipeline, made: Evaluation) -> None:
     """Write an evaluation to its run's metrics.jsonl, if there is a run. Raises RunError if it cannot."""
     if model.run is not None:
         model.run.append_metrics(made.model_dump(mode="json"))
@@ -166,7 +166,7 @@ def trained_judge(
     return judge_for(dataset, features, told, device)
 
 
-def data_of(model: Model, given: Dataset | None = None) -> Dataset:
+def data_of(model: Pipeline, given: Dataset | None = None) -> Dataset:
     """The source to measure against: the one given or the run's own, if it is what the run saw."""
     if model.run is None:
         if given is None:
@@ -178,7 +178,7 @@ def data_of(model: Model, given: Dataset | None = None) -> Dataset:
 
 
 def draw(
-    model: Model,
+    model: Pipeline,
     count: int,
     first_seed: int = FIRST_SEED,
     controls: Mapping[str, Any] | None = None,
@@ -209,7 +209,7 @@ def draw(
     return Drawn(np.concatenate(parts)[:count], facts, _about(model, first_seed, count, controls))
 
 
-def _about(model: Model, first_seed: int, count: int, controls: Mapping[str, Any]) -> dict[str, Any]:
+def _about(model: Pipeline, first_seed: int, count: int, controls: Mapping[str, Any]) -> dict[str, Any]:
     """The descriptive fields of the card."""
     settings = model.family.Controls(**controls)
     by_law = "drawn by the training data's class law" if model.family.conditional else "none"

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from triptych.core import rng as streams
 from triptych.core.config import Record
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.metrics.class_coverage import SURE
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.spectral import sharpness
@@ -54,7 +54,7 @@ class Traits(Record):
     """What always guessing the most frequent class would get."""
 
 
-def traits(model: Model, dataset: Dataset, judge: Extractor, drawn: np.ndarray) -> Traits:
+def traits(model: Pipeline, dataset: Dataset, judge: Extractor, drawn: np.ndarray) -> Traits:
     """Measure a model. drawn: samples of it, (N, H, W, C) uint8, at least 2; judge: of its source."""
     detours, leaps, ends, middles = _walk(model, judge)
     error = detours.std(ddof=1) / len(detours) ** 0.5 * float(stdtrit(len(detours) - 1, 0.975))
@@ -75,11 +75,11 @@ def traits(model: Model, dataset: Dataset, judge: Extractor, drawn: np.ndarray) 
     )
 
 
-def _walk(model: Model, judge: Extractor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _walk(model: Pipeline, judge: Extractor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Detour and largest step of each arc, (PAIRS,) each; the pictures at its ends and in its middle."""
     noises = streams.noise(range(2 * PAIRS), model.family.noise_shape)
     shares = torch.linspace(0, 1, STEPS + 1)
-    ways = torch.cat([streams.arc(noises[2 * k], noises[2 * k + 1], shares) for k in range(PAIRS)])
+    ways = torch.cat([streams.slerp(noises[2 * k], noises[2 * k + 1], shares) for k in range(PAIRS)])
     kept = model.labels_for(range(PAIRS))  # on one arc the label stays: only the noise changes
     labels = None if kept is None else kept.repeat_interleave(STEPS + 1)
     same = [k for k in range(PAIRS) for _ in range(STEPS + 1)]  # and the sampler's own noise
@@ -102,7 +102,7 @@ def _sure(judge: Extractor, pictures: np.ndarray) -> float | None:
     return float((judge.probabilities(pictures).max(1) > SURE).mean())
 
 
-def _probe(model: Model, judge: Extractor) -> tuple[float, float]:
+def _probe(model: Pipeline, judge: Extractor) -> tuple[float, float]:
     """Accuracy of a linear reading of the class from the noise, and of the best constant guess."""
     from sklearn.linear_model import LogisticRegression
 

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from triptych._version import __version__
 from triptych.core.bits_per_dim import DEQUANTISATION, dimensions
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.metrics.score import Card, Score
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LEVEL = 0.95
 
 
 def likelihood_score(
-    model: Model, dataset: Dataset, n: int = 1000, bound: str | None = None, draws: int = 16
+    model: Pipeline, dataset: Dataset, n: int = 1000, bound: str | None = None, draws: int = 16
 ) -> Score | None:
     """Mean bits per dimension of n test pictures, with the 95 % interval of that mean over pictures.
 
@@ -35,7 +35,7 @@ def likelihood_score(
     family's, None its first. draws: a picture. Returns None for an implicit family. Raises ValueError for
     an unknown bound, too few pictures and pictures of another shape than the model's.
     """
-    bounds = getattr(model.family, "bounds", ())
+    bounds = getattr(model.family, "likelihood_bounds", ())
     if not bounds:
         return None
     rows = _rows(len(dataset.test), n)
@@ -84,7 +84,7 @@ def _rows(count: int, n: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(count, n, replace=False))
 
 
-def _about(model: Model, labelled: bool) -> dict[str, Any]:
+def _about(model: Pipeline, labelled: bool) -> dict[str, Any]:
     """The descriptive fields of the card."""
     return {
         "family": model.family.title,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triptych.core.checksummed import Sealed
+from triptych.core.checksummed import Checksummed
 from triptych.core.config import Record
 from triptych.evaluation.detailed import Closer
 from triptych.evaluation.scoring import ClassView
@@ -29,7 +29,7 @@ class JudgeFacts(Record):
     accuracy: float | None
 
 
-class Evaluation(Sealed, Record):
+class Evaluation(Checksummed, Record):
     """One evaluation of a model: what `metrics.jsonl` holds a line of."""
 
     scores: tuple[Score, ...]

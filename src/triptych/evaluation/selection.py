@@ -27,7 +27,7 @@ from torch import Tensor
 
 from triptych.core import rng
 from triptych.core.images import is_points, to_float
-from triptych.core.objectives import Turn
+from triptych.core.objectives import StepContext
 from triptych.core.threads import one_thread
 from triptych.core.types import Batch
 from triptych.evaluation.classifier import BATCH as CLASSIFIER_BATCH
@@ -45,8 +45,8 @@ from triptych.runs.weights import KEY, Comparison, Which, recorded
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset, Split
-    from triptych.inference.pipeline import Model
-    from triptych.training.trainer import Training
+    from triptych.inference.pipeline import Pipeline
+    from triptych.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Selector:
     """Compares raw weights and EMA of one training, once a step at most."""
 
     def __init__(
-        self, training: Training, shown: Model, dataset: Dataset, meta: Mapping[str, Any] | None = None
+        self, training: Trainer, shown: Pipeline, dataset: Dataset, meta: Mapping[str, Any] | None = None
     ) -> None:
         """Prepare; nothing is computed yet.
 
@@ -108,7 +108,7 @@ class Selector:
             self.last = None
         return "raw" if self.last is None else self.last.shown
 
-    def load(self, which: Which) -> Model:
+    def load(self, which: Which) -> Pipeline:
         """The model with these weights of the training as it is now."""
         average = self.training.average.tensors if which == "ema" else {}
         self.shown.family.load_state_dict({**self.training.family.state_dict(), **average})
@@ -139,7 +139,7 @@ class Selector:
         raw, ema = (losses(self.load(which), split, rows, device) for which in ("raw", "ema"))  # (units,)
         gaps = raw - ema
         reach = float(quantile(len(gaps) - 1, 0.95) * gaps.std(ddof=1) / len(gaps) ** 0.5)
-        name = f"{self.training.players[0].name}/loss"
+        name = f"{self.training.objectives[0].name}/loss"
         both = float(raw.mean()), float(ema.mean())
         count = len(rows)
         return self._found(name, both, float(gaps.mean()), reach, began, n=count, n_real=count, split=where)
@@ -217,7 +217,7 @@ def extractor_for(dataset: Dataset, planned: int) -> Extractor:
     return NetworkExtractor(trained, f"quick-cnn-{steps}", spec.size)
 
 
-def draw(model: Model, count: int) -> np.ndarray:
+def draw(model: Pipeline, count: int) -> np.ndarray:
     """`count` samples at fixed seeds, (N, H, W, C) uint8, by the family's default controls."""
     starts = range(FIRST_SEED, FIRST_SEED + count, SAMPLING_BATCH)
     return np.concatenate([model.sample(range(k, k + SAMPLING_BATCH)) for k in starts])[:count]
@@ -243,12 +243,12 @@ def frechet_pair(
     return (found[0][0], found[1][0]), estimate.value, estimate.high - estimate.value
 
 
-def losses(model: Model, split: Split, rows: np.ndarray, device: torch.device) -> np.ndarray:
+def losses(model: Pipeline, split: Split, rows: np.ndarray, device: torch.device) -> np.ndarray:
     """The first player's loss of each batch of held-out images, under the noise of fixed seeds: (units,).
 
     Images are taken again under other noise where there are fewer than `LOSSES[0]`.
     """
-    player = model.family.players()[0]
+    player = model.family.objectives()[0]
     again = -(-LOSSES[0] // len(rows))
     order = np.tile(rows, again)
     size = max(1, min(LOSS_BATCH, len(order) // 4))
@@ -256,7 +256,7 @@ def losses(model: Model, split: Split, rows: np.ndarray, device: torch.device) -
     for number, start in enumerate(range(0, len(order) - size + 1, size)):
         part = order[start : start + size]
         batch = batch_of(split, np.asarray(part)).to(device)
-        turn = Turn(rng.mix("selection", 0), number, 1.0, frozenset((player.name,)), batch)
+        turn = StepContext(rng.mix("selection", 0), number, 1.0, frozenset((player.name,)), batch)
         values.append(float(player.loss(batch, turn)[0]))
     return np.array(values)
 

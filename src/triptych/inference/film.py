@@ -9,18 +9,20 @@ import numpy as np
 
 from triptych.core import images as pictures
 from triptych.core.errors import UsageError
-from triptych.inference.pipeline import SAMPLING_BATCH, Labels, Model
+from triptych.inference.pipeline import SAMPLING_BATCH, Labels, Pipeline
 
 Film = Literal["noisy", "predicted"]
 
 
-def film_of(model: Model, seeds: Sequence[int], labels: Labels, shown: Film, **controls: Any) -> np.ndarray:
+def film_of(
+    model: Pipeline, seeds: Sequence[int], labels: Labels, shown: Film, **controls: Any
+) -> np.ndarray:
     """The images of one batch as they come into being: (F, N, H, W, C) uint8, the finished ones last.
 
     Args:
         model: A model that makes images in several steps: a diffusion model.
         seeds: At most 64, one image each.
-        labels: As `Model.sample` takes them.
+        labels: As `Pipeline.sample` takes them.
         shown: "noisy", what the sampler holds at each step, or "predicted", the images it expects then.
         controls: Those of the model's family.
 

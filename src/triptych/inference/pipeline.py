@@ -16,10 +16,10 @@ from triptych.core.class_names import labels_as_numbers
 from triptych.core.config import read_settings
 from triptych.core.device import choose
 from triptych.core.errors import UsageError
-from triptych.core.style_space import Styled
-from triptych.core.types import Condition, Frame
+from triptych.core.style_space import StyleBased
+from triptych.core.types import Condition, GenerationStep
 from triptych.core.weights import named_under
-from triptych.models.registry import AnyFamily, build, family_names, load_family, misfit
+from triptych.models.registry import AnyModel, build, load_model_class, misfit, model_names
 from triptych.runs.run import Run, open_run
 from triptych.runs.weights import Asked, Which
 from triptych.runs.weights import checked as known_weights
@@ -29,12 +29,12 @@ SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give e
 Labels = str | Sequence[int] | Sequence[str] | Tensor | np.ndarray | None  # class numbers or names
 
 
-class Model:
+class Pipeline:
     """A trained family, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
 
     def __init__(
         self,
-        family: AnyFamily,
+        family: AnyModel,
         run: Run | None = None,
         class_counts: Sequence[int] | None = None,
         weights: str = "ema",
@@ -108,7 +108,7 @@ class Model:
         labels: Labels = None,
         prompts: Sequence[str] | None = None,
         **controls: Any,
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         """Watch one batch of pictures come into being."""
         chosen = self._seeds(seeds)
         condition, settings = self._asked(chosen, labels, prompts), self._controls(controls)
@@ -174,10 +174,10 @@ class Model:
                 finished.append(pictures.to_uint8(painted[:kept]))
         return np.concatenate(finished)
 
-    def _styled(self) -> Styled:
-        if isinstance(self.family, Styled):
+    def _styled(self) -> StyleBased:
+        if isinstance(self.family, StyleBased):
             return self.family
-        able = [name for name in family_names() if issubclass(load_family(name), Styled)]
+        able = [name for name in model_names() if issubclass(load_model_class(name), StyleBased)]
         raise UsageError(
             f"{self.family.title} has no style space between noise and picture; families that have one: "
             f"{', '.join(able) or 'none yet'}"
@@ -219,7 +219,7 @@ class Model:
         return np.concatenate(found)
 
     def _bound(self, asked: str | None) -> str:
-        there_are = getattr(self.family, "bounds", ())
+        there_are = getattr(self.family, "likelihood_bounds", ())
         if not there_are:
             raise ValueError(
                 f"{self.family.title} is implicit: it can draw but not say how likely a picture is"
@@ -237,7 +237,7 @@ class Model:
 
     def _generate(
         self, noise: Tensor, condition: Condition, settings: Any, seeds: list[int], rows: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         batch = noise[list(rows)].to(self.device)  # (B, *noise shape)
         asked = condition.cut(rows).to(self.device)
         return self.family.generate(batch, asked, settings, [seeds[row] for row in rows])
@@ -286,7 +286,7 @@ def load(
     weights: str = "auto",
     family: str | None = None,
     step: int | None = None,
-) -> Model:
+) -> Pipeline:
     """Open a run for drawing: its newest whole state, or the snapshot of a step.
 
     weights: "raw", "ema" (their moving average) or "auto": those that scored better on held-out images when
@@ -306,10 +306,10 @@ def load(
             base, where = built.state_dict(), f"{path}'s snapshot of step {step}"  # the rest draws nothing
             kept = {"raw": files.get("raw"), "ema": files.get("average")}
         which = choose_weights(asked, meta, [name for name in kept if kept[name] is not None], where)
-        part = kept[which] or named_under(built, built.shown)
-        if missing := set(named_under(built, built.shown)) ^ set(part):
+        part = kept[which] or named_under(built, built.ema_modules)
+        if missing := set(named_under(built, built.ema_modules)) ^ set(part):
             raise KeyError(", ".join(sorted(missing)[:3]))
         built.load_state_dict({**base, **(kept[which] or {})})
     except (RuntimeError, KeyError) as error:
         raise misfit(f"the saved weights of {path}", error) from error
-    return Model(built.to(choose(device)), run, run.card["data"].get("class_counts"), which, step, asked)
+    return Pipeline(built.to(choose(device)), run, run.card["data"].get("class_counts"), which, step, asked)

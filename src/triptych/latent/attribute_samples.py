@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from triptych.core.errors import UsageError
-from triptych.core.style_space import Styled
-from triptych.inference.pipeline import SAMPLING_BATCH, Model
+from triptych.core.style_space import StyleBased
+from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline
 from triptych.latent.attributes import Attribute, Reader, units_of
 from triptych.latent.codes import Codes, Labels, Space, codes_at, paint
 from triptych.latent.directions import cloud_of
@@ -74,7 +74,7 @@ class Study:
 
 
 def study(
-    model: Model,
+    model: Pipeline,
     reader: Reader,
     samples: int = SAMPLES,
     space: Space | None = None,
@@ -94,7 +94,7 @@ def study(
     """
     if samples < LEAST:
         raise UsageError(f"a direction needs at least {LEAST} pictures to be found in, got {samples}")
-    where: Space = space or ("style" if isinstance(model.family, Styled) else "noise")
+    where: Space = space or ("style" if isinstance(model.family, StyleBased) else "noise")
     codes = codes_at(model, range(first_seed, first_seed + samples), where, labels, **controls)
     cloud = cloud_of(model, where, labels, **controls)
     values = codes.values[:, 0] if where == "style" else codes.values.flatten(1)
@@ -130,7 +130,7 @@ def study(
     )
 
 
-def _blocks(model: Model, codes: Codes, cloud: Cloud, apart: bool | None) -> int:
+def _blocks(model: Pipeline, codes: Codes, cloud: Cloud, apart: bool | None) -> int:
     """How many layers get slopes of their own; 1: all move alike."""
     layers = codes.values.shape[1] if codes.space == "style" else 1
     needed = LEAST_A_NUMBER * layers * cloud.width
@@ -142,7 +142,7 @@ def _blocks(model: Model, codes: Codes, cloud: Cloud, apart: bool | None) -> int
             f"found in, got {len(codes)}: draw more, or let all layers move alike"
         )
     if apart is None:
-        apart = isinstance(model.family, Styled) and model.family.mixed and len(codes) >= needed
+        apart = isinstance(model.family, StyleBased) and model.family.mixed and len(codes) >= needed
     return layers if apart else 1
 
 

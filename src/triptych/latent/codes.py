@@ -17,8 +17,8 @@ from torch import Tensor
 from triptych.core import rng as streams
 from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
-from triptych.core.style_space import Styled
-from triptych.inference.pipeline import Model
+from triptych.core.style_space import StyleBased
+from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.base import tensors_hash
 
 Space = Literal["noise", "style"]
@@ -48,26 +48,26 @@ class Codes:
         return replace(self, values=self.values + step)
 
 
-def spaces_of(model: Model) -> tuple[Space, ...]:
+def spaces_of(model: Pipeline) -> tuple[Space, ...]:
     """The spaces that a model can be steered in."""
-    return ("noise", "style") if isinstance(model.family, Styled) else ("noise",)
+    return ("noise", "style") if isinstance(model.family, StyleBased) else ("noise",)
 
 
-def code_shape(model: Model, space: Space) -> tuple[int, ...]:
+def code_shape(model: Pipeline, space: Space) -> tuple[int, ...]:
     """The shape of one point. Raises UsageError for a space that the model has not."""
     if space == "noise":
         return tuple(model.family.noise_shape)
     if space != "style":
         hint = did_you_mean(space, ("noise", "style"))
         raise UsageError(f"a space is 'noise' or 'style', got {space!r}.{hint}")
-    if isinstance(model.family, Styled):
+    if isinstance(model.family, StyleBased):
         return tuple(model.family.style_shape)
     model.styles(torch.empty(0))  # raises the sentence that says which families have styles
     raise AssertionError
 
 
 def codes_at(
-    model: Model, seeds: Iterable[int], space: Space = "noise", labels: Labels = None, **controls: Any
+    model: Pipeline, seeds: Iterable[int], space: Space = "noise", labels: Labels = None, **controls: Any
 ) -> Codes:
     """The points that seeds stand for. labels: one for all, one a seed, or None (drawn by the class law).
 
@@ -91,15 +91,15 @@ def codes_at(
     return Codes(space, values, tuple(chosen), told)
 
 
-def paint(model: Model, codes: Codes, **controls: Any) -> np.ndarray:
+def paint(model: Pipeline, codes: Codes, **controls: Any) -> np.ndarray:
     """The pictures of points: (N, H, W, C) uint8. Styles have taken truncation in already."""
     if codes.space == "style":
         return model.paint_styles(codes.values, codes.seeds, **controls)
     return model.generate(codes.values, codes.labels, codes.seeds, **controls)
 
 
-def model_hash(model: Model) -> str:
+def model_hash(model: Pipeline) -> str:
     """SHA-256, in hex, of the weights that draw: what a direction belongs to."""
-    shown = getattr(model.family, "shown", None)
+    shown = getattr(model.family, "ema_modules", None)
     held = model.family.state_dict()
     return tensors_hash({k: v for k, v in held.items() if shown is None or k.split(".")[0] in shown})

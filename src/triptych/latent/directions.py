@@ -19,11 +19,11 @@ from triptych.core.errors import UsageError
 from triptych.core.files import fit_to_write
 from triptych.core.generative_model import Drawable
 from triptych.core.nearest import did_you_mean
-from triptych.core.style_space import Styled
-from triptych.inference.pipeline import Model
+from triptych.core.style_space import StyleBased
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.codes import Labels, Space, code_shape, codes_at, model_hash
 from triptych.latent.linear_fit import Cloud, closed_form, within
-from triptych.models.registry import family_names, load_family
+from triptych.models.registry import load_model_class, model_names
 
 FORMAT = 1
 DUST = 1e-6  # of the styles' size: what float32 leaves of a spread of nothing
@@ -65,7 +65,7 @@ class Direction:
         return torch.tensor(list(amounts)).view(-1, *([1] * self.vector.dim())) * self.vector
 
 
-def shaped(step: Tensor, model: Model, space: Space, layers: Iterable[int] | None = None) -> Tensor:
+def shaped(step: Tensor, model: Pipeline, space: Space, layers: Iterable[int] | None = None) -> Tensor:
     """A step (D,) as a step of a whole code: of noise, or of the style of every layer, or of some.
 
     A step of (layers * width,) in style space moves each layer its own way.
@@ -78,7 +78,7 @@ def shaped(step: Tensor, model: Model, space: Space, layers: Iterable[int] | Non
     return found
 
 
-def cloud_of(model: Model, space: Space, labels: Labels = None, **controls: Any) -> Cloud:
+def cloud_of(model: Pipeline, space: Space, labels: Labels = None, **controls: Any) -> Cloud:
     """How the codes of one layer spread: known for noise, seen in 1024 seeds for styles.
 
     Of a model with labels, about their label's mean: what lies between two labels is no spread of either.
@@ -94,7 +94,7 @@ def cloud_of(model: Model, space: Space, labels: Labels = None, **controls: Any)
 
 
 def coordinates(
-    model: Model,
+    model: Pipeline,
     numbers: Iterable[int] | None = None,
     space: Space = "noise",
     layers: Iterable[int] | None = None,
@@ -121,7 +121,7 @@ def coordinates(
 
 
 def closed_form_directions(
-    model: Model,
+    model: Pipeline,
     count: int = 6,
     space: Space | None = None,
     layers: Iterable[int] | None = None,
@@ -133,11 +133,11 @@ def closed_form_directions(
     readers are taken together and which then move; None for all. controls: as for `coordinates`. Raises
     UsageError for a family whose noise meets no such matrix.
     """
-    where: Space = space or ("style" if isinstance(model.family, Styled) else "noise")
+    where: Space = space or ("style" if isinstance(model.family, StyleBased) else "noise")
     shape = code_shape(model, where)
     moving = None if layers is None else list(layers)
     if where == "style":
-        assert isinstance(model.family, Styled)
+        assert isinstance(model.family, StyleBased)
         readers = model.family.style_readers()
         matrix = torch.cat([readers[k] for k in (moving if moving is not None else range(shape[0]))])
     else:
@@ -159,13 +159,13 @@ def closed_form_directions(
     ]
 
 
-def reader_of_noise(model: Model) -> Tensor:
+def reader_of_noise(model: Pipeline) -> Tensor:
     """(outputs, noise numbers). Raises UsageError where noise meets no one matrix."""
     family = model.family
     if (matrix := family.noise_reader()) is not None:
         return matrix
     instead = "Find directions from labels instead: --how labels"
-    if isinstance(family, Styled):
+    if isinstance(family, StyleBased):
         instead = (
             "Factorise what reads its styles: --space style, or find directions from labels: --how labels"
         )
@@ -174,7 +174,7 @@ def reader_of_noise(model: Model) -> Tensor:
             f"this {family.title} draws points, and what draws points reads its noise by no single matrix: "
             f"there is nothing to factorise. {instead}"
         )
-    able = [n for n in family_names() if "noise_reader" in vars(load_family(n))]
+    able = [n for n in model_names() if "noise_reader" in vars(load_model_class(n))]
     raise UsageError(
         f"this {family.title} reads its noise by no single matrix{_as_trained(family)}: there is nothing to "
         f"factorise. Families that may: {', '.join(able)} (a VAE only with --prior normal). {instead}"
@@ -188,7 +188,7 @@ def _as_trained(family: Drawable[Any]) -> str:
 
 
 def named(
-    model: Model,
+    model: Pipeline,
     name: str,
     space: Space,
     how: str,
@@ -272,7 +272,7 @@ def chosen(directions: Sequence[Direction], name: str | None) -> list[Direction]
     return [directions[names.index(name)]]
 
 
-def belongs(direction: Direction, model: Model, weights: str | None = None) -> None:
+def belongs(direction: Direction, model: Pipeline, weights: str | None = None) -> None:
     """Raises UsageError unless a direction was found in these weights and fits their space.
 
     weights: the model's hash, where it is at hand.

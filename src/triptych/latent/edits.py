@@ -12,7 +12,7 @@ from pydantic import field_serializer
 
 from triptych.core.config import Record
 from triptych.core.errors import UsageError
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.attribute_samples import Progress
 from triptych.latent.attributes import Attribute, Reader, units_of
 from triptych.latent.codes import Codes, model_hash, paint
@@ -81,7 +81,7 @@ class Effect(Record):
 
 
 def edit(
-    model: Model, codes: Codes, direction: Direction, amounts: Sequence[float], **controls: Any
+    model: Pipeline, codes: Codes, direction: Direction, amounts: Sequence[float], **controls: Any
 ) -> np.ndarray:
     """Pictures of codes moved along a direction: (N, amounts, H, W, C) uint8.
 
@@ -91,7 +91,7 @@ def edit(
 
 
 def traverse(
-    model: Model, codes: Codes, directions: Sequence[Direction], amounts: Sequence[float], **controls: Any
+    model: Pipeline, codes: Codes, directions: Sequence[Direction], amounts: Sequence[float], **controls: Any
 ) -> np.ndarray:
     """Every code moved along every direction by every amount: (N, directions, amounts, H, W, C) uint8."""
     if not directions or not len(amounts) or not len(codes):
@@ -100,7 +100,7 @@ def traverse(
     return _moved(model, codes, directions, amounts, **controls)
 
 
-def check(model: Model, codes: Codes, directions: Sequence[Direction]) -> None:
+def check(model: Pipeline, codes: Codes, directions: Sequence[Direction]) -> None:
     """Raises UsageError for directions of other weights than the model's or another space than the codes'."""
     weights = model_hash(model)
     for direction in directions:
@@ -113,7 +113,7 @@ def check(model: Model, codes: Codes, directions: Sequence[Direction]) -> None:
 
 
 def _moved(
-    model: Model, codes: Codes, directions: Sequence[Direction], amounts: Sequence[float], **controls: Any
+    model: Pipeline, codes: Codes, directions: Sequence[Direction], amounts: Sequence[float], **controls: Any
 ) -> np.ndarray:
     steps = torch.cat([direction.steps(amounts) for direction in directions])  # (D A, *shape)
     moved = (codes.values[:, None] + steps).flatten(0, 1)  # (N D A, *shape)
@@ -123,7 +123,7 @@ def _moved(
 
 
 def measure(
-    model: Model,
+    model: Pipeline,
     codes: Codes,
     directions: Sequence[Direction],
     amount: float,

@@ -14,7 +14,7 @@ from torch import Tensor
 from triptych.core import rng as streams
 from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.codes import Codes, Labels, Space, codes_at, paint
 
 How = Literal["slerp", "lerp"]
@@ -38,14 +38,14 @@ def between(stops: Tensor, frames: int, how: How) -> Tensor:
     legs: list[Tensor] = []
     for start, end in pairwise(stops):
         along = shares.view(-1, *([1] * start.dim()))  # (frames, 1, ...)
-        leg = streams.arc(start, end, shares) if how == "slerp" else (1 - along) * start + along * end
+        leg = streams.slerp(start, end, shares) if how == "slerp" else (1 - along) * start + along * end
         leg[0], leg[-1] = start, end  # to the bit
         legs.append(leg if not legs else leg[1:])
     return torch.cat(legs)
 
 
 def interpolate(
-    model: Model,
+    model: Pipeline,
     paths: Sequence[Sequence[int]],
     frames: int = 9,
     how: How | None = None,
@@ -79,7 +79,7 @@ def interpolate(
 
 
 def _labels_of_stops(
-    model: Model, paths: Sequence[Sequence[int]], space: Space, labels: Any
+    model: Pipeline, paths: Sequence[Sequence[int]], space: Space, labels: Any
 ) -> np.ndarray | None:
     """(rows, stops) int64, or None for what the class law gives."""
     rows, stops = len(paths), len(paths[0])
@@ -109,7 +109,7 @@ def map_places(across: int) -> np.ndarray:
 
 
 def latent_map(
-    model: Model,
+    model: Pipeline,
     across: int = 15,
     labels: Labels = None,
     dimensions: tuple[int, int] | None = None,

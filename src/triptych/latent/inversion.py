@@ -16,11 +16,11 @@ from triptych.core import images as pictures
 from triptych.core.config import Record, read_settings
 from triptych.core.errors import DataError, UsageError
 from triptych.core.generative_model import Unclamped
-from triptych.core.style_space import Styled
+from triptych.core.style_space import StyleBased
 from triptych.data.datasets import celeba
 from triptych.data.datasets.published import padded_side
 from triptych.data.image_ops import decode, from_any, in_mode, is_grey, padded, square
-from triptych.inference.pipeline import SAMPLING_BATCH, Model
+from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline
 from triptych.latent.codes import Codes, Labels, Space, code_shape, codes_at, paint
 from triptych.metrics.extractors.base import Extractor
 
@@ -59,7 +59,7 @@ class Inversion:
 
 
 def invert(
-    model: Model,
+    model: Pipeline,
     pixels: np.ndarray,
     space: Space = "noise",
     labels: Labels = None,
@@ -89,7 +89,7 @@ def invert(
 
 
 def classes_of(
-    model: Model, count: int, space: Space = "noise", labels: Labels = None, **controls: Any
+    model: Pipeline, count: int, space: Space = "noise", labels: Labels = None, **controls: Any
 ) -> Tensor | None:
     """The class of each of `count` pictures to invert, (count,) int64; None for a model without labels.
 
@@ -109,7 +109,7 @@ def classes_of(
 
 
 def _errors(
-    model: Model,
+    model: Pipeline,
     given: np.ndarray,
     drawn: np.ndarray,
     labels: Tensor | None,
@@ -143,7 +143,7 @@ def _errors(
     )
 
 
-def strangers(model: Model, label: int | None, **controls: Any) -> np.ndarray:
+def strangers(model: Pipeline, label: int | None, **controls: Any) -> np.ndarray:
     """(32, H, W, C) uint8: always the same samples of a class, or of a model without classes."""
     told = None if label is None else [label]
     codes = codes_at(model, range(FIRST_SEED, FIRST_SEED + STRANGERS), labels=told, **controls)
@@ -156,7 +156,7 @@ def _mean_squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (gap**2).reshape(len(gap), -1).mean(1)
 
 
-def _fits(model: Model, pixels: np.ndarray) -> None:
+def _fits(model: Pipeline, pixels: np.ndarray) -> None:
     spec = model.spec
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or not len(pixels):
         raise UsageError(f"expected pictures (N, H, W, C) uint8, got {pixels.shape} {pixels.dtype}")
@@ -175,7 +175,7 @@ def _mode(channels: int) -> str:
     return {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
 
 
-def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
+def prepared(model: Pipeline, file: Path) -> tuple[np.ndarray, str | None]:
     """A picture file as the model's own pictures were prepared, (H, W, C) uint8, and what was done to it.
 
     The second is a sentence, None where the picture fitted as it was. The run's source decides: a 28 px
@@ -225,7 +225,9 @@ def prepared(model: Model, file: Path) -> tuple[np.ndarray, str | None]:
 # --- the search for styles ---
 
 
-def _styles_of(model: Model, pixels: np.ndarray, told: Tensor | None, steps: int, **controls: Any) -> Tensor:
+def _styles_of(
+    model: Pipeline, pixels: np.ndarray, told: Tensor | None, steps: int, **controls: Any
+) -> Tensor:
     """(N, layers, width): from the nearest of many seeds' styles downhill in squared error.
 
     told: (N,) classes. Each class has its own seeds: another's styles lie elsewhere.
@@ -241,7 +243,7 @@ def _styles_of(model: Model, pixels: np.ndarray, told: Tensor | None, steps: int
 
 
 def _search(
-    model: Model,
+    model: Pipeline,
     pixels: np.ndarray,
     chosen: Sequence[int],
     label: list[int] | None,
@@ -251,7 +253,7 @@ def _search(
 ) -> None:
     """Fill the rows `chosen` of found, (N, layers, width): pictures of one class, or of a model without."""
     family = model.family
-    assert isinstance(family, Styled)
+    assert isinstance(family, StyleBased)
     settings = read_settings(family.Controls, controls, f"{family.title}'s controls")
     pool = codes_at(model, range(FIRST_SEED, FIRST_SEED + STARTS), "style", label, **controls)
     seen = paint(model, pool, **controls).reshape(STARTS, -1).astype(np.float32)
@@ -269,7 +271,7 @@ def _search(
 
 
 def _style_loss(
-    family: Styled,
+    family: StyleBased,
     settings: Any,
     wanted: Tensor,
     seeds: list[int],

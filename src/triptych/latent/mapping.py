@@ -14,7 +14,7 @@ from triptych.core.errors import UsageError
 from triptych.core.generative_model import Drawable
 from triptych.core.images import is_points
 from triptych.evaluation.evaluate import data_of
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.interpolation import map_places
 from triptych.viz import grids as pictures
 from triptych.viz.image_files import ARRAYS, kind_of, write_arrays, write_image
@@ -40,7 +40,7 @@ class Encoded:
     names: tuple[str, ...]
 
 
-def encode_test_images(model: Model, count: int, dimensions: tuple[int, int], **controls: Any) -> Encoded:
+def encode_test_images(model: Pipeline, count: int, dimensions: tuple[int, int], **controls: Any) -> Encoded:
     """Encode the first test images of a run's source, as many as asked for.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from triptych.core.errors import UsageError
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.codes import Codes, Labels, code_shape, codes_at, paint
 
 GROUPS = ("coarse", "middle", "fine")
@@ -52,12 +52,12 @@ def mixed(base: Tensor, donor: Tensor, layers: Iterable[int]) -> Tensor:
 
 
 def mix(
-    model: Model,
+    model: Pipeline,
     donors: Iterable[int],
     bases: Iterable[int],
     layers: str = "coarse",
     labels: Labels = None,
-    donor_model: Model | None = None,
+    donor_model: Pipeline | None = None,
     **controls: Any,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every base seed with the chosen layers of every donor seed.
@@ -83,13 +83,13 @@ def mix(
     return rows, paint(giver, given, **controls), paint(model, based, **controls)
 
 
-def alike(model: Model, other: Model) -> None:
+def alike(model: Pipeline, other: Pipeline) -> None:
     """Raises UsageError if styles of one cannot be painted by the other."""
     mine, theirs = code_shape(model, "style"), code_shape(other, "style")
     pictures = [(m.spec.channels, m.spec.size) for m in (model, other)]
     if mine != theirs or pictures[0] != pictures[1]:
 
-        def told(m: Model, shape: tuple[int, ...]) -> str:
+        def told(m: Pipeline, shape: tuple[int, ...]) -> str:
             return f"{shape[0]} layers of {shape[1]} for {m.spec.size} px and {m.spec.channels} channel(s)"
 
         raise UsageError(

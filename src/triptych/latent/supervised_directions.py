@@ -10,7 +10,7 @@ from torch import Tensor
 
 from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.attribute_samples import Progress, Study
 from triptych.latent.attributes import Attribute, Reader
 from triptych.latent.codes import model_hash, paint
@@ -26,7 +26,7 @@ HELD_BACK = 0.2  # of the pictures, to say how far the readings are linear in th
 
 
 def find(
-    model: Model,
+    model: Pipeline,
     reader: Reader,
     studied: Study,
     targets: Sequence[str] | None = None,
@@ -138,7 +138,7 @@ def clear(means: np.ndarray, errors: np.ndarray) -> np.ndarray:
 
 
 def _changes(
-    model: Model,
+    model: Pipeline,
     reader: Reader,
     studied: Study,
     direction: Direction,
@@ -168,7 +168,7 @@ def held_for(studied: Study, k: int) -> list[int]:
     return [j for j, a in enumerate(studied.attributes) if a.factor != own]
 
 
-def step_of(model: Model, studied: Study, white: np.ndarray, layers: list[int] | None) -> Tensor:
+def step_of(model: Pipeline, studied: Study, white: np.ndarray, layers: list[int] | None) -> Tensor:
     """A step in white numbers as one of codes: one unit is one standard deviation of the codes along it.
 
     Of layers apart, in the one that moves most.

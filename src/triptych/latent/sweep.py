@@ -15,7 +15,7 @@ from triptych.core.nearest import did_you_mean
 from triptych.core.threads import one_thread
 from triptych.evaluation.evaluate import FIRST_SEED, data_of, draw, enough, trained_judge
 from triptych.evaluation.scoring import chosen, score_pixels
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.latent.codes import Labels
 from triptych.metrics import vendi
 from triptych.metrics.extractors.base import Extractor
@@ -64,7 +64,7 @@ class Sweep:
 
 
 def sweep(
-    model: Model,
+    model: Pipeline,
     values: Sequence[float] = VALUES,
     control: str = "truncation",
     seeds: Iterable[int] = range(8),

@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from triptych.core.checksummed import Sealed
+from triptych.core.checksummed import Checksummed
 from triptych.core.errors import UnlikeCardsError
-from triptych.metrics.stats.resampling import Spread
+from triptych.metrics.stats.resampling import ResamplingErrors
 
 
 class Card(BaseModel):
@@ -76,7 +76,7 @@ class Card(BaseModel):
         return "ema" if name == "averaged" else name
 
 
-class Score(Sealed):
+class Score(Checksummed):
     """One measured number with its 95 % interval, its floor and its card."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -96,7 +96,7 @@ class Score(Sealed):
     target: Literal["expectation", "population"] = "expectation"
     """What the interval is for: the score's expectation at these numbers of pictures, or its value
     for infinitely many (KID, whose expectation does not depend on them)."""
-    spread: Spread | None = None
+    spread: ResamplingErrors | None = None
     """What the interval was made of, for intervals of differences and means. None: unknown, so what two
     scores have in common is counted twice in their difference."""
     share_of: int | None = None

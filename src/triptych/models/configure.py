@@ -10,19 +10,19 @@ from triptych.core.config import Settings, read_settings
 from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.core.types import ImageSpec
-from triptych.models.registry import AnyFamily
+from triptych.models.registry import AnyModel
 from triptych.runs.options import Options
 
 DEFAULT = "fast"
 FEW = 1000  # images: with fewer a discriminator overfits within minutes
 
 
-def default_preset(kind: type[AnyFamily]) -> str | None:
+def default_preset(kind: type[AnyModel]) -> str | None:
     """The preset that a training takes if none is named: "fast", or None for a family without it."""
     return DEFAULT if DEFAULT in kind.presets else None
 
 
-def preset_values(kind: type[AnyFamily], name: str | None) -> Mapping[str, Any]:
+def preset_values(kind: type[AnyModel], name: str | None) -> Mapping[str, Any]:
     """What a preset sets; nothing for None. Raises UsageError for an unknown name, with the nearest one."""
     if name is None:
         return {}
@@ -43,7 +43,7 @@ def named_in(words: Sequence[str]) -> str | None:
     return None
 
 
-def describe_presets(kind: type[AnyFamily]) -> str:
+def describe_presets(kind: type[AnyModel]) -> str:
     """Every preset with what it sets, for help."""
     told = []
     for name, values in kind.presets.items():
@@ -62,7 +62,7 @@ def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def suggestion(kind: type[AnyFamily], preset: str | None, source: ImageSpec, images: int) -> str | None:
+def suggestion(kind: type[AnyModel], preset: str | None, source: ImageSpec, images: int) -> str | None:
     """A sentence on the preset that would suit the source better than the default one; None: none would.
 
     A preset cannot know the data.
@@ -85,7 +85,7 @@ def suggestion(kind: type[AnyFamily], preset: str | None, source: ImageSpec, ima
 
 
 def configure(
-    kind: type[AnyFamily], preset: str | None, settings: Mapping[str, Any], data: str
+    kind: type[AnyModel], preset: str | None, settings: Mapping[str, Any], data: str
 ) -> tuple[str | None, Any, Options]:
     """A family's config and the training's options.
 
@@ -127,7 +127,7 @@ def spec_told(source: ImageSpec, conditional: bool | None) -> ImageSpec:
     return source if told else replace(source, classes=0)
 
 
-def check_reads_labels(model: AnyFamily, conditional: bool | None) -> None:
+def check_reads_labels(model: AnyModel, conditional: bool | None) -> None:
     """Raises UsageError when labels were asked for and the family does nothing with them."""
     if conditional and not model.conditional:
         raise UsageError(f"--conditional was asked for, but {model.title} does not read labels: leave it out")

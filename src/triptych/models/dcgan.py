@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.config import Settings
-from triptych.core.generative_model import Family
-from triptych.core.objectives import Game, Player, Turn
-from triptych.core.types import Batch, Condition, Frame, ImageSpec
+from triptych.core.generative_model import GenerativeModel
+from triptych.core.objectives import AdversarialSpec, Objective, StepContext
+from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
 from triptych.nets import dcgan as nets
 from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
 
@@ -59,7 +59,7 @@ class DcganControls(Settings):
     """Scale of the latent vector: below 1 the pictures are more typical and less varied."""
 
 
-class Dcgan(Family[DcganConfig, DcganControls]):
+class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
     """min over G, max over D of E[log D(x)] + E[log(1 - D(G(z)))] (Goodfellow et al. 2014, eq. 1).
 
     `--preset paper`: the textbook's DCGAN, unconditional. Radford et al. 2015, section 4, in latent size,
@@ -84,10 +84,10 @@ class Dcgan(Family[DcganConfig, DcganControls]):
             "initialization": "pytorch", "conditional": False,
         },
     }  # fmt: skip
-    shown = ("generator",)
+    ema_modules = ("generator",)
     channels_last = True
-    game = Game()
-    curves: ClassVar[dict[str, str]] = {
+    game = AdversarialSpec()
+    log_help: ClassVar[dict[str, str]] = {
         "discriminator/loss": "The discriminator's cross-entropy: about 1.39 (2 ln 2) when it only guesses, "
         "near 0 when it wins every time and the generator learns little.",
         "generator/loss": "High when the discriminator sees through the fakes. It rises and falls with the "
@@ -99,7 +99,10 @@ class Dcgan(Family[DcganConfig, DcganControls]):
     }
 
     def __init__(
-        self, config: DcganConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
+        self,
+        config: DcganConfig,
+        spec: ImageSpec,
+        parts: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
         super().__init__(config, spec, parts)
         self.noise_shape = (config.latent,)
@@ -111,31 +114,31 @@ class Dcgan(Family[DcganConfig, DcganControls]):
             self.apply(nets.init_normal)
         self.augment = Augment(config.augment, spec)
 
-    def players(self) -> list[Player]:
+    def objectives(self) -> list[Objective]:
         """The discriminator moves first, then the generator against the discriminator just updated."""
         betas = (self.config.beta1, 0.999)
         faster = self.config.critic_rate or self.config.rate
         judge = torch.optim.Adam(self.discriminator.parameters(), faster, betas, fused=True)
         forger = torch.optim.Adam(self.generator.parameters(), self.config.rate, betas, fused=True)
         return [
-            Player("discriminator", judge, self.discriminator_loss),
-            Player("generator", forger, self.generator_loss, every=self.config.generator_every),
+            Objective("discriminator", judge, self.discriminator_loss),
+            Objective("generator", forger, self.generator_loss, interval=self.config.generator_every),
         ]
 
-    def fakes(self, turn: Turn) -> Tensor:
+    def fakes(self, turn: StepContext) -> Tensor:
         """(B, C, H, W): this turn's fakes, made once and shown to both players."""
 
         def make() -> Tensor:
-            with torch.set_grad_enabled("generator" in turn.movers):
+            with torch.set_grad_enabled("generator" in turn.active):
                 return self.paint(turn.randn(*self.noise_shape), turn.batch.labels)
 
-        return turn.once("fakes", make)
+        return turn.cached("fakes", make)
 
     def paint(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         """noise: (B, latent), labels: (B,) int64. Returns (B, C, H, W) in [-1, 1]."""
         return self.generator(self.with_labels(noise[:, :, None, None], labels)).float()
 
-    def logits(self, images: Tensor, turn: Turn) -> Tensor:
+    def logits(self, images: Tensor, turn: StepContext) -> Tensor:
         """The discriminator's verdict on pictures, augmented and under instance noise: (B, 1, 1, 1).
 
         Above 0 means real.
@@ -152,7 +155,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         assert labels is not None
         return nets.with_labels(planes, labels, self.spec.classes)
 
-    def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+    def discriminator_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """-log D(x) - log(1 - D(G(z))), real and fake pictures in two calls as batch norm asks."""
         real = self.logits(batch.images, turn)
         fake = self.logits(self.fakes(turn).detach(), turn)
@@ -161,7 +164,7 @@ class Dcgan(Family[DcganConfig, DcganControls]):
         seen = {"real": real.detach().sigmoid().mean(), "fake": fake.detach().sigmoid().mean()}
         return loss, {**seen, **self.augment.seen()}
 
-    def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+    def generator_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """-log D(G(z)) (the paper's section 3, against vanishing gradients), or log(1 - D(G(z)))."""
         fake = self.logits(self.fakes(turn), turn)
         if self.config.loss == "min-max":
@@ -170,10 +173,10 @@ class Dcgan(Family[DcganConfig, DcganControls]):
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: DcganControls, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         """One frame: the generator is asked once."""
         latent = noise * controls.truncation
-        yield Frame(1, 1, latent, lambda: self.paint(latent, condition.labels))
+        yield GenerationStep(1, 1, latent, lambda: self.paint(latent, condition.labels))
 
     def noise_reader(self) -> Tensor | None:
         """(channels * 16, latent): the generator's stamp; None for points."""

@@ -18,12 +18,20 @@ from triptych.core import bits_per_dim as bits_per_dim_module
 from triptych.core import types
 from triptych.core.config import Settings
 from triptych.core.errors import UsageError
-from triptych.core.generative_model import Family
-from triptych.core.objectives import Player, Turn
+from triptych.core.generative_model import GenerativeModel
+from triptych.core.objectives import Objective, StepContext
 from triptych.core.rng import SamplerNoise
-from triptych.core.types import Batch, Condition, Frame, ImageSpec
-from triptych.diffusion.denoisers import Denoiser, Parts, Target, clipped, noised, parts_of, target_of
-from triptych.diffusion.guidance import guided
+from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
+from triptych.diffusion.denoisers import (
+    Denoiser,
+    Prediction,
+    Target,
+    add_noise,
+    clip_denoised,
+    parts_of,
+    training_target,
+)
+from triptych.diffusion.guidance import classifier_free_guidance
 from triptych.diffusion.samplers import SOLVERS, SolverName, encode, spaced
 from triptych.diffusion.schedules import ScheduleName, make_schedule
 from triptych.diffusion.variational_bound import variational_bound
@@ -64,23 +72,26 @@ class DiffusionControls(Settings):
     """Keep every predicted picture in [-1, 1] on the way."""
 
 
-class Diffusion(Family[DiffusionConfig, DiffusionControls]):
+class Diffusion(GenerativeModel[DiffusionConfig, DiffusionControls]):
     """Minimises E ||target - network(x_t, t)||^2 over t and noise (Ho et al. 2020, eq. 14)."""
 
     Config, Controls = DiffusionConfig, DiffusionControls
     title = "Diffusion"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"fast": {"batch": 64}}
-    shown = ("unet",)
-    curves: ClassVar[dict[str, str]] = {
+    ema_modules = ("unet",)
+    log_help: ClassVar[dict[str, str]] = {
         "denoiser/loss": "Mean squared error of the predicted target over all noise levels: falls fast, then "
         "very slowly while the pictures still get better. It never reaches 0: noise cannot be foreseen.",
         "denoiser/early": "The same for the noisiest third of the path, where outlines are decided.",
         "denoiser/late": "The same for the cleanest third, where details are decided.",
     }
-    bounds = ("vlb",)
+    likelihood_bounds = ("vlb",)
 
     def __init__(
-        self, config: DiffusionConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
+        self,
+        config: DiffusionConfig,
+        spec: ImageSpec,
+        parts: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
         super().__init__(config, spec, parts)
         levels = len(config.channels)
@@ -95,17 +106,17 @@ class Diffusion(Family[DiffusionConfig, DiffusionControls]):
         self.schedule = make_schedule(config.schedule, config.timesteps)
         self.unet = UNet(spec.channels, config.channels, config.blocks, config.fold, spec.classes)
 
-    def players(self) -> list[Player]:
+    def objectives(self) -> list[Objective]:
         """One player: the denoiser."""
         adam = torch.optim.Adam(self.unet.parameters(), self.config.rate, (0.9, 0.99), fused=True)
-        return [Player("denoiser", adam, self.loss, clip=1.0, rate=self.cooling)]
+        return [Objective("denoiser", adam, self.loss, max_grad_norm=1.0, lr_schedule=self.cooling)]
 
     @staticmethod
     def cooling(done: float) -> float:
         """The learning-rate factor: a short rise, then half a cosine down to 0."""
         return min(1.0, (done + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
 
-    def loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of the network's prediction at times spread evenly over the batch."""
         total = self.config.timesteps
         spread = (
@@ -113,12 +124,12 @@ class Diffusion(Family[DiffusionConfig, DiffusionControls]):
         ) / batch.global_size  # (B,) one in each 1/B
         t = (spread * total).long().clamp(max=total - 1) + 1  # (B,) in 1..T
         noise = turn.randn(*self.noise_shape)
-        x_t = noised(self.schedule, batch.images, noise, t)
+        x_t = add_noise(self.schedule, batch.images, noise, t)
         labels = batch.labels
         if labels is not None:
             labels = torch.where(turn.rand() < self.config.unlabelled, self.spec.classes, labels)
         output = self.unet(x_t, t / total, labels)
-        wanted = target_of(self.config.target, self.schedule, batch.images, noise, t)
+        wanted = training_target(self.config.target, self.schedule, batch.images, noise, t)
         errors = (output - wanted).square().flatten(1).mean(1)  # (B,)
         seen = {"early": errors[spread > 2 / 3], "late": errors[spread < 1 / 3]}
         return errors.mean(), {name: part.detach().mean() for name, part in seen.items() if len(part)}
@@ -127,7 +138,7 @@ class Diffusion(Family[DiffusionConfig, DiffusionControls]):
         """The network as a denoiser of pictures with these labels, (B,) int64, guided and clipped."""
 
         def bare(asked: Tensor | None) -> Denoiser:
-            def denoise(x_t: Tensor, t: Tensor) -> Parts:
+            def denoise(x_t: Tensor, t: Tensor) -> Prediction:
                 output = self.unet(x_t, t / self.config.timesteps, asked)
                 return parts_of(self.config.target, self.schedule, output, x_t, t)
 
@@ -135,18 +146,20 @@ class Diffusion(Family[DiffusionConfig, DiffusionControls]):
 
         denoise = bare(labels)
         if labels is not None and controls.guidance != 1:
-            denoise = guided(denoise, bare(torch.full_like(labels, self.spec.classes)), controls.guidance)
-        return clipped(denoise, self.schedule) if controls.clip else denoise
+            denoise = classifier_free_guidance(
+                denoise, bare(torch.full_like(labels, self.spec.classes)), controls.guidance
+            )
+        return clip_denoised(denoise, self.schedule) if controls.clip else denoise
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: DiffusionControls, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         """One frame a sampling step, and the finished picture."""
         times = spaced(self.config.timesteps, controls.steps)
         denoise = self.denoiser(self.labels_or_none(condition, noise), controls)
         moments = SOLVERS[controls.solver](denoise, self.schedule, noise, times, SamplerNoise(seeds))
         for step, moment in enumerate(moments):
-            yield Frame(step, controls.steps, moment.noisy, partial(torch.as_tensor, moment.image))
+            yield GenerationStep(step, controls.steps, moment.noisy, partial(torch.as_tensor, moment.image))
 
     def labels_or_none(self, condition: Condition, noise: Tensor) -> Tensor | None:
         """The condition's labels; the "no label" class for all when none are given to a conditional model."""

@@ -13,7 +13,7 @@ from typing import Any
 from triptych import models
 from triptych.core.config import read_settings
 from triptych.core.errors import RunError, UsageError
-from triptych.core.generative_model import Family, family_in
+from triptych.core.generative_model import GenerativeModel, model_class_in
 from triptych.core.nearest import FAMILIES_ELSEWHERE, did_you_mean
 from triptych.core.types import ImageSpec
 
@@ -21,19 +21,19 @@ DRAWING_WORDS = {  # drawing's own arguments
     "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family", "weights",
 }  # fmt: skip
 
-AnyFamily = Family[Any, Any]
+AnyModel = GenerativeModel[Any, Any]
 
 
 NOT_MODELS = ("configure", "registry")  # files beside the models
 
 
-def family_names() -> list[str]:
+def model_names() -> list[str]:
     """The families that come with Triptych: the file names in `models/`."""
     names = (module.name for module in pkgutil.iter_modules(models.__path__))
     return sorted(name for name in names if name not in NOT_MODELS and not name.startswith("_"))
 
 
-def load_family(name: str) -> type[AnyFamily]:
+def load_model_class(name: str) -> type[AnyModel]:
     """The family of a name that comes with Triptych; never a file, so a name read from a run is safe here.
 
     Raises RunError for a path to a .py file, UsageError for an unknown name, with the nearest known one.
@@ -43,46 +43,46 @@ def load_family(name: str) -> type[AnyFamily]:
             f"the family of this run lives in a file, {name}, and its code runs only when you name it: check "
             f"the file, then add --family {shlex.quote(name)}"
         )
-    known = family_names()
+    known = model_names()
     if name not in known:
         hint = did_you_mean(name, known, FAMILIES_ELSEWHERE)
         raise UsageError(f"unknown family {name!r}.{hint} There are: {', '.join(known)}")
-    return family_in(importlib.import_module(f"triptych.models.{name}"))
+    return model_class_in(importlib.import_module(f"triptych.models.{name}"))
 
 
-def load_user_family(name: str) -> type[AnyFamily]:
+def load_user_model_class(name: str) -> type[AnyModel]:
     """The family that the user named in this very call: a name, or a path to a .py file, which is executed.
 
-    Never pass a name that was read from a run or a duel: use `load_family` for these. Raises UsageError
-    as `load_family` does, and for a file that is not there.
+    Never pass a name that was read from a run or a duel: use `load_model_class` for these. Raises UsageError
+    as `load_model_class` does, and for a file that is not there.
     """
-    return checked(_family_in_file(Path(name))) if name.endswith(".py") else load_family(name)
+    return checked(_family_in_file(Path(name))) if name.endswith(".py") else load_model_class(name)
 
 
-def checked(kind: type[AnyFamily]) -> type[AnyFamily]:
+def checked(kind: type[AnyModel]) -> type[AnyModel]:
     """A family of the user's own, if its controls can be told. Raises UsageError where a name is taken."""
     if taken := sorted(DRAWING_WORDS & set(kind.Controls.model_fields)):
         raise UsageError(f"{kind.Controls.__name__} may not have a field {taken[0]!r}: the name is taken")
     return kind
 
 
-def _family_in_file(path: Path) -> type[AnyFamily]:
+def _family_in_file(path: Path) -> type[AnyModel]:
     if not path.is_file():
         raise UsageError(f"there is no file {path} to read a family from")
     spec = importlib.util.spec_from_file_location(f"own_family_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return family_in(module)
+    return model_class_in(module)
 
 
-def build(card: Mapping[str, Any], family: str | None = None) -> AnyFamily:
+def build(card: Mapping[str, Any], family: str | None = None) -> AnyModel:
     """An untrained family as a run's card describes it. family: the user's own word, before the card's name.
 
     The card's spec is what the family is told: `classes` 0 if unconditional, whatever the source has.
     Raises RunError for a card that names a file while the user named none: it is not executed.
     """
-    kind = load_user_family(family) if family else load_family(card["family"])
+    kind = load_user_model_class(family) if family else load_model_class(card["family"])
     config = read_settings(kind.Config, card["config"], f"{kind.title}'s config")
     return kind(config, ImageSpec(**card["spec"]))
 

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.config import Settings
-from triptych.core.generative_model import Family
-from triptych.core.objectives import Game, Player, Turn
+from triptych.core.generative_model import GenerativeModel
+from triptych.core.objectives import AdversarialSpec, Objective, StepContext
 from triptych.core.rng import SamplerNoise
-from triptych.core.style_space import Styled
-from triptych.core.types import Batch, Condition, Frame, ImageSpec
+from triptych.core.style_space import StyleBased
+from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
 from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
 from triptych.nets.stylegan2 import Paces, StyleDiscriminator, StyleGenerator, channels_at
 
@@ -86,7 +86,7 @@ class StyleganControls(Settings):
     """Strength of the random detail that each layer adds; 0 leaves it out."""
 
 
-class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
+class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
     """The relativistic game E[f(D(G(z)) - D(x))], f(t) = log(1 + e^t), with penalties (Huang et al. 2024).
 
     `--preset paper`: StyleGAN2 (Karras et al. 2020, configuration F), unconditional, as far as these networks
@@ -108,10 +108,10 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
             "rate": 2e-3, "rate_end": 1.0, "critic_rate": None, "generator_every": 1, "conditional": False,
         },
     }  # fmt: skip
-    shown = ("generator",)
+    ema_modules = ("generator",)
     channels_last = True
-    game, plain = Game(penalties=("r1", "r2")), MappingProxyType({"detail": 0.0})
-    curves: ClassVar[dict[str, str]] = {
+    game, deterministic_controls = AdversarialSpec(penalties=("r1", "r2")), MappingProxyType({"detail": 0.0})
+    log_help: ClassVar[dict[str, str]] = {
         "discriminator/loss": "With the relativistic loss 0.69 (ln 2) when real and fake are not told apart, "
         "near 0 when they always can; the logistic loss has twice that. Penalties come on top.",
         "generator/loss": "The same game seen by the generator: 0.69 at a draw, more when it is found out.",
@@ -129,12 +129,15 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
     }
 
     def __init__(
-        self, config: StyleganConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
+        self,
+        config: StyleganConfig,
+        spec: ImageSpec,
+        parts: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
         super().__init__(config, spec, parts)
         self.noise_shape = (config.latent,)
         self.conditional = spec.classes > 0
-        self.rhythm, self.mixed = config.penalty_every, config.mixing > 0
+        self.step_period, self.mixed = config.penalty_every, config.mixing > 0
         told = spec.classes
         channels = channels_at(spec.size, config.width, config.widest)
         paces = Paces(style=config.style_pace, noise=config.noise_pace)
@@ -147,7 +150,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         self.augment = Augment(config.augment, spec)
         self.style_shape = (self.generator.layers, config.style)
 
-    def players(self) -> list[Player]:
+    def objectives(self) -> list[Objective]:
         """The discriminator moves first, then the generator against the discriminator just updated.
 
         A late penalty joins the step's own loss rather than taking a step of its own, so Adam's rate and
@@ -160,21 +163,27 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         )
         painter = torch.optim.Adam(self.generator.parameters(), config.rate, BETAS, fused=True)
         return [
-            Player("discriminator", judge, self.discriminator_loss, rate=cooling),
-            Player("generator", painter, self.generator_loss, every=config.generator_every, rate=cooling),
+            Objective("discriminator", judge, self.discriminator_loss, lr_schedule=cooling),
+            Objective(
+                "generator",
+                painter,
+                self.generator_loss,
+                interval=config.generator_every,
+                lr_schedule=cooling,
+            ),
         ]
 
-    def fakes(self, turn: Turn) -> Tensor:
+    def fakes(self, turn: StepContext) -> Tensor:
         """(B, C, H, W): this turn's fakes, made once and shown to both players."""
 
         def make() -> Tensor:
-            with torch.set_grad_enabled("generator" in turn.movers):
+            with torch.set_grad_enabled("generator" in turn.active):
                 styles = self.mixed_styles(turn)  # (B, layers, style)
                 return self.generator(styles, turn.randn(self.generator.noise_numbers))
 
-        return turn.once("fakes", make)
+        return turn.cached("fakes", make)
 
-    def mixed_styles(self, turn: Turn) -> Tensor:
+    def mixed_styles(self, turn: StepContext) -> Tensor:
         """(B, layers, style): of one latent vector, or of two with a crossover (Karras et al. 2019, 3.1)."""
         labels, mapping, layers = turn.batch.labels, self.generator.mapping, self.generator.layers
         first = mapping(turn.randn(*self.noise_shape), labels)  # (B, style)
@@ -188,7 +197,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         below = torch.arange(layers, device=first.device) < crossover[:, None]  # (B, layers)
         return torch.where(below[:, :, None], every, second[:, None])
 
-    def logits(self, turn: Turn, *sides: Tensor) -> tuple[Tensor, ...]:
+    def logits(self, turn: StepContext, *sides: Tensor) -> tuple[Tensor, ...]:
         """The discriminator's verdicts on this turn's pictures, augmented: (B,) a side, higher is more real.
 
         sides: (B, C, H, W) each, seen in one pass: many small layers cost by the call.
@@ -198,7 +207,7 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         told = None if labels is None else labels.repeat(len(sides))
         return self.discriminator(seen, told, turn.batch.rows).float().chunk(len(sides))
 
-    def discriminator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+    def discriminator_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """f(D(G(z)) - D(x)), or f(-D(x)) + f(D(G(z))), and gamma/2 times the penalties whose turn it is."""
         due = turn.step % self.config.penalty_every == 0 and self.config.gamma > 0
         judged = [batch.images.detach(), self.fakes(turn).detach()]
@@ -215,11 +224,11 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
         if punished:
             penalties = squared_slopes(real.sum() + fake.sum(), *punished.values())
             seen |= dict(zip(punished, penalties, strict=True))
-            gamma = self.config.gamma * cosine(turn.done, self.config.gamma_end)
+            gamma = self.config.gamma * cosine(turn.progress, self.config.gamma_end)
             loss = loss + gamma / 2 * self.config.penalty_every * sum(penalties)
         return loss, {**{name: value.detach() for name, value in seen.items()}, **self.augment.seen()}
 
-    def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+    def generator_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """The same with the sides exchanged: f(D(x) - D(G(z))), or f(-D(G(z)))."""
         (fake,) = self.logits(turn, self.fakes(turn))
         if self.config.loss == "logistic":
@@ -230,10 +239,10 @@ class Stylegan(Family[StyleganConfig, StyleganControls], Styled):
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: StyleganControls, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         """One frame: the generator is asked once."""
         styles = self.styles(noise, condition, controls)
-        yield Frame(1, 1, noise, lambda: self.paint_styles(styles, seeds, controls))
+        yield GenerationStep(1, 1, noise, lambda: self.paint_styles(styles, seeds, controls))
 
     def styles(self, noise: Tensor, condition: Condition, controls: StyleganControls) -> Tensor:
         """(B, layers, style): all layers alike; truncated, mean + truncation * (style - mean)."""

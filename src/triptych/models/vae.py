@@ -19,11 +19,11 @@ from triptych.core import bits_per_dim as bits_per_dim_module
 from triptych.core import types
 from triptych.core.config import Settings
 from triptych.core.errors import UsageError
-from triptych.core.generative_model import Family
+from triptych.core.generative_model import GenerativeModel
 from triptych.core.images import to_float
-from triptych.core.objectives import Player, Turn
+from triptych.core.objectives import Objective, StepContext
 from triptych.core.rng import SamplerNoise
-from triptych.core.types import Batch, Condition, Frame, ImageSpec
+from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
 from triptych.nets import autoencoder as nets
 from triptych.nets.realnvp import Flow
 
@@ -56,7 +56,7 @@ class VaeControls(Settings):
     """Scale of the latent vector: below 1 the pictures are more typical and less varied."""
 
 
-class Vae(Family[VaeConfig, VaeControls]):
+class Vae(GenerativeModel[VaeConfig, VaeControls]):
     """Maximises E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) (Kingma and Welling 2013, eq. 3).
 
     Where it is told labels y all three depend on them: p(x|z, y), q(z|x, y), and with a flow p(z|y)
@@ -65,13 +65,13 @@ class Vae(Family[VaeConfig, VaeControls]):
 
     Config, Controls = VaeConfig, VaeControls
     title = "VAE"
-    shown = ("decoder", "encoder", "flow", "log_scale", "label_offset")
+    ema_modules = ("decoder", "encoder", "flow", "log_scale", "label_offset")
     channels_last = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {},
         "map": {"latent": 2, "conditional": False},  # a latent space that `steer map` shows whole
     }
-    curves: ClassVar[dict[str, str]] = {
+    log_help: ClassVar[dict[str, str]] = {
         "autoencoder/loss": "The negative ELBO in nats a picture (its density may exceed 1, so it may fall "
         "below 0): lower is better, and it should fall smoothly.",
         "autoencoder/reconstruction": "Nats to describe a picture given its latent vector: falls as "
@@ -80,10 +80,10 @@ class Vae(Family[VaeConfig, VaeControls]):
         "space is not used (posterior collapse).",
         "autoencoder/scale": "The decoder's own noise, in units of [-1, 1]: what it cannot explain.",
     }
-    bounds = ("elbo", "iwae")
+    likelihood_bounds = ("elbo", "iwae")
 
     def __init__(
-        self, config: VaeConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
+        self, config: VaeConfig, spec: ImageSpec, parts: Mapping[str, GenerativeModel[Any, Any]] | None = None
     ) -> None:
         super().__init__(config, spec, parts)
         self.noise_shape = (config.latent,)
@@ -95,10 +95,12 @@ class Vae(Family[VaeConfig, VaeControls]):
         # what a convolution makes of one constant plane a class, but at the borders: the label costs nothing
         self.label_offset = nn.Linear(spec.classes, config.width, bias=False) if self.conditional else None
 
-    def players(self) -> list[Player]:
+    def objectives(self) -> list[Objective]:
         """One player: encoder and decoder pull together."""
         adam = torch.optim.Adam(self.parameters(), self.config.rate, fused=True)
-        return [Player("autoencoder", adam, self.loss, clip=self.clip_norm, rate=self.cooling)]
+        return [
+            Objective("autoencoder", adam, self.loss, max_grad_norm=self.clip_norm, lr_schedule=self.cooling)
+        ]
 
     clip_norm = 1e4  # the loss is summed over pixels: only the first few steps come near it
 
@@ -137,14 +139,16 @@ class Vae(Family[VaeConfig, VaeControls]):
         code = latent if label is None else torch.cat([latent, label], dim=1)  # (B, latent + classes)
         return self.decoder(code).float()
 
-    def loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """Negative ELBO in nats a picture: reconstruction plus beta times KL, summed over pixels."""
         label = self.one_hot(batch.labels)
         mean, log_std = self.posterior(batch.images, label)
         latent = mean + log_std.exp() * turn.randn(*self.noise_shape)  # the reparameterisation trick
         reconstruction = self.gaussian_nats(batch.images, self.decode(latent, label)).mean()
         kl = self.kl(mean, log_std, latent, label).mean()
-        beta = self.config.beta * (min(1.0, turn.done / self.config.warmup) if self.config.warmup else 1.0)
+        beta = self.config.beta * (
+            min(1.0, turn.progress / self.config.warmup) if self.config.warmup else 1.0
+        )
         seen = {"reconstruction": reconstruction, "kl": kl, "scale": self.log_scale.exp()}
         return reconstruction + beta * kl, {name: value.detach() for name, value in seen.items()}
 
@@ -164,10 +168,10 @@ class Vae(Family[VaeConfig, VaeControls]):
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: VaeControls, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         """One frame: the decoder's mean picture."""
         latent, label = noise * controls.truncation, self.one_hot(condition.labels)
-        yield Frame(1, 1, latent, lambda: self.decode(self.flow(latent, label), label))
+        yield GenerationStep(1, 1, latent, lambda: self.decode(self.flow(latent, label), label))
 
     def invert(
         self, images: Tensor, condition: Condition, controls: VaeControls, seeds: Sequence[int]

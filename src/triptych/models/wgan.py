@@ -15,9 +15,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from triptych.core.config import Settings
-from triptych.core.generative_model import Family
-from triptych.core.objectives import Game, Player, Turn
-from triptych.core.types import Batch, Condition, Frame, ImageSpec
+from triptych.core.generative_model import GenerativeModel
+from triptych.core.objectives import AdversarialSpec, Objective, StepContext
+from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
 from triptych.nets import dcgan as nets
 from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
 
@@ -68,7 +68,7 @@ class WganControls(Settings):
     """Scale of the latent vector: below 1 the pictures are more typical and less varied."""
 
 
-class Wgan(Family[WganConfig, WganControls]):
+class Wgan(GenerativeModel[WganConfig, WganControls]):
     """min over G, max over 1-Lipschitz f of E[f(x)] - E[f(G(z))] (Arjovsky et al. 2017, eq. 2 and 3).
 
     `--preset paper`: algorithm 1 of Gulrajani et al. 2017 (penalty 10, five critic steps a generator step,
@@ -89,10 +89,10 @@ class Wgan(Family[WganConfig, WganControls]):
             "generator_every": 5, "rate": None, "critic_rate": None, "conditional": False,
         },
     }  # fmt: skip
-    shown = ("generator",)
+    ema_modules = ("generator",)
     channels_last = True
-    game = Game(critic="critic", generator="generator", verdicts="scores", penalties=("penalty",))
-    curves: ClassVar[dict[str, str]] = {
+    game = AdversarialSpec(critic="critic", generator="generator", verdicts="scores", penalties=("penalty",))
+    log_help: ClassVar[dict[str, str]] = {
         "critic/distance": "E[f(x)] - E[f(G(z))], the critic's estimate of how far, in the space of pixels, "
         "the fakes lie from real pictures (Wasserstein distance). Unlike a GAN's losses it should fall as "
         "the pictures get better. It is in the critic's own unit: with the penalty divide it by the slope, "
@@ -109,7 +109,10 @@ class Wgan(Family[WganConfig, WganControls]):
     }
 
     def __init__(
-        self, config: WganConfig, spec: ImageSpec, parts: Mapping[str, Family[Any, Any]] | None = None
+        self,
+        config: WganConfig,
+        spec: ImageSpec,
+        parts: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
         super().__init__(config, spec, parts)
         self.conditional = spec.classes > 0
@@ -124,7 +127,7 @@ class Wgan(Family[WganConfig, WganControls]):
         self.apply(nets.init_normal)
         self.augment = Augment(config.augment, spec)
 
-    def players(self) -> list[Player]:
+    def objectives(self) -> list[Objective]:
         """The critic moves in every step, the generator in every fifth, against the critic just updated."""
         assert self.config.rate is not None
         judge = self.optimizer(self.critic, self.config.critic_rate or self.config.rate)
@@ -132,8 +135,8 @@ class Wgan(Family[WganConfig, WganControls]):
         if self.config.lipschitz == "clipping":
             judge.register_step_post_hook(lambda *_: self.clip_weights())
         return [
-            Player("critic", judge, self.critic_loss),
-            Player("generator", forger, self.generator_loss, every=self.config.generator_every),
+            Objective("critic", judge, self.critic_loss),
+            Objective("generator", forger, self.generator_loss, interval=self.config.generator_every),
         ]
 
     def optimizer(self, network: torch.nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -148,14 +151,14 @@ class Wgan(Family[WganConfig, WganControls]):
         for weight in self.critic.parameters():
             weight.clamp_(-self.strength, self.strength)
 
-    def fakes(self, turn: Turn) -> Tensor:
+    def fakes(self, turn: StepContext) -> Tensor:
         """(B, C, H, W): this turn's fakes, made once and shown to both players."""
 
         def make() -> Tensor:
-            with torch.set_grad_enabled("generator" in turn.movers):
+            with torch.set_grad_enabled("generator" in turn.active):
                 return self.paint(turn.randn(*self.noise_shape), turn.batch.labels)
 
-        return turn.once("fakes", make)
+        return turn.cached("fakes", make)
 
     def paint(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         """noise: (B, latent), labels: (B,) int64. Returns (B, C, H, W) in [-1, 1]."""
@@ -172,7 +175,7 @@ class Wgan(Family[WganConfig, WganControls]):
         assert labels is not None
         return nets.with_labels(planes, labels, self.spec.classes)
 
-    def critic_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+    def critic_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """E[f(G(z))] - E[f(x)], and where it is paid the penalty: + lambda E[(|grad f| - 1)^2].
 
         Gulrajani et al. 2017, eq. 3. Both signs of a wrong slope are paid for.
@@ -190,7 +193,7 @@ class Wgan(Family[WganConfig, WganControls]):
             seen |= {"penalty": penalty, "slope": slopes.mean()}
         return loss, {**{name: value.detach() for name, value in seen.items()}, **self.augment.seen()}
 
-    def slopes(self, batch: Batch, fakes: Tensor, turn: Turn) -> Tensor:
+    def slopes(self, batch: Batch, fakes: Tensor, turn: StepContext) -> Tensor:
         """|grad f| at a random place on the line between each real picture and its fake: (B,), float32.
 
         Without autocast: what is differentiated twice should not be rounded to 8 bits between.
@@ -202,16 +205,16 @@ class Wgan(Family[WganConfig, WganControls]):
             (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
         return gradient.flatten(1).norm(dim=1)
 
-    def generator_loss(self, batch: Batch, turn: Turn) -> tuple[Tensor, dict[str, Tensor]]:
+    def generator_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """-E[f(G(z))] (Arjovsky et al. 2017, algorithm 1)."""
         return -self.scores(self.augment(self.fakes(turn), turn), batch.labels).mean(), {}
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: WganControls, seeds: Sequence[int]
-    ) -> Iterator[Frame]:
+    ) -> Iterator[GenerationStep]:
         """One frame: the generator is asked once."""
         latent = noise * controls.truncation
-        yield Frame(1, 1, latent, lambda: self.paint(latent, condition.labels))
+        yield GenerationStep(1, 1, latent, lambda: self.paint(latent, condition.labels))
 
     def noise_reader(self) -> Tensor | None:
         """(channels * 16, latent): the generator's stamp; None for points."""

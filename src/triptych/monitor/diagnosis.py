@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from triptych.core.objectives import Game
+from triptych.core.objectives import AdversarialSpec
 from triptych.monitor import thresholds as limits
-from triptych.monitor.history import Course, Records
+from triptych.monitor.history import Records, TrainingHistory
 from triptych.monitor.quality import faults, few, unasked, unripe
 from triptych.monitor.symptoms import (
     classes_lost,
@@ -68,14 +68,14 @@ class Diagnosis:
         return f"{self.verdict}{since}" + (f": {told}" if told else "")
 
 
-def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
+def diagnose(log: Records, looks: Records, game: AdversarialSpec, steps: int) -> Diagnosis:
     """Say how a game of two players goes.
 
     log: lines of log.jsonl; looks: of watch.jsonl, both so far. steps: planned for the whole run. A sign
     counts when it has lasted (`limits`), so that neither a bad look nor early noise is an alarm. Signs are
     asked for in the order of `FINDERS`: a cause before what it leads to.
     """
-    course = Course(log, looks, steps)
+    course = TrainingHistory(log, looks, steps)
     found = [_not_finite(course, game)]
     if len(course) >= limits.FEWEST_LOOKS:
         found += [finder(course, game) for finder in FINDERS]
@@ -88,7 +88,7 @@ def diagnose(log: Records, looks: Records, game: Game, steps: int) -> Diagnosis:
     return _calm(course, game)
 
 
-def _calm(course: Course, game: Game) -> Diagnosis:
+def _calm(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis:
     """Of a game without a disease: whether its samples are good, as far as they could be asked."""
     poor, open_questions = faults(course), unasked(course)
     sound = not (crowded(course) | course.poor)[-1]
@@ -107,7 +107,7 @@ def _calm(course: Course, game: Game) -> Diagnosis:
     return Diagnosis("healthy", evidence=notes, sound=True)
 
 
-def _notes(course: Course, game: Game) -> list[str]:
+def _notes(course: TrainingHistory, game: AdversarialSpec) -> list[str]:
     """What else is worth saying of a game without a disease."""
     last = course.looks[-1]
     unread = last.get("unread") or (SHAPELESS if "told" in last and shapeless(course)[-1] else None)
@@ -123,7 +123,7 @@ def _notes(course: Course, game: Game) -> list[str]:
     return said
 
 
-def alarms(log: Records, looks: Records, game: Game, steps: int) -> list[tuple[int, Verdict]]:
+def alarms(log: Records, looks: Records, game: AdversarialSpec, steps: int) -> list[tuple[int, Verdict]]:
     """Step and verdict of each look at which a training heard of a disease; takes what `diagnose` does."""
     heard = []
     for k, look in enumerate(looks, start=1):
@@ -134,7 +134,7 @@ def alarms(log: Records, looks: Records, game: Game, steps: int) -> list[tuple[i
     return heard
 
 
-def _state(course: Course) -> str:
+def _state(course: TrainingHistory) -> str:
     modes, sparse = course.now(course.seen("modes")), course.now(course.seen("sparse"))
     distance = course.now(course.seen("distance"))
     return (
@@ -143,7 +143,7 @@ def _state(course: Course) -> str:
     )
 
 
-def _not_finite(course: Course, game: Game) -> Diagnosis | None:
+def _not_finite(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis | None:
     """A loss, weight or gradient that is no number any more; diverged, if it had grown beyond all bounds."""
     spoilt = [(int(failure["step"]), str(failure["failure"])) for failure in course.failures]
     spoilt += [
@@ -164,7 +164,7 @@ def _not_finite(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("not finite", step, (said,), fatal=True)
 
 
-def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
+def _critic_not_learning(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis | None:
     """The critic stands still, or its verdict is no better than chance on pictures unlike the data."""
     judge, forger = movement(course, game.critic), movement(course, game.generator)
     if (since := _still_since(course, game)) is not None:
@@ -183,14 +183,14 @@ def _critic_not_learning(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
 
 
-def _still_since(course: Course, game: Game) -> int | None:
+def _still_since(course: TrainingHistory, game: AdversarialSpec) -> int | None:
     """The step since which the critic's weights have not moved, though the generator's have."""
     judge, forger = movement(course, game.critic), movement(course, game.generator)
     with np.errstate(invalid="ignore"):
         return course.lasting((judge <= limits.STILL * forger) & (forger > 0))
 
 
-def _generator_not_learning(course: Course, game: Game) -> Diagnosis | None:
+def _generator_not_learning(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis | None:
     """The generator stands still, or is where it began, in its weights and in what it paints."""
     forger, judge = movement(course, game.generator), movement(course, game.critic)
     with np.errstate(invalid="ignore"):  # no gradient is so small that Adam would not move at all
@@ -208,7 +208,7 @@ def _generator_not_learning(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("generator not learning", since, (said, _quality(course), _verdicts(course, game)))
 
 
-def _blind(course: Course, game: Game) -> np.ndarray:
+def _blind(course: TrainingHistory, game: AdversarialSpec) -> np.ndarray:
     """Looks at which the critic sees no difference although there is one, (looks,) bool."""
     gap = _gap(course, game)
     if gap is None:
@@ -216,14 +216,14 @@ def _blind(course: Course, game: Game) -> np.ndarray:
     return np.asarray((gap < limits.BLIND) & unwell(course) & course.begun)
 
 
-def _gap(course: Course, game: Game) -> np.ndarray | None:
+def _gap(course: TrainingHistory, game: AdversarialSpec) -> np.ndarray | None:
     """How far apart the critic's mean verdicts on real pictures and fakes lie, (looks,); None for scores."""
     if game.verdicts != "probabilities":
         return None
     return np.abs(course.logged(f"{game.critic}/real") - course.logged(f"{game.critic}/fake"))
 
 
-def _critic_overpowering(course: Course, game: Game) -> Diagnosis | None:
+def _critic_overpowering(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis | None:
     """The critic is sure of every picture; what the generator learns from then vanishes, or leads nowhere."""
     real, fake = course.logged(f"{game.critic}/real"), course.logged(f"{game.critic}/fake")
     name = f"{game.generator}/gradient"
@@ -248,7 +248,7 @@ def _critic_overpowering(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("critic overpowering", since, (said, faded, _verdicts(course, game), _quality(course)))
 
 
-def _ran_away(course: Course, game: Game) -> Diagnosis | None:
+def _ran_away(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis | None:
     """Weights, gradients or losses that grew out of all proportion: a rate that is far too high."""
     grown = {player: course.growth(player) for player in (game.critic, game.generator)}
     with np.errstate(invalid="ignore"):
@@ -279,7 +279,7 @@ def _ran_away(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("diverged", since, (*said, _quality(course), _verdicts(course, game)), fatal=fatal)
 
 
-def _sane(course: Course, game: Game) -> dict[str, float]:
+def _sane(course: TrainingHistory, game: AdversarialSpec) -> dict[str, float]:
     """The size that gradients and losses should not exceed a hundred times."""
     players = (game.critic, game.generator)
     sizes = {f"{player}/gradient": course.at_first(f"{player}/gradient") for player in players}
@@ -288,7 +288,7 @@ def _sane(course: Course, game: Game) -> dict[str, float]:
     return {name: size for name, size in sizes.items() if size > 0}
 
 
-def _lost(course: Course, game: Game) -> Diagnosis | None:
+def _lost(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis | None:
     """Pictures unlike the data that get no better, and not only because the run is young."""
     since = course.lasting(course.poor & course.begun & (ripe(course) | worsened(course)))
     if since is None or few(course) or improving(course) or creeping(course):
@@ -298,7 +298,7 @@ def _lost(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("diverged", since, (_quality(course), _verdicts(course, game)), fatal=True)
 
 
-def _collapsed(course: Course, game: Game) -> Diagnosis | None:
+def _collapsed(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis | None:
     """The samples repeat each other, had a variety that they lost, or never got any in a long run.
 
     Few modes alone are how every run begins and a short one ends: blurs of the mean fall into one mode.
@@ -334,7 +334,7 @@ def _collapsed(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("generator collapsed", since, (*said, _quality(course)), fatal=fatal)
 
 
-def _left(course: Course) -> str:
+def _left(course: TrainingHistory) -> str:
     """Which modes are left, with their shares."""
     last = course.looks[-1]
     shares, what = (last["classes"], "class") if "classes" in last else (last["cells"], "mode")
@@ -342,7 +342,7 @@ def _left(course: Course) -> str:
     return ", ".join(f"{what} {k} ({shares[k]:.0%} of the samples)" for k in largest if shares[k] > 0.02)
 
 
-def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
+def _labels_carry_nothing(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis | None:
     """A conditional family whose pictures do not show the label that was asked for."""
     told, real = course.seen("told"), course.seen("told_real")
     if np.isnan(told).all() or few(course):
@@ -368,7 +368,7 @@ def _labels_carry_nothing(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("labels carry nothing", since, (said, why))
 
 
-def _oscillating(course: Course, game: Game) -> Diagnosis | None:
+def _oscillating(course: TrainingHistory, game: AdversarialSpec) -> Diagnosis | None:
     """From look to look the samples hop between modes rather than settle."""
     with np.errstate(divide="ignore", invalid="ignore"):
         swing = np.abs(np.diff(np.log(course.seen("modes")), prepend=np.nan))
@@ -385,12 +385,12 @@ def _oscillating(course: Course, game: Game) -> Diagnosis | None:
     return Diagnosis("oscillating", since, (said, _verdicts(course, game), _quality(course)))
 
 
-def _verdicts(course: Course, game: Game) -> str:
+def _verdicts(course: TrainingHistory, game: AdversarialSpec) -> str:
     real, fake = (course.now(course.logged(f"{game.critic}/{which}")) for which in ("real", "fake"))
     return f"its verdict is {real:.3g} on real pictures and {fake:.3g} on fakes"
 
 
-def _quality(course: Course) -> str:
+def _quality(course: TrainingHistory) -> str:
     distance, covered = course.now(course.seen("distance")), course.now(course.seen("covered"))
     first, energy = course.first or {}, course.now(course.seen("energy"))
     start = f" (untrained: {first['distance']:.2f})" if first else ""
@@ -402,7 +402,7 @@ def _quality(course: Course) -> str:
     )
 
 
-Finder = Callable[[Course, Game], Diagnosis | None]
+Finder = Callable[[TrainingHistory, AdversarialSpec], Diagnosis | None]
 FINDERS: Sequence[Finder] = (
     _ran_away,
     _critic_not_learning,

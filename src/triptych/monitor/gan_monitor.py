@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from triptych.core.errors import RunError, TrainingError
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.monitor.diagnosis import Diagnosis, diagnose
 from triptych.monitor.postmortem import write_post_mortem
 from triptych.monitor.rollback_candidates import candidates
@@ -27,9 +27,9 @@ from triptych.runs.run import Run
 from triptych.viz import grids as pictures
 
 if TYPE_CHECKING:
-    from triptych.core.objectives import Game, Player
+    from triptych.core.objectives import AdversarialSpec, Objective
     from triptych.data.dataset import Split
-    from triptych.models.registry import AnyFamily
+    from triptych.models.registry import AnyModel
     from triptych.runs.options import Options, Plan
 
 PLANNED = 32  # looks in a run
@@ -53,7 +53,7 @@ class MonitoredTraining(Protocol):
     step: int
 
     @property
-    def family(self) -> AnyFamily:
+    def family(self) -> AnyModel:
         """The model with its raw weights."""
 
     @property
@@ -69,14 +69,14 @@ class MonitoredTraining(Protocol):
         """What will be done."""
 
     @property
-    def players(self) -> list[Player]:
+    def objectives(self) -> list[Objective]:
         """Who learns, in the order of their turns."""
 
 
-class Lookout:
+class GanMonitor:
     """The watch over one training."""
 
-    def __init__(self, training: MonitoredTraining, run: Run, shown: Model) -> None:
+    def __init__(self, training: MonitoredTraining, run: Run, shown: Pipeline) -> None:
         game = training.family.game
         assert game is not None
         self.training, self.run, self.shown, self.game = training, run, shown, game
@@ -159,17 +159,20 @@ class Lookout:
         self.shown.family.load_state_dict(training.family.state_dict())
         seeds = range(self.reference.samples)
         # without random detail: grain would hide that samples repeat each other
-        drawn, labels = self.shown.sample(seeds, **self.shown.family.plain), self.shown.labels_for(seeds)
+        drawn, labels = (
+            self.shown.sample(seeds, **self.shown.family.deterministic_controls),
+            self.shown.labels_for(seeds),
+        )
         before = self.run.looks()
         told = None if labels is None else labels.numpy()
-        plain = self.shown.family.plain
+        plain = self.shown.family.deterministic_controls
         detailed = self.shown.sample(seeds[:DETAILED]) if plain else None  # grain is what a person sees
         seen = look_at(self.reference, drawn, told, before[-1] if before else None, detailed)
-        probes = {player.name: probe(player) for player in training.players}
-        turns = {p.name: len(range(0, training.step, p.every)) for p in training.players}
+        probes = {player.name: probe(player) for player in training.objectives}
+        turns = {p.name: len(range(0, training.step, p.interval)) for p in training.objectives}
         record = {"step": training.step, **seen, "turns": turns, "weights": probes}
         if training.step == 0:
-            record["scales"] = {player.name: scales(player) for player in training.players}
+            record["scales"] = {player.name: scales(player) for player in training.objectives}
         self.diagnosis = self.diagnose([*before, record])
         self.looked_at = training.step
         self._keep_picture(drawn[:SHOWN])
@@ -191,7 +194,7 @@ class Lookout:
         pictures.write_png(home / f"step-{self.training.step:08d}.png", sheet)
 
 
-def diagnosis_of(run: Run, game: Game) -> Diagnosis:
+def diagnosis_of(run: Run, game: AdversarialSpec) -> Diagnosis:
     """What a run's log and looks mean, told from its directory."""
     steps, images = int(run.card["plan"]["steps"]), int(run.card["data"]["train"])
     found = diagnose(run.log(), run.looks(), game, steps)
@@ -215,19 +218,19 @@ def looks_every(steps: int, batch: int) -> int:
     return max(math.ceil(steps / PLANNED), cheap)
 
 
-def probe(player: Player) -> list[float]:
+def probe(player: Objective) -> list[float]:
     """A few of a player's weights, evenly over all of them."""
     picked = [tensor.flatten()[place] for tensor, place in _probed(player)]
     return [float(f"{x:.6g}") for x in torch.stack(picked).float().cpu().tolist()]
 
 
-def scales(player: Player) -> list[float]:
+def scales(player: Objective) -> list[float]:
     """For each of the same weights the root mean square of its tensor; 1 for a tensor of zeros."""
     sizes = [tensor.square().mean().sqrt() for tensor, _ in _probed(player)]
     return [float(f"{x:.6g}") or 1.0 for x in torch.stack(sizes).float().cpu().tolist()]
 
 
-def _probed(player: Player) -> list[tuple[torch.Tensor, int]]:
+def _probed(player: Objective) -> list[tuple[torch.Tensor, int]]:
     """Tensors, and the place in each, of the weights that are noted."""
     owned = [parameter.detach() for parameter in player.parameters()]
     ends = np.cumsum([tensor.numel() for tensor in owned])

@@ -13,7 +13,7 @@ from triptych.monitor import thresholds as limits
 Records = Sequence[Mapping[str, Any]]
 
 
-class Course:
+class TrainingHistory:
     """Series of what was logged and seen, one value a look, and how long a sign has lasted.
 
     log: log lines. looks: lines of watch.jsonl. planned: steps of the whole run.

@@ -19,7 +19,7 @@ from triptych.runs.run import Run
 from triptych.viz import charts
 
 if TYPE_CHECKING:
-    from triptych.core.objectives import Game
+    from triptych.core.objectives import AdversarialSpec
 
 COLOURS = ("var(--one)", "var(--two)", "var(--three)")
 SEEN = {  # looks: name -> title, how to read it
@@ -36,7 +36,7 @@ SEEN = {  # looks: name -> title, how to read it
 }
 
 
-def write_post_mortem(run: Run, found: Diagnosis, game: Game, kept: Sequence[int]) -> Path:
+def write_post_mortem(run: Run, found: Diagnosis, game: AdversarialSpec, kept: Sequence[int]) -> Path:
     """Write RUN/post-mortem.html, or post-mortem-2.html after a first way back, and return its path.
 
     kept: the steps of the states that a rollback may take, best first.
@@ -169,7 +169,7 @@ def _uri(file: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
 
 
-def _game_curves(log: Sequence[dict[str, Any]], game: Game) -> list[tuple[str, str, str]]:
+def _game_curves(log: Sequence[dict[str, Any]], game: AdversarialSpec) -> list[tuple[str, str, str]]:
     """(title, SVG, how to read it) of what the two players logged."""
     critic, generator = game.critic, game.generator
     scale = "probability of being real" if game.verdicts == "probabilities" else "score without a scale"

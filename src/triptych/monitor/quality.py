@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from triptych.monitor import thresholds as limits
-from triptych.monitor.history import Course
+from triptych.monitor.history import TrainingHistory
 from triptych.monitor.symptoms import creeping, crowded, improving, widening
 
 
-def faults(course: Course) -> list[str]:
+def faults(course: TrainingHistory) -> list[str]:
     """What is poor about the samples of late, in sentences with figures; none of it need be a disease."""
     if few(course):
         return []
@@ -37,7 +37,7 @@ def faults(course: Course) -> list[str]:
     return said
 
 
-def broken(course: Course) -> np.ndarray:
+def broken(course: TrainingHistory) -> np.ndarray:
     """Looks at which shapes are about as far from real ones as those of halved images, (looks,) bool."""
     shapes, halves = course.steady("shapes"), course.steady("shapes_halves")
     with np.errstate(invalid="ignore", divide="ignore"):  # nan in looks of older runs, and of points
@@ -46,13 +46,13 @@ def broken(course: Course) -> np.ndarray:
         return np.asarray(np.where(telling, way < limits.BROKEN, shapes < limits.FAR_BELOW * halves))
 
 
-def unripe(course: Course) -> bool:
+def unripe(course: TrainingHistory) -> bool:
     """Whether samples may be poor because the run is young, or are still getting better."""
     young = not bool(course.practised_for(limits.RIPE_TURNS)[-1])
     return young or improving(course) or creeping(course) or widening(course) or _sharpening(course)
 
 
-def _sharpening(course: Course) -> bool:
+def _sharpening(course: TrainingHistory) -> bool:
     """Whether ever more of the shapes are like real ones."""
     shapes = course.steady("shapes")
     half = shapes[len(shapes) // 2 :]
@@ -60,13 +60,13 @@ def _sharpening(course: Course) -> bool:
     return bool(np.median(half[-third:]) > limits.WIDENS * max(np.median(half[:third]), limits.TRIFLE))
 
 
-def few(course: Course) -> bool:
+def few(course: TrainingHistory) -> bool:
     """Whether a look has too few samples for anything to be said of them; unknown in older runs: no."""
     samples = course.seen("samples")
     return bool(len(samples)) and bool(samples[-1] < limits.FEWEST_SAMPLES)
 
 
-def unasked(course: Course) -> list[str]:
+def unasked(course: TrainingHistory) -> list[str]:
     """What the samples were not asked, and why, in sentences."""
     last = course.looks[-1]
     if few(course):

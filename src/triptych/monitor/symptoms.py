@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from triptych.monitor import thresholds as limits
-from triptych.monitor.history import Course
+from triptych.monitor.history import TrainingHistory
 
 
-def unwell(course: Course) -> np.ndarray:
+def unwell(course: TrainingHistory) -> np.ndarray:
     """Looks at which pictures are neither good nor diverse, (looks,) bool."""
     return (course.seen("covered") < limits.READABLE_COVERED) | crowded(course)
 
 
-def improving(course: Course) -> bool:
+def improving(course: TrainingHistory) -> bool:
     """Whether pictures come nearer to the data."""
     energy = course.seen("energy")  # pictures that fade lie nearer to their nearest neighbour
     before, now = _then_and_now(course.seen("distance") if np.isnan(energy).any() else energy)
     return now < limits.IMPROVES * before
 
 
-def creeping(course: Course) -> bool:
+def creeping(course: TrainingHistory) -> bool:
     """Whether pictures come nearer to the data by steps too small for `improving`, but steadily."""
     energy = course.seen("energy")
     late = energy[len(energy) // 3 :]
@@ -32,7 +32,7 @@ def creeping(course: Course) -> bool:
     return bool(falls.mean() > limits.STEADILY and now < (1 - limits.TRIFLE) * before)
 
 
-def widening(course: Course) -> bool:
+def widening(course: TrainingHistory) -> bool:
     """Whether samples become more diverse, or reach more of the data."""
     pairs = {name: _then_and_now(course.steady(name)) for name in ("modes", "spread", "covered")}
     if pairs["covered"][1] < limits.UNCOVERED:
@@ -47,27 +47,27 @@ def _then_and_now(values: np.ndarray) -> tuple[float, float]:
     return float(np.median(half[:third])), float(np.median(half[-third:]))
 
 
-def crowded(course: Course) -> np.ndarray:
+def crowded(course: TrainingHistory) -> np.ndarray:
     """Looks at which samples repeat each other, or few modes are left: (looks,) bool."""
     few = course.steady("modes") < limits.FEW_MODES
     same = course.seen("spread") < limits.SAME
     return few | same | repeating(course)
 
 
-def narrow(course: Course) -> np.ndarray:
+def narrow(course: TrainingHistory) -> np.ndarray:
     """Looks at which modes are few, but not very few, and varied within, (looks,) bool."""
     some = course.steady("modes") > limits.FEW_MODES / 2
     varied = (course.seen("spread") > limits.VARIED) & (course.seen("covered") > limits.UNCOVERED)
     return np.asarray(some & varied & ~repeating(course))
 
 
-def repeating(course: Course) -> np.ndarray:
+def repeating(course: TrainingHistory) -> np.ndarray:
     """Looks at which samples lie closer to each other than those of the data ever do, (looks,) bool."""
     near = course.seen("sparse") < limits.CROWDED
     return near | (course.seen("duplicates") > limits.DUPLICATES)
 
 
-def stuck(course: Course) -> np.ndarray:
+def stuck(course: TrainingHistory) -> np.ndarray:
     """Looks at which samples repeat each other as no beginning does, (looks,) bool.
 
     An untrained generator's are all one grey: what repeats must be spread over the data, or lie farther from
@@ -79,12 +79,12 @@ def stuck(course: Course) -> np.ndarray:
     return np.asarray(again & ((course.steady("spread") > limits.SAME) | elsewhere))
 
 
-def ripe(course: Course) -> np.ndarray:
+def ripe(course: TrainingHistory) -> np.ndarray:
     """Looks after moves so many that few modes, or poor samples, are no beginning any more, (looks,) bool."""
     return course.practised_for(limits.RIPE_TURNS)
 
 
-def lost_variety(course: Course) -> np.ndarray:
+def lost_variety(course: TrainingHistory) -> np.ndarray:
     """Looks whose samples are far less varied than earlier ones were, (looks,) bool."""
     if not len(course):
         return np.zeros(0, dtype=bool)
@@ -96,7 +96,7 @@ def lost_variety(course: Course) -> np.ndarray:
         return np.asarray(np.where(ripe(course), fewer | nearer, fewer & nearer))
 
 
-def worsened(course: Course) -> np.ndarray:
+def worsened(course: TrainingHistory) -> np.ndarray:
     """Looks whose samples are much farther from the data than earlier ones were, (looks,) bool."""
     if not len(course):
         return np.zeros(0, dtype=bool)
@@ -106,7 +106,7 @@ def worsened(course: Course) -> np.ndarray:
         return np.asarray(far - best > limits.POOR)
 
 
-def movement(course: Course, player: str) -> np.ndarray:
+def movement(course: TrainingHistory, player: str) -> np.ndarray:
     """How far a player's probed weights moved since the look before, beside their size: (looks,)."""
     weights, start = course.weights(player), course.start(player)
     if weights.shape[1] == 0:
@@ -116,7 +116,7 @@ def movement(course: Course, player: str) -> np.ndarray:
     return np.sqrt(np.square(weights - before).mean(axis=1)) / np.maximum(size, 1e-30)
 
 
-def classes_lost(course: Course) -> np.ndarray:
+def classes_lost(course: TrainingHistory) -> np.ndarray:
     """Looks whose pictures are good, but of few of the data's classes and modes, (looks,) bool.
 
     Asked only of a reader that is rarely wrong: another takes what has no clear shape for one or two classes.
@@ -127,7 +127,7 @@ def classes_lost(course: Course) -> np.ndarray:
         return np.asarray(few & good & (course.seen("told_real") > limits.SHARP))
 
 
-def shapeless(course: Course) -> np.ndarray:
+def shapeless(course: TrainingHistory) -> np.ndarray:
     """Looks in whose samples the reader finds too few of the data's classes to be trusted, (looks,) bool."""
     with np.errstate(invalid="ignore"):
         return np.asarray(course.steady("kinds") < limits.READABLE_KINDS)  # unknown in looks of older runs
@@ -138,7 +138,7 @@ def hardly_told(told: np.ndarray, real: np.ndarray) -> np.ndarray:
     return np.asarray(told < np.where(real > limits.SHARP, limits.MUMBLED, limits.SILENT) * real)
 
 
-def taking_hold(course: Course) -> bool:
+def taking_hold(course: TrainingHistory) -> bool:
     """Whether labels begin to show: more is read of them than silence explains, and ever more."""
     before, now = _then_and_now(course.seen("told"))
     return now > limits.SILENT * course.seen("told_real")[-1] and now > limits.WIDENS * before

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from triptych.core.config import Settings, by_kind
-from triptych.core.objectives import Turn
+from triptych.core.objectives import StepContext
 from triptych.core.types import ImageSpec
 
 LEAST_PX = 8  # below, an eighth of a picture is no pixel and half of it is most of what there is
@@ -99,7 +99,7 @@ class Augment(nn.Module):
             self.register_buffer("judged", torch.tensor(0.0))  # and how many
             self.register_buffer("moved", torch.tensor(-1))  # step in which it was last asked to move
 
-    def forward(self, images: Tensor, turn: Turn) -> Tensor:
+    def forward(self, images: Tensor, turn: StepContext) -> Tensor:
         """(B, C, H, W) pictures, real or made -> the same, changed; all draws come from `turn`."""
         if isinstance(self.config, NoAugment):
             return images
@@ -150,7 +150,7 @@ class Augment(nn.Module):
         self.moved.clamp_(min=step)
 
 
-def changed(images: Tensor, policy: tuple[str, ...], turn: Turn) -> Tensor:
+def changed(images: Tensor, policy: tuple[str, ...], turn: StepContext) -> Tensor:
     """DiffAugment, of float32 (B, C, H, W): each change of the policy, on every picture."""
     size = images.shape[-1]
     shade, tint, contrast, *places = turn.rand(7).unbind(1)  # (B,) each
@@ -171,7 +171,7 @@ def changed(images: Tensor, policy: tuple[str, ...], turn: Turn) -> Tensor:
     return images
 
 
-def perhaps_changed(images: Tensor, policy: tuple[str, ...], p: Tensor, turn: Turn) -> Tensor:
+def perhaps_changed(images: Tensor, policy: tuple[str, ...], p: Tensor, turn: StepContext) -> Tensor:
     """Adaptive augmentation, of float32 (B, C, H, W): each change of the policy on a share p of the pictures.
 
     A quarter turn is one of four, so a change may be none. Places outside a picture are its reflection.

@@ -19,7 +19,7 @@ from triptych.data.dataset import Dataset
 from triptych.data.load import load as load_data
 from triptych.inference.pipeline import load
 from triptych.metrics.stats.intervals import METRICS
-from triptych.models.registry import load_family
+from triptych.models.registry import load_model_class
 from triptych.monitor.gan_monitor import diagnosis_of
 from triptych.report.panels import Album, album, neighbours, sheet, shown_of, uri
 from triptych.report.run_summary import Facts, differences, findings, gather
@@ -186,7 +186,7 @@ def _score_cell(score: dict[str, Any] | None) -> str:
 def _curves(f: Facts) -> list[tuple[str, str, str]]:
     """(name, SVG, how to read it) of each logged curve."""
     try:
-        explained = load_family(f.run.card["family"]).curves
+        explained = load_model_class(f.run.card["family"]).log_help
     except ValueError:  # a family of the user's own, in a file that is not opened for reading
         explained = {}
     steps = [line["step"] for line in f.log]
@@ -202,7 +202,7 @@ def _curves(f: Facts) -> list[tuple[str, str, str]]:
 
 def _watch(f: Facts) -> str:
     try:
-        game = load_family(f.run.card["family"]).game
+        game = load_model_class(f.run.card["family"]).game
     except ValueError:  # a family of the user's own: what was said of it at the time
         seen = [look["verdict"] for look in f.run.looks()]
         return seen[-1] if seen else ""

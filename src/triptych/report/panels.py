@@ -14,8 +14,8 @@ import torch
 from triptych.core import images as pixels
 from triptych.core import rng as streams
 from triptych.core.images import is_points
-from triptych.core.types import Frame
-from triptych.inference.pipeline import Model
+from triptych.core.types import GenerationStep
+from triptych.inference.pipeline import Pipeline
 from triptych.runs.weights import scored
 from triptych.viz import grids
 
@@ -57,7 +57,7 @@ def shown_of(pictures: np.ndarray) -> range:
     return CLOUD if is_points(pictures) else SEEDS
 
 
-def album(model: Model, real: np.ndarray, labels: np.ndarray | None) -> Album:
+def album(model: Pipeline, real: np.ndarray, labels: np.ndarray | None) -> Album:
     """Draw everything the report shows of a model. real: (N, H, W, C) test pictures, labels: (N,)."""
     conditional = model.family.conditional
     seeds = shown_of(real)
@@ -81,10 +81,10 @@ def album(model: Model, real: np.ndarray, labels: np.ndarray | None) -> Album:
     )
 
 
-def _film(model: Model) -> tuple[str | None, list[str]]:
+def _film(model: Pipeline) -> tuple[str | None, list[str]]:
     """A picture coming into being: noisy states above, predictions below; None for one-shot families."""
     labels = [0] if model.family.conditional else None
-    frames: list[Frame] = list(model.frames([3], labels))
+    frames: list[GenerationStep] = list(model.frames([3], labels))
     if len(frames) < 3 or frames[0].noisy.shape != frames[0].image().shape:
         return None, []
     chosen = [frames[round(k * (len(frames) - 1) / (FILM_FRAMES - 1))] for k in range(FILM_FRAMES)]
@@ -93,15 +93,15 @@ def _film(model: Model) -> tuple[str | None, list[str]]:
     return sheet(rows, FILM_FRAMES), [f"{frame.step}/{frame.steps}" for frame in chosen]
 
 
-def _between(model: Model) -> np.ndarray:
+def _between(model: Pipeline) -> np.ndarray:
     """Pictures on the arc between the noises of two seeds: (STRIP, H, W, C)."""
     start, end = streams.noise([1, 2], model.family.noise_shape)
-    steps = streams.arc(start, end, torch.linspace(0, 1, STRIP))
+    steps = streams.slerp(start, end, torch.linspace(0, 1, STRIP))
     labels = [1] if model.family.conditional else None
     return model.generate(steps, labels, seeds=[1] * STRIP)
 
 
-def neighbours(model: Model, evaluation: Mapping[str, Any], train: np.ndarray) -> str | None:
+def neighbours(model: Pipeline, evaluation: Mapping[str, Any], train: np.ndarray) -> str | None:
     """The samples that lie nearest to training pictures, and below each that picture; None if not looked for.
 
     evaluation: as stored, of these very weights. train: (N, H, W, C) training pictures.

@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from triptych.core.atomic import Tensors, put_back, put_sealed, read_sealed, steps_in
+from triptych.core.atomic import Tensors, put_back, read_checkpoint_dir, steps_in, write_checkpoint_dir
 from triptych.core.errors import RunError
 from triptych.core.filenames import readable_name
 from triptych.core.files import drop_half_line, locked, read_jsonl, write_atomically
@@ -109,7 +109,7 @@ class Run:
         cannot be written, with everything that was there before untouched.
         """
         with self._explained("state"):
-            put_sealed(self.state_path(step), files, meta)
+            write_checkpoint_dir(self.state_path(step), files, meta)
         spared = {0, *self.healthy_states()[-keep:]}
         for old in self.states()[:-keep]:
             if old not in spared:
@@ -169,7 +169,7 @@ class Run:
         complaints: list[str] = []
         for candidate in wanted:
             try:
-                tensors, meta = read_sealed(self.state_path(candidate), only)
+                tensors, meta = read_checkpoint_dir(self.state_path(candidate), only)
             except (OSError, ValueError) as error:
                 complaints.append(f"the state of step {candidate} is damaged ({plainly(error)})")
                 continue
@@ -191,7 +191,7 @@ class Run:
         """Set the EMA of a step aside, and the raw weights, for looking back at the run's course."""
         files = {"average": tensors} | ({} if raw is None else {"raw": raw})
         with self._explained("snapshot"):
-            put_sealed(self.path / "averages" / f"step-{step:08d}", files, meta)
+            write_checkpoint_dir(self.path / "averages" / f"step-{step:08d}", files, meta)
 
     def load_average(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The averaged weights of a step and their meta. Raises RunError, naming the steps there are."""
@@ -204,7 +204,7 @@ class Run:
         Raises RunError, naming the steps there are.
         """
         try:
-            tensors, meta = read_sealed(self.path / "averages" / f"step-{step:08d}", None)
+            tensors, meta = read_checkpoint_dir(self.path / "averages" / f"step-{step:08d}", None)
         except (OSError, ValueError) as error:
             there = ", ".join(map(str, self.averages())) or "none"
             raise RunError(

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from triptych.monitor.gan_monitor import Lookout
+from triptych.monitor.gan_monitor import GanMonitor
 from triptych.runs.options import Plan
 from triptych.runs.run import Run
-from triptych.training.trainer import Step, Training
+from triptych.training.trainer import Step, Trainer
 
 SAVE_SECONDS = 60.0
 
@@ -32,7 +32,7 @@ class Progress:
 Watcher = Callable[[Progress], None]
 
 
-class Clock:
+class StepTimer:
     """Training time, drawing and saving left out; and the running means of what the log shows next."""
 
     def __init__(self, meta: Mapping[str, Any] | None = None) -> None:
@@ -52,7 +52,7 @@ class Clock:
         """Take up the running means of an earlier state, but not its time."""
         self.sums, self.counts, self.logged = dict(meta["sums"]), dict(meta["counts"]), list(meta["logged"])
 
-    def lap(self, training: Training, step: Step) -> None:
+    def lap(self, training: Trainer, step: Step) -> None:
         """Count the time of one step and take in what it showed."""
         spent = time.perf_counter() - self.started
         self.seconds, self.batch = self.seconds + spent, training.options.batch
@@ -72,7 +72,7 @@ class Clock:
         return {"step": step, "images": step * self.batch, **pace, **means}
 
     def meta(self) -> dict[str, Any]:
-        """What `Clock` needs to go on from a saved state."""
+        """What `StepTimer` needs to go on from a saved state."""
         sums = {name: number(value) for name, value in self.sums.items()}
         return {"seconds": self.seconds, "sums": sums, "counts": self.counts, "logged": self.logged}
 
@@ -80,7 +80,7 @@ class Clock:
         """Whether it is time for a state: by steps if asked, else by the clock."""
         return step % every == 0 if every else time.perf_counter() - self.saved_at > SAVE_SECONDS
 
-    def progress(self, run: Run, step: Step, plan: Plan, lookout: Lookout | None) -> Progress:
+    def progress(self, run: Run, step: Step, plan: Plan, lookout: GanMonitor | None) -> Progress:
         """What a watcher is told."""
 
         def losses() -> dict[str, float]:
@@ -89,7 +89,7 @@ class Clock:
         return Progress(run, step.step, plan.steps, self.batch / max(self.pace, 1e-9), losses, news(lookout))
 
 
-def news(lookout: Lookout | None) -> str:
+def news(lookout: GanMonitor | None) -> str:
     """What the watch has to say that cannot wait, in one line."""
     found = None if lookout is None else lookout.diagnosis
     return f"the watch: {found.line()}" if found is not None and found.fatal else ""

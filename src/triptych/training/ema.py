@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from triptych.core.weights import named_under
 
 
-def power_of(width: float) -> float:
+def gamma_from_width(width: float) -> float:
     """gamma of the power-function average whose width is `width` times the training's length so far.
 
     Solves width^2 = (gamma + 1) (gamma + 2)^-2 (gamma + 3)^-1 (Karras et al. 2024, "Analyzing and
@@ -24,7 +24,7 @@ def power_of(width: float) -> float:
     return float(max(root.real for root in roots))
 
 
-class Average:
+class PowerFunctionEMA:
     """A power-function average of the weights: its memory grows with the run, so it needs no warm-up.
 
     After step t (from 1) the average is beta * average + (1 - beta) * weights with
@@ -34,7 +34,7 @@ class Average:
     """
 
     def __init__(self, module: nn.Module, prefixes: Sequence[str], width: float) -> None:
-        self.power = power_of(width)
+        self.power = gamma_from_width(width)
         self._live = named_under(module, prefixes)
         if not self._live:
             raise ValueError(f"the module has nothing named {', '.join(prefixes)}")

@@ -15,7 +15,7 @@ from triptych.runs.run import Run
 
 if TYPE_CHECKING:
     from triptych.monitor.diagnosis import Diagnosis
-    from triptych.training.trainer import Training
+    from triptych.training.trainer import Trainer
 
 GENTLER = 0.5  # factor on all learning rates, each time, ...
 MUCH_GENTLER = 0.1  # ... and where weights ran away: a rate that does that is far too high
@@ -23,7 +23,7 @@ MOST = 3  # times that one run goes back
 
 
 def go_back(
-    training: Training, run: Run, found: Diagnosis | None, why: str, seconds: float
+    training: Trainer, run: Run, found: Diagnosis | None, why: str, seconds: float
 ) -> dict[str, Any] | None:
     """Restore the last good state at gentler rates; returns its meta, None when there is no way back.
 
@@ -39,7 +39,7 @@ def go_back(
         except RunError:
             continue
         factor = MUCH_GENTLER if found is not None and found.verdict == "diverged" else GENTLER
-        ease = min(training.ease, meta.get("ease", 1.0)) * factor
+        ease = min(training.lr_scale, meta.get("ease", 1.0)) * factor
         note = {"at": training.step, "to": step, "why": why, "rate_factor": ease}
         note |= {} if found is None else {"verdict": found.verdict, "evidence": list(found.evidence)}
         meta = {k: v for k, v in meta.items() if k != "rates"}  # the next step's will be others
@@ -53,20 +53,20 @@ def go_back(
     return None
 
 
-def take_up(training: Training, run: Run, meta: Mapping[str, Any]) -> None:
+def take_up(training: Trainer, run: Run, meta: Mapping[str, Any]) -> None:
     """Go on at the rates that a state was saved with, and let run.json say how often the run went back."""
-    training.ease = meta.get("ease", 1.0)
+    training.lr_scale = meta.get("ease", 1.0)
     if meta.get("rollbacks", []) != run.card.get("rollbacks", []):
         run.update_card(rollbacks=meta.get("rollbacks", []))
 
 
-def rescue_meta(training: Training, run: Run) -> dict[str, Any]:
+def rescue_meta(training: Trainer, run: Run) -> dict[str, Any]:
     """What a state says of earlier ways back; nothing if there were none."""
     past = run.card.get("rollbacks", [])
-    return {"ease": training.ease, "rollbacks": past} if past else {}
+    return {"ease": training.lr_scale, "rollbacks": past} if past else {}
 
 
-def rescued(training: Training, run: Run) -> dict[str, float]:
+def rescued(training: Trainer, run: Run) -> dict[str, float]:
     """The same for a line of the log."""
     past = run.card.get("rollbacks", [])
-    return {"rollbacks": len(past), "rate_factor": training.ease} if past else {}
+    return {"rollbacks": len(past), "rate_factor": training.lr_scale} if past else {}

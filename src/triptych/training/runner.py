@@ -26,22 +26,22 @@ from triptych.data.datasets.memory import IN_MEMORY
 from triptych.data.load import load as load_data
 from triptych.data.load import reopen
 from triptych.evaluation.selection import Selector
-from triptych.inference.pipeline import Model
+from triptych.inference.pipeline import Pipeline
 from triptych.models.configure import check_reads_labels, configure, spec_told, suggestion
-from triptych.models.registry import build, load_user_family
+from triptych.models.registry import build, load_user_model_class
 from triptych.monitor.diagnosis import Diagnosis
-from triptych.monitor.gan_monitor import Lookout
+from triptych.monitor.gan_monitor import GanMonitor
 from triptych.monitor.postmortem import newest_post_mortem
 from triptych.monitor.rollback_candidates import candidates
 from triptych.runs.environment import versions
 from triptych.runs.options import Options, Plan
 from triptych.runs.run import Run, create, open_run
-from triptych.training.clock import Clock, Watcher
+from triptych.training.clock import StepTimer, Watcher
 from triptych.training.planning import make_plan
 from triptych.training.rollback import go_back, rescue_meta, rescued, take_up
 from triptych.training.timing import timer
 from triptych.training.trackers import Following, Tracker, check_trackers, following
-from triptych.training.trainer import Training, fresh_copy
+from triptych.training.trainer import Trainer, fresh_copy
 from triptych.viz import grids as pictures
 
 LOG_LINES = 400  # about so many in a run
@@ -78,7 +78,7 @@ def train(
     family's Config, over those of the preset. Raises ValueError for unfit settings or data, TrainingError
     when a loss or weight is not finite, Interrupted (a KeyboardInterrupt) when stopped.
     """
-    kind = load_user_family(family)
+    kind = load_user_model_class(family)
     source = data if isinstance(data, str) else IN_MEMORY
     preset, config, options = configure(kind, preset, settings, source)
     check_trackers(options.track, trackers)
@@ -116,11 +116,11 @@ def train(
     if advice := threads_for(plan, plan.steps, timing.seconds_per_step):
         announce(advice)
     torch.manual_seed(options.seed)
-    training = Training(fresh_copy(model), dataset.train, options, plan)
+    training = Trainer(fresh_copy(model), dataset.train, options, plan)
     training.family.fit(training.batches())
     run = create(Path(runs), name or f"{Path(family).stem}-{dataset.name}", card)
     with run.writing(), following(run, options.track, trackers, 0) as followers:
-        drive(training, run, Clock(), watch, followers, dataset)
+        drive(training, run, StepTimer(), watch, followers, dataset)
     return run
 
 
@@ -162,7 +162,7 @@ def resume(
             )
         dataset = reopen(run.card["data"], run.path, data)
         torch.set_num_threads(plan.threads)
-        training = Training(build(run.card, family), dataset.train, options, plan)
+        training = Trainer(build(run.card, family), dataset.train, options, plan)
         training.restore(meta["step"], tensors)
         take_up(training, run, meta)
         run.cut_log(meta["step"])
@@ -174,14 +174,14 @@ def resume(
         if advice := threads_for(plan, left.steps, pace):
             announce(advice)
         with following(run, options.track, trackers, meta["step"]) as followers:
-            drive(training, run, Clock(meta), watch, followers, dataset, meta)
+            drive(training, run, StepTimer(meta), watch, followers, dataset, meta)
     return run
 
 
 def drive(
-    training: Training,
+    training: Trainer,
     run: Run,
-    clock: Clock,
+    clock: StepTimer,
     watch: Watcher | None,
     followers: Following,
     dataset: Dataset,
@@ -191,9 +191,11 @@ def drive(
 
     A training that fails, or that the watch gives up, goes back to its last good state where asked to.
     """
-    shown = Model(fresh_copy(training.family).to(training.device), run, run.card["data"].get("class_counts"))
+    shown = Pipeline(
+        fresh_copy(training.family).to(training.device), run, run.card["data"].get("class_counts")
+    )
     selector = Selector(training, shown, dataset, meta)
-    lookout = Lookout(training, run, shown) if training.family.game else None
+    lookout = GanMonitor(training, run, shown) if training.family.game else None
     with stop_signals() as stop_asked:
         while True:
             try:
@@ -216,11 +218,11 @@ def drive(
 
 
 def stretch(
-    training: Training,
+    training: Trainer,
     run: Run,
-    clock: Clock,
+    clock: StepTimer,
     selector: Selector,
-    lookout: Lookout | None,
+    lookout: GanMonitor | None,
     watch: Watcher | None,
     stop_asked: Callable[[], bool],
     followers: Following,
@@ -250,7 +252,7 @@ def stretch(
             selector.compare()
         if step.step in looks or ends:
             followers.samples(draw(training, run, selector), step.step)
-            raw, seen = named_under(training.family, training.family.shown), {"seconds": clock.seconds}
+            raw, seen = named_under(training.family, training.family.ema_modules), {"seconds": clock.seconds}
             run.save_average(step.step, training.average.tensors, {**seen, **selector.meta()}, raw)
         if lookout is not None and lookout.due(step.step, ends):
             lookout.look(ends)
@@ -266,14 +268,14 @@ def stretch(
 
 
 def save(
-    training: Training, run: Run, clock: Clock, selector: Selector, lookout: Lookout | None = None
+    training: Trainer, run: Run, clock: StepTimer, selector: Selector, lookout: GanMonitor | None = None
 ) -> None:
     """Write the whole state, and what the clock, the log and the watch need to go on."""
     meta = {
         "step": training.step,
         "images": training.step * training.options.batch,
         "peak_memory_bytes": devices.peak_memory_bytes(training.device),
-        "rates": {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in training.players},
+        "rates": {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in training.objectives},
         "planned": training.plan.steps,  # schedules ran over them
         "healthy": lookout is not None and lookout.wants_state(),
         **selector.meta(),
@@ -289,7 +291,7 @@ def looks_of(steps: int) -> set[int]:
     return {max(1, steps >> k) for k in range(LOOKS)}
 
 
-def draw(training: Training, run: Run, selector: Selector) -> Path:
+def draw(training: Trainer, run: Run, selector: Selector) -> Path:
     """Write a grid of images at fixed seeds, from the weights that are shown; returns the file."""
     shown = selector.load(selector.compare())
     points = is_points(training.split.pixels)
@@ -370,5 +372,5 @@ def data_card(dataset: Dataset, options: Options) -> dict[str, Any]:
 def parameters(model: torch.nn.Module) -> dict[str, int]:
     """Parameters in all, and of the part that draws."""
     counts = {name: p.numel() for name, p in model.named_parameters()}
-    shown = [n for name, n in counts.items() if name.split(".")[0] in getattr(model, "shown", ())]
+    shown = [n for name, n in counts.items() if name.split(".")[0] in getattr(model, "ema_modules", ())]
     return {"parameters": sum(counts.values()), "shown_parameters": sum(shown)}

@@ -14,10 +14,10 @@ from torch.utils.module_tracker import ModuleTracker
 from triptych.core import device as devices
 from triptych.core.errors import TrainingError
 from triptych.data.dataset import Split
-from triptych.models.registry import AnyFamily
+from triptych.models.registry import AnyModel
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.training.planning import Timing
-from triptych.training.trainer import Training, fresh_copy
+from triptych.training.trainer import Trainer, fresh_copy
 
 
 class Untracked(ModuleTracker):
@@ -30,7 +30,7 @@ class Untracked(ModuleTracker):
         return
 
 
-def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
+def timer(family: AnyModel, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
     """A function that counts and times steps of throw-away copies: (arithmetic, so many seconds) -> Timing.
 
     Operations are counted without a clock; 0 seconds: nothing is timed. Where players move, or pay
@@ -40,9 +40,9 @@ def timer(family: AnyFamily, split: Split, options: Options) -> Callable[[Arithm
 
     def measure(arithmetic: Arithmetic, seconds: float) -> Timing:
         plan = Plan.trial(device, arithmetic)
-        training = Training(fresh_copy(family), split, options, plan)
+        training = Trainer(fresh_copy(family), split, options, plan)
         steps = training.steps()
-        turns = math.lcm(family.rhythm, *(player.every for player in training.players))
+        turns = math.lcm(family.step_period, *(player.interval for player in training.objectives))
         counter = FlopCounterMode(display=False)
         counter.mod_tracker = Untracked()
         with counter:

@@ -1,6 +1,6 @@
 """One loop for all families.
 
-`Training` knows players, batches and bits. It neither logs nor saves, draws or watches the clock:
+`Trainer` knows players, batches and bits. It neither logs nor saves, draws or watches the clock:
 whoever iterates over `steps()` does (`triptych.training.runner`).
 """
 
@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from triptych.core.errors import TrainingError
-from triptych.core.objectives import Player, Turn
+from triptych.core.objectives import Objective, StepContext
 from triptych.core.types import Batch
 from triptych.data.dataset import Split
 from triptych.data.loader import batches
-from triptych.models.registry import AnyFamily, misfit
+from triptych.models.registry import AnyModel, misfit
 from triptych.runs.options import Options, Plan
-from triptych.training.ema import Average
+from triptych.training.ema import PowerFunctionEMA
 
 
 @dataclass(frozen=True)
@@ -32,28 +32,30 @@ class Step:
     values: dict[str, Tensor]  # "critic/loss" -> scalar
 
 
-class Training:
+class Trainer:
     """A family, its players, its averaged weights and the number of steps done."""
 
-    def __init__(self, family: AnyFamily, split: Split, options: Options, plan: Plan) -> None:
+    def __init__(self, family: AnyModel, split: Split, options: Options, plan: Plan) -> None:
         self.split, self.options, self.plan, self.step = split, options, plan, 0
         self.device = torch.device(plan.device)
         layout = torch.channels_last if plan.channels_last else torch.contiguous_format
         self.family = family.to(self.device).to(memory_format=layout).train()  # type: ignore[call-overload]
-        self.players = family.players()
-        self.rates = {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in self.players}
-        self.ease = 1.0  # factor on all learning rates: halved when a run goes back to a good state
-        self.average = Average(family, family.shown, options.average)
+        self.objectives = family.objectives()
+        self.rates = {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in self.objectives}
+        self.lr_scale = 1.0  # factor on all learning rates: halved when a run goes back to a good state
+        self.average = PowerFunctionEMA(family, family.ema_modules, options.average)
         self._unread: dict[str, Tensor] = {}
 
     def steps(self) -> Iterator[Step]:
         """Train, one step at a time, for as long as the caller asks."""
         for batch in self.batches():
             done = self.step / self.plan.steps
-            movers = frozenset(p.name for p in self.players if self.step % p.every == 0)
-            turns = [Turn(self.options.seed, self.step, done, movers, part) for part in self.parts(batch)]
+            movers = frozenset(p.name for p in self.objectives if self.step % p.interval == 0)
+            turns = [
+                StepContext(self.options.seed, self.step, done, movers, part) for part in self.parts(batch)
+            ]
             values: dict[str, Tensor] = {}
-            for player in self.players:
+            for player in self.objectives:
                 if player.name in movers:
                     player.optimizer.zero_grad(set_to_none=True)
                     for turn in turns:
@@ -83,15 +85,15 @@ class Training:
         """The plan's precision, for the networks' forward passes."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16")
 
-    def move(self, player: Player, done: float, values: dict[str, Tensor]) -> None:
+    def move(self, player: Objective, done: float, values: dict[str, Tensor]) -> None:
         """One optimiser step: the learning rate of the moment, the clipped gradient, a look at the loss.
 
         Whether a loss is finite is read one step late, so that the device is never waited for.
         """
         for group, rate in zip(player.optimizer.param_groups, self.rates[player.name], strict=True):
-            group["lr"] = rate * player.rate(done) * self.ease
-        if player.clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(player.parameters(), player.clip)
+            group["lr"] = rate * player.lr_schedule(done) * self.lr_scale
+        if player.max_grad_norm is not None:
+            norm = torch.nn.utils.clip_grad_norm_(player.parameters(), player.max_grad_norm)
             values[f"{player.name}/gradient"] = norm.detach()
         elif self.family.game is not None:  # the watch asks who still learns
             gradients = [p.grad for p in player.parameters() if p.grad is not None]
@@ -111,7 +113,7 @@ class Training:
         """Everything that makes up the state, as tensors by file. Raises TrainingError when not finite."""
         self.check()
         optimizers = {}
-        for player in self.players:
+        for player in self.objectives:
             for number, parameter in enumerate(player.parameters()):
                 for key, value in player.optimizer.state[parameter].items():
                     optimizers[f"{player.name}/{number}/{key}"] = value
@@ -131,7 +133,7 @@ class Training:
             self.average.load(files["average"])
         except (RuntimeError, ValueError) as error:
             raise misfit(f"the weights of step {step}", error) from error
-        for player in self.players:
+        for player in self.objectives:
             parameters = player.parameters()
             player.optimizer.state.clear()
             for name, saved in files["optimizers"].items():
@@ -161,6 +163,6 @@ def like_parameter(saved: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=saved.dtype).copy_(saved)
 
 
-def fresh_copy(family: AnyFamily) -> AnyFamily:
+def fresh_copy(family: AnyModel) -> AnyModel:
     """The same family with new weights."""
     return type(family)(family.config, family.spec, family.parts)

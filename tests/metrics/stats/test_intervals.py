@@ -7,7 +7,7 @@ from triptych.metrics.fid import fid, fid_left_out
 from triptych.metrics.kid import kid
 from triptych.metrics.stats import intervals
 from triptych.metrics.stats.intervals import estimates, jackknife_interval, leave_each_out, share_interval
-from triptych.metrics.stats.resampling import Spread, deal
+from triptych.metrics.stats.resampling import ResamplingErrors, deal
 
 Draw = Callable[[np.random.Generator], np.ndarray]
 
@@ -78,7 +78,7 @@ def test_an_interval_of_a_mean_is_the_textbook_interval():
 
 def test_share_intervals_stay_within_0_and_1_and_keep_a_width():
     def of(value: float, error: float) -> intervals.Estimate:
-        return share_interval(value, Spread((error, -error), 10.0, "2 groups"), pictures=500)
+        return share_interval(value, ResamplingErrors((error, -error), 10.0, "2 groups"), pictures=500)
 
     sure = of(1.0, 0.0)
     assert sure.high == 1.0 and 0.98 < sure.low < 1.0

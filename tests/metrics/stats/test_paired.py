@@ -3,7 +3,7 @@ import pytest
 
 from triptych.metrics.stats.intervals import Estimate, interval, jackknife_interval, share_interval
 from triptych.metrics.stats.paired import difference, difference_over_runs, mean_of, over_runs
-from triptych.metrics.stats.resampling import Spread
+from triptych.metrics.stats.resampling import ResamplingErrors
 
 GROUPS = 20
 
@@ -19,7 +19,7 @@ def score(real: np.ndarray, own: np.ndarray, shift: float = 0.0) -> Estimate:
 
 
 def share(value: float, errors: tuple[float, ...] = (0.0, 0.0), pictures: int = 100) -> Estimate:
-    return share_interval(value, Spread(errors, 10.0, "2 groups"), pictures)
+    return share_interval(value, ResamplingErrors(errors, 10.0, "2 groups"), pictures)
 
 
 def test_paired_differences_cover_and_are_narrow():
@@ -127,7 +127,7 @@ def test_shares_at_their_end_keep_a_width():
 def test_paired_shares_are_narrower_than_unpaired_ones():
     errors = (0.05, -0.04)
     paired = difference(share(0.6, errors), share(0.5, errors))
-    other = share_interval(0.5, Spread(errors, 10.0, "another deal"), 100)
+    other = share_interval(0.5, ResamplingErrors(errors, 10.0, "another deal"), 100)
     loose = difference(share(0.6, errors), other)
     assert paired.high - paired.low < 0.5 * (loose.high - loose.low)
     assert loose.method.startswith("not paired")
@@ -143,8 +143,8 @@ def test_a_higher_level_is_wider_also_where_the_spread_is_not_known():
 
 def test_how_many_would_do():
     """The factor makes the reach at n x factor, with room for four tries in five, equal the difference."""
-    spread = Spread((1.0, -1.0), 1e9, "2 groups")
-    zero = interval(0.0, Spread((0.0, 0.0), 1e9, "2 groups"))
+    spread = ResamplingErrors((1.0, -1.0), 1e9, "2 groups")
+    zero = interval(0.0, ResamplingErrors((0.0, 0.0), 1e9, "2 groups"))
     found = difference(interval(0.5, spread), zero)
     assert found.factor == pytest.approx(((1.959964 + 0.841621) / 0.5) ** 2, rel=1e-4)
     assert difference(zero, zero).factor == 1.0

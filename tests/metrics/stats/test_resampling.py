@@ -3,7 +3,7 @@ import pytest
 
 from triptych.metrics.fid import fid, fid_left_out
 from triptych.metrics.kid import kid, kid_left_out
-from triptych.metrics.stats.resampling import Spread, block_spread, combined, deal, jackknife_spread
+from triptych.metrics.stats.resampling import ResamplingErrors, block_spread, combined, deal, jackknife_spread
 
 
 def test_the_jackknife_of_a_mean_is_its_textbook_variance():
@@ -69,9 +69,13 @@ def test_what_two_scores_share_drops_out_of_their_difference():
 
 
 def test_only_one_deal_pairs():
-    one = Spread((1.0, -1.0), 10.0, "2 groups")
-    assert one.pairs_with(Spread((0.0, 0.0), 5.0, "2 groups"))
-    others = (None, Spread((0.0,), 5.0, "2 groups"), Spread((0.0, 0.0), 5.0, "1 deals of 2"))
+    one = ResamplingErrors((1.0, -1.0), 10.0, "2 groups")
+    assert one.pairs_with(ResamplingErrors((0.0, 0.0), 5.0, "2 groups"))
+    others = (
+        None,
+        ResamplingErrors((0.0,), 5.0, "2 groups"),
+        ResamplingErrors((0.0, 0.0), 5.0, "1 deals of 2"),
+    )
     assert not any(one.pairs_with(other) for other in others)
 
 

@@ -36,17 +36,17 @@ class InceptionV3(FeatureNetwork):
         self.Conv2d_2b_3x3 = Unit(32, 64, 3, padding=1)
         self.Conv2d_3b_1x1 = Unit(64, 80, 1)
         self.Conv2d_4a_3x3 = Unit(80, 192, 3)
-        self.Mixed_5b = Fives(192, 32)
-        self.Mixed_5c = Fives(256, 64)
-        self.Mixed_5d = Fives(288, 64)
+        self.Mixed_5b = InceptionA(192, 32)
+        self.Mixed_5c = InceptionA(256, 64)
+        self.Mixed_5d = InceptionA(288, 64)
         self.Mixed_6a = ToSeventeen(288)
-        self.Mixed_6b = Sevens(768, 128)
-        self.Mixed_6c = Sevens(768, 160)
-        self.Mixed_6d = Sevens(768, 160)
-        self.Mixed_6e = Sevens(768, 192)
-        self.Mixed_7a = ToEight(768)
-        self.Mixed_7b = Fans(1280, pool="average")
-        self.Mixed_7c = Fans(2048, pool="maximum")
+        self.Mixed_6b = InceptionC(768, 128)
+        self.Mixed_6c = InceptionC(768, 160)
+        self.Mixed_6d = InceptionC(768, 160)
+        self.Mixed_6e = InceptionC(768, 192)
+        self.Mixed_7a = InceptionD(768)
+        self.Mixed_7b = InceptionE(1280, pool="average")
+        self.Mixed_7c = InceptionE(2048, pool="maximum")
         self.fc = nn.Linear(WIDTH, LOGITS)
 
     def stages(self, pictures: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -118,7 +118,7 @@ def tall(inputs: int, outputs: int) -> Unit:
     return Unit(inputs, outputs, (7, 1), padding=(3, 0))
 
 
-class Fives(nn.Module):
+class InceptionA(nn.Module):
     """The 35 x 35 block: 1 x 1, 5 x 5, twice 3 x 3, average."""
 
     def __init__(self, inputs: int, pooled: int) -> None:
@@ -154,7 +154,7 @@ class ToSeventeen(nn.Module):
         return torch.cat([self.branch3x3(x), twice, functional.max_pool2d(x, 3, 2)], 1)
 
 
-class Sevens(nn.Module):
+class InceptionC(nn.Module):
     """The 17 x 17 block: 1 x 1, 7 x 7 as 1 x 7 and 7 x 1, that twice, average."""
 
     def __init__(self, inputs: int, inner: int) -> None:
@@ -178,7 +178,7 @@ class Sevens(nn.Module):
         return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(averaged(x))], 1)
 
 
-class ToEight(nn.Module):
+class InceptionD(nn.Module):
     """From 17 x 17 to 8 x 8: 3 x 3, 7 x 7 then 3 x 3 and the maximum, each with stride 2."""
 
     def __init__(self, inputs: int) -> None:
@@ -197,7 +197,7 @@ class ToEight(nn.Module):
         return torch.cat([three, self.branch7x7x3_4(seven), functional.max_pool2d(x, 3, 2)], 1)
 
 
-class Fans(nn.Module):
+class InceptionE(nn.Module):
     """The 8 x 8 block: 1 x 1, and two branches that fan out into 1 x 3 beside 3 x 1.
 
     pool: "average", or "maximum" as the graph has it in its last block.

@@ -22,7 +22,7 @@ from triptych.core.threads import one_thread
 from triptych.metrics.fid import fid_left_out
 from triptych.metrics.kid import COEF, DEGREE, kid_left_out
 from triptych.metrics.prdc import DENSITY_K, PRECISION_K, neighbour_scores
-from triptych.metrics.stats.resampling import Spread, block_spread, deal, jackknife_spread
+from triptych.metrics.stats.resampling import ResamplingErrors, block_spread, deal, jackknife_spread
 from triptych.metrics.stats.second_order import second_order_parts
 from triptych.metrics.validation import checked_pair
 
@@ -45,7 +45,7 @@ class Estimate:
     low: float
     high: float
     method: str
-    spread: Spread | None
+    spread: ResamplingErrors | None
     share_of: int | None = None  # of how many pictures the value is a share; None: it is no share
 
 
@@ -99,7 +99,7 @@ def _left_out(name: str, real: np.ndarray, fake: np.ndarray) -> Estimate:
 
 def _neighbour_spreads(
     real: np.ndarray, fake: np.ndarray, precision_k: int, density_k: int
-) -> dict[str, Spread]:
+) -> dict[str, ResamplingErrors]:
     """Spreads of the neighbour scores, from disjoint blocks of both sets under several deals."""
     fewest = min(len(real), len(fake))
     blocks = min(max(fewest // BLOCK, 2), MOST_BLOCKS)
@@ -139,7 +139,9 @@ def jackknife_interval(value: float, without: Sequence[float], lowest: float = -
     return interval(value, jackknife_spread(value, without), lowest)
 
 
-def interval(value: float, spread: Spread, lowest: float = -np.inf, level: float = LEVEL) -> Estimate:
+def interval(
+    value: float, spread: ResamplingErrors, lowest: float = -np.inf, level: float = LEVEL
+) -> Estimate:
     """value -+ t quantile x standard error, cut off at `lowest`; of KID as `_two_order_interval` says."""
     if spread.second_order:
         return _two_order_interval(value, spread, level)
@@ -148,7 +150,7 @@ def interval(value: float, spread: Spread, lowest: float = -np.inf, level: float
     return Estimate(value, max(value - reach, lowest), value + reach, method, spread)
 
 
-def _two_order_interval(value: float, spread: Spread, level: float) -> Estimate:
+def _two_order_interval(value: float, spread: ResamplingErrors, level: float) -> Estimate:
     """An interval for KID, whose error has a first-order part and an uncorrelated second-order one.
 
     KID is the squared length of a difference of means. Where that is about as long as its own error, low
@@ -171,7 +173,7 @@ def _two_order_interval(value: float, spread: Spread, level: float) -> Estimate:
     return Estimate(value, float(value - down), float(max(value + up, 0.0)), method, spread)
 
 
-def share_interval(value: float, spread: Spread, pictures: int, level: float = LEVEL) -> Estimate:
+def share_interval(value: float, spread: ResamplingErrors, pictures: int, level: float = LEVEL) -> Estimate:
     """An interval for a share, by Wilson's formula (1927) with an effective number of pictures.
 
     That number is value (1 - value) / variance: what a plain share of independent pictures would need
@@ -194,6 +196,6 @@ def quantile(freedom: float, level: float) -> float:
     return float(stdtrit(freedom, (1 + level) / 2))
 
 
-def _words(spread: Spread) -> str:
+def _words(spread: ResamplingErrors) -> str:
     way = "disjoint blocks" if "deals" in spread.dealt else "delete-a-group jackknife"
     return f"{way} ({spread.dealt})"

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from triptych.metrics.stats.intervals import LEVEL, Estimate, interval, quantile, share_interval
-from triptych.metrics.stats.resampling import Spread, combined
+from triptych.metrics.stats.resampling import ResamplingErrors, combined
 
 LEAST_RUNS = 3  # from so many seeds on a spread over runs says something
 POWER = 0.8  # with which a wanted number of pictures or runs would tell two models apart
@@ -34,7 +34,7 @@ class Measured(Protocol):
     @property
     def method(self) -> str: ...  # noqa: D102
     @property
-    def spread(self) -> Spread | None: ...  # noqa: D102
+    def spread(self) -> ResamplingErrors | None: ...  # noqa: D102
     @property
     def share_of(self) -> int | None: ...  # noqa: D102
 
@@ -171,7 +171,7 @@ def _hypotenuse(a: float, b: float, correlation: float) -> float:
     return float(np.sqrt(max(a * a + b * b - 2 * correlation * a * b, 0.0)))
 
 
-def _correlation(a: Spread, b: Spread) -> float:
+def _correlation(a: ResamplingErrors, b: ResamplingErrors) -> float:
     scale = np.sqrt(a.variance() * b.variance())
     return float(np.clip(a.covariance(b) / scale, -1.0, 1.0)) if scale > 0 else 0.0
 

@@ -18,7 +18,7 @@ KEPT = 0.5  # of the nominal degrees of freedom: groups' values are heavier-tail
 
 
 @dataclass(frozen=True)
-class Spread:
+class ResamplingErrors:
     """Draws of a score's error under a deal of the pictures; `variance()` is their mean square.
 
     errors: draws with mean 0 and the variance of the score's error, or more where a jackknife counts
@@ -43,12 +43,12 @@ class Spread:
         """Variance without the second-order part, which the jackknife counts twice; 0 where that is all."""
         return max(self.covariance_parts(self)[0] - 2 * sum(self.second_order[:2]), 0.0)
 
-    def covariance(self, other: Spread) -> float:
+    def covariance(self, other: ResamplingErrors) -> float:
         """Of two scores with one deal."""
         errors, excess = self.covariance_parts(other)
         return errors - excess
 
-    def covariance_parts(self, other: Spread) -> tuple[float, float]:
+    def covariance_parts(self, other: ResamplingErrors) -> tuple[float, float]:
         """(of the errors, of the excess)."""
         both = [
             (np.asarray(a, np.float64), np.asarray(b, np.float64))
@@ -57,13 +57,13 @@ class Spread:
         errors, excess = (float(a @ b) / len(a) if len(a) else 0.0 for a, b in both)
         return errors, excess
 
-    def pairs_with(self, other: Spread | None) -> bool:
+    def pairs_with(self, other: ResamplingErrors | None) -> bool:
         """Whether both follow one deal, so that their errors correspond."""
         mine = (self.dealt, len(self.errors), len(self.excess))
         return other is not None and mine == (other.dealt, len(other.errors), len(other.excess))
 
 
-def combined(spreads: Sequence[Spread], weights: Sequence[float]) -> Spread:
+def combined(spreads: Sequence[ResamplingErrors], weights: Sequence[float]) -> ResamplingErrors:
     """The spread of a weighted sum of scores with one deal: (1, -1) for a difference, 1/R for a mean of R."""
     first = spreads[0]
     assert all(first.pairs_with(other) for other in spreads), "scores with unlike deals cannot be combined"
@@ -71,7 +71,7 @@ def combined(spreads: Sequence[Spread], weights: Sequence[float]) -> Spread:
     def sums(rows: list[tuple[float, ...]]) -> tuple[float, ...]:
         return tuple((np.asarray(weights) @ np.asarray(rows, np.float64)).tolist())
 
-    return Spread(
+    return ResamplingErrors(
         sums([s.errors for s in spreads]),
         min(s.freedom for s in spreads),
         first.dealt,
@@ -80,7 +80,7 @@ def combined(spreads: Sequence[Spread], weights: Sequence[float]) -> Spread:
     )
 
 
-def _mean_second_order(spreads: Sequence[Spread], weights: np.ndarray) -> tuple[float, ...]:
+def _mean_second_order(spreads: Sequence[ResamplingErrors], weights: np.ndarray) -> tuple[float, ...]:
     """That of a mean: real images' terms are the same in all scores, the others are independent.
 
     Empty for a difference, in which the real images' terms drop out: `difference` puts the two scores' own
@@ -94,7 +94,7 @@ def _mean_second_order(spreads: Sequence[Spread], weights: np.ndarray) -> tuple[
 
 def jackknife_spread(
     value: float, without: Sequence[float], without_pairs: Sequence[float] = (), dealt: str = ""
-) -> Spread:
+) -> ResamplingErrors:
     """The spread by the delete-a-group jackknife (Shao & Wu 1989, eq. 2.1 for disjoint groups).
 
     without: G values that leave one group out. The jackknife counts a second-order term twice (Efron &
@@ -111,10 +111,10 @@ def jackknife_spread(
         excess = count * value - ones + (count - 2) * np.asarray(without_pairs, np.float64)
         excess *= np.sqrt((count - 1) / (2 * count))
     name = dealt or f"{count} groups"
-    return Spread(tuple(errors.tolist()), (count - 1) * KEPT, name, tuple(excess.tolist()))
+    return ResamplingErrors(tuple(errors.tolist()), (count - 1) * KEPT, name, tuple(excess.tolist()))
 
 
-def block_spread(values: np.ndarray, dealt: str = "") -> Spread:
+def block_spread(values: np.ndarray, dealt: str = "") -> ResamplingErrors:
     """The spread from a score of disjoint blocks of pictures, for scores of nearest neighbours.
 
     values: (deals, B) scores of B disjoint blocks, each with 1/B of both sets, for several deals. Blocks
@@ -125,7 +125,7 @@ def block_spread(values: np.ndarray, dealt: str = "") -> Spread:
     deals, blocks = values.shape
     errors = (values - values.mean(1, keepdims=True)) / np.sqrt(blocks - 1)
     freedom = deals * (blocks - 1) * KEPT
-    return Spread(tuple(errors.ravel().tolist()), freedom, dealt or f"{deals} deals of {blocks}")
+    return ResamplingErrors(tuple(errors.ravel().tolist()), freedom, dealt or f"{deals} deals of {blocks}")
 
 
 def deal(features: np.ndarray, groups: int, seed: int | Sequence[int]) -> list[np.ndarray]:
