@@ -4,7 +4,7 @@ One training a family, stopped at several steps. At each `triptych.evaluation.se
 selection half of the test images, as `triptych train` does when it ends or is stopped; then both are scored
 by the source's own judge on the reporting half. "Shown" must be no worse than either, within the interval.
 
-    python benchmarks/raw_or_ema.py --data mnist "dcgan --batch 64 --rate 1e-3" --steps 500,850,2000
+    python benchmarks/raw_or_ema.py --data mnist dcgan --steps 500,850,2000
     python benchmarks/raw_or_ema.py vae diffusion --steps 300
 """
 
@@ -31,6 +31,7 @@ from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.fid import fid_left_out
 from triptych.metrics.stats.intervals import GROUPS, jackknife_interval
 from triptych.metrics.stats.resampling import deal
+from triptych.models.configure import default_preset, preset_values
 from triptych.models.registry import load_model_class
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.training.trainer import Trainer, fresh_copy
@@ -42,7 +43,12 @@ def training_of(words: str, dataset: Dataset, steps: int) -> Trainer:
     """A training of a family with flags, as `triptych train` would begin it, in fp32 on one thread."""
     name, *rest = shlex.split(words)
     kind = load_model_class(name)
-    flags = parse(rest, flags_of(Options, kind.Config, suited={"batch": kind.batch}), name, kind.title)
+    flags = parse(
+        rest,
+        flags_of(Options, kind.Config, suited=dict(preset_values(kind, default_preset(kind)))),
+        name,
+        kind.title,
+    )
     options = Options(**{**given(flags, Options), "data": dataset.source, "steps": steps})
     family = kind(kind.Config(**given(flags, kind.Config)), dataset.spec)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", True)).model_copy(update={"steps": steps})
