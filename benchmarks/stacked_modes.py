@@ -3,7 +3,7 @@
     python benchmarks/stacked_modes.py --minutes 30 --seeds 3 --only wgan
 
 Every family gets the same minutes of training on this machine, a fresh process and its default preset.
-26,000 samples a run are read, colour by colour, by a classifier of single digits: modes seen of 1,000 and KL
+26,000 samples a run are read, color by color, by a classifier of single digits: modes seen of 1,000 and KL
 to the even spread, as in Metz et al. 2017 and Lin et al. 2018. Their networks and step counts are others, so
 only rows of this table that were run under the same compare. Families that were not run again are kept from
 the file, each with what it was run under. Needs the MNIST files.
@@ -100,9 +100,9 @@ def write(rows: Rows, out: Path) -> None:
     (out / "stacked_modes.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
     under = list(dict.fromkeys(told(row["setting"]) for row in rows.values()))
     lines = [
-        "# Three digits as three colours: modes of 1,000",
+        "# Three digits as three colors: modes of 1,000",
         "",
-        "Read by MNIST's classifier colour by colour.",
+        "Read by MNIST's classifier color by color.",
         "",
         "| family | seeds | modes seen: mean (of each) | KL to even, nats: mean (of each) | steps | "
         "run under |",

@@ -81,7 +81,7 @@ def test_the_device_is_named_in_one_file() -> None:
     assert files_with('"cuda') == {"core/device.py"}
 
 
-def test_grey_levels_are_scaled_in_one_file() -> None:
+def test_gray_levels_are_scaled_in_one_file() -> None:
     assert files_with("127.5") == {"core/images.py"}
 
 

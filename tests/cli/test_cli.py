@@ -94,10 +94,10 @@ def test_a_misspelt_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
 def test_settings_that_come_in_kinds_have_flags_of_their_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--augment", "adaptive", "--augment.ramp-images", "9", "--augment.policy", "flip", "colour"]
+    words = ["--augment", "adaptive", "--augment.ramp-images", "9", "--augment.policy", "flip", "color"]
     assert cli.main(["train", "dcgan", "--runs", str(tmp_path), *TINY, *words]) == 0
     card = json.loads((tmp_path / "0001-dcgan-digits" / "run.json").read_text())
-    asked = {"kind": "adaptive", "ramp_images": 9, "policy": ["flip", "colour"], "target": 0.6}
+    asked = {"kind": "adaptive", "ramp_images": 9, "policy": ["flip", "color"], "target": 0.6}
     assert {key: card["config"]["augment"][key] for key in asked} == asked
     with pytest.raises(SystemExit):
         cli.main(["train", "dcgan", "--help"])
@@ -132,7 +132,7 @@ def test_a_family_says_how_many_pictures_a_step_suit_it(tmp_path: Path) -> None:
     [
         ("adaptiv", "augment: expected none, diff, adaptive, got 'adaptiv'"),
         ({"kind": "adaptive", "targt": 1}, "augment adaptive has no 'targt': did you mean target?"),
-        ({"kind": "diff", "policy": ["flip"]}, "augment diff, policy: input should be 'colour'"),
+        ({"kind": "diff", "policy": ["flip"]}, "augment diff, policy: input should be 'color'"),
         ({"kind": "diff", "policy": []}, "augment diff, policy: tuple should have at least 1 item"),
     ],
 )
@@ -184,7 +184,7 @@ def test_help_calls_an_optional_run_a_run(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_kinds_bare_name_is_enough(tmp_path: Path) -> None:
     run = triptych.train("dcgan", steps=1, batch=4, precision="fp32", runs=tmp_path, augment="diff")
-    assert run.card["config"]["augment"] == {"kind": "diff", "policy": ["colour", "translation", "cutout"]}
+    assert run.card["config"]["augment"] == {"kind": "diff", "policy": ["color", "translation", "cutout"]}
 
 
 def test_a_missing_run_is_2() -> None:

@@ -94,8 +94,8 @@ def test_labels_are_asked_for_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
         (["train", "dcgan", "--loss=minmax"], "Did you mean min-max?"),
         (["train", "dcgan", "--minute", "5"], "train dcgan has no flag --minute. Did you mean --minutes?"),
         (["train", "dcgan", "-minutes", "5"], "has no flag -minutes. Did you mean --minutes?"),
-        (["train", "dcgan", "--colour", "gray"], "Did you mean grey?"),
-        (["train", "dcgan", "--augment.policy", "colour", "cutuot"], "Did you mean cutout?"),
+        (["train", "dcgan", "--color", "grey"], "Did you mean gray?"),
+        (["train", "dcgan", "--augment.policy", "color", "cutuot"], "Did you mean cutout?"),
         (["train", "dcgan", "--track", "tensorbord"], "Did you mean tensorboard?"),
         (["train", "dcgan", "--data", "cifar"], "Did you mean cifar10?"),
         (["data", "inspct", "digits"], "Did you mean inspect?"),
@@ -110,5 +110,5 @@ def test_a_mistyped_name_of_any_kind_names_the_nearest(
 
 
 def test_what_is_right_is_let_through(tmp_path: Path) -> None:
-    right = ["--no-flip", "--micro_batch", "4", "--augment", "diff", "--augment.policy", "colour", "cutout"]
+    right = ["--no-flip", "--micro_batch", "4", "--augment", "diff", "--augment.policy", "color", "cutout"]
     assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--width", "2", *TINY, *right]) == 0

@@ -1,4 +1,4 @@
-"""From densities to probabilities of grey levels."""
+"""From densities to probabilities of gray levels."""
 
 from __future__ import annotations
 

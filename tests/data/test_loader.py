@@ -59,7 +59,7 @@ def test_a_batch_must_be_shared_evenly() -> None:
         next(batches(numbered(9), 8, seed=0, world=3))
 
 
-def test_every_grey_level_survives_the_way_in_and_out() -> None:
+def test_every_gray_level_survives_the_way_in_and_out() -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     images = to_float(pixels)
     assert images.min() == -1 and images.max() == 1

@@ -135,7 +135,7 @@ def test_other_features_by_name(cache: Path):
 
 
 @pytest.mark.parametrize(("size", "channels"), [(8, 3), (24, 1), (50, 3), (96, 1)])
-def test_any_size_and_colour(cache: Path, hasty: None, size: int, channels: int):
+def test_any_size_and_color(cache: Path, hasty: None, size: int, channels: int):
     rng = np.random.default_rng(0)
     labels = np.arange(70) % 2
     pixels = (rng.integers(0, 100, (70, size, size, channels)) + 100 * labels[:, None, None, None]).astype(

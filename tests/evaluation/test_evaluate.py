@@ -85,7 +85,7 @@ def a_run(home: Path, data: Dataset, **changes: Any) -> runs.Run:
         "data": {
             "source": "discs",
             "size": 16,
-            "colour": "auto",
+            "color": "auto",
             "fingerprint": data.fingerprint,
             "class_names": list(data.class_names),
             "train": len(data.train),

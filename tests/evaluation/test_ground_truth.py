@@ -57,7 +57,7 @@ def test_two_thousand_real_pictures_reach_nine_tenths_of_all_cells():
 
 def test_the_reader_states_how_well_it_reads(of_the_truth: Truth):
     reader = of_the_truth.reader
-    assert (reader.n, reader.kind, reader.colour, reader.ground, reader.valid) == (150, 1, 1, 1, 1)
+    assert (reader.n, reader.kind, reader.color, reader.ground, reader.valid) == (150, 1, 1, 1, 1)
     assert max(reader.radius_px, reader.x_px, reader.y_px) < 0.01
     assert reader.turn_degrees < 0.1 and reader.residual < 0.01
 
@@ -70,7 +70,7 @@ def test_the_reader_is_held_to_the_truth():
     true["x"] += 0.5 / 32
     true["turn"] += 2 * np.pi + 0.1
     facts = ground_truth.reader_facts(reading, true, 32, TOLERANCE)
-    assert facts.kind == 0.75 and facts.colour == 1
+    assert facts.kind == 0.75 and facts.color == 1
     assert facts.x_px == pytest.approx(0.5, abs=0.01) and facts.y_px < 0.01
     assert facts.turn_degrees == pytest.approx(np.degrees(0.1), abs=0.1)
 
@@ -177,7 +177,7 @@ def test_mean_deviation_is_the_average_over_draws():
 
 def test_factors_of_the_truth_are_even():
     tables = factor_tables(shapes.draw_factors(4000, 7))
-    assert [table.name for table in tables] == ["kind", "colour", "ground", "radius", "x", "y", "turn"]
+    assert [table.name for table in tables] == ["kind", "color", "ground", "radius", "x", "y", "turn"]
     for table in tables:
         assert sum(table.shares) == pytest.approx(1) and len(table.bins) == len(table.shares)
         assert table.distance < 2.5 * table.distance_expected

@@ -74,7 +74,7 @@ def triples(numbers: Any) -> np.ndarray:
     return np.tile(digits[:, None, None], (1, 2, 2, 1))
 
 
-def test_stacked_modes_are_read_colour_by_colour() -> None:
+def test_stacked_modes_are_read_color_by_color() -> None:
     found = stacked_modes(triples([7, 7, 70, 700]), Corner())
     assert (found.modes.seen, found.modes.of, found.near) == (3, 1000, None)
     assert found.kl == pytest.approx(np.log(1000) - (1.5 * np.log(2)))

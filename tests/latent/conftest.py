@@ -101,7 +101,7 @@ class BandReader:
 
     name = "band reader"
     attributes = tuple(Attribute(name, name) for name in ("top", "middle", "bottom", "nothing"))
-    accuracy: ClassVar[dict[str, str]] = {"top": "to half a grey level"}
+    accuracy: ClassVar[dict[str, str]] = {"top": "to half a gray level"}
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         levels = (pixels.astype(np.float64) * LEVEL_STEP - 1) * 8  # (N, 6, 6, 1)

@@ -28,7 +28,7 @@ def test_shapes_are_read_as_they_were_drawn() -> None:
 def test_a_turn_is_an_angle_within_its_period() -> None:
     one = {
         "kind": [1, 1, 0],
-        "colour": [0, 0, 0],
+        "color": [0, 0, 0],
         "ground": [0, 0, 0],
         "radius": [0.2] * 3,
         "x": [0.5] * 3,
@@ -120,13 +120,13 @@ def test_who_reads_which_source() -> None:
     assert reader_for(dataset(factors=False, labels=True), judge=Judge()).name == "judge"  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="nothing is known about the pictures of halves"):
         reader_for(dataset(factors=False))
-    grey = drawn_shapes(1)  # no palette, no causes
-    assert reader_for(grey, judge=Judge()).name == "judge"  # type: ignore[arg-type]
+    gray = drawn_shapes(1)  # no palette, no causes
+    assert reader_for(gray, judge=Judge()).name == "judge"  # type: ignore[arg-type]
 
 
 def test_the_reader_of_shapes_states_its_accuracy() -> None:
     reader = reader_for(drawn_shapes(3))
     assert isinstance(reader, ShapesReader)
     assert (
-        reader.accuracy["colour"] == "100.0% right" and "of 60 test pictures right" in reader.accuracy["kind"]
+        reader.accuracy["color"] == "100.0% right" and "of 60 test pictures right" in reader.accuracy["kind"]
     )

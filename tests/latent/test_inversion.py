@@ -133,7 +133,7 @@ def test_company_changes_nothing(name: str, space: Space, request: pytest.Fixtur
 
 @pytest.mark.parametrize(
     ("shape", "got"),
-    [((1, 6, 6, 3), "6 x 6 px in colour"), ((1, 12, 8, 1), "8 x 12 px in grey"), ((0, 6, 6, 1), "uint8")],
+    [((1, 6, 6, 3), "6 x 6 px in color"), ((1, 12, 8, 1), "8 x 12 px in gray"), ((0, 6, 6, 1), "uint8")],
 )
 def test_pictures_of_another_size_or_mode_are_refused(bands: Pipeline, shape, got: str) -> None:
     with pytest.raises(ValueError, match=got):
@@ -152,10 +152,10 @@ def test_files_are_made_to_fit_and_it_is_said_how(tmp_path: Path) -> None:
     pixels, told = prepared(model_of(1, 16), file)
     assert pixels.shape == (16, 16, 1)
     assert told == (
-        "photo.png (40 x 20 px) was cut to its middle square, then resized to 16 x 16 px, then turned grey"
+        "photo.png (40 x 20 px) was cut to its middle square, then resized to 16 x 16 px, then turned gray"
     )
     pixels, told = prepared(model_of(3, 32), file)
-    assert pixels.shape == (32, 32, 3) and told is not None and "grey" not in told
+    assert pixels.shape == (32, 32, 3) and told is not None and "gray" not in told
 
 
 def test_files_that_fit_are_left_alone(tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ def learnt_from(model: Pipeline, source: str) -> Pipeline:
 
 @pytest.mark.parametrize("source", ["folder:photos", "parquet:x.parquet", "digits", "cifar10"])
 def test_28_px_are_resized_where_training_resized(tmp_path: Path, source: str) -> None:
-    Image.fromarray(np.full((28, 28), 200, np.uint8)).save(tmp_path / "grey.png")
-    pixels, told = prepared(learnt_from(model_of(1, 32), source), tmp_path / "grey.png")
-    assert pixels.min() == 200 and told == "grey.png (28 x 28 px) was resized to 32 x 32 px"
+    Image.fromarray(np.full((28, 28), 200, np.uint8)).save(tmp_path / "gray.png")
+    pixels, told = prepared(learnt_from(model_of(1, 32), source), tmp_path / "gray.png")
+    assert pixels.min() == 200 and told == "gray.png (28 x 28 px) was resized to 32 x 32 px"
 
 
 @pytest.mark.parametrize("size", [16, 32, 64])
@@ -196,7 +196,7 @@ def test_28_px_of_a_padded_set_are_made_as_training_made_them(
     monkeypatch.setattr(published, "locate", lambda name: {"train": [], "test": []})
     raw = digit[None, :, :, None], np.zeros(1, np.int64)
     monkeypatch.setattr(published, "read", lambda files, split: raw)
-    learnt = published.open_published("mnist", size, "grey").train.pixels[0]
+    learnt = published.open_published("mnist", size, "gray").train.pixels[0]
     pixels, told = prepared(learnt_from(model_of(1, size), source), tmp_path / "digit.png")
     np.testing.assert_array_equal(pixels, learnt)
     assert told is not None and ("black ground of 32 x 32 px" in told) == (size >= 32)

@@ -75,7 +75,7 @@ def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unev
     find(model, reader, studied, ["top", "middle"], tried=400)
     assert len(seen) == 2
     for means, promised in seen:  # a straight generator answers both ways of looking alike
-        np.testing.assert_allclose(means, [promised, promised], rtol=0.06, atol=0.02)  # ridge, grey levels
+        np.testing.assert_allclose(means, [promised, promised], rtol=0.06, atol=0.02)  # ridge, gray levels
 
 
 def test_weights_are_hashed_once_for_all_directions_and_rounds(

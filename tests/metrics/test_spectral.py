@@ -64,13 +64,13 @@ def test_brightness_does_not_matter_contrast_does():
     assert sharpness(double) == pytest.approx(4 * sharpness(pixels), rel=1e-5)
 
 
-def test_a_fault_of_colour_alone_is_seen():
+def test_a_fault_of_color_alone_is_seen():
     """Red against green: their mean is flat."""
     fault = noise(3)
-    coloured = np.concatenate([fault, 255 - fault, np.full_like(fault, 127)], axis=3)
-    grey = np.full_like(coloured, 127)
-    assert sharpness(coloured) == pytest.approx(2 / 3 * sharpness(fault), rel=1e-5)
-    assert log_spectral_distance(grey, coloured) > 20
+    colored = np.concatenate([fault, 255 - fault, np.full_like(fault, 127)], axis=3)
+    grey = np.full_like(colored, 127)
+    assert sharpness(colored) == pytest.approx(2 / 3 * sharpness(fault), rel=1e-5)
+    assert log_spectral_distance(grey, colored) > 20
     three = np.repeat(fault, 3, axis=3)
     assert sharpness(three) == pytest.approx(sharpness(fault), rel=1e-6)
     assert radial_spectrum(three) == pytest.approx(radial_spectrum(fault), abs=1e-6)

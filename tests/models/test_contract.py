@@ -20,7 +20,7 @@ from triptych.models.registry import load_model_class, model_names
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.training.trainer import Trainer, fresh_copy
 
-GREY = ImageSpec(channels=1, size=16, classes=3)
+GRAY = ImageSpec(channels=1, size=16, classes=3)
 RGB = ImageSpec(channels=3, size=32)
 AnyFamily = GenerativeModel[Any, Any]
 
@@ -32,13 +32,13 @@ def pictures(spec: ImageSpec, count: int = 24) -> Split:
     return Split(pixels, labels)
 
 
-def made(name: str, spec: ImageSpec = GREY) -> AnyFamily:
+def made(name: str, spec: ImageSpec = GRAY) -> AnyFamily:
     torch.manual_seed(0)
     kind = load_model_class(name)
     return kind(kind.Config(), spec)
 
 
-def training(name: str, spec: ImageSpec = GREY, **options: Any) -> Trainer:
+def training(name: str, spec: ImageSpec = GRAY, **options: Any) -> Trainer:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
     return Trainer(made(name, spec), pictures(spec), Options(batch=8, **options), plan)
 
@@ -59,7 +59,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("spec", [GREY, RGB], ids=["grey", "rgb"])
+@pytest.mark.parametrize("spec", [GRAY, RGB], ids=["gray", "rgb"])
 def test_pictures_have_the_shape_and_range_of_the_data(name: str, spec: ImageSpec) -> None:
     model = Pipeline(run_for(1, training(name, spec)).family)
     drawn = model.sample(range(3))
@@ -202,7 +202,7 @@ def test_shown_is_all_that_draws(name: str) -> None:
 
 def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) -> None:
     family = run_for(20, training(name)).family
-    model, shown = Pipeline(family), pictures(GREY, 5)
+    model, shown = Pipeline(family), pictures(GRAY, 5)
     labels = shown.labels if family.conditional else None
     if not family.likelihood_bounds:
         with pytest.raises(ValueError, match="is implicit: it can draw but not say how likely a picture is"):
@@ -226,7 +226,7 @@ def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) 
 
 def test_more_draws_do_not_change_what_a_bound_expects(name: str) -> None:
     model = Pipeline(run_for(5, training(name)).family)
-    shown = pictures(GREY, 2)
+    shown = pictures(GRAY, 2)
     assert shown.labels is not None
     labels = shown.labels[[0] * 60] if model.family.conditional else None
     for bound in set(model.family.likelihood_bounds) - {
@@ -242,7 +242,7 @@ def test_more_draws_do_not_change_what_a_bound_expects(name: str) -> None:
 
 
 def test_draws_do_not_depend_on_micro_batches_or_workers() -> None:
-    split = pictures(GREY)
+    split = pictures(GRAY)
     batch = next(batches(split, 8, 0))
     whole = StepContext(3, 5, 0.0, frozenset(), batch).randn(4)
     halves = [StepContext(3, 5, 0.0, frozenset(), batch.cut(a, a + 4)).randn(4) for a in (0, 4)]
@@ -253,7 +253,7 @@ def test_draws_do_not_depend_on_micro_batches_or_workers() -> None:
 
 
 def test_every_draw_of_a_step_is_its_own() -> None:
-    batch = next(batches(pictures(GREY), 8, 0))
+    batch = next(batches(pictures(GRAY), 8, 0))
     turn = StepContext(3, 5, 0.0, frozenset(), batch)
     first, second = turn.randn(4), turn.randn(4)
     assert not torch.equal(first, second)

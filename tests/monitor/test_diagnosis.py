@@ -298,10 +298,10 @@ def test_a_critic_of_scores_may_win_without_alarm() -> None:
 
 
 def pale(done: float, look: Line, until: float) -> None:
-    """Natural pictures: grey ones, as at the start, lie nearer to them than they do to each other."""
-    grey = 1 if done <= until else math.exp(-12 * (done - until))
-    look |= {"distance": 1.1 - 0.6 * grey, "energy": 0.05 + 0.9 * grey, "covered": 0.6 - 0.56 * grey}
-    look |= {"modes": 0.9 - 0.84 * grey, "spread": 1 - 0.95 * grey}
+    """Natural pictures: gray ones, as at the start, lie nearer to them than they do to each other."""
+    gray = 1 if done <= until else math.exp(-12 * (done - until))
+    look |= {"distance": 1.1 - 0.6 * gray, "energy": 0.05 + 0.9 * gray, "covered": 0.6 - 0.56 * gray}
+    look |= {"modes": 0.9 - 0.84 * gray, "spread": 1 - 0.95 * gray}
 
 
 def test_pale_pictures_are_not_taken_for_good_ones() -> None:
@@ -406,14 +406,14 @@ def test_real_pictures_look_like_the_data(digits: tuple[Reference, Split]) -> No
     assert seen["saturated"] == pytest.approx(seen["saturated_real"], abs=0.02)
 
 
-def test_grey_pictures_are_near_natural_ones_but_unlike_them() -> None:
+def test_gray_pictures_are_near_natural_ones_but_unlike_them() -> None:
     rng = np.random.default_rng(0)
     wide = rng.normal(0, 45, (800, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
     natural = np.clip(128 + rng.normal(0, 40, (800, 1, 1, 1)) + wide, 0, 255).astype(np.uint8)
     reference = Reference(Split(natural[:600]))
-    grey = np.full((150, 16, 16, 3), 128, dtype=np.uint8)
-    assert look_at(reference, grey)["distance"] < 1
-    assert look_at(reference, grey)["energy"] > 0.5
+    gray = np.full((150, 16, 16, 3), 128, dtype=np.uint8)
+    assert look_at(reference, gray)["distance"] < 1
+    assert look_at(reference, gray)["energy"] > 0.5
     assert abs(look_at(reference, natural[600:750])["energy"]) < 0.02
 
 

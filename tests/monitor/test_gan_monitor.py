@@ -271,7 +271,7 @@ def test_a_remedy_is_a_command(tmp_path: Path) -> None:
         "triptych train dcgan --data digits --no-conditional --steps=5 --rate 0.001"
     )
     assert "--steps=5" not in command_with(card, {"--steps": "9"})
-    asked = {**OPTIONS, "steps": 2, "micro_batch": 8, "flip": True, "size": 8, "colour": "grey"}
+    asked = {**OPTIONS, "steps": 2, "micro_batch": 8, "flip": True, "size": 8, "color": "gray"}
     adaptive = {"kind": "adaptive", "target": 0.5}
     run = triptych.train("dcgan", runs=tmp_path, augment=adaptive, **asked)
     words = shlex.split(command_with(run.card, {"--latent": "7"}))

@@ -143,7 +143,7 @@ def test_a_young_run_of_few_modes_is_no_collapse_unless_samples_repeat() -> None
     assert alarmed(600, sparse=0.5) == set()
     for again in ({"sparse": 0.1}, {"duplicates": 0.5}):
         assert alarmed(600, spread=0.8, **again) == {"generator collapsed"}
-        assert alarmed(600, spread=0.02, **again) == set()  # all still the grey of the start
+        assert alarmed(600, spread=0.02, **again) == set()  # all still the gray of the start
     assert alarmed(5000) == {"generator collapsed"}  # never had any, in a long run
 
 

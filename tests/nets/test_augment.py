@@ -29,7 +29,7 @@ from triptych.training.trainer import Trainer, fresh_copy
 
 SIZE = 16
 RGB = ImageSpec(channels=3, size=SIZE)
-ALL: tuple[Any, ...] = ("flip", "rotation", "translation", "scaling", "colour")
+ALL: tuple[Any, ...] = ("flip", "rotation", "translation", "scaling", "color")
 POLICIES = [DiffAugment(), Adaptive(policy=ALL, start=0.7)]
 
 
@@ -111,27 +111,27 @@ def test_what_is_made_smaller_is_smoothed_and_a_plain_picture_stays_plain() -> N
         assert least <= found.min() and found.max() <= most
 
 
-def test_adaptive_colours() -> None:
+def test_adaptive_colors() -> None:
     x = some()
-    shaded = adapted("colour", [0] * 4, [0, 0.5, 0, 0])
+    shaded = adapted("color", [0] * 4, [0, 0.5, 0, 0])
     assert torch.allclose(shaded, x + 0.1)
-    contrasted = adapted("colour", [0] * 4, [0, 0, 2.0, 0])
+    contrasted = adapted("color", [0] * 4, [0, 0, 2.0, 0])
     assert torch.allclose(contrasted, 2 * x)
-    grey = x.mean(1, keepdim=True)
-    assert torch.allclose(adapted("colour", [0] * 4, [0, 0, 0, 1.0]), grey + 2 * (x - grey), atol=1e-6)
+    gray = x.mean(1, keepdim=True)
+    assert torch.allclose(adapted("color", [0] * 4, [0, 0, 0, 1.0]), gray + 2 * (x - gray), atol=1e-6)
 
 
-def test_diff_colours() -> None:
+def test_diff_colors() -> None:
     x = some()
-    assert torch.allclose(diffed("colour", 0.9, 0.5, 0.5, 0, 0, 0, 0), x + 0.4, atol=1e-6)
-    grey, middle = x.mean(1, keepdim=True), x.mean((1, 2, 3), keepdim=True)
-    assert torch.allclose(diffed("colour", 0.5, 0, 0.5, 0, 0, 0, 0), grey.expand_as(x), atol=1e-6)
-    assert torch.allclose(diffed("colour", 0.5, 0.5, 1.0, 0, 0, 0, 0), middle + 1.5 * (x - middle), atol=1e-6)
+    assert torch.allclose(diffed("color", 0.9, 0.5, 0.5, 0, 0, 0, 0), x + 0.4, atol=1e-6)
+    gray, middle = x.mean(1, keepdim=True), x.mean((1, 2, 3), keepdim=True)
+    assert torch.allclose(diffed("color", 0.5, 0, 0.5, 0, 0, 0, 0), gray.expand_as(x), atol=1e-6)
+    assert torch.allclose(diffed("color", 0.5, 0.5, 1.0, 0, 0, 0, 0), middle + 1.5 * (x - middle), atol=1e-6)
 
 
-def test_grey_pictures_have_no_saturation() -> None:
+def test_gray_pictures_have_no_saturation() -> None:
     x = some(channels=1)
-    assert torch.equal(diffed("colour", 0.5, 0.9, 0.5, 0, 0, 0, 0, images=x), x)
+    assert torch.equal(diffed("color", 0.5, 0.9, 0.5, 0, 0, 0, 0, images=x), x)
 
 
 def test_a_diff_shift_of_up_to_an_eighth_leaves_nothing_behind() -> None:

@@ -130,8 +130,8 @@ def test_the_length_of_a_latent_vector_does_not_count() -> None:
     assert torch.allclose(mapping(noise, None), mapping(7 * noise, None), atol=1e-5)
 
 
-def generator(size: int = 16, colours: int = 1, paces: Paces = EVEN) -> StyleGenerator:
-    return StyleGenerator(ImageSpec(colours, size), channels_at(size, 4, 16), 8, 6, 1, 0, paces)
+def generator(size: int = 16, colors: int = 1, paces: Paces = EVEN) -> StyleGenerator:
+    return StyleGenerator(ImageSpec(colors, size), channels_at(size, 4, 16), 8, 6, 1, 0, paces)
 
 
 def test_layers_sides_and_readers_belong_together() -> None:
@@ -269,7 +269,7 @@ def test_labels_are_projected() -> None:
     assert torch.allclose(other - one, wanted, atol=1e-5)
 
 
-def test_256_px_in_colour() -> None:
+def test_256_px_in_color() -> None:
     net = StyleGenerator(ImageSpec(3, 256), channels_at(256, 2, 16), 8, 6, 1)
     with torch.no_grad():
         picture = net(torch.randn(1, net.layers, 6), torch.randn(1, net.noise_numbers))

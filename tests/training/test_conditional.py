@@ -41,12 +41,12 @@ def narrow(family: str) -> dict[str, Any]:
     return NARROW.get(family, {"width": 8})
 
 
-def grey(count: int) -> np.ndarray:
+def gray(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1), dtype=np.uint8)
 
 
 def drawn(model: Pipeline, label: int) -> torch.Tensor:
-    """Four images of a label before they are rounded to grey levels."""
+    """Four images of a label before they are rounded to gray levels."""
     with torch.inference_mode():
         *_, last = model.frames(range(4), label)
         return last.image()
@@ -54,7 +54,7 @@ def drawn(model: Pipeline, label: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("family", model_names())
 def test_every_family_is_told_labels_or_never_sees_them(family: str) -> None:
-    kind, split = load_model_class(family), Split(grey(16), np.arange(16) % 2)
+    kind, split = load_model_class(family), Split(gray(16), np.arange(16) % 2)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
     for conditional in (True, False):
         told = spec_told(LABELLED, conditional)
@@ -105,7 +105,7 @@ def test_the_flags_say_yes_no_or_nothing(tmp_path: Path, capsys: pytest.CaptureF
 def test_labels_asked_of_a_source_without_are_refused_in_a_sentence(tmp_path: Path) -> None:
     for family in model_names():
         with pytest.raises(UsageError, match=r"^--conditional needs labels, and these images have none"):
-            triptych.train(family, data=grey(30), conditional=True, runs=tmp_path, **SMALL)
+            triptych.train(family, data=gray(30), conditional=True, runs=tmp_path, **SMALL)
     assert not list(tmp_path.iterdir())
 
 

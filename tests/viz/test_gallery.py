@@ -42,7 +42,7 @@ def test_a_grid_in_every_format(end: str, tmp_path: Path) -> None:
     assert [p.name for p in out.parent.iterdir()] == [out.name]
 
 
-def test_grey_images_are_kept_to_the_level_by_gif(tmp_path: Path) -> None:
+def test_gray_images_are_kept_to_the_level_by_gif(tmp_path: Path) -> None:
     write_pictures(tmp_path / "x.gif", DRAWN[..., :1], range(4))
     with Image.open(tmp_path / "x.gif") as written:
         found = np.asarray(written.convert("L"))

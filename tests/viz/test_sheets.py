@@ -20,7 +20,7 @@ def test_names_take_room_and_pictures_keep_their_pixels() -> None:
     assert grown[0] > 10 and grown[1] > 10
     np.testing.assert_array_equal(named[grown[0] :, grown[1] :], bare)
     assert named[:, : grown[1]].min() < 100  # something is written there
-    assert sheet(SHOWN[..., :1], ["grey", "too"]).shape[2] == 1
+    assert sheet(SHOWN[..., :1], ["gray", "too"]).shape[2] == 1
 
 
 def test_points_are_drawn_a_row_together() -> None:

@@ -23,13 +23,13 @@ def data(words: list[str]) -> dict[str, Any]:
         flags_of(
             source=(positional(str), ..., "digits, mnist, folder:PATH, ..."),
             size=(int | None, None, "Side of the images in pixels; left out: what suits the source."),
-            colour=(Literal["auto", "grey", "rgb"], "auto", "Color mode, as triptych train takes it."),
+            color=(Literal["auto", "gray", "rgb"], "auto", "Color mode, as triptych train takes it."),
         ),
         "data inspect",
         "Say what a source holds, what is broken in it and what will be done with it.",
     )
     from triptych.data.inspect import inspect
 
-    found = inspect(flags.source, size=flags.size, colour=flags.colour)
+    found = inspect(flags.source, size=flags.size, color=flags.color)
     print("\n".join(found.rows()))
     return {**found.content(), "exit": 1 if found.plan[0].startswith("refused") else 0}

@@ -22,7 +22,7 @@ DEQUANTISATION = "discretised"  # the one way here from densities to levels
 
 
 def log_mass(pixels: np.ndarray | Tensor, mean: Tensor, scale: Tensor | float) -> Tensor:
-    """Log of the mass that a Gaussian puts on each pixel's grey level, in nats (Ho et al. 2020, eq. 13).
+    """Log of the mass that a Gaussian puts on each pixel's gray level, in nats (Ho et al. 2020, eq. 13).
 
     pixels: (B, H, W, C) uint8. mean: (B, C, H, W) on the scale of [-1, 1]. scale: the standard
     deviation, above 0, of a shape that fits. Returns (B, C, H, W) float64 on the CPU, precise in the

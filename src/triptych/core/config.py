@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -68,3 +69,35 @@ class Settings(BaseModel):
     """Base of every Config and Controls: frozen, and a misspelt field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    former_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Field names of older versions -> today's; read in saved files only, never as flags."""
+    former_values: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
+    """Field (today's name) -> words of older versions -> today's words."""
+
+    @classmethod
+    def with_current_names(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Translate values that an older version saved.
+
+        Args:
+            saved: Field name -> value, as read from JSON. Unknown fields are kept: validation names them.
+
+        Returns:
+            The same values under today's field names and words, also within fields that come in kinds.
+        """
+        current: dict[str, Any] = {}
+        for old_name, value in saved.items():
+            name = cls.former_names.get(old_name, old_name)
+            if name in cls.former_values:
+                value = _replace_words(value, cls.former_values[name])
+            if isinstance(value, Mapping) and (field := cls.model_fields.get(name)):
+                inner = kinds(field).get(str(value.get("kind")))
+                if inner is not None and issubclass(inner, Settings):
+                    value = inner.with_current_names(value)
+            current[name] = value
+        return current
+
+
+def _replace_words(value: Any, words: Mapping[str, str]) -> Any:
+    if isinstance(value, list | tuple):
+        return [_replace_words(item, words) for item in value]
+    return words.get(value, value) if isinstance(value, str) else value

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 HALF_RANGE = 127.5  # 0 -> -1, 127.5 -> 0, 255 -> 1
-LEVEL_STEP = 1 / HALF_RANGE  # from one grey level to the next, on the scale of [-1, 1]
+LEVEL_STEP = 1 / HALF_RANGE  # from one gray level to the next, on the scale of [-1, 1]
 
 
 def to_float(pixels: np.ndarray | Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def to_float(pixels: np.ndarray | Tensor) -> Tensor:
 
 
 def level_edges(pixels: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-    """The ends of the bin that rounds to each pixel's grey level, on the scale of [-1, 1].
+    """The ends of the bin that rounds to each pixel's gray level, on the scale of [-1, 1].
 
     pixels: (B, H, W, C) uint8. Returns lower and upper, (B, C, H, W) float64 on the CPU: half a level
     below and above, but -infinity below level 0 and infinity above level 255, as `to_uint8` rounds.
@@ -37,7 +37,7 @@ def _checked(pixels: np.ndarray | Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """Round what networks made to the nearest grey level.
+    """Round what networks made to the nearest gray level.
 
     images: (B, C, H, W) float, nominally in [-1, 1]; values outside are clipped.
     Returns (B, H, W, C) uint8.

@@ -11,17 +11,17 @@ from triptych.core.errors import DataError
 from triptych.core.filenames import readable_name
 from triptych.data.dataset import Dataset, Split, fingerprint
 from triptych.data.files import Item, prepare, split_by_content
-from triptych.data.image_ops import Colour, from_any, in_mode
+from triptych.data.image_ops import Color, from_any, in_mode
 
 TEST_SHARE = 0.1
 HASH_RULE = "a tenth for testing, chosen by a hash of each file"
 
 
 def from_items(
-    name: str, source: str, items: list[Item], size: int, colour: Colour, classes: tuple[str, ...] = ()
+    name: str, source: str, items: list[Item], size: int, color: Color, classes: tuple[str, ...] = ()
 ) -> Dataset:
     """Decode listed images and cut them into two splits."""
-    found = prepare(items, size, colour, source)
+    found = prepare(items, size, color, source)
     if len(found.items) < 2:
         raise DataError(
             f"{source} holds {len(found.items)} picture(s): at least 2 are needed, one to learn from and one "
@@ -42,15 +42,15 @@ def from_items(
         name, source, found.pixels, labels, captions if any(captions) else None, test,
         classes if labelled else (), split_rule=rule, credit="",
     )  # fmt: skip
-    return replace(made, skipped=tuple(found.broken), colour_rule=found.colour_rule)
+    return replace(made, skipped=tuple(found.broken), color_rule=found.color_rule)
 
 
-def in_colour(pixels: np.ndarray, colour: Colour) -> np.ndarray:
+def in_color(pixels: np.ndarray, color: Color) -> np.ndarray:
     """(N, H, W, C) in the mode asked for."""
-    if colour == "rgb" and pixels.shape[3] == 1:
+    if color == "rgb" and pixels.shape[3] == 1:
         return np.repeat(pixels, 3, axis=3)
-    if colour == "grey" and pixels.shape[3] == 3:
-        return np.stack([in_mode(from_any(picture), "grey") for picture in pixels])
+    if color == "gray" and pixels.shape[3] == 3:
+        return np.stack([in_mode(from_any(picture), "gray") for picture in pixels])
     return pixels
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from triptych.core.cache import cache_home
 from triptych.data.assemble import safe_name
 from triptych.data.dataset import Broken, Dataset, Split, fingerprint, keeping
-from triptych.data.image_ops import Colour
+from triptych.data.image_ops import Color
 
 CODE = 3  # raise it when preparation changes: caches made before are then left alone
 
@@ -25,18 +25,19 @@ CODE = 3  # raise it when preparation changes: caches made before are then left 
 
 
 def cached(
-    source: str, files: Sequence[Path], size: int, colour: Colour, make: Callable[..., Dataset]
+    source: str, files: Sequence[Path], size: int, color: Color, make: Callable[..., Dataset]
 ) -> Dataset:
     """Prepare once, then map from disk.
 
-    make: from (source, size, colour, into) to the pictures; into: a folder where it may have written
+    make: from (source, size, color, into) to the pictures; into: a folder where it may have written
     pixels too many for memory, as `train.pixels.npy` and `test.pixels.npy`.
 
     The key is made of the files' paths, lengths and modification times rather than their bytes:
     hashing a hundred thousand photos at every start would take minutes, and a changed file has a new
     time. The fingerprint, which scores and runs go by, is made of the pixels themselves.
     """
-    digest = hashlib.sha256(json.dumps([source, size, colour, CODE]).encode())
+    mode = "grey" if color == "gray" else color  # as the option was spelled when the first caches were made
+    digest = hashlib.sha256(json.dumps([source, size, mode, CODE]).encode())
     for path in sorted(files):
         try:
             status = path.stat()
@@ -45,7 +46,7 @@ def cached(
         digest.update(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
     home = cache_home() / "pixels" / f"{safe_name(source)}-{size}px-{digest.hexdigest()[:16]}"
     if not (home / "about.json").is_file():
-        _store(lambda into: make(source, size, colour, into), home)
+        _store(lambda into: make(source, size, color, into), home)
     return replace(_open(home), source=source)
 
 
@@ -80,7 +81,7 @@ def _write(dataset: Dataset, folder: Path) -> None:
         "split_rule": dataset.split_rule,
         "credit": dataset.credit,
         "content_box": dataset.content_box,
-        "colour_rule": dataset.colour_rule,
+        "color_rule": dataset.color_rule,
         "skipped": [[b.file, b.reason] for b in dataset.skipped],
         "captions": {
             "train": None if dataset.train.captions is None else list(dataset.train.captions),
@@ -96,6 +97,8 @@ def _open(home: Path) -> Dataset:
     splits = []
     for name in ("train", "test"):
         parts = {path.name.split(".")[1]: path for path in sorted(home.glob(f"{name}.*.npy"))}
+        if "colour" in parts:  # in caches of older versions
+            parts["color"] = parts.pop("colour")
         arrays = {
             part: np.load(path, mmap_mode="r" if part == "pixels" else None, allow_pickle=False)
             for part, path in parts.items()
@@ -115,5 +118,5 @@ def _open(home: Path) -> Dataset:
         skipped=tuple(Broken(*pair) for pair in about["skipped"]),
         content_box=tuple(box) if box else None,
         fingerprint=about["fingerprint"],
-        colour_rule=about.get("colour_rule", ""),
+        color_rule=about.get("color_rule", about.get("colour_rule", "")),
     )

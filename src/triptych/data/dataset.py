@@ -63,7 +63,7 @@ class Dataset:
     skipped: tuple[Broken, ...] = ()
     content_box: tuple[int, int, int, int] | None = None  # top, left, bottom, right of unpadded pixels
     fingerprint: str = ""  # SHA-256 over both splits
-    colour_rule: str = ""  # a sentence on what was decided where some images have color and some have none
+    color_rule: str = ""  # a sentence on what was decided where some images have color and some have none
 
     @property
     def spec(self) -> ImageSpec:

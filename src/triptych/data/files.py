@@ -13,7 +13,7 @@ import numpy as np
 
 from triptych.core.errors import DataError
 from triptych.data.dataset import Broken
-from triptych.data.image_ops import Colour, common_colour, decode, in_mode, square
+from triptych.data.image_ops import Color, common_color, decode, in_mode, square
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 MOST_BROKEN = 0.1  # share of files beyond which something else is wrong
@@ -114,10 +114,10 @@ class Prepared:
     pixels: np.ndarray  # (N, H, W, C) uint8
     digests: list[str]  # SHA-256 of each encoded file
     broken: list[Broken]
-    colour_rule: str = ""  # what was decided where some have color and some have none
+    color_rule: str = ""  # what was decided where some have color and some have none
 
 
-def prepare(items: list[Item], size: int, colour: Colour, where: str) -> Prepared:
+def prepare(items: list[Item], size: int, color: Color, where: str) -> Prepared:
     """Decode, crop and resize. Raises DataError when more than a tenth cannot be read."""
     kept: list[Item] = []
     squares, digests, broken = [], [], []
@@ -137,9 +137,9 @@ def prepare(items: list[Item], size: int, colour: Colour, where: str) -> Prepare
             f"See all with: triptych data inspect {where}"
         )
     rule = ""
-    if colour == "auto":
-        colour, rule = common_colour(squares)
-    return Prepared(kept, np.stack([in_mode(image, colour) for image in squares]), digests, broken, rule)
+    if color == "auto":
+        color, rule = common_color(squares)
+    return Prepared(kept, np.stack([in_mode(image, color) for image in squares]), digests, broken, rule)
 
 
 def split_by_content(digests: list[str], labels: list[str | None], share: float) -> np.ndarray:

@@ -14,9 +14,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from triptych.core.errors import DataError
 
-Colour = Literal["auto", "grey", "rgb"]
+Color = Literal["auto", "gray", "rgb"]
 MOST_PIXELS = 400_000_000  # beyond this a file is a decompression bomb rather than a photo
-GREY_MODES = ("1", "L", "LA", "I", "F")
+GRAY_MODES = ("1", "L", "LA", "I", "F")
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def decode(file: Path | bytes, wanted_px: int) -> Image.Image:
         with quiet_pillow(), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise DataError(f"{image.width}x{image.height} is larger than {MOST_PIXELS:,} pixels")
-            image.draft("RGB" if image.mode not in GREY_MODES else "L", (2 * wanted_px, 2 * wanted_px))
+            image.draft("RGB" if image.mode not in GRAY_MODES else "L", (2 * wanted_px, 2 * wanted_px))
             image.load()
             return flatten(ImageOps.exif_transpose(image))
     except DataError:
@@ -49,43 +49,43 @@ def decode(file: Path | bytes, wanted_px: int) -> Image.Image:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Any mode to L or RGB; transparency is laid on white, 16-bit grey scaled to 8."""
+    """Any mode to L or RGB; transparency is laid on white, 16-bit gray scaled to 8."""
     if image.mode.startswith("I") or image.mode == "F":
         levels = np.asarray(image, dtype=np.float64)
         top = 65535.0 if levels.max() > 255 else 255.0
         return Image.fromarray((levels / top * 255).round().clip(0, 255).astype(np.uint8))
     if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
-        grey = image.mode in ("LA", "La", "L", "1")
+        gray = image.mode in ("LA", "La", "L", "1")
         layered = image.convert("RGBA")
         white = Image.new("RGBA", layered.size, "white")
         white.alpha_composite(layered)
-        return white.convert("L" if grey else "RGB")
+        return white.convert("L" if gray else "RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
-def is_grey(image: Image.Image) -> bool:
-    """Whether a picture has no colour, also when it is stored as RGB."""
+def is_gray(image: Image.Image) -> bool:
+    """Whether a picture has no color, also when it is stored as RGB."""
     if image.mode == "L":
         return True
     small = np.asarray(image.resize((32, 32)))
     return bool((np.ptp(small, axis=2) <= 2).all())
 
 
-def common_colour(images: Sequence[Image.Image]) -> tuple[Literal["grey", "rgb"], str]:
+def common_color(images: Sequence[Image.Image]) -> tuple[Literal["gray", "rgb"], str]:
     """The mode that most images have (of halves color), and a sentence where not all have it, else "".
 
     One colored scan in an album of gray ones would make three channels of all of them, and a model that
     spends itself on colors that are not there.
     """
-    colored = sum(not is_grey(image) for image in images)
+    colored = sum(not is_gray(image) for image in images)
     count = len(images)
     if 2 * colored >= count:
         kept = (
             f"{count - colored:,} of {count:,} images are gray, the others have color: all are kept as color "
         )
-        return "rgb", f"{kept}images (--colour grey makes all gray)" if colored < count else ""
+        return "rgb", f"{kept}images (--color gray makes all gray)" if colored < count else ""
     note = f"{colored:,} of {count:,} images have color, the others are gray: all are made gray "
-    return "grey", f"{note}(--colour rgb keeps the color)" if colored else ""
+    return "gray", f"{note}(--color rgb keeps the color)" if colored else ""
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
@@ -98,9 +98,9 @@ def square(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.LANCZOS, box=box)
 
 
-def in_mode(image: Image.Image, colour: Literal["grey", "rgb"]) -> np.ndarray:
+def in_mode(image: Image.Image, color: Literal["gray", "rgb"]) -> np.ndarray:
     """(H, W, 1) or (H, W, 3) uint8."""
-    pixels = np.asarray(image.convert("L" if colour == "grey" else "RGB"))
+    pixels = np.asarray(image.convert("L" if color == "gray" else "RGB"))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
@@ -122,8 +122,8 @@ def resized(pixels: np.ndarray, size: int) -> np.ndarray:
     """A whole (N, H, W, C) uint8 array at another size, Lanczos."""
     if pixels.shape[1] == size:
         return pixels
-    colour: Literal["grey", "rgb"] = "grey" if pixels.shape[3] == 1 else "rgb"
-    return np.stack([in_mode(square(from_any(picture), size), colour) for picture in pixels])
+    color: Literal["gray", "rgb"] = "gray" if pixels.shape[3] == 1 else "rgb"
+    return np.stack([in_mode(square(from_any(picture), size), color) for picture in pixels])
 
 
 def padded(pixels: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:

@@ -18,7 +18,7 @@ from triptych.core.images import is_points
 from triptych.data.dataset import Dataset, Split
 from triptych.data.datasets.celeba import CROP_PX
 from triptych.data.files import MOST_BROKEN, Item, list_folder
-from triptych.data.image_ops import Colour, decode, quiet_pillow
+from triptych.data.image_ops import Color, decode, quiet_pillow
 from triptych.data.load import load
 
 LOSSY = ("JPEG", "WEBP", "MPO", "GIF")
@@ -74,14 +74,14 @@ class Inspection:
         return [*lines, *(f"  will be: {step}" for step in self.plan)]
 
 
-def inspect(source: str, *, size: int | None = None, colour: Colour = "auto") -> Inspection:
-    """Look at a source as `load` takes it, with size and colour.
+def inspect(source: str, *, size: int | None = None, color: Color = "auto") -> Inspection:
+    """Look at a source as `load` takes it, with size and color.
 
     Raises DataError or UsageError where there is nothing to see.
     """
     folder = _folder_of(source)
     if folder is None:
-        return _of_dataset(source, load(source, size=size, colour=colour))
+        return _of_dataset(source, load(source, size=size, color=color))
     items = list_folder(folder)
     sizes, modes, formats = Counter[str](), Counter[str](), Counter[str]()
     broken: list[tuple[str, str]] = []
@@ -102,7 +102,7 @@ def inspect(source: str, *, size: int | None = None, colour: Colour = "auto") ->
         "broken": broken,
     }
     try:
-        found = _of_dataset(source, load(source, size=size, colour=colour))
+        found = _of_dataset(source, load(source, size=size, color=color))
     except DataError as error:
         return Inspection(
             source, len(items), {}, dict(Counter(_classes(items))), plan=[f"refused: {error}"], **facts
@@ -126,8 +126,8 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
     trained = set(train)
     spec = dataset.spec
     made = ", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"
-    pixels = f"{spec.size}x{spec.size} pixels, {'grey' if spec.channels == 1 else 'colour'}{made}"
-    steps = [dataset.colour_rule] if dataset.colour_rule else []
+    pixels = f"{spec.size}x{spec.size} pixels, {'gray' if spec.channels == 1 else 'color'}{made}"
+    steps = [dataset.color_rule] if dataset.color_rule else []
     steps += [
         "points of a plane: two coordinates in 256 levels, so some coincide"
         if is_points(dataset.train.pixels)

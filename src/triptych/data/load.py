@@ -22,7 +22,7 @@ from triptych.data.datasets.ring import open_ring
 from triptych.data.datasets.shapes import open_shapes
 from triptych.data.datasets.stacked_mnist import open_stacked_mnist
 from triptych.data.files import list_folder
-from triptych.data.image_ops import Colour
+from triptych.data.image_ops import Color
 
 KNOWN = (
     "digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "celeba", "points:ring",
@@ -30,41 +30,39 @@ KNOWN = (
 )  # fmt: skip
 
 
-def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Dataset:
+def load(source: Any, *, size: int | None = None, color: Color = "auto") -> Dataset:
     """Open a source of pictures.
 
     source: a name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `celeba`, `points:ring`,
     `stacked:mnist`, `folder:PATH`, `parquet:PATH`, or just a folder), an array (N, H, W[, C]) uint8, or
     an iterable of Pillow pictures or arrays. size: side in pixels; None takes what suits the source.
-    colour: auto makes all grey, or all colored, as most images are.
+    color: auto makes all gray, or all colored, as most images are.
 
     Raises UsageError for an unknown name and DataError for data that
     cannot be used.
     """
     if isinstance(source, str) and source == "points:ring":
-        return open_ring(source, size, colour)
+        return open_ring(source, size, color)
     if size is not None and not 4 <= size <= 1024:
         raise UsageError(f"size must lie in 4..1024 pixels, got {size}")
     if not isinstance(source, str):
-        return open_memory(source, size, colour)
+        return open_memory(source, size, color)
     if source == "digits":
-        return open_digits(size or 16, colour)
+        return open_digits(size or 16, color)
     if source == "shapes":
-        return cached(source, [], size or 32, colour, open_shapes)
+        return cached(source, [], size or 32, color, open_shapes)
     if source in published.SETS:
         files = published.locate(source)
-        return cached(
-            source, [p for part in files.values() for p in part], size or 32, colour, open_published
-        )
+        return cached(source, [p for part in files.values() for p in part], size or 32, color, open_published)
     if source == "stacked:mnist":
-        return open_stacked_mnist(source, size or 32, colour)
+        return open_stacked_mnist(source, size or 32, color)
     if source == "emoji":
-        return open_parquet("emoji", emoji_path(), size or 64, colour)
+        return open_parquet("emoji", emoji_path(), size or 64, color)
     if source == "celeba":
-        return cached(source, celeba.locate().parts(), size or 64, colour, open_celeba)
+        return cached(source, celeba.locate().parts(), size or 64, color, open_celeba)
     kind, _, path = source.partition(":")
     if kind == "parquet" and path:
-        return open_parquet(source, Path(path).expanduser(), size or 64, colour)
+        return open_parquet(source, Path(path).expanduser(), size or 64, color)
     if (kind == "folder" and path) or Path(source).expanduser().is_dir():
         folder = Path(path if kind == "folder" else source).expanduser()
         items = list_folder(folder)
@@ -74,8 +72,8 @@ def load(source: Any, *, size: int | None = None, colour: Colour = "auto") -> Da
             f"folder:{folder}",
             files_,
             size or 64,
-            colour,
-            lambda *_: open_folder(folder, items, size or 64, colour),
+            color,
+            lambda *_: open_folder(folder, items, size or 64, color),
         )
     whole = [name.removesuffix(":PATH") for name in KNOWN]
     hint = did_you_mean(source, whole)
@@ -91,12 +89,12 @@ def reopen(seen: Mapping[str, Any], owner: Path, given: Any = None) -> Dataset:
     dataset = given
     if not isinstance(given, Dataset):
         source = seen["source"] if given is None else given
-        dataset = load(source, size=seen["size"], colour=seen["colour"])
+        dataset = load(source, size=seen["size"], color=seen["color"])
     if dataset.fingerprint == seen["fingerprint"]:
         return dataset
-    if seen["colour"] == "auto" and dataset.colour_rule and not isinstance(given, Dataset):
-        for colour in ("rgb", "grey"):  # one colored image used to color all, before most decided
-            other = load(source, size=seen["size"], colour=colour)
+    if seen["color"] == "auto" and dataset.color_rule and not isinstance(given, Dataset):
+        for color in ("rgb", "gray"):  # one colored image used to color all, before most decided
+            other = load(source, size=seen["size"], color=color)
             if other.fingerprint == seen["fingerprint"]:
                 return other
     counts = {

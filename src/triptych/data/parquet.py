@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from triptych.core.errors import DataError
-from triptych.data.image_ops import decode, in_mode, is_grey
+from triptych.data.image_ops import decode, in_mode, is_gray
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Table:
     def decoded(self) -> np.ndarray:
         """All pictures of a set of one size and mode: (N, H, W, C) uint8."""
         images = [decode(data, 1024) for data in self.encoded]
-        colour: Any = "grey" if is_grey(images[0]) else "rgb"
-        return np.stack([in_mode(image, colour) for image in images])
+        color: Any = "gray" if is_gray(images[0]) else "rgb"
+        return np.stack([in_mode(image, color) for image in images])
 
 
 def read_parquet(path: Path) -> Table:

@@ -1,7 +1,7 @@
 """How likely a denoiser thinks a picture is: the variational bound of a chain, term by term.
 
 The chain that is bounded draws x_T from N(0, I), goes from x_t to x_(t-1) by a Gaussian around q's own mean
-with the denoiser's picture in x_0's place, and at its last time reads the grey levels off, by a Gaussian
+with the denoiser's picture in x_0's place, and at its last time reads the gray levels off, by a Gaussian
 integrated over each level's bin (Ho et al. 2020, eq. 5 and 13). Two things differ from that paper's chain;
 both are free to choose, since any chain has such a bound:
 
@@ -9,7 +9,7 @@ The variance of a step is the one that the residual noise implies: what is left 
 is what the denoiser did not take for noise (Bao et al. 2022, theorem 1). With the variance beta-tilde even a
 perfect denoiser pays for each step of the grid: 0.4 to 0.7 bits a dimension over 1000 steps.
 
-The last time is not t = 1 but drawn from a few, where the noise is as coarse as 1/2, 1, 2, 4 ... grey
+The last time is not t = 1 but drawn from a few, where the noise is as coarse as 1/2, 1, 2, 4 ... gray
 levels. Finer noise prices a continuous picture, which no stored picture is, and a network trained for good
 samples may see nothing in it. A picture is bounded with the time that a first look at it prefers, and pays
 log K for the choice among K.
@@ -39,7 +39,7 @@ class Terms(NamedTuple):
 
     prior: Tensor  # what x_T still tells of the picture
     steps: Tensor  # from T to the last time
-    levels: Tensor  # from there to grey levels
+    levels: Tensor  # from there to gray levels
     choice: Tensor  # of the last time
 
 
@@ -52,7 +52,7 @@ class Look(NamedTuple):
 
 
 def last_times(schedule: Schedule) -> Tensor:
-    """The first times whose noise, sigma_t / alpha_t, is as coarse as 1/2, 1, 2, 4 ... grey levels: (K,)."""
+    """The first times whose noise, sigma_t / alpha_t, is as coarse as 1/2, 1, 2, 4 ... gray levels: (K,)."""
     ratio = schedule.sigma / schedule.alpha  # (T + 1,), rising from 0
     most = max(1, math.floor(math.log2(COARSEST / (0.5 * LEVEL_STEP)) + 1))
     marks = 0.5 * LEVEL_STEP * 2.0 ** torch.arange(most, dtype=ratio.dtype)
@@ -138,7 +138,7 @@ class _Chain:
         return Look(parts.image, error, implied_variance(self.schedule, parts.noise, t).cpu().double())
 
     def levels(self, look: Look, t: Tensor) -> Tensor:
-        """Nats to tell the counted grey levels from a look at t: (B,)."""
+        """Nats to tell the counted gray levels from a look at t: (B,)."""
         coarse = self.schedule.at(self.schedule.sigma / self.schedule.alpha, t, look.error)
         return -cut(log_mass(self.pixels, look.image, coarse), self.counted).flatten(1).sum(1)
 

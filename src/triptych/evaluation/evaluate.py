@@ -238,8 +238,8 @@ def score_sources(
     from triptych.data.load import load as load_data
 
     truth = load_data(real, size=size)
-    modes: dict[int, Literal["grey", "rgb"]] = {1: "grey", 3: "rgb"}
-    made = load_data(fake, size=truth.spec.size, colour=modes.get(truth.spec.channels, "auto"))
+    modes: dict[int, Literal["gray", "rgb"]] = {1: "gray", 3: "rgb"}
+    made = load_data(fake, size=truth.spec.size, color=modes.get(truth.spec.channels, "auto"))
     judge = judge_for(truth, features)
     pixels = whole(truth.train.pixels, truth.test.pixels), whole(made.train.pixels, made.test.pixels)
     found = judge(pixels[0]), judge(pixels[1])

@@ -1,6 +1,6 @@
 """True precision and recall on `shapes`, whose every cause is known: no features, no neighbours.
 
-A sample is read back into kind, colour, ground, radius, place and turn (`data.datasets.shapes_inverse`). True
+A sample is read back into kind, color, ground, radius, place and turn (`data.datasets.shapes_inverse`). True
 precision is the share of samples that `shapes` could have drawn; true recall is the share of the
 cells of the space of causes in which such samples lie.
 """
@@ -31,7 +31,7 @@ BINS = 6  # of radius, x, y and turn in the tables of factors
 NORMAL = 1.959964  # 97.5 % quantile
 
 
-CAUSES = {"kind", "colour", "ground", "radius", "x", "y", "turn"}
+CAUSES = {"kind", "color", "ground", "radius", "x", "y", "turn"}
 
 
 class ReaderFacts(Record):
@@ -40,7 +40,7 @@ class ReaderFacts(Record):
     n: int
     kind: float
     """Share read rightly."""
-    colour: float
+    color: float
     ground: float
     radius_px: float
     """Mean absolute error, pixels."""
@@ -93,7 +93,7 @@ class Truth(Record):
     """Ends of the exact binomial 95 % interval."""
     precision_high: float
     recall: float
-    """Of kind x colour x ground x radius x place, the last of `grids`."""
+    """Of kind x color x ground x radius x place, the last of `grids`."""
     recall_low: float
     recall_high: float
     tolerance: float
@@ -105,7 +105,7 @@ class Truth(Record):
 
 
 def knows_causes(dataset: Dataset) -> bool:
-    """Whether every cause of a picture is known and can be read back: of `shapes` in colour."""
+    """Whether every cause of a picture is known and can be read back: of `shapes` in color."""
     return set(dataset.test.factors) >= CAUSES and dataset.spec.channels == 3
 
 
@@ -122,7 +122,7 @@ def true_scores(
     not depend on how many samples are valid, only its interval does; as an estimate from below it
     counts little of cells that the model hardly ever draws.
 
-    samples: (N, S, S, 3) uint8. dataset: `shapes` in colour at the same size. tolerance: above 0.
+    samples: (N, S, S, 3) uint8. dataset: `shapes` in color at the same size. tolerance: above 0.
     Raises ValueError for another source, another shape of samples, or none.
     """
     split = dataset.test
@@ -164,7 +164,7 @@ def reader_facts(
     n = len(reading.residual)
     true = {name: values[:n] for name, values in factors.items()}
     right = {
-        name: float((reading.factors[name] == true[name]).mean()) for name in ("kind", "colour", "ground")
+        name: float((reading.factors[name] == true[name]).mean()) for name in ("kind", "color", "ground")
     }
     off = {
         name: float(np.abs(reading.factors[name] - true[name]).mean()) * size_px
@@ -188,12 +188,12 @@ def reader_facts(
 
 def coverages(causes: dict[str, np.ndarray]) -> tuple[Coverage, ...]:
     """Cells of what is shown, of where, and of both together. causes: as `shapes.draw_factors`, (N,) each."""
-    what = (causes["kind"] * len(shapes.COLOURS) + causes["colour"]) * len(shapes.GROUNDS) + causes["ground"]
-    whats = len(shapes.KINDS) * len(shapes.COLOURS) * len(shapes.GROUNDS)
+    what = (causes["kind"] * len(shapes.COLORS) + causes["color"]) * len(shapes.GROUNDS) + causes["ground"]
+    whats = len(shapes.KINDS) * len(shapes.COLORS) * len(shapes.GROUNDS)
     placed = [np.minimum((share * PLACES).astype(np.int64), PLACES - 1) for share in _even(causes).values()]
     where, wheres = (placed[0] * PLACES + placed[1]) * PLACES + placed[2], PLACES**3
     return (
-        _coverage("kind x colour x ground", what, whats),
+        _coverage("kind x color x ground", what, whats),
         _coverage("radius x place", where, wheres),
         _coverage("all together", what * wheres + where, whats * wheres),
     )
@@ -252,7 +252,7 @@ def factor_tables(causes: dict[str, np.ndarray]) -> tuple[FactorTable, ...]:
     """Each cause's histogram against the even one. causes: as `shapes.draw_factors`, (N,) each."""
     tables = [
         _table(name, causes[name], tuple(names))
-        for name, names in (("kind", shapes.KINDS), ("colour", shapes.COLOURS), ("ground", shapes.GROUNDS))
+        for name, names in (("kind", shapes.KINDS), ("color", shapes.COLORS), ("ground", shapes.GROUNDS))
     ]
     period = _periods(causes["kind"])
     turned = period > 0

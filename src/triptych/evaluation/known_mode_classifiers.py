@@ -22,7 +22,7 @@ def coordinates(pixels: np.ndarray) -> np.ndarray:
 
 
 def channels(pixels: np.ndarray) -> list[np.ndarray]:
-    """Each colour as pictures of one channel: three times (N, H, W, 1)."""
+    """Each color as pictures of one channel: three times (N, H, W, 1)."""
     return [np.ascontiguousarray(pixels[..., [k]]) for k in range(3)]
 
 
@@ -49,7 +49,7 @@ class RingJudge:
 
 
 class StackedJudge:
-    """A classifier of single digits that reads each colour by itself, for pictures of three digits."""
+    """A classifier of single digits that reads each color by itself, for pictures of three digits."""
 
     classes = stacked_mnist.MODES
 

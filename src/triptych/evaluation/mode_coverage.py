@@ -57,7 +57,7 @@ def ring_modes(pixels: np.ndarray) -> ModeCount:
 def stacked_modes(pixels: np.ndarray, judge: Extractor) -> ModeCount:
     """Modes of `stacked:mnist` among samples, and KL to the even spread (Metz et al. 2017, section 3.3.1).
 
-    pixels: (N, H, W, 3) uint8. judge: a classifier of single digits, which reads each colour by itself.
+    pixels: (N, H, W, 3) uint8. judge: a classifier of single digits, which reads each color by itself.
     Raises ValueError on other shapes and for a judge of other than ten classes.
     """
     if pixels.ndim != 4 or pixels.shape[3] != 3 or judge.classes != 10:

@@ -68,7 +68,7 @@ class Reader(Protocol):
 class ShapesReader:
     """Reads `shapes` by drawing again. Classes are 0 or 1; places and radius in shares of the side.
 
-    A colour is one of the six of the palette, each an attribute of its own, so that no hue has to be
+    A color is one of the six of the palette, each an attribute of its own, so that no hue has to be
     measured around a circle. A turn is read within its kind's period p as the sine and cosine of
     2 pi turn / p, both 0 for kinds without a turn: it may be disturbed but is no target.
     """
@@ -77,7 +77,7 @@ class ShapesReader:
 
     def __init__(self, accuracy: dict[str, str]) -> None:
         self.accuracy = accuracy
-        classes = {"kind": shapes.KINDS, "colour": tuple(shapes.COLOURS), "ground": tuple(shapes.GROUNDS)}
+        classes = {"kind": shapes.KINDS, "color": tuple(shapes.COLORS), "ground": tuple(shapes.GROUNDS)}
         named = [Attribute(f"{factor}={c}", factor) for factor, names in classes.items() for c in names]
         named += [Attribute(name, name) for name in ("radius", "x", "y")]
         self.attributes = (*named, Attribute("turn sine", "turn"), Attribute("turn cosine", "turn"))
@@ -89,7 +89,7 @@ class ShapesReader:
 
 def columns_of(factors: dict[str, np.ndarray]) -> np.ndarray:
     """The causes of shapes, as `shapes_reader.read` gives them, as the attributes of `ShapesReader`."""
-    counts = {"kind": len(shapes.KINDS), "colour": len(shapes.COLOURS), "ground": len(shapes.GROUNDS)}
+    counts = {"kind": len(shapes.KINDS), "color": len(shapes.COLORS), "ground": len(shapes.GROUNDS)}
     told = [np.eye(count)[factors[name]] for name, count in counts.items()]
     told += [factors[name][:, None].astype(np.float64) for name in ("radius", "x", "y")]
     periods = np.array([shapes_inverse.PERIODS.get(kind, np.inf) for kind in shapes.KINDS])[factors["kind"]]
@@ -104,7 +104,7 @@ class ClassReader:
     def __init__(self, judge: Extractor, names: Sequence[str]) -> None:
         self.name, self._judge = judge.name, judge
         named = [Attribute(f"class={name}", "class") for name in names]
-        named += [Attribute(level, level, least=1.0) for level in ("brightness", "contrast")]  # a grey level
+        named += [Attribute(level, level, least=1.0) for level in ("brightness", "contrast")]  # a gray level
         self.attributes = tuple(named)
         right = "not stated" if judge.accuracy is None else f"{judge.accuracy:.1%} of test pictures right"
         self.accuracy = {"class": right, "brightness": "exact", "contrast": "exact"}
@@ -205,7 +205,7 @@ def _shapes_accuracy(dataset: Dataset) -> dict[str, str]:
     )
     return {
         "kind": f"{facts.kind:.1%} of {facts.n} test pictures right",
-        "colour": f"{facts.colour:.1%} right",
+        "color": f"{facts.color:.1%} right",
         "ground": f"{facts.ground:.1%} right",
         "radius": f"off by {facts.radius_px:.3f} px on average",
         "x": f"off by {facts.x_px:.3f} px on average",

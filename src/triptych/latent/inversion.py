@@ -19,7 +19,7 @@ from triptych.core.generative_model import Unclamped
 from triptych.core.style_space import StyleBased
 from triptych.data.datasets import celeba
 from triptych.data.datasets.published import padded_side
-from triptych.data.image_ops import decode, from_any, in_mode, is_grey, padded, square
+from triptych.data.image_ops import decode, from_any, in_mode, is_gray, padded, square
 from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline
 from triptych.latent.codes import Codes, Labels, Space, code_shape, codes_at, paint
 from triptych.metrics.extractors.base import Extractor
@@ -74,7 +74,7 @@ def invert(
     asks the family (an encoder, a deterministic sampler run backwards, or a search); "style" searches for
     styles, one a layer of their own (W+ of Abdal et al. 2019), near where the mapping puts them. labels: of
     the pictures, for a conditional model. steps: of the search for styles. Raises ValueError for pictures of
-    another size or colour mode, and whatever `classes_of` does. What is found for a picture does not depend
+    another size or color mode, and whatever `classes_of` does. What is found for a picture does not depend
     on the others, but for rounding: all searches have the seed 0, and so have the codes.
     """
     _fits(model, pixels)
@@ -172,7 +172,7 @@ def _fits(model: Pipeline, pixels: np.ndarray) -> None:
 
 
 def _mode(channels: int) -> str:
-    return {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    return {1: "gray", 3: "color"}.get(channels, f"{channels} channels")
 
 
 def prepared(model: Pipeline, file: Path) -> tuple[np.ndarray, str | None]:
@@ -206,8 +206,8 @@ def prepared(model: Pipeline, file: Path) -> tuple[np.ndarray, str | None]:
         done.append(
             f"cut to its middle {celeba.CROP_PX} x {celeba.CROP_PX} px, as the faces that were learnt from"
         )
-    mode: Literal["grey", "rgb"] = "grey" if spec.channels == 1 else "rgb"
-    turned = mode == "grey" and not is_grey(image)
+    mode: Literal["gray", "rgb"] = "gray" if spec.channels == 1 else "rgb"
+    turned = mode == "gray" and not is_gray(image)
     if image.size == (28, 28) and side is not None and side > 28:
         image = from_any(padded(in_mode(image, mode)[None], side)[0][0])
         done.append(f"laid on a black ground of {side} x {side} px")
@@ -217,7 +217,7 @@ def prepared(model: Pipeline, file: Path) -> tuple[np.ndarray, str | None]:
         done.append(f"resized to {spec.size} x {spec.size} px")
     pixels = in_mode(square(image, spec.size), mode)
     if turned:
-        done.append("turned grey")
+        done.append("turned gray")
     told = f"{file.name} ({given[0]} x {given[1]} px) was {', then '.join(done)}" if done else None
     return pixels, told
 

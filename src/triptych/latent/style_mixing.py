@@ -94,5 +94,5 @@ def alike(model: Pipeline, other: Pipeline) -> None:
 
         raise UsageError(
             f"these runs cannot be mixed: one has {told(model, mine)}, the other {told(other, theirs)}. "
-            "Mix runs of one size, colour mode and width"
+            "Mix runs of one size, color mode and width"
         )

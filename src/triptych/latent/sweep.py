@@ -162,8 +162,8 @@ def chart(measured: Measured) -> str:
     """Quality and diversity over the control's values: an SVG of two charts side by side."""
     xs = [p.value for p in measured.points]
 
-    def line(metric: str, colour: str) -> tuple[str, str, list[float], list[float]]:
-        return (metric, colour, xs, [p.score(metric).value for p in measured.points])
+    def line(metric: str, color: str) -> tuple[str, str, list[float], list[float]]:
+        return (metric, color, xs, [p.score(metric).value for p in measured.points])
 
     pair = [line("precision", "#2f6fb0"), line("recall", "#c2571a")]
     drawn = [

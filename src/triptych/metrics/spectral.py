@@ -1,7 +1,7 @@
 """Sharpness and power spectrum of pictures: what blur, noise and checkerboards do to pixels.
 
 Both work on each channel and average over channels: in a grey mean, red against green cancels, and a
-fault of colour alone would go unseen. Pixels are taken in [-1, 1], as the networks make them, so
+fault of color alone would go unseen. Pixels are taken in [-1, 1], as the networks make them, so
 values do not depend on how many grey levels a file has.
 """
 

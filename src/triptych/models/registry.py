@@ -83,7 +83,8 @@ def build(card: Mapping[str, Any], family: str | None = None) -> AnyModel:
     Raises RunError for a card that names a file while the user named none: it is not executed.
     """
     kind = load_user_model_class(family) if family else load_model_class(card["family"])
-    config = read_settings(kind.Config, card["config"], f"{kind.title}'s config")
+    saved = kind.Config.with_current_names(card["config"])
+    config = read_settings(kind.Config, saved, f"{kind.title}'s config")
     return kind(config, ImageSpec(**card["spec"]))
 
 

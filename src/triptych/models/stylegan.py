@@ -93,7 +93,7 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
     carry it. Channels are its 512, right up to 64 px; above give --width 256 (128 px) or 128 (256 px).
     What differs: no path-length penalty; one convolution less at the discriminator's full size; the lazy
     penalty joins the step's own loss, so Adam's rate and betas are not corrected for it; the EMA's length is
-    `--average`, not a half-life of 10,000 images.
+    `--ema-std`, not a half-life of 10,000 images.
     """
 
     Config, Controls = StyleganConfig, StyleganControls

@@ -245,7 +245,7 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
     ) -> Tensor:
         """log P(x|z, y) + log p(z|y) - log q(z|x, y) at z = mean + std noise, in nats: (B,) float64, CPU.
 
-        P(x|z, y) is of the counted grey levels. The entropy of q is not put in closed form: its noise is
+        P(x|z, y) is of the counted gray levels. The entropy of q is not put in closed form: its noise is
         the other terms' too, and where q is the true posterior all of it cancels.
         """
         latent = mean + log_std.exp() * noise

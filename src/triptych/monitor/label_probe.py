@@ -20,10 +20,10 @@ def edges(pixels: np.ndarray) -> np.ndarray:
     Dalal and Triggs 2005, "Histograms of oriented gradients", without their blocks.
     """
     step = max(1, pixels.shape[1] // LARGEST_PX)
-    grey = pixels[:, ::step, ::step].astype(np.float32).mean(axis=3) / 255  # (N, H, W)
-    down, right = np.gradient(grey, axis=(1, 2))
+    gray = pixels[:, ::step, ::step].astype(np.float32).mean(axis=3) / 255  # (N, H, W)
+    down, right = np.gradient(gray, axis=(1, 2))
     strength, turn = np.hypot(down, right), (np.arctan2(down, right) / (2 * np.pi) % 1) * TURNS
-    count, height, width = grey.shape
+    count, height, width = gray.shape
     row, column = (np.arange(size) * GRID // size for size in (height, width))
     cell = (np.arange(count)[:, None, None] * GRID + row[:, None]) * GRID + column  # (N, H, W)
     low = np.floor(turn)

@@ -21,7 +21,7 @@ from triptych.viz import charts
 if TYPE_CHECKING:
     from triptych.core.objectives import AdversarialSpec
 
-COLOURS = ("var(--one)", "var(--two)", "var(--three)")
+COLORS = ("var(--one)", "var(--two)", "var(--three)")
 SEEN = {  # looks: name -> title, how to read it
     "modes": ("Modes covered", "Effective number of modes among the samples, as a share of the data's."),
     "sparse": (
@@ -189,11 +189,11 @@ def _game_curves(log: Sequence[dict[str, Any]], game: AdversarialSpec) -> list[t
     drawn = []
     for title, names, reading in wanted:
         series = []
-        for name, colour in zip(names, COLOURS, strict=False):
+        for name, color in zip(names, COLORS, strict=False):
             pairs = [(line["step"], line[name]) for line in log if name in line]
             if pairs:
                 xs, ys = zip(*pairs, strict=True)
-                series.append((name, colour, xs, ys))
+                series.append((name, color, xs, ys))
         if series:
             told = ", ".join(
                 f"{name} ({'orange' if k == 0 else 'blue'})" for k, (name, *_) in enumerate(series)
@@ -205,7 +205,7 @@ def _game_curves(log: Sequence[dict[str, Any]], game: AdversarialSpec) -> list[t
 def _look_curves(looks: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
     xs = [look["step"] for look in looks]
     return [
-        (title, charts.curve(title, [(title, COLOURS[2], xs, [look[name] for look in looks])]), reading)
+        (title, charts.curve(title, [(title, COLORS[2], xs, [look[name] for look in looks])]), reading)
         for name, (title, reading) in SEEN.items()
         if looks
     ]

@@ -70,7 +70,7 @@ def repeating(course: TrainingHistory) -> np.ndarray:
 def stuck(course: TrainingHistory) -> np.ndarray:
     """Looks at which samples repeat each other as no beginning does, (looks,) bool.
 
-    An untrained generator's are all one grey: what repeats must be spread over the data, or lie farther from
+    An untrained generator's are all one gray: what repeats must be spread over the data, or lie farther from
     it than those, elsewhere.
     """
     near = course.seen("sparse") < limits.STUCK

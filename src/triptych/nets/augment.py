@@ -9,6 +9,7 @@ often as a penalty asks; pixels may leave [-1, 1].
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import torch
@@ -22,6 +23,9 @@ from triptych.core.types import ImageSpec
 LEAST_PX = 8  # below, an eighth of a picture is no pixel and half of it is most of what there is
 
 
+OLD_WORDS = MappingProxyType({"policy": {"colour": "color"}})  # of settings that older versions saved
+
+
 class NoAugment(Settings):
     """The discriminator sees pictures as they are."""
 
@@ -31,9 +35,10 @@ class NoAugment(Settings):
 class DiffAugment(Settings):
     """Every picture is always changed a little (Zhao et al. 2020)."""
 
+    former_values = OLD_WORDS
     kind: Literal["diff"] = "diff"
-    policy: tuple[Literal["colour", "translation", "cutout"], ...] = Field(
-        ("colour", "translation", "cutout"), min_length=1
+    policy: tuple[Literal["color", "translation", "cutout"], ...] = Field(
+        ("color", "translation", "cutout"), min_length=1
     )
     """What is done: brightness, saturation and contrast; a shift of up to an eighth; a square left out."""
 
@@ -41,9 +46,10 @@ class DiffAugment(Settings):
 class Adaptive(Settings):
     """As many pictures are changed as keep the discriminator from overfitting (Karras et al. 2020)."""
 
+    former_values = OLD_WORDS
     kind: Literal["adaptive"] = "adaptive"
-    policy: tuple[Literal["flip", "rotation", "translation", "scaling", "colour"], ...] = Field(
-        ("rotation", "translation", "scaling", "colour"), min_length=1
+    policy: tuple[Literal["flip", "rotation", "translation", "scaling", "color"], ...] = Field(
+        ("rotation", "translation", "scaling", "color"), min_length=1
     )
     """What is done: mirrored sides, quarter turns, shifts, sizes, brightness, contrast and saturation."""
     target: float = Field(0.6, ge=-1, le=1)
@@ -154,7 +160,7 @@ def changed(images: Tensor, policy: tuple[str, ...], turn: StepContext) -> Tenso
     """DiffAugment, of float32 (B, C, H, W): each change of the policy, on every picture."""
     size = images.shape[-1]
     shade, tint, contrast, *places = turn.rand(7).unbind(1)  # (B,) each
-    if "colour" in policy:
+    if "color" in policy:
         images = images + spread(shade - 0.5)
         images = away_from(images, images.mean(1, keepdim=True), 2 * tint)  # saturation
         images = away_from(images, images.mean((1, 2, 3), keepdim=True), contrast + 0.5)
@@ -175,7 +181,7 @@ def perhaps_changed(images: Tensor, policy: tuple[str, ...], p: Tensor, turn: St
     """Adaptive augmentation, of float32 (B, C, H, W): each change of the policy on a share p of the pictures.
 
     A quarter turn is one of four, so a change may be none. Places outside a picture are its reflection.
-    Sizes and colours spread as in the paper's appendix B: 2^(0.2 n) in size, 0.2 n in brightness, 2^(0.5 n)
+    Sizes and colors spread as in the paper's appendix B: 2^(0.2 n) in size, 0.2 n in brightness, 2^(0.5 n)
     in contrast, 2^n in saturation, n standard normal.
     """
     size = images.shape[-1]
@@ -200,7 +206,7 @@ def perhaps_changed(images: Tensor, policy: tuple[str, ...], p: Tensor, turn: St
         for shift, turned in ((down, upside), (right, sideways))
     )
     images = resampled(images, rows, columns)
-    if "colour" in policy:
+    if "color" in policy:
         shade, contrast, tint = (on * normal[:, 1 + k] for k, on in enumerate(tints))
         images = images + spread(0.2 * shade)
         images = images * spread(torch.exp2(0.5 * contrast))

@@ -155,19 +155,19 @@ class StyledConv(nn.Module):
 class ToPicture(nn.Module):
     """The picture's channels from a layer's, scaled by a style; not demodulated, so that it sets contrast."""
 
-    def __init__(self, wide: int, colours: int, style: int, pace: float) -> None:
+    def __init__(self, wide: int, colors: int, style: int, pace: float) -> None:
         super().__init__()
         self.affine = EqualisedLinear(style, wide, pace, start=1.0)
-        self.weight = nn.Parameter(torch.randn(colours, wide))
-        self.bias = nn.Parameter(torch.zeros(colours))
+        self.weight = nn.Parameter(torch.randn(colors, wide))
+        self.bias = nn.Parameter(torch.zeros(colors))
         self.scale = RECTIFIED * wide**-0.5
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """x: (B, wide, H, W), style: (B, style). Returns (B, colours, H, W) float32."""
+        """x: (B, wide, H, W), style: (B, style). Returns (B, colors, H, W) float32."""
         B, C, H, W = x.shape
-        kernels = self.weight * (self.affine(style).float() * self.scale)[:, None]  # (B, colours, wide)
+        kernels = self.weight * (self.affine(style).float() * self.scale)[:, None]  # (B, colors, wide)
         pixels = x.permute(0, 2, 3, 1).reshape(B, H * W, C)  # no copy where channels are stored last
-        y = pixels @ kernels.to(x.dtype).transpose(1, 2)  # (B, H W, colours)
+        y = pixels @ kernels.to(x.dtype).transpose(1, 2)  # (B, H W, colors)
         return y.float().view(B, H, W, -1).permute(0, 3, 1, 2) + self.bias[:, None, None]
 
 
@@ -314,7 +314,7 @@ class StyleDiscriminator(nn.Module):
         """
         x = self.entry(images)
         if self.conv.weight.is_contiguous(memory_format=torch.channels_last):
-            x = x.contiguous(memory_format=torch.channels_last)  # grey pictures have no layout to pass on
+            x = x.contiguous(memory_format=torch.channels_last)  # gray pictures have no layout to pass on
         x = self.blocks(rectify(x))  # (B, last, 4, 4)
         apart = 4 * spread(x, rows, self.group)  # (B, last), as loud as if told at each of the 16 places
         x = rectify(self.conv(x))

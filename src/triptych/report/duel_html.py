@@ -33,7 +33,7 @@ class Contest:
     level: str  # what the intervals speak of
     warnings: Sequence[str]
     verdicts: Sequence[str]
-    heads: Sequence[tuple[str, str]]  # label and colour of each contestant
+    heads: Sequence[tuple[str, str]]  # label and color of each contestant
     scores: Rows
     choices: Rows
     costs: Rows
@@ -63,7 +63,7 @@ def write_duel(duel: Duel, out: Path) -> Path:
         level=_level(found),
         warnings=[*unfair(duel), *_absent(duel, found)],
         verdicts=ranks.verdicts(found),
-        heads=[(s.label, s.colour) for s in found],
+        heads=[(s.label, s.color) for s in found],
         scores=_scores(found),
         choices=_choices(found),
         costs=_costs(found),

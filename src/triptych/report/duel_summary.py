@@ -41,7 +41,7 @@ class Standing:
     """One contestant."""
 
     contestant: Contestant
-    colour: str
+    color: str
     runs: tuple[Run, ...]
     courses: dict[str, list[Point]]  # metric -> looks, scored on the report half
     chosen: dict[str, int]  # run -> step whose score on the selection half was best
@@ -68,7 +68,7 @@ def standings(duel: Duel) -> list[Standing]:
     return made
 
 
-def _standing(duel: Duel, contestant: Contestant, colour: str, runs: Sequence[Run]) -> Standing:
+def _standing(duel: Duel, contestant: Contestant, color: str, runs: Sequence[Run]) -> Standing:
     halves = [_by_half(run) for run in runs]
     reports = [report for _, report in halves]
     chosen, gaps, entries = {}, [], []
@@ -85,7 +85,7 @@ def _standing(duel: Duel, contestant: Contestant, colour: str, runs: Sequence[Ru
     ends = [report[max(report)] for report in reports]
     return Standing(
         contestant=contestant,
-        colour=colour,
+        color=color,
         runs=tuple(runs),
         courses={m: _course(duel, runs, reports, m) for m in METRICS},
         chosen=chosen,
@@ -169,7 +169,7 @@ def _costs(runs: Sequence[Run]) -> dict[str, float]:
 
 def courses(found: Sequence[Standing], metric: str) -> list[Course]:
     """Each contestant's way, for `viz.budget_charts.against_budget`."""
-    return [Course(s.label, s.colour, s.courses[metric]) for s in found if metric in s.courses]
+    return [Course(s.label, s.color, s.courses[metric]) for s in found if metric in s.courses]
 
 
 def places(found: Sequence[Standing], across: str, up: str) -> list[Place]:
@@ -180,7 +180,7 @@ def places(found: Sequence[Standing], across: str, up: str) -> list[Place]:
             return s.speed, s.speed, s.speed
         return s.final[metric].value, s.final[metric].low, s.final[metric].high
 
-    return [Place(s.label, s.colour, span(s, across), span(s, up)) for s in found]
+    return [Place(s.label, s.color, span(s, across), span(s, up)) for s in found]
 
 
 def front(found: Sequence[Standing]) -> list[str]:

@@ -89,8 +89,8 @@ def _trilemma(facts: Sequence[Facts]) -> str:
     def measured(f: Facts, metric: str) -> charts.Measured:
         score = f.score(metric)
         if score is None:
-            return charts.Measured(f.label, f.colour, None)
-        return charts.Measured(f.label, f.colour, score["value"], score["low"], score["high"])
+            return charts.Measured(f.label, f.color, None)
+        return charts.Measured(f.label, f.color, score["value"], score["low"], score["high"])
 
     def real(metric: str) -> tuple[str, float] | None:
         floors = [s["floor"] for f in facts if (s := f.score(metric)) and s["floor"] is not None]
@@ -98,7 +98,7 @@ def _trilemma(facts: Sequence[Facts]) -> str:
 
     names = {m: next((s["name"] for f in facts if (s := f.score(m))), m) for m in ("FID", "recall")}
     speeds = [
-        charts.Measured(f.label, f.colour, 1 / f.seconds_per_sample if f.seconds_per_sample else None)
+        charts.Measured(f.label, f.color, 1 / f.seconds_per_sample if f.seconds_per_sample else None)
         for f in facts
     ]
     return charts.trilemma(
@@ -196,7 +196,7 @@ def _curves(f: Facts) -> list[tuple[str, str, str]]:
         pairs = [(s, line[name]) for s, line in zip(steps, f.log, strict=True) if name in line]
         if pairs:
             xs, ys = zip(*pairs, strict=True)
-            drawn.append((name, charts.curve(name, [(f.label, f.colour, xs, ys)]), explained.get(name, "")))
+            drawn.append((name, charts.curve(name, [(f.label, f.color, xs, ys)]), explained.get(name, "")))
     return drawn
 
 
@@ -218,7 +218,7 @@ def _classes(f: Facts) -> str | None:
         view["names"],
         view["shares"],
         view["shares_real"],
-        f.colour,
+        f.color,
     )
 
 
@@ -301,7 +301,7 @@ def _chapters(facts: Sequence[Facts]) -> dict[str, Any]:
 
 def _data(run: Run) -> Dataset:
     asked = run.card["data"]
-    return load_data(asked["source"], size=asked["size"], colour=asked["colour"])
+    return load_data(asked["source"], size=asked["size"], color=asked["color"])
 
 
 def _progress(run: Run) -> list[tuple[int, str]]:

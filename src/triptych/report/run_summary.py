@@ -22,7 +22,7 @@ class Facts:
 
     run: Run
     label: str
-    colour: str
+    color: str
     log: list[dict[str, Any]]
     evaluation: dict[str, Any] | None  # the newest one
     state: dict[str, Any] | None  # the newest whole one, which pictures are drawn from
@@ -51,19 +51,19 @@ class Facts:
 
 
 def gather(runs: Sequence[Run], weights: str = "auto") -> list[Facts]:
-    """Facts of each run, with a colour of its own and a label that tells them apart.
+    """Facts of each run, with a color of its own and a label that tells them apart.
 
     weights: "auto", "raw" or "ema": whose evaluation is shown where there are several.
     """
     titles = [run.card.get("title") or run.card["family"] for run in runs]
-    colours = _colours([run.card["family"] for run in runs])
+    colors = _colors([run.card["family"] for run in runs])
     facts = []
-    for run, title, colour in zip(runs, titles, colours, strict=True):
+    for run, title, color in zip(runs, titles, colors, strict=True):
         label = title if titles.count(title) == 1 else f"{title} {run.path.name.split('-')[0]}"
         metrics = run.metrics()
         state, passed_over = _state(run)
         made = evaluation_of(metrics, weights)
-        facts.append(Facts(run, label, colour, run.log(), made, state, passed_over, weights))
+        facts.append(Facts(run, label, color, run.log(), made, state, passed_over, weights))
     return facts
 
 
@@ -76,8 +76,8 @@ def _state(run: Run) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     return meta, tuple(complaints)
 
 
-def _colours(families: Sequence[str]) -> list[str]:
-    """A family's own colour where it is free, else the next one."""
+def _colors(families: Sequence[str]) -> list[str]:
+    """A family's own color where it is free, else the next one."""
     taken: list[int] = []
     for family in families:
         wish = KIND_ACCENT.get(family)

@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from triptych.runs.options import Options
+
+DATA_FIELDS = {"colour": "color", "colour_rule": "color_rule"}  # of the card's data: old name -> today's
+
 
 def in_todays_form(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card of any version under today's names; fields of a model's config are left to its class."""
+    card = dict(card)
+    if isinstance(card["options"], dict):
+        card["options"] = Options.with_current_names(card["options"])
+    if isinstance(card.get("data"), dict):
+        data = {DATA_FIELDS.get(name, name): value for name, value in card["data"].items()}
+        card["data"] = {**data, "color": "gray"} if data.get("color") == "grey" else data
+    return _labels_in_todays_form(card)
+
+
+def _labels_in_todays_form(card: Mapping[str, Any]) -> dict[str, Any]:
     """Labels were a setting of single families once, and the card's spec held the source's classes.
 
     Today `--conditional` is an option of every training, and an unconditional family's spec has 0 classes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,11 +19,14 @@ Precision = Literal["fp32", "bf16"]
 class Options(Settings):
     """What every training can be asked for, whatever the family."""
 
+    former_names = MappingProxyType({"colour": "color", "average": "ema_std"})
+    former_values = MappingProxyType({"color": {"grey": "gray"}})
+
     data: str = "digits"
     """Where the pictures come from: digits, shapes, mnist, fashion-mnist, cifar10, emoji, celeba, ..."""
     size: int | None = Field(None, ge=4, le=1024)
     """Side of the pictures in pixels; left out: what suits the source."""
-    colour: Literal["auto", "grey", "rgb"] = "auto"
+    color: Literal["auto", "gray", "rgb"] = "auto"
     """Color mode; auto makes all images what most of them are."""
     flip: bool = False
     """Mirror half of the pictures, for sets in which left and right do not matter."""
@@ -47,8 +51,8 @@ class Options(Settings):
     """Budget in passes over the training pictures."""
     flops: float | None = Field(None, gt=0)
     """Budget in floating-point operations, as PyTorch counts those of one step: 1e13, for one."""
-    average: float = Field(0.1, gt=0, lt=0.28)
-    """Width of the averaged weights' memory, as a share of the run so far."""
+    ema_std: float = Field(0.1, gt=0, lt=0.28)
+    """Width of the EMA of the weights: standard deviation of its profile, as a share of the run so far."""
     device: str = "auto"
     """auto, cpu, or a GPU by PyTorch's name."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -82,9 +82,9 @@ def train(
     source = data if isinstance(data, str) else IN_MEMORY
     preset, config, options = configure(kind, preset, settings, source)
     check_trackers(options.track, trackers)
-    dataset = load_data(data, size=options.size, colour=options.colour)
-    if dataset.colour_rule:
-        announce(dataset.colour_rule)
+    dataset = load_data(data, size=options.size, color=options.color)
+    if dataset.color_rule:
+        announce(dataset.color_rule)
     card: dict[str, Any] = {
         "triptych": versions()["triptych"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -356,7 +356,7 @@ def data_card(dataset: Dataset, options: Options) -> dict[str, Any]:
         "source": dataset.source,
         "name": dataset.name,
         "size": options.size,
-        "colour": options.colour,
+        "color": options.color,
         "fingerprint": dataset.fingerprint,
         "class_names": list(dataset.class_names),
         "class_counts": [int(count) for count in dataset.class_counts],
@@ -365,7 +365,7 @@ def data_card(dataset: Dataset, options: Options) -> dict[str, Any]:
         "split_rule": dataset.split_rule,
         "credit": dataset.credit,
         "skipped": len(dataset.skipped),
-        "colour_rule": dataset.colour_rule,
+        "color_rule": dataset.color_rule,
     }
 
 

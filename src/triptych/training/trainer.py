@@ -43,7 +43,7 @@ class Trainer:
         self.objectives = family.objectives()
         self.rates = {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in self.objectives}
         self.lr_scale = 1.0  # factor on all learning rates: halved when a run goes back to a good state
-        self.average = PowerFunctionEMA(family, family.ema_modules, options.average)
+        self.average = PowerFunctionEMA(family, family.ema_modules, options.ema_std)
         self._unread: dict[str, Tensor] = {}
 
     def steps(self) -> Iterator[Step]:

@@ -26,7 +26,7 @@ class Course:
     """One family's way through the budget."""
 
     label: str
-    colour: str  # a CSS colour
+    color: str  # a CSS color
     points: Sequence[Point]
 
 
@@ -35,7 +35,7 @@ class Place:
     """One family between two goods, each with its interval (equal ends: none known)."""
 
     label: str
-    colour: str
+    color: str
     across: tuple[float, float, float]  # value, low, high
     up: tuple[float, float, float]
 
@@ -60,9 +60,9 @@ def against_budget(title: str, unit: str, courses: Sequence[Course], log: bool, 
             continue
         upper = [(across.at(p.spent), up.at(p.high)) for p in points]
         lower = [(across.at(p.spent), up.at(p.low)) for p in reversed(points)]
-        parts.append(svg.area([*upper, *lower], course.colour))
-        parts.append(svg.path([(across.at(p.spent), up.at(p.value)) for p in points], course.colour, 2.2))
-        parts += [svg.circle(across.at(p.spent), up.at(p.value), 3, course.colour) for p in points]
+        parts.append(svg.area([*upper, *lower], course.color))
+        parts.append(svg.path([(across.at(p.spent), up.at(p.value)) for p in points], course.color, 2.2))
+        parts += [svg.circle(across.at(p.spent), up.at(p.value), 3, course.color) for p in points]
         ends.append((up.at(points[-1].value), course))
     for y, course in _apart(ends, 14, TOP + 8, HEIGHT - BOTTOM):
         parts.append(svg.text(WIDTH - 90, y + 4, course.label[:14], "label"))
@@ -89,14 +89,14 @@ def trade_off(
     written: list[tuple[float, float]] = []
     for place in places:
         (x, x_low, x_high), (y, y_low, y_high) = place.across, place.up
-        colour = f"stroke:{place.colour}"
+        color = f"stroke:{place.color}"
         parts += [
-            svg.line(across.at(x_low), up.at(y), across.at(x_high), up.at(y), "interval", colour),
-            svg.line(across.at(x), up.at(y_low), across.at(x), up.at(y_high), "interval", colour),
-            svg.circle(across.at(x), up.at(y), 5.5, place.colour),
+            svg.line(across.at(x_low), up.at(y), across.at(x_high), up.at(y), "interval", color),
+            svg.line(across.at(x), up.at(y_low), across.at(x), up.at(y_high), "interval", color),
+            svg.circle(across.at(x), up.at(y), 5.5, place.color),
         ]
         if place.label in front:
-            parts.append(svg.ring(across.at(x), up.at(y), 9, place.colour))
+            parts.append(svg.ring(across.at(x), up.at(y), 9, place.color))
         left = across.at(x) > width - 110
         at = (across.at(x) + (-13 if left else 13), up.at(y) - 8)
         while any(abs(at[0] - other[0]) < 90 and abs(at[1] - other[1]) < 14 for other in written):

@@ -14,7 +14,7 @@ class Measured:
     """One model's place on one axis; low and high None where no interval is known."""
 
     label: str
-    colour: str  # a CSS colour
+    color: str  # a CSS color
     value: float | None  # None: not measured
     low: float | None = None
     high: float | None = None
@@ -36,7 +36,7 @@ def trilemma(panels: Sequence[Panel]) -> str:
     """Quality, diversity and speed, one panel above the other, one row a model, with intervals.
 
     Three aligned dot plots rather than a triangle: positions on a common scale are read exactly, and
-    an interval can be shown. A grey line marks what real pictures score.
+    an interval can be shown. A gray line marks what real pictures score.
     """
     width, row_px, head_px, foot_px = 720.0, 26.0, 50.0, 30.0
     parts: list[str] = []
@@ -82,16 +82,16 @@ def _panel(panel: Panel, top: float, width: float, row_px: float, head_px: float
             continue
         if row.low is not None and row.high is not None:
             parts.append(
-                svg.line(axis.at(row.low), y, axis.at(row.high), y, "interval", f"stroke:{row.colour}")
+                svg.line(axis.at(row.low), y, axis.at(row.high), y, "interval", f"stroke:{row.color}")
             )
-        parts.append(svg.circle(axis.at(row.value), y, 5.5, row.colour))
+        parts.append(svg.circle(axis.at(row.value), y, 5.5, row.color))
     return parts
 
 
 def curve(
     title: str, series: Sequence[tuple[str, str, Sequence[float], Sequence[float]]], x_title: str = "steps"
 ) -> str:
-    """A line chart. series: (label, CSS colour, x values, y values); not finite: a gap."""
+    """A line chart. series: (label, CSS color, x values, y values); not finite: a gap."""
     width, height, left, bottom = 340.0, 170.0, 46.0, 24.0
     xs = [x for _, _, x_values, _ in series for x in x_values] or [0.0, 1.0]
     ys = [y for *_, values in series for y in values if math.isfinite(y)]
@@ -106,9 +106,9 @@ def curve(
         if across.at(tick) < width - 70:  # the rest belongs to the axis's name
             parts.append(svg.text(across.at(tick), height - 8, svg.short(tick), "tick", "middle"))
     parts.append(svg.text(width - 8, height - 8, x_title, "tick", "end"))
-    for _, colour, x_values, y_values in series:
+    for _, color, x_values, y_values in series:
         for run in _unbroken(x_values, y_values):
-            parts.append(svg.path([(across.at(x), up.at(y)) for x, y in run], colour))
+            parts.append(svg.path([(across.at(x), up.at(y)) for x, y in run], color))
     last = ", ".join(f"{label} ends at {svg.short(y[-1])}" for label, _, _, y in series if len(y))
     return svg.picture(width, height, f"{title}: {last}", parts)
 
@@ -133,9 +133,7 @@ def _unbroken(xs: Sequence[float], ys: Sequence[float]) -> list[list[tuple[float
     return [run for run in runs if run]
 
 
-def bars(
-    title: str, names: Sequence[str], shares: Sequence[float], real: Sequence[float], colour: str
-) -> str:
+def bars(title: str, names: Sequence[str], shares: Sequence[float], real: Sequence[float], color: str) -> str:
     """Share of samples in each class, beside a tick for the real pictures' share."""
     width, row_px, left = 340.0, 17.0, 84.0
     axis = svg.around([*shares, *real], False, left, width - 46, zero=True)
@@ -146,7 +144,7 @@ def bars(
         parts.append(
             f'<rect x="{left}" y="{y + 2:.1f}" width="{max(axis.at(share) - left, 0.5):.1f}" '
             f'height="{row_px - 5}" '
-            f'style="fill:{colour}" opacity="0.75"/>'
+            f'style="fill:{color}" opacity="0.75"/>'
         )
         parts.append(svg.line(axis.at(truth), y, axis.at(truth), y + row_px - 1, "reference"))
         parts.append(svg.text(width, y + 12, f"{share:.1%}", "tick", "end"))

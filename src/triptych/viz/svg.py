@@ -84,26 +84,26 @@ def text(x: float, y: float, words: str, kind: str, anchor: str = "start") -> st
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def circle(x: float, y: float, radius: float, colour: str) -> str:
+def circle(x: float, y: float, radius: float, color: str) -> str:
     """A filled dot."""
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" style="fill:{colour}"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" style="fill:{color}"/>'
 
 
-def ring(x: float, y: float, radius: float, colour: str) -> str:
+def ring(x: float, y: float, radius: float, color: str) -> str:
     """An empty circle around a dot."""
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="none" style="stroke:{colour}"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="none" style="stroke:{color}"/>'
 
 
-def area(points: Sequence[tuple[float, float]], colour: str) -> str:
+def area(points: Sequence[tuple[float, float]], color: str) -> str:
     """A pale surface: the band of an interval."""
     corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polygon points="{corners}" style="fill:{colour}" opacity="0.16"/>'
+    return f'<polygon points="{corners}" style="fill:{color}" opacity="0.16"/>'
 
 
-def path(points: Sequence[tuple[float, float]], colour: str, width: float = 1.6) -> str:
+def path(points: Sequence[tuple[float, float]], color: str, width: float = 1.6) -> str:
     """A line through points."""
     steps = " ".join(f"{'M' if k == 0 else 'L'}{x:.1f} {y:.1f}" for k, (x, y) in enumerate(points))
-    style = f"stroke:{colour};stroke-width:{width}"
+    style = f"stroke:{color};stroke-width:{width}"
     return f'<path d="{steps}" fill="none" style="{style}" stroke-linejoin="round"/>'
 
 

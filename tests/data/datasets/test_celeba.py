@@ -23,7 +23,7 @@ SMILING = [1, -1] * 10
 
 
 def face(k: int, size: tuple[int, int] = (178, 218)) -> bytes:
-    """A white square of 148 pixels whose grey level in the middle is 10 k, on black."""
+    """A white square of 148 pixels whose gray level in the middle is 10 k, on black."""
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     pixels[35:183, 15:163] = (10 * k, 60, 90)
     held = io.BytesIO()
@@ -82,19 +82,19 @@ def test_attributes_are_factors(faces: Path) -> None:
     assert found.train.factors["Bald"].sum() == 0 and found.train.factors["5_o_Clock_Shadow"].all()
 
 
-def test_grey_other_sizes_and_the_projects_folders(faces: Path) -> None:
-    colour = load("celeba", size=32)
+def test_gray_other_sizes_and_the_projects_folders(faces: Path) -> None:
+    color = load("celeba", size=32)
     for name, inside in (("list_attr_celeba.txt", "Anno"), ("list_eval_partition.txt", "Eval")):
         (faces / inside).mkdir()
         (faces / name).rename(faces / inside / name)
     (faces / "Img").mkdir()
     (faces / "img_align_celeba").rename(faces / "Img" / "img_align_celeba")
-    assert load("celeba", size=32).fingerprint == colour.fingerprint
+    assert load("celeba", size=32).fingerprint == color.fingerprint
     (faces / "Img" / "img_align_celeba").rename(faces / "inner")
     (faces / "Img" / "img_align_celeba").mkdir()
     (faces / "inner").rename(faces / "Img" / "img_align_celeba" / "img_align_celeba")  # unpacked twice
-    assert load("celeba", size=32).fingerprint == colour.fingerprint
-    assert load("celeba", size=200, colour="grey").train.pixels.shape == (15, 200, 200, 1)
+    assert load("celeba", size=32).fingerprint == color.fingerprint
+    assert load("celeba", size=200, color="gray").train.pixels.shape == (15, 200, 200, 1)
 
 
 def test_the_zip_will_do(faces: Path) -> None:

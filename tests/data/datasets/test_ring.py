@@ -36,10 +36,10 @@ def test_the_ring_is_eight_even_gaussians() -> None:
     ("asked", "message"),
     [
         ({"size": 32}, "points are 1 x 1 px, got a size of 32: leave out --size"),
-        ({"colour": "rgb"}, "no colours, got rgb: leave out --colour"),
+        ({"color": "rgb"}, "no colors, got rgb: leave out --color"),
     ],
 )
-def test_points_have_neither_size_nor_colour(asked: dict[str, object], message: str) -> None:
+def test_points_have_neither_size_nor_color(asked: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load("points:ring", **asked)  # type: ignore[arg-type]
     assert load("points:ring", size=1).spec.size == 1
@@ -79,14 +79,14 @@ def test_stacked_digits_are_three_digits_of_their_own_split() -> None:
     assert found.spec == ImageSpec(channels=3, size=32) and found.content_box == (2, 2, 30, 30)
     assert (len(found.train), len(found.test)) == (300, 100)
     for split, level in ((found.train, 1), (found.test, 101)):
-        told = np.stack([split.factors[colour] for colour in ("red", "green", "blue")], axis=1)  # (N, 3)
+        told = np.stack([split.factors[color] for color in ("red", "green", "blue")], axis=1)  # (N, 3)
         assert np.array_equal(split.pixels[:, 16, 16], told + level)
         assert split.pixels[:, 0].max() == 0
         assert len(set(mode_numbers(told).tolist())) > 60  # independent draws
     assert load("stacked:mnist").fingerprint == found.fingerprint
     assert load("stacked:mnist", size=16).spec.size == 16
-    with pytest.raises(UsageError, match="its three digits: leave out --colour grey"):
-        load("stacked:mnist", colour="grey")
+    with pytest.raises(UsageError, match="its three digits: leave out --color gray"):
+        load("stacked:mnist", color="gray")
 
 
 def test_stacked_digits_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

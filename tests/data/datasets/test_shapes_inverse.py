@@ -21,7 +21,7 @@ def noisy(pixels: np.ndarray, levels: float) -> np.ndarray:
 def test_pictures_are_read_back_into_their_causes(size: int, right: float):
     pixels, factors = drawn(120, size)
     found = read(pixels)
-    for name in ("colour", "ground"):
+    for name in ("color", "ground"):
         np.testing.assert_array_equal(found.factors[name], factors[name])
     assert (found.factors["kind"] == factors["kind"]).mean() >= right
     for name in NUMBERS:
@@ -44,7 +44,7 @@ def test_a_turn_is_read_up_to_the_symmetry_of_the_kind():
 def test_noise_that_does_not_hide_the_shape_does_not_hide_its_causes():
     pixels, factors = drawn(80)
     found = read(noisy(pixels, 8))
-    for name in ("kind", "colour", "ground"):
+    for name in ("kind", "color", "ground"):
         np.testing.assert_array_equal(found.factors[name], factors[name])
     for name in NUMBERS:
         assert np.abs(found.factors[name] - factors[name]).mean() * 32 < 0.1
@@ -68,7 +68,7 @@ def test_the_residual_is_a_share_of_the_contrast_in_the_worst_window():
     assert residuals(pixels, factors)[0] == 0
     front, back = (
         np.array(list(palette.values()))[factors[name][0]]
-        for palette, name in ((shapes.COLOURS, "colour"), (shapes.GROUNDS, "ground"))
+        for palette, name in ((shapes.COLORS, "color"), (shapes.GROUNDS, "ground"))
     )
     spoilt = pixels.copy()
     spoilt[0, 4, 4] = front if (pixels[0, 4, 4] == back).all() else back
@@ -108,7 +108,7 @@ def test_no_pictures_have_no_readings():
 
 def test_bad_input_is_refused_with_a_sentence():
     for shape in ((4, 32, 32, 1), (4, 32, 30, 3), (32, 32, 3), (4, 6, 6, 3)):
-        with pytest.raises(ValueError, match=r"expected \(N, S, S, 3\) pictures in colour"):
+        with pytest.raises(ValueError, match=r"expected \(N, S, S, 3\) pictures in color"):
             read(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match="float64"):
         read(np.zeros((4, 32, 32, 3)))

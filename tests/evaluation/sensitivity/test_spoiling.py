@@ -43,12 +43,12 @@ def test_blur_spreads_a_point_within_its_picture_and_channel():
 
 
 def test_noise_has_the_stated_levels_and_a_seed():
-    grey = np.full((40, 16, 16, 1), 128, np.uint8)
-    rough = noisy(grey, 20, seed=3)
+    gray = np.full((40, 16, 16, 1), 128, np.uint8)
+    rough = noisy(gray, 20, seed=3)
     assert np.std(rough) == pytest.approx(20, abs=0.5)
-    np.testing.assert_array_equal(rough, noisy(grey, 20, seed=3))
-    assert not np.array_equal(rough, noisy(grey, 20, seed=4))
-    assert noisy(np.full_like(grey, 250), 20, 0).min() > 120  # clipped, not wrapped
+    np.testing.assert_array_equal(rough, noisy(gray, 20, seed=3))
+    assert not np.array_equal(rough, noisy(gray, 20, seed=4))
+    assert noisy(np.full_like(gray, 250), 20, 0).min() > 120  # clipped, not wrapped
 
 
 def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(pictures: np.ndarray):
@@ -102,11 +102,11 @@ def test_without_labels_nothing_asks_for_classes(pictures: np.ndarray):
 
 
 def test_salt_checkerboard_contrast_and_levels():
-    grey = np.full((20, 16, 16, 3), 100, np.uint8)
-    grains = salted(grey, 0.2, seed=1)
-    changed = (grains != grey).all(-1)
+    gray = np.full((20, 16, 16, 3), 100, np.uint8)
+    grains = salted(gray, 0.2, seed=1)
+    changed = (grains != gray).all(-1)
     assert changed.mean() == pytest.approx(0.2, abs=0.02) and set(np.unique(grains)) == {0, 100, 255}
-    board = checkered(grey, 4)
+    board = checkered(gray, 4)
     assert board[0, 0, 0, 0] == 104 and board[0, 0, 1, 0] == board[0, 1, 0, 0] == 96
     steps = np.arange(0, 256, 5, dtype=np.uint8)[None, :, None, None]
     weak = faded(steps, 0.4)

@@ -22,7 +22,7 @@ from PIL import Image
 from triptych.core.errors import DataError
 from triptych.data.dataset import Broken, Dataset, Split, keeping
 from triptych.data.files import MOST_BROKEN
-from triptych.data.image_ops import Colour, decode, in_mode, square
+from triptych.data.image_ops import Color, decode, in_mode, square
 from triptych.data.paths import places
 
 ATTRIBUTES, PARTITION, PICTURES = "list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba"
@@ -133,7 +133,7 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def prepare(layout: Layout, size: int, colour: Literal["grey", "rgb"], into: Path) -> Dataset:
+def prepare(layout: Layout, size: int, color: Literal["gray", "rgb"], into: Path) -> Dataset:
     """Crop and resize all pictures, straight into `train.pixels.npy` and `test.pixels.npy` of `into`.
 
     Several threads decode, a chunk at a time: the set is larger than many memories. Raises DataError
@@ -148,7 +148,7 @@ def prepare(layout: Layout, size: int, colour: Literal["grey", "rgb"], into: Pat
     splits, broken = [], list[Broken]()
     with _reader(layout, names) as read:
         for half, rows in halves.items():
-            pixels, kept = _pour(read, names, rows, size, colour, into / f"{half}.pixels.npy", broken)
+            pixels, kept = _pour(read, names, rows, size, color, into / f"{half}.pixels.npy", broken)
             splits.append(Split(pixels, factors={name: values[kept] for name, values in factors.items()}))
     if len(broken) > MOST_BROKEN * len(names):
         shown = "; ".join(f"{b.file}: {b.reason}" for b in broken[:3])
@@ -192,7 +192,7 @@ def _pour(
     names: list[str],
     rows: list[int],
     size: int,
-    colour: Literal["grey", "rgb"],
+    color: Literal["gray", "rgb"],
     target: Path,
     broken: list[Broken],
 ) -> tuple[np.ndarray, list[int]]:
@@ -202,10 +202,10 @@ def _pour(
     """
     kept: list[int] = []
     with keeping(target.parent.parent), target.open("w+b") as file, ThreadPoolExecutor(_threads()) as pool:
-        _head(file, (len(rows), size, size, 1 if colour == "grey" else 3))
+        _head(file, (len(rows), size, size, 1 if color == "gray" else 3))
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
-            found = pool.map(lambda row: _face(read, names[row], size, colour), chunk)
+            found = pool.map(lambda row: _face(read, names[row], size, color), chunk)
             for row, face in zip(chunk, found, strict=True):
                 if isinstance(face, Broken):
                     broken.append(face)
@@ -213,7 +213,7 @@ def _pour(
                     file.write(face.tobytes())
                     kept.append(row)
         file.seek(0)
-        _head(file, (len(kept), size, size, 1 if colour == "grey" else 3))
+        _head(file, (len(kept), size, size, 1 if color == "gray" else 3))
     return np.load(target, mmap_mode="r", allow_pickle=False), kept
 
 
@@ -228,7 +228,7 @@ def _head(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, about)
 
 
-def _face(read: Read, name: str, size: int, colour: Literal["grey", "rgb"]) -> np.ndarray | Broken:
+def _face(read: Read, name: str, size: int, color: Literal["gray", "rgb"]) -> np.ndarray | Broken:
     """(size, size, C) uint8: the middle square of one picture."""
     try:
         image = decode(read(name), max(WIDTH_PX, size))
@@ -238,7 +238,7 @@ def _face(read: Read, name: str, size: int, colour: Literal["grey", "rgb"]) -> n
         return Broken(name, "missing")
     except (OSError, EOFError, DataError, zipfile.BadZipFile, zlib.error) as error:
         return Broken(name, getattr(error, "strerror", None) or str(error))
-    return in_mode(square(middle(image), size), colour)
+    return in_mode(square(middle(image), size), color)
 
 
 def middle(image: Image.Image) -> Image.Image:
@@ -247,6 +247,6 @@ def middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + CROP_PX, top + CROP_PX))
 
 
-def open_celeba(source: str, size: int, colour: Colour, into: Path) -> Dataset:
+def open_celeba(source: str, size: int, color: Color, into: Path) -> Dataset:
     """CelebA, prepared into a folder."""
-    return prepare(locate(), size, "grey" if colour == "grey" else "rgb", into)
+    return prepare(locate(), size, "gray" if color == "gray" else "rgb", into)

@@ -6,14 +6,14 @@ import hashlib
 
 import numpy as np
 
-from triptych.data.assemble import in_colour, split_dataset
+from triptych.data.assemble import in_color, split_dataset
 from triptych.data.dataset import Dataset
-from triptych.data.image_ops import Colour, resized
+from triptych.data.image_ops import Color, resized
 
 # --- sources -------------------------------------------------------------------------------
 
 
-def open_digits(size: int, colour: Colour) -> Dataset:
+def open_digits(size: int, color: Color) -> Dataset:
     """scikit-learn's 1,797 real 8x8 digits, made larger by Lanczos."""
     from sklearn.datasets import load_digits
 
@@ -21,7 +21,7 @@ def open_digits(size: int, colour: Colour) -> Dataset:
     levels = np.round(stored.images * (255 / 16)).astype(np.uint8)  # (N, 8, 8), 0..16 stored
     marks = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in levels]
     test = np.array([int(mark[:12], 16) / 16**12 < 1 / 6 for mark in marks])
-    pixels = in_colour(resized(levels[..., None], size), colour)
+    pixels = in_color(resized(levels[..., None], size), color)
     labels = stored.target.astype(np.int64)
     return split_dataset(
         "digits", "digits", pixels, labels, None, test, tuple("0123456789"),

@@ -7,9 +7,9 @@ from pathlib import Path
 from triptych.data.assemble import from_items
 from triptych.data.dataset import Dataset
 from triptych.data.files import Item
-from triptych.data.image_ops import Colour
+from triptych.data.image_ops import Color
 
 
-def open_folder(folder: Path, items: list[Item], size: int, colour: Colour) -> Dataset:
+def open_folder(folder: Path, items: list[Item], size: int, color: Color) -> Dataset:
     """A folder of images that was listed already."""
-    return from_items(f"folder-{folder.resolve().name}", f"folder:{folder}", items, size, colour)
+    return from_items(f"folder-{folder.resolve().name}", f"folder:{folder}", items, size, color)

@@ -13,12 +13,12 @@ from triptych.core.errors import DataError
 from triptych.data.assemble import HASH_RULE, TEST_SHARE, split_dataset
 from triptych.data.dataset import Dataset
 from triptych.data.files import split_by_content
-from triptych.data.image_ops import Colour, common_colour, from_any, in_mode, square
+from triptych.data.image_ops import Color, common_color, from_any, in_mode, square
 
 IN_MEMORY = "given from Python"  # the source's name where pictures came as an array or an iterable
 
 
-def open_memory(source: Any, size: int | None, colour: Colour) -> Dataset:
+def open_memory(source: Any, size: int | None, color: Color) -> Dataset:
     """An array or an iterable of pictures, kept in memory."""
     if isinstance(source, np.ndarray) and source.ndim not in (3, 4):
         raise DataError(f"expected pictures as (N, H, W[, C]) uint8, got {source.shape} {source.dtype}")
@@ -28,9 +28,9 @@ def open_memory(source: Any, size: int | None, colour: Colour) -> Dataset:
     if len(images) < 2:
         raise DataError(f"at least 2 pictures are needed, got {len(images)}")
     side = size or min(min(image.size) for image in images)
-    mode, rule = common_colour(images) if colour == "auto" else (colour, "")
+    mode, rule = common_color(images) if color == "auto" else (color, "")
     pixels = np.stack([in_mode(square(image, side), mode) for image in images])
     digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels]
     test = split_by_content(digests, [None] * len(pixels), TEST_SHARE)
     made = split_dataset("array", IN_MEMORY, pixels, None, None, test, (), HASH_RULE, "")
-    return replace(made, colour_rule=rule)
+    return replace(made, color_rule=rule)

@@ -10,11 +10,11 @@ from triptych.data.assemble import from_items
 from triptych.data.cache import cached
 from triptych.data.dataset import Dataset
 from triptych.data.files import Item
-from triptych.data.image_ops import Colour
+from triptych.data.image_ops import Color
 from triptych.data.parquet import read_parquet, together
 
 
-def open_parquet(source: str, path: Path, size: int, colour: Colour) -> Dataset:
+def open_parquet(source: str, path: Path, size: int, color: Color) -> Dataset:
     """A Parquet file, or a folder of them whose names begin with train and test."""
     if path.is_dir():
         halves = {name: sorted(path.glob(f"{name}*.parquet")) for name in ("train", "test")}
@@ -39,6 +39,6 @@ def open_parquet(source: str, path: Path, size: int, colour: Colour) -> Dataset:
                     half = split if set(files) == {"train", "test"} else None
                     items.append(Item(f"{file.name}#{row}", data or b"", label, caption, half))
         name = "emoji" if source == "emoji" else f"parquet-{path.stem}"
-        return from_items(name, source, items, size, colour, classes)
+        return from_items(name, source, items, size, color, classes)
 
-    return cached(source, paths, size, colour, make)
+    return cached(source, paths, size, color, make)

@@ -15,9 +15,9 @@ import numpy as np
 
 from triptych.core.cache import cache_home, fetch
 from triptych.core.errors import DataError
-from triptych.data.assemble import in_colour
+from triptych.data.assemble import in_color
 from triptych.data.dataset import Dataset, Split
-from triptych.data.image_ops import Colour, padded, resized
+from triptych.data.image_ops import Color, padded, resized
 from triptych.data.parquet import read_parquet
 from triptych.data.paths import places
 
@@ -172,7 +172,7 @@ def download(name: str, note: str = "") -> None:
         partial.rename(target)
 
 
-def open_published(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
+def open_published(source: str, size: int, color: Color, *_: Any) -> Dataset:
     """A published data set, split as published."""
     known = SETS[source]
     splits: list[Split] = []
@@ -183,7 +183,7 @@ def open_published(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
             pixels, box = padded(pixels, side)
         if size != pixels.shape[1]:
             pixels, box = resized(pixels, size), None
-        splits.append(Split(in_colour(pixels, colour), labels))
+        splits.append(Split(in_color(pixels, color), labels))
     train, test = splits
     return Dataset(source, source, train, test, known.classes, "as published", known.credit, content_box=box)
 
@@ -191,7 +191,7 @@ def open_published(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
 def padded_side(source: str, size: int) -> int | None:
     """The side, px, to which a source's 28 px pictures are padded on their way to `size`; None: they are not.
 
-    Grey on black: padding is exact where resizing blurs. Beyond 32 px the padded pictures are resized.
+    Gray on black: padding is exact where resizing blurs. Beyond 32 px the padded pictures are resized.
     """
     known = SETS.get(source.removeprefix("stacked:"))
     return min(size, 32) if known is not None and known.idx and size >= 28 else None

@@ -14,11 +14,11 @@ import torch
 from triptych.core.errors import UsageError
 from triptych.core.images import to_uint8
 from triptych.data.dataset import Dataset, Split, fingerprint
-from triptych.data.image_ops import Colour
+from triptych.data.image_ops import Color
 
 DIRECTIONS = ("east", "north-east", "north", "north-west", "west", "south-west", "south", "south-east")
 RADIUS = 0.75  # of the circle that the middles lie on: neighbours are 0.57 = 11 SIGMA apart
-SIGMA = 0.05  # of each Gaussian: 6 grey levels, so that rounding adds a five-hundredth of its variance
+SIGMA = 0.05  # of each Gaussian: 6 gray levels, so that rounding adds a five-hundredth of its variance
 
 
 def centres() -> np.ndarray:
@@ -43,12 +43,12 @@ def distances(points: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points[:, None] - centres()[None], axis=2) / SIGMA
 
 
-def open_ring(source: str, size: int | None, colour: Colour) -> Dataset:
+def open_ring(source: str, size: int | None, color: Color) -> Dataset:
     """20,000 points for training and 4,000 for testing."""
     if size not in (None, 1):
         raise UsageError(f"points are 1 x 1 px, got a size of {size}: leave out --size")
-    if colour != "auto":
-        raise UsageError(f"points have two coordinates and no colours, got {colour}: leave out --colour")
+    if color != "auto":
+        raise UsageError(f"points have two coordinates and no colors, got {color}: leave out --color")
     train, test = (Split(*draw_ring(count, seed)) for count, seed in ((20_000, 1), (4_000, 2)))
     rule = "drawn from two seeds: 20,000 for training, 4,000 for testing"
     made = Dataset("points-ring", source, train, test, DIRECTIONS, rule, "drawn by Triptych")

@@ -1,4 +1,4 @@
-"""Pictures whose every cause is known: one shape of a kind, colour, size, place and turn on a ground."""
+"""Pictures whose every cause is known: one shape of a kind, color, size, place and turn on a ground."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from triptych.data.assemble import in_colour
+from triptych.data.assemble import in_color
 from triptych.data.dataset import Dataset, Split
-from triptych.data.image_ops import Colour
+from triptych.data.image_ops import Color
 
 KINDS = ("circle", "square", "triangle", "star", "cross", "ring")
-COLOURS = {
+COLORS = {
     "red": (214, 58, 52), "orange": (236, 140, 40), "yellow": (240, 205, 60), "green": (62, 158, 82),
     "blue": (52, 104, 190), "purple": (128, 72, 168),
 }  # fmt: skip
@@ -22,7 +22,7 @@ MARGIN = 0.02  # least distance between a shape's circle and the picture's edge
 
 
 def draw_factors(count: int, seed: int) -> dict[str, np.ndarray]:
-    """Independent causes of `count` pictures: kind, colour, ground (int64); radius, x, y, turn (float32).
+    """Independent causes of `count` pictures: kind, color, ground (int64); radius, x, y, turn (float32).
 
     radius, x and y in units of the picture's side (x to the right, y down), turn in radians.
     """
@@ -31,7 +31,7 @@ def draw_factors(count: int, seed: int) -> dict[str, np.ndarray]:
     reach = 0.5 - radius - MARGIN
     return {
         "kind": rng.integers(len(KINDS), size=count),
-        "colour": rng.integers(len(COLOURS), size=count),
+        "color": rng.integers(len(COLORS), size=count),
         "ground": rng.integers(len(GROUNDS), size=count),
         "radius": radius.astype(np.float32),
         "x": (0.5 + reach * rng.uniform(-1, 1, count)).astype(np.float32),
@@ -42,12 +42,12 @@ def draw_factors(count: int, seed: int) -> dict[str, np.ndarray]:
 
 def paint(factors: dict[str, np.ndarray], size: int) -> np.ndarray:
     """Draw pictures from their causes: (N, size, size, 3) uint8, edges smoothed over one pixel."""
-    colours, grounds = np.array(list(COLOURS.values())), np.array(list(GROUNDS.values()))
+    colors, grounds = np.array(list(COLORS.values())), np.array(list(GROUNDS.values()))
     pictures = np.empty((len(factors["kind"]), size, size, 3), np.uint8)
     for start in range(0, len(pictures), 512):
         part = {name: values[start : start + 512] for name, values in factors.items()}
         share = cover(part, size)[..., None]
-        front, back = colours[part["colour"]][:, None, None], grounds[part["ground"]][:, None, None]
+        front, back = colors[part["color"]][:, None, None], grounds[part["ground"]][:, None, None]
         pictures[start : start + 512] = (share * front + (1 - share) * back).round()
     return pictures
 
@@ -92,24 +92,24 @@ def _distance(kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def captions(factors: dict[str, np.ndarray]) -> list[str]:
     """Each picture in words: 'a small red circle on a white background, top left'."""
-    colours, grounds = list(COLOURS), list(GROUNDS)
+    colors, grounds = list(COLORS), list(GROUNDS)
     size = np.digitize(factors["radius"], [0.2, 0.27])
     words = []
     for k in range(len(size)):
         row = ("top", "middle", "bottom")[int(np.digitize(factors["y"][k], [0.42, 0.58]))]
         column = ("left", "centre", "right")[int(np.digitize(factors["x"][k], [0.42, 0.58]))]
-        what = f"{SIZES[size[k]]} {colours[factors['colour'][k]]} {KINDS[factors['kind'][k]]}"
+        what = f"{SIZES[size[k]]} {colors[factors['color'][k]]} {KINDS[factors['kind'][k]]}"
         where = "in the centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
         words.append(f"a {what} on a {grounds[factors['ground'][k]]} background, {where}")
     return words
 
 
-def open_shapes(source: str, size: int, colour: Colour, *_: Any) -> Dataset:
+def open_shapes(source: str, size: int, color: Color, *_: Any) -> Dataset:
     """20,000 shapes for training and 4,000 for testing, with their factors."""
     splits = []
     for count, seed in ((20_000, 1), (4_000, 2)):
         factors = draw_factors(count, seed)
-        pixels = in_colour(paint(factors, size), "rgb" if colour == "auto" else colour)
+        pixels = in_color(paint(factors, size), "rgb" if color == "auto" else color)
         splits.append(Split(pixels, factors["kind"], captions(factors), factors))
     rule = "drawn from two seeds: 20,000 for training, 4,000 for testing"
     train, test = splits

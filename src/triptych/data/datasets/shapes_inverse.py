@@ -33,12 +33,12 @@ class Reading:
 def read(pixels: np.ndarray) -> Reading:
     """The causes that draw each picture best, and how well they do.
 
-    Ground and colour are matched with the palette; kind, place, radius and turn are searched for
+    Ground and color are matched with the palette; kind, place, radius and turn are searched for
     (each kind at several turns, then Gauss-Newton on what `shapes.cover` draws) within what
     `shapes.draw_factors` can give, so a shape too small or half outside leaves a residual.
 
     The residual is the root mean square difference between picture and best drawing in the worst
-    5 x 5 pixels, over the root mean square difference between its colour and its ground: a defect
+    5 x 5 pixels, over the root mean square difference between its color and its ground: a defect
     then weighs the same whether the shape is large or small, bright or dim. 0 is the drawing
     itself; an edge one pixel off gives about 0.4, a piece of shape where there should be ground 1.
 
@@ -48,18 +48,18 @@ def read(pixels: np.ndarray) -> Reading:
     square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] >= 8 and pixels.shape[3] == 3
     if not square or pixels.dtype != np.uint8:
         raise ValueError(
-            f"expected (N, S, S, 3) pictures in colour, uint8, of at least 8 px, got {pixels.shape} "
+            f"expected (N, S, S, 3) pictures in color, uint8, of at least 8 px, got {pixels.shape} "
             f"{pixels.dtype}: `shapes` is read by its palette"
         )
     parts = [_read(np.asarray(pixels[start : start + CHUNK])) for start in range(0, len(pixels), CHUNK)]
-    names = ("kind", "colour", "ground", "radius", "x", "y", "turn")
+    names = ("kind", "color", "ground", "radius", "x", "y", "turn")
     empty = {name: np.empty(0, np.int64 if name in names[:3] else np.float32) for name in names}
     factors = {n: np.concatenate([empty[n], *(part.factors[n] for part in parts)]) for n in names}
     return Reading(factors, np.concatenate([np.empty(0), *(part.residual for part in parts)]))
 
 
 def _read(pixels: np.ndarray) -> Reading:
-    colour, ground, shown = _palette(pixels)
+    color, ground, shown = _palette(pixels)
     place = _place(shown)
     fits = [_fit(kind, shown, place) for kind in range(len(shapes.KINDS))]
     errors = np.stack([error for _, error in fits], 1)  # (n, kinds)
@@ -71,18 +71,18 @@ def _read(pixels: np.ndarray) -> Reading:
     period = np.array([PERIODS.get(name, 0.0) for name in shapes.KINDS])[kinds]
     turn = np.where(period > 0, causes[:, 3] % np.where(period > 0, period, 1.0), 0.0)
     x, y, radius = (causes[:, :3] / pixels.shape[1]).T
-    factors = {"kind": kinds, "colour": colour, "ground": ground}
+    factors = {"kind": kinds, "color": color, "ground": ground}
     factors |= {"radius": radius, "x": x, "y": y, "turn": turn}
     factors = {
-        n: v.astype(np.int64 if n in ("kind", "colour", "ground") else np.float32) for n, v in factors.items()
+        n: v.astype(np.int64 if n in ("kind", "color", "ground") else np.float32) for n, v in factors.items()
     }
     return Reading(factors, residuals(pixels, factors))
 
 
 def residuals(pixels: np.ndarray, factors: dict[str, np.ndarray]) -> np.ndarray:
     """How far each picture is from the one its causes draw: see `read`. (N, S, S, 3) uint8 -> (N,)."""
-    colours, grounds = _palettes()
-    contrast = ((colours[factors["colour"]] - grounds[factors["ground"]]) ** 2).mean(1)  # (N,)
+    colors, grounds = _palettes()
+    contrast = ((colors[factors["color"]] - grounds[factors["ground"]]) ** 2).mean(1)  # (N,)
     drawn = shapes.paint(factors, pixels.shape[1])
     squares = ((pixels.astype(np.float32) - drawn) ** 2).mean(3)  # (N, S, S)
     windows = functional.avg_pool2d(torch.from_numpy(squares)[:, None], WINDOW_PX, stride=1)
@@ -90,19 +90,19 @@ def residuals(pixels: np.ndarray, factors: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _palettes() -> tuple[np.ndarray, np.ndarray]:
-    """(colours, 3) and (grounds, 3) float32."""
+    """(colors, 3) and (grounds, 3) float32."""
     return (
-        np.array(list(shapes.COLOURS.values()), np.float32),
+        np.array(list(shapes.COLORS.values()), np.float32),
         np.array(list(shapes.GROUNDS.values()), np.float32),
     )
 
 
 def _palette(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colour (n,), ground (n,), and how far each pixel lies from ground to colour (n, S, S), unclipped.
+    """Color (n,), ground (n,), and how far each pixel lies from ground to color (n, S, S), unclipped.
 
-    The ground is what the border shows, the colour the one whose mixtures with it explain the picture best.
+    The ground is what the border shows, the color the one whose mixtures with it explain the picture best.
     """
-    colours, grounds = _palettes()
+    colors, grounds = _palettes()
     values = pixels.astype(np.float32)
     border = np.concatenate(
         [values[:, 0], values[:, -1], values[:, :, 0], values[:, :, -1]], 1
@@ -111,7 +111,7 @@ def _palette(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ground = away.argmin(1)
     values -= grounds[ground][:, None, None]
     shares, errors = [], []
-    for front in colours:
+    for front in colors:
         step = front - grounds[ground]  # (n, 3)
         length = (step**2).sum(1)[:, None, None]
         along = np.einsum("nhwc,nc->nhw", values, step)
@@ -119,8 +119,8 @@ def _palette(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mixed = np.clip(share, 0, 1)
         errors.append((mixed**2 * length - 2 * mixed * along).sum((1, 2)))  # less |values|^2: equal for all
         shares.append(share)
-    colour = np.stack(errors, 1).argmin(1)
-    return colour, ground, np.stack(shares, 1)[np.arange(len(colour)), colour]
+    color = np.stack(errors, 1).argmin(1)
+    return color, ground, np.stack(shares, 1)[np.arange(len(color)), color]
 
 
 def _place(shown: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from triptych.viz import grids
 T = TypeVar("T")
 
 SIGMAS_PX = (0.5, 1.0, 2.0)
-NOISE_LEVELS = (5, 20, 80)  # standard deviations in grey levels of 255
+NOISE_LEVELS = (5, 20, 80)  # standard deviations in gray levels of 255
 QUALITIES = (90, 50, 10)
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -25,9 +25,9 @@ FILTERS = {
     "Lanczos": Image.Resampling.LANCZOS,
 }
 SALTED = (0.01, 0.05, 0.2)  # shares of the pixels
-AMPLITUDES = (4, 16, 64)  # of a checkerboard, in grey levels
+AMPLITUDES = (4, 16, 64)  # of a checkerboard, in gray levels
 CONTRASTS = (0.9, 0.7, 0.4)  # factors
-GREY_LEVELS = (32, 8, 3)  # that posterizing leaves
+GRAY_LEVELS = (32, 8, 3)  # that posterizing leaves
 ACROSS = (2, 4, 8)  # blocks
 TIMES = (2, 5, 20)
 SHARES = (0.1, 1.0)  # of a set that are copies
@@ -88,7 +88,7 @@ def spoilings(stock: Stock) -> list[Spoiling]:
     made += [Spoiling("salt and pepper", f"{x:.0%} of pixels", _seeded(salted, x)) for x in SALTED]
     made += [Spoiling("checkerboard", f"+-{a} levels", _painted(checkered, a)) for a in AMPLITUDES]
     made += [Spoiling("low contrast", f"times {c:g}", _painted(faded, c)) for c in CONTRASTS]
-    made += [Spoiling("posterized", f"{n} levels", _painted(posterized, n)) for n in GREY_LEVELS]
+    made += [Spoiling("posterized", f"{n} levels", _painted(posterized, n)) for n in GRAY_LEVELS]
     made += [Spoiling("blocks shuffled", f"{n} x {n}", _seeded(shuffled, n)) for n in ACROSS]
     made += [
         Spoiling("halves swapped", "left and right", _painted(rolled, 2), graded=False),
@@ -118,7 +118,7 @@ def blurred(pixels: np.ndarray, sigma_px: float) -> np.ndarray:
 
 
 def noisy(pixels: np.ndarray, levels: float, seed: int) -> np.ndarray:
-    """Gaussian noise of so many grey levels, clipped to 0..255. (N, H, W, C) uint8 -> the same shape."""
+    """Gaussian noise of so many gray levels, clipped to 0..255. (N, H, W, C) uint8 -> the same shape."""
     noise = np.random.default_rng(seed).standard_normal(pixels.shape)
     return _rounded(pixels + levels * noise)
 
@@ -153,7 +153,7 @@ def salted(pixels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def checkered(pixels: np.ndarray, levels: float) -> np.ndarray:
-    """Neighboring pixels brighter and darker by so many grey levels in turn: what transposed convolutions
+    """Neighboring pixels brighter and darker by so many gray levels in turn: what transposed convolutions
     leave. (N, H, W, C) uint8 -> the same shape.
     """
     rows, columns = np.indices(pixels.shape[1:3])
@@ -162,13 +162,13 @@ def checkered(pixels: np.ndarray, levels: float) -> np.ndarray:
 
 
 def faded(pixels: np.ndarray, factor: float) -> np.ndarray:
-    """Each image drawn towards its mean grey level. (N, H, W, C) uint8 -> the same shape."""
+    """Each image drawn towards its mean gray level. (N, H, W, C) uint8 -> the same shape."""
     mean = pixels.mean((1, 2, 3), keepdims=True)
     return _rounded(mean + factor * (pixels - mean))
 
 
 def posterized(pixels: np.ndarray, levels: int) -> np.ndarray:
-    """Only so many grey levels left, evenly spaced. (N, H, W, C) uint8 -> the same shape."""
+    """Only so many gray levels left, evenly spaced. (N, H, W, C) uint8 -> the same shape."""
     step = 255 / (levels - 1)
     return _rounded(np.rint(pixels / step) * step)
 

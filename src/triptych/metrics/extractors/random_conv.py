@@ -13,7 +13,7 @@ from triptych.metrics.extractors.base import FeatureNetwork, NetworkExtractor
 class RandomConv(FeatureNetwork):
     """Three convolutions with fixed random weights: features that no image was needed for.
 
-    Random filters see edges, textures and colours (means of the second layer) and roughly where they
+    Random filters see edges, textures and colors (means of the second layer) and roughly where they
     are (the third layer on a 2 x 2 grid), but know no objects. One network for all sources, so its
     scores compare across sources of one size; grey pictures are repeated to three channels.
     """

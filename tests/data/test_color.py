@@ -1,4 +1,4 @@
-"""Gray albums with a colored image and the reverse: most decide, a sentence says so, --colour goes first."""
+"""Gray albums with a colored image and the reverse: most decide, a sentence says so, --color goes first."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def album(home: Path, gray: int, colored: int) -> str:
 @pytest.mark.parametrize(
     ("gray", "colored", "channels", "told"),
     [
-        (29, 1, 1, "1 of 30 images have color, the others are gray: all are made gray (--colour rgb"),
+        (29, 1, 1, "1 of 30 images have color, the others are gray: all are made gray (--color rgb"),
         (
             1,
             29,
             3,
-            "1 of 30 images are gray, the others have color: all are kept as color images (--colour grey",
+            "1 of 30 images are gray, the others have color: all are kept as color images (--color gray",
         ),
         (5, 5, 3, "5 of 10 images are gray"),
         (6, 0, 1, ""),
@@ -42,15 +42,15 @@ def test_most_images_decide(gray: int, colored: int, channels: int, told: str, t
     for _ in range(2):  # prepared, and from the cache
         found = load(source, size=9)
         assert found.spec.channels == channels
-        assert found.colour_rule.startswith(told) and bool(found.colour_rule) == bool(told)
+        assert found.color_rule.startswith(told) and bool(found.color_rule) == bool(told)
     plan = inspect(source, size=9).plan
-    assert (plan[0] == found.colour_rule) == bool(told)
+    assert (plan[0] == found.color_rule) == bool(told)
     images = [Image.open(file) for file in sorted((tmp_path / "album").iterdir())]
-    assert load(images, size=9).colour_rule == found.colour_rule
-    for colour, asked in (("grey", 1), ("rgb", 3)):
-        obeyed = load(source, size=9, colour=colour)
-        assert (obeyed.spec.channels, obeyed.colour_rule) == (asked, "")
-        assert load(images, size=9, colour=colour).spec.channels == asked
+    assert load(images, size=9).color_rule == found.color_rule
+    for color, asked in (("gray", 1), ("rgb", 3)):
+        obeyed = load(source, size=9, color=color)
+        assert (obeyed.spec.channels, obeyed.color_rule) == (asked, "")
+        assert load(images, size=9, color=color).spec.channels == asked
 
 
 def test_it_is_said_before_a_training_and_by_inspect(
@@ -58,15 +58,15 @@ def test_it_is_said_before_a_training_and_by_inspect(
 ) -> None:
     source = album(tmp_path / "album", 11, 1)
     words = ["--steps", "1", "--batch", "4", "--precision", "fp32", "--threads", "1", "--size", "8"]
-    for colour, said in ((["--colour", "rgb"], False), ([], True)):
-        assert cli.main(["train", "vae", "--data", source, "--runs", str(tmp_path), *words, *colour]) == 0
+    for color, said in ((["--color", "rgb"], False), ([], True)):
+        assert cli.main(["train", "vae", "--data", source, "--runs", str(tmp_path), *words, *color]) == 0
         assert ("1 of 12 images have color" in capsys.readouterr().err) == said
-        assert cli.main(["data", "inspect", source, "--size", "8", *colour]) == 0
+        assert cli.main(["data", "inspect", source, "--size", "8", *color]) == 0
         assert ("will be: 1 of 12 images have color" in capsys.readouterr().out) == said
 
 
 def test_a_run_from_before_finds_its_images_again(tmp_path: Path) -> None:
     source = album(tmp_path / "album", 11, 1)
-    before = load(source, size=9, colour="rgb")
-    seen = {"source": source, "size": 9, "colour": "auto", "fingerprint": before.fingerprint}
+    before = load(source, size=9, color="rgb")
+    seen = {"source": source, "size": 9, "color": "auto", "fingerprint": before.fingerprint}
     assert reopen(seen, tmp_path).fingerprint == before.fingerprint
