@@ -67,7 +67,7 @@ def ours(words: list[str], data: str, minutes: float, runs: Path) -> Trained:
         "train_seconds": state["seconds"],
         "parameters": cost["parameters"],
         "precision": model.run.card["plan"]["precision"],
-        "class_conditional": model.family.conditional,
+        "class_conditional": model.model.conditional,
         "weights": model.weights,
     }
 

@@ -54,13 +54,13 @@ def training_of(words: str, dataset: Dataset, steps: int) -> Trainer:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", True)).model_copy(update={"steps": steps})
     torch.manual_seed(options.seed)
     training = Trainer(fresh_copy(family), dataset.train, options, plan)
-    training.family.fit(batches(dataset.train, options.batch, options.seed))
+    training.model.fit(batches(dataset.train, options.batch, options.seed))
     return training
 
 
 def row(training: Trainer, dataset: Dataset, judge: Extractor, samples: int, words: str) -> dict[str, Any]:
     """What is chosen of the weights as they are now, and what both score on the reporting half."""
-    selector = Selector(training, Pipeline(fresh_copy(training.family), None, dataset.class_counts), dataset)
+    selector = Selector(training, Pipeline(fresh_copy(training.model), None, dataset.class_counts), dataset)
     began = time.process_time()
     selector.compare()
     seconds, found = time.process_time() - began, selector.last
@@ -71,7 +71,7 @@ def row(training: Trainer, dataset: Dataset, judge: Extractor, samples: int, wor
         fake = judge(draw(selector.load("raw" if which == "raw" else "ema"), samples).pixels)
         scores[which] = fid_with_interval(real, fake)
     return {
-        "family": training.family.title,
+        "family": training.model.title,
         "words": words,
         "steps": training.step,
         "planned": training.plan.steps,

@@ -86,8 +86,8 @@ def main() -> None:
         unseen = codes(MEASURED_SEED, flags.measured)
         effects = measure(model, unseen, directions, flags.amount, reader, extractor)
     facts = {
-        "family": model.family.title,
-        "config": model.family.config.model_dump(mode="json"),
+        "family": model.model.title,
+        "config": model.model.config.model_dump(mode="json"),
         "step": model.step,
         "space": studied.codes.space,
         "reader": reader.accuracy,
@@ -99,7 +99,7 @@ def main() -> None:
     text = table(facts, effects, [d.about.how for d in directions], studied)
     print(text)
     RESULTS.mkdir(exist_ok=True)
-    kind = type(model.family).__name__.lower() + ("-together" if flags.together else "")
+    kind = type(model.model).__name__.lower() + ("-together" if flags.together else "")
     kind += "" if flags.amount == AMOUNT else f"-amount-{flags.amount:g}"
     stem = RESULTS / f"steering_shapes-{kind}"
     stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")

@@ -83,7 +83,7 @@ def penalties(family: Stylegan, split: Any, options: Options, device: torch.devi
     steps = training.steps()
     for _ in range(WARM_UP):
         next(steps)
-    trained = training.family
+    trained = training.model
     assert isinstance(trained, Stylegan)
     batch = next(training.batches()).to(device)
     turn = StepContext(options.seed, training.step, 0.0, frozenset({"discriminator"}), batch)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline", "Run", "__version__", "evaluate", "load", "train"]
 
 _HOMES = {
-    "Model": "inference.pipeline",
+    "Pipeline": "inference.pipeline",
     "Run": "runs.run",
     "evaluate": "evaluation.evaluate",
     "load": "inference.pipeline",

@@ -122,7 +122,7 @@ def test_a_mistake_is_found(fault: str, found: str, tmp_path: Path) -> None:
     own = tmp_path / "spoilt.py"
     own.write_text(SPOILT)
     run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **{**OPTIONS, "steps": 1})
-    assert found in wrong(check(run.path, family=str(own)))
+    assert found in wrong(check(run.path, model_file=str(own)))
 
 
 def test_a_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path)
         run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **OPTIONS)
         config = {name: value for name, value in run.card["config"].items() if name != "rate"}
         run.update_card(config=config)  # as of a family that configures none
-        answers = check(run.path, family=str(own))
+        answers = check(run.path, model_file=str(own))
         assert next(a for a in answers if a.question == question).answer == word
         assert moves(answers).answer == "not ok"
 
@@ -327,7 +327,7 @@ def test_a_family_of_ones_own_need_not_be_a_dcgan(tmp_path: Path) -> None:
         "    title = 'Own'\n"
     )
     run = triptych.train(str(own), runs=tmp_path / "runs", width=4, **OPTIONS)
-    rules = [a for a in check(run.path, family=str(own)) if a.chapter == "architecture"]
+    rules = [a for a in check(run.path, model_file=str(own)) if a.chapter == "architecture"]
     assert len(rules) == 6 and wrong(rules) == []
     assert "Own has rules of its own" in next(a for a in rules if "batch norm" in a.question).figure
 

@@ -85,7 +85,7 @@ def test_labels_are_asked_for_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
     ("words", "told"),
     [
         (["text2img"], "unknown verb 'text2img'. Did you mean sample?"),
-        (["train", "text2img"], "unknown family 'text2img'. Did you mean diffusion?"),
+        (["train", "text2img"], "unknown model 'text2img'. Did you mean diffusion?"),
         (["train", "gan"], "Did you mean dcgan?"),
         (
             ["train", "dcgan", "--loss", "minmax"],

@@ -150,7 +150,7 @@ def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path):
     data = source(labelled=False)
     model = Pipeline(Copyist(discs(100, 2)[0]))
     made = evaluation(model, 70, "random-conv", data=data, first_seed=500)
-    assert model.family.seen == list(range(500, 628))
+    assert model.model.seen == list(range(500, 628))
     assert made.classes is None and made.judge.accuracy is None
     assert made.scores[0].name == "FID[random-conv]"
     again = evaluate(model, 70, random_conv(16), data=data, first_seed=500)

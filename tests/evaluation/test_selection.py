@@ -52,7 +52,7 @@ def training_of(name: str, dataset: Dataset, steps: int = 0, config: Any = None,
     family = kind(kind.Config(**(SETTINGS[name] if config is None else config)), dataset.spec)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 2000})
     training = Trainer(family, dataset.train, Options(**{**FEW, **options}), plan)
-    training.family.fit(batches(dataset.train, 16, 0))
+    training.model.fit(batches(dataset.train, 16, 0))
     course = training.steps()
     for _ in range(steps):
         next(course)
@@ -60,7 +60,7 @@ def training_of(name: str, dataset: Dataset, steps: int = 0, config: Any = None,
 
 
 def selector_of(training: Trainer, dataset: Dataset) -> Selector:
-    shown = Pipeline(fresh_copy(training.family), class_counts=dataset.class_counts)
+    shown = Pipeline(fresh_copy(training.model), class_counts=dataset.class_counts)
     return Selector(training, shown, dataset)
 
 
@@ -90,7 +90,7 @@ def trained(request: pytest.FixtureRequest, digits: Dataset) -> Trainer:
 
 
 def test_the_better_weights_are_chosen(trained: Trainer, digits: Dataset) -> None:
-    selector, good = selector_of(trained, digits), trained.family.state_dict()
+    selector, good = selector_of(trained, digits), trained.model.state_dict()
     for name, tensor in trained.average.tensors.items():
         tensor.copy_(good[name])
     equal = found(selector)
@@ -108,7 +108,7 @@ def test_the_better_weights_are_chosen(trained: Trainer, digits: Dataset) -> Non
     with torch.no_grad():
         for name, tensor in good.items():
             tensor.copy_(before[name])
-    game = trained.family.game is not None
+    game = trained.model.game is not None
     assert equal.metric == ("FD" if game else f"{trained.objectives[0].name}/loss")
     assert equal.features == ("quick-cnn-62" if game else "")
     assert equal.split == "selection half of test" and equal.step == trained.step and equal.n >= 64
@@ -116,14 +116,14 @@ def test_the_better_weights_are_chosen(trained: Trainer, digits: Dataset) -> Non
 
 def test_comparing_leaves_no_trace(trained: Trainer, digits: Dataset) -> None:
     def state() -> list[torch.Tensor]:
-        kept = [*trained.family.state_dict().values(), *trained.average.tensors.values()]
+        kept = [*trained.model.state_dict().values(), *trained.average.tensors.values()]
         return [torch.get_rng_state(), *(tensor.clone() for tensor in kept)]
 
     selector = selector_of(trained, digits)
     before = state()
     first, second = found(selector), found(selector)
     assert all(torch.equal(a, b) for a, b in zip(before, state(), strict=True))
-    assert trained.family.training
+    assert trained.model.training
     untimed = {"seconds": 0.0}
     assert first.model_copy(update=untimed) == second.model_copy(update=untimed)
 
@@ -191,7 +191,7 @@ def test_a_loss_that_cannot_be_taken_does_not_end_the_training(
         raise RuntimeError("element 0 of tensors does not require grad")
 
     selector = selector_of(training, digits)
-    monkeypatch.setattr(selector.shown.family, "loss", broken)
+    monkeypatch.setattr(selector.shown.model, "loss", broken)
     assert selector.compare() == "raw" and selector.meta() == {}
     assert "could not be compared" in caplog.text
 

@@ -42,8 +42,8 @@ def test_labels_of_a_model_without_any(bands: Pipeline) -> None:
 def test_the_hash_is_of_what_draws(told: Pipeline) -> None:
     before = model_hash(told)
     with torch.no_grad():
-        next(told.family.discriminator.parameters()).add_(1)
+        next(told.model.discriminator.parameters()).add_(1)
     assert model_hash(told) == before
     with torch.no_grad():
-        next(told.family.generator.parameters()).add_(1)
+        next(told.model.generator.parameters()).add_(1)
     assert model_hash(told) != before

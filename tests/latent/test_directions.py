@@ -109,7 +109,7 @@ def test_closed_form_directions_of_styles(layers: Pipeline) -> None:
 
 def test_the_noise_reader_of_dcgan_is_its_first_layer_as_it_draws() -> None:
     model = model_of("dcgan", latent=5, width=2)
-    stamp, norm = model.family.generator[0], model.family.generator[1]
+    stamp, norm = model.model.generator[0], model.model.generator[1]
     with torch.no_grad():
         norm.running_var.uniform_(0.5, 2)
         norm.weight.uniform_(0.5, 2)
@@ -125,7 +125,7 @@ def test_the_noise_reader_leaves_the_label_out(told: Pipeline) -> None:
 def test_the_noise_reader_of_a_textbook_vae(flat: Pipeline) -> None:
     noise = torch.randn(3, 2)
     with torch.no_grad():
-        met = flat.family.decoder[0](noise) - flat.family.decoder[0](torch.zeros(3, 2))
+        met = flat.model.decoder[0](noise) - flat.model.decoder[0](torch.zeros(3, 2))
     torch.testing.assert_close(noise @ reader_of_noise(flat).T, met)
     assert [d.vector.norm() for d in closed_form_directions(flat, 2)] == pytest.approx([1, 1])
 
@@ -144,7 +144,7 @@ def test_points_and_styles_have_reasons_of_their_own(layers: Pipeline) -> None:
     with pytest.raises(ValueError, match="this DCGAN draws points, and what draws points") as refused:
         closed_form_directions(points)
     assert "Families" not in str(refused.value)
-    layers.family.noise_reader = lambda: None
+    layers.model.noise_reader = lambda: None
     with pytest.raises(ValueError, match="what reads its styles: --space style"):
         closed_form_directions(layers, space="noise")
 

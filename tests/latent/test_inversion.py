@@ -122,7 +122,7 @@ def test_strangers_are_of_the_same_class(told: Pipeline) -> None:
 def test_company_changes_nothing(name: str, space: Space, request: pytest.FixtureRequest) -> None:
     model: Pipeline = request.getfixturevalue(name)
     given = model.sample([7, 8, 9])
-    labels = [2, 0, 1] if model.family.conditional else None
+    labels = [2, 0, 1] if model.model.conditional else None
     judge = random_conv(model.spec.size)
     together = invert(model, given, space, labels, judge, ["a", "b", "c"]).found
     alone = invert(model, given[2:], space, labels and labels[2:], judge, ["c"]).found

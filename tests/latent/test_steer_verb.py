@@ -238,7 +238,7 @@ def test_donors_of_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for donors in (mine, known):  # --family is of the runs that need it
         asked = ["--donors", "0-1", "--bases", "2-4", "--family", str(own), "--donor-run", donors]
         assert told(capsys, mine, "mix", *asked, "--out", out)["donors"] == [0, 1]
-        given = triptych.load(donors, family=str(own)).sample([0, 1])
+        given = triptych.load(donors, model_file=str(own)).sample([0, 1])
         np.testing.assert_array_equal(np.load(out)[1:, 0], given)
 
 

@@ -227,7 +227,7 @@ def test_styles_that_do_not_spread_are_refused(
     labelled: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        type(labelled.family),
+        type(labelled.model),
         "styles",
         lambda self, noise, condition, controls: (condition.labels[:, None, None] + 0.1).expand(-1, 3, 2),
     )

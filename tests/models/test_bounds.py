@@ -107,7 +107,7 @@ def test_iwae_is_never_above_the_elbo_of_the_same_draws() -> None:
 def test_pixels_that_do_not_count_are_marginalised() -> None:
     """Half a linear-Gaussian picture is a linear-Gaussian picture of its own."""
     model, pixels, _ = linear_vae("normal")
-    weights = model.family.decoder.weights.double().view(8, 8, LATENT)[2:6].reshape(32, LATENT)
+    weights = model.model.decoder.weights.double().view(8, 8, LATENT)[2:6].reshape(32, LATENT)
     covariance = weights @ weights.T + SCALE**2 * torch.eye(32, dtype=torch.float64)
     density = torch.distributions.MultivariateNormal(torch.zeros(32, dtype=torch.float64), covariance)
     seen = to_float(pixels)[:, :, 2:6].flatten(1).double()

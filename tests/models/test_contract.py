@@ -61,25 +61,25 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("spec", [GRAY, RGB], ids=["gray", "rgb"])
 def test_pictures_have_the_shape_and_range_of_the_data(name: str, spec: ImageSpec) -> None:
-    model = Pipeline(run_for(1, training(name, spec)).family)
+    model = Pipeline(run_for(1, training(name, spec)).model)
     drawn = model.sample(range(3))
     assert drawn.shape == (3, spec.size, spec.size, spec.channels) and drawn.dtype == np.uint8
     frames = list(model.frames([0, 1]))
     assert frames[-1].step == frames[-1].steps
-    assert all(frame.noisy.shape == (2, *model.family.noise_shape) for frame in frames)
+    assert all(frame.noisy.shape == (2, *model.model.noise_shape) for frame in frames)
     assert all(frame.image().shape == (2, spec.channels, spec.size, spec.size) for frame in frames)
 
 
 def test_only_who_moves_learns_and_all_of_it(name: str) -> None:
     trained = run_for(5, training(name))  # layers that start at zero hold back those before them
     for player in trained.objectives:
-        trained.family.zero_grad(set_to_none=True)
+        trained.model.zero_grad(set_to_none=True)
         batch = next(batches(trained.split, 8, 0))
-        loss, _ = player.loss(batch, one_turn(trained.family, batch))
+        loss, _ = player.loss(batch, one_turn(trained.model, batch))
         loss.backward(inputs=player.parameters())
         mine = {id(p) for p in player.parameters()}
         assert torch.isfinite(loss)
-        for label, parameter in trained.family.named_parameters():
+        for label, parameter in trained.model.named_parameters():
             if id(parameter) in mine:
                 assert parameter.grad is not None and parameter.grad.abs().sum() > 0, label
             else:
@@ -110,7 +110,7 @@ def test_20_steps_are_10_save_load_10(name: str, last: bool) -> None:
     whole = bits(run_for(20, begin()))
     half = run_for(10, begin())
     torch.manual_seed(99)  # a resumed process starts from other weights
-    again = Trainer(fresh_copy(half.family), half.split, half.options, half.plan)
+    again = Trainer(fresh_copy(half.model), half.split, half.options, half.plan)
     again.restore(10, {file: contiguous(held) for file, held in half.files().items()})
     resumed = bits(run_for(10, again))
     assert whole.keys() == resumed.keys()
@@ -128,14 +128,14 @@ def contiguous(held: Any) -> dict[str, torch.Tensor]:
 
 
 def test_one_at_a_time_is_the_whole_batch(name: str) -> None:
-    model = Pipeline(run_for(3, training(name)).family)
+    model = Pipeline(run_for(3, training(name)).model)
     whole = model.sample(range(5)).astype(int)
     single = np.concatenate([model.sample([seed]) for seed in range(5)]).astype(int)
     assert np.abs(whole - single).max() <= 1
 
 
 def test_seeds_and_not_places_decide(name: str) -> None:
-    model = Pipeline(run_for(3, training(name)).family)
+    model = Pipeline(run_for(3, training(name)).model)
     assert np.array_equal(model.sample(range(70))[::-1][:8], model.sample(range(69, -1, -1))[:8])
     assert not np.array_equal(model.sample([0]), model.sample([1]))
 
@@ -156,16 +156,16 @@ def test_flags_do_not_collide(name: str) -> None:
 def test_every_curve_says_how_to_read_it(name: str) -> None:
     trained = training(name)
     logged = next(trained.steps()).values
-    explained = {key for key in type(trained.family).log_help if not key.endswith(("/augment", "/overfit"))}
+    explained = {key for key in type(trained.model).log_help if not key.endswith(("/augment", "/overfit"))}
     assert explained <= set(logged)
     assert {key for key in logged if key.endswith("/loss")} <= explained
 
 
 def test_inversion_beats_chance(name: str) -> None:
-    model = Pipeline(run_for(20, training(name)).family)
+    model = Pipeline(run_for(20, training(name)).model)
     own = model.sample(range(4))
-    found = model.generate(model.invert(own), labels=[0] * 4 if model.family.conditional else None)
-    if model.family.conditional:
+    found = model.generate(model.invert(own), labels=[0] * 4 if model.model.conditional else None)
+    if model.model.conditional:
         own = model.sample(range(4), labels=[0] * 4)
         found = model.generate(model.invert(own, labels=[0] * 4), labels=[0] * 4)
         chance = model.sample(range(100, 104), labels=[0] * 4)
@@ -182,7 +182,7 @@ def test_the_loss_on_one_batch_falls(name: str) -> None:
         losses = []
         for _ in range(30):
             player.optimizer.zero_grad(set_to_none=True)
-            loss, _ = player.loss(batch, one_turn(trained.family, batch))
+            loss, _ = player.loss(batch, one_turn(trained.model, batch))
             loss.backward(inputs=player.parameters())
             player.optimizer.step()
             losses.append(loss.item())
@@ -191,7 +191,7 @@ def test_the_loss_on_one_batch_falls(name: str) -> None:
 
 def test_shown_is_all_that_draws(name: str) -> None:
     """What is averaged and exported is enough: the rest (a critic) may be anything."""
-    family = run_for(3, training(name)).family
+    family = run_for(3, training(name)).model
     before = Pipeline(family).sample(range(2))
     with torch.no_grad():
         for key, tensor in family.state_dict().items():
@@ -201,7 +201,7 @@ def test_shown_is_all_that_draws(name: str) -> None:
 
 
 def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) -> None:
-    family = run_for(20, training(name)).family
+    family = run_for(20, training(name)).model
     model, shown = Pipeline(family), pictures(GRAY, 5)
     labels = shown.labels if family.conditional else None
     if not family.likelihood_bounds:
@@ -225,11 +225,11 @@ def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) 
 
 
 def test_more_draws_do_not_change_what_a_bound_expects(name: str) -> None:
-    model = Pipeline(run_for(5, training(name)).family)
+    model = Pipeline(run_for(5, training(name)).model)
     shown = pictures(GRAY, 2)
     assert shown.labels is not None
-    labels = shown.labels[[0] * 60] if model.family.conditional else None
-    for bound in set(model.family.likelihood_bounds) - {
+    labels = shown.labels[[0] * 60] if model.model.conditional else None
+    for bound in set(model.model.likelihood_bounds) - {
         "iwae"
     }:  # which is another bound for each number of draws
         pixels = shown.pixels[[0] * 60]

@@ -127,7 +127,7 @@ def test_micro_batches_that_keep_groups_whole_change_nothing(loss: str) -> None:
         plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
         trained = Trainer(made(loss=loss, group=4), split(), Options(batch=8, micro_batch=micro), plan)
         next(trained.steps())
-        return {name: p.grad for name, p in trained.family.named_parameters() if p.grad is not None}
+        return {name: p.grad for name, p in trained.model.named_parameters() if p.grad is not None}
 
     whole, parts = gradients(None), gradients(4)
     for name, gradient in whole.items():
@@ -204,10 +204,10 @@ def test_a_conditional_one_is_trained_and_asked_by_label() -> None:
     steps = trained.steps()
     for _ in range(3):
         next(steps)
-    model = Pipeline(trained.family)
+    model = Pipeline(trained.model)
     one, other = (model.sample([0], labels=[label]) for label in (0, 1))
     assert not np.array_equal(one, other)
-    assert float(trained.family.generator.mapping.mean.abs().sum()) > 0
+    assert float(trained.model.generator.mapping.mean.abs().sum()) > 0
 
 
 def test_a_timed_start_counts_whole_rounds_of_lazy_penalties() -> None:

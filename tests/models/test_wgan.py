@@ -105,7 +105,7 @@ def test_clipping_cuts_weights_after_every_move_and_goes_on_to_the_same_bits(bat
 
     whole = begin()
     for step in whole.steps():
-        assert all(w.abs().max() <= 0.01 for w in whole.family.critic.parameters())
+        assert all(w.abs().max() <= 0.01 for w in whole.model.critic.parameters())
         assert set(step.values) >= {"critic/distance"} and "critic/penalty" not in step.values
         if step.step == 6:
             break

@@ -184,7 +184,7 @@ def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         triptych.train(sick, runs=tmp_path / "b", watch=stopping_at(33), **asked)
     stopped = open_run(tmp_path / "b" / "0001-sick-digits")
-    again = resume(stopped.path, family=sick)
+    again = resume(stopped.path, model_file=sick)
     assert hashes(again) == hashes(run) and timeless(again.looks()) == timeless(run.looks())
 
 

@@ -323,7 +323,7 @@ def test_an_adaptive_run_goes_on_to_the_same_bits(name: str) -> None:
     assert len({float(values[key]) for values in seen}) > 2  # the chance moved
     assert all(bool(value.isfinite().all()) for values in seen for value in values.values())
     walk(half, 9)  # between two moves: signs are under way
-    again = Trainer(fresh_copy(half.family), half.split, half.options, half.plan)
+    again = Trainer(fresh_copy(half.model), half.split, half.options, half.plan)
     again.restore(9, {f: {k: t.clone() for k, t in held.items()} for f, held in half.files().items()})
     walk(again, 6)
     resumed = state(again)

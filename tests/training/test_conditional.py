@@ -59,13 +59,13 @@ def test_every_family_is_told_labels_or_never_sees_them(family: str) -> None:
     for conditional in (True, False):
         told = spec_told(LABELLED, conditional)
         training = Trainer(kind(kind.Config(**narrow(family)), told), split, Options(batch=4), plan)
-        assert training.family.conditional is conditional
+        assert training.model.conditional is conditional
         assert (next(training.batches()).labels is not None) is conditional
         next(training.steps())
-        model = Pipeline(training.family)
+        model = Pipeline(training.model)
         if conditional:
-            training.family.requires_grad_(True)
-            taught = training.family
+            training.model.requires_grad_(True)
+            taught = training.model
             for parameter in taught.parameters():  # layers that start at zero would hide the label
                 torch.nn.init.normal_(parameter, 0.0, 0.1)
             zero, one = (drawn(model, label) for label in (0, 1))
@@ -154,7 +154,7 @@ def test_old_runs_open_sample_and_go_on_to_the_same_bits(
         open_run(old).card["config"] == run.card["config"] and open_run(old).card["spec"] == run.card["spec"]
     )
     now, then = triptych.load(run.path), triptych.load(old)
-    assert then.family.conditional is conditional
+    assert then.model.conditional is conditional
     assert np.array_equal(now.sample(range(6)), then.sample(range(6)))
     whole = open_run(run.path).load_state()[0]
     shutil.rmtree(old / "states" / "step-00000004")
@@ -220,12 +220,12 @@ def test_a_label_that_is_not_given_is_summed_out(told: Pipeline) -> None:
 
 def test_a_conditional_vae_without_a_label_says_what_it_needs(told: Pipeline) -> None:
     with pytest.raises(UsageError, match="was trained with labels"):
-        told.family.invert(to_float(squares(50)), Condition(), told.family.Controls(), [0])
+        told.model.invert(to_float(squares(50)), Condition(), told.model.Controls(), [0])
 
 
 def test_the_first_layer_of_a_conditional_vae_reads_noise_and_label_apart(told: Pipeline) -> None:
-    matrix = told.family.noise_reader()
-    assert (matrix is None) == (told.family.config.prior == "flow")
+    matrix = told.model.noise_reader()
+    assert (matrix is None) == (told.model.config.prior == "flow")
     assert matrix is None or matrix.shape[1] == 2
 
 

@@ -237,7 +237,7 @@ def test_a_family_of_ones_own(tmp_path: Path) -> None:
     assert run.path.name == "0001-toy-digits"
     with pytest.raises(RunError, match="--family"):
         triptych.load(run.path)  # a run never names code that is then run
-    assert triptych.load(run.path, family=str(own)).sample([0, 1]).shape == (2, 16, 16, 1)
+    assert triptych.load(run.path, model_file=str(own)).sample([0, 1]).shape == (2, 16, 16, 1)
 
 
 def test_unfit_settings_are_named() -> None:

@@ -34,24 +34,24 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 def rules(training: Trainer, family: str) -> list[Answer]:
     """One answer a rule."""
-    game = training.family.game
+    game = training.model.game
     if game is None:
-        return [beside(CHAPTER, "the DCGAN rules", f"{training.family.title} plays no game of two")]
+        return [beside(CHAPTER, "the DCGAN rules", f"{training.model.title} plays no game of two")]
     names = {"critic": game.critic, "generator": game.generator}
     asked = [rule.format(**names) for rule in RULES]
     players = {player.name: player for player in training.objectives}
-    if training.family.spec.size == 1:
+    if training.model.spec.size == 1:
         return [
             beside(CHAPTER, "the DCGAN rules", "points are no pictures: their networks have no convolutions")
         ]
     kept = _kept(_layers(training, players[game.generator]), _layers(training, players[game.critic]))
-    if isinstance(training.family, Dcgan):  # a family of the user's own that is no DCGAN promised nothing
+    if isinstance(training.model, Dcgan):  # a family of the user's own that is no DCGAN promised nothing
         return [judged(CHAPTER, q, good, found) for q, (good, found) in zip(asked, kept, strict=True)]
-    why = WHY_NOT.get(family, f"{training.family.title} has rules of its own")
+    why = WHY_NOT.get(family, f"{training.model.title} has rules of its own")
     return [
         judged(CHAPTER, question, True, found)
         if good
-        else beside(CHAPTER, question, f"{found}; {training.family.title} need not: {why}")
+        else beside(CHAPTER, question, f"{found}; {training.model.title} need not: {why}")
         for question, (good, found) in zip(asked, kept, strict=True)
     ]
 
@@ -59,7 +59,7 @@ def rules(training: Trainer, family: str) -> list[Answer]:
 def _layers(training: Trainer, player: Objective) -> list[nn.Module]:
     """The leaves of the networks that a player moves, in order, those without weights among them."""
     owned = {id(p) for p in player.parameters()}
-    homes = [m for m in training.family.children() if any(id(p) in owned for p in m.parameters())]
+    homes = [m for m in training.model.children() if any(id(p) in owned for p in m.parameters())]
     return [leaf for home in homes for leaf in home.modules() if not any(leaf.children())]
 
 

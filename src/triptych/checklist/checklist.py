@@ -38,11 +38,11 @@ BROUGHT = 0.5  # of what real pictures score: samples that bring so much are cal
 
 
 def check(
-    path: Path | str, *, family: str | None = None, data: Any = None, weights: str = "auto"
+    path: Path | str, *, model_file: str | None = None, data: Any = None, weights: str = "auto"
 ) -> list[Answer]:
     """Answer the usual checklist for GANs from a run: losses, architecture, optimiser, balance, samples.
 
-    family: the path of the user's own file, if the family lives in one. data: needed when the pictures
+    model_file: the path of the user's own file, if the family lives in one. data: needed when the pictures
     were given from Python. weights: whose samples are asked about, "raw", "ema" or "auto": those that the run
     shows. What the run lacks is answered "not known"; a newest state that is damaged is
     "not ok", and the one before it is asked. Raises RunError when the run
@@ -53,7 +53,7 @@ def check(
     kept: list[Which] = ["raw", "ema"] if "average" in tensors else ["raw"]
     shown = choose_weights(asked, meta, kept, str(path))
     dataset = _pictures(run, data)
-    built = build(run.card, family)
+    built = build(run.card, model_file)
     options = Options.model_validate({**run.card["options"], "device": "cpu"})
     plan = Plan.model_validate(
         {**run.card["plan"], "device": "cpu", "channels_last": False, "precision": "fp32"}

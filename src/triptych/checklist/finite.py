@@ -50,7 +50,7 @@ def varied(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], run: 
     """
     if not usable(tensors):
         return unknown("samples", VARIED, "no sample can be drawn: the weights are not finite")
-    family, said = training.family, []
+    family, said = training.model, []
     trained = family.training
     for name, part in (("raw", "weights"), ("averaged", "average")):
         family.load_state_dict({**tensors["weights"], **tensors.get(part, {})})
@@ -88,7 +88,7 @@ def _log(log: Sequence[Mapping[str, Any]]) -> Answer:
 
 def _zero(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], part: str) -> Answer:
     """Whether each player has weights other than 0: a file of zeros is finite, too."""
-    names = {id(p): name for name, p in training.family.named_parameters()}
+    names = {id(p): name for name, p in training.model.named_parameters()}
     empty, found = [], tensors.get(part, {})
     for player in training.objectives:
         own = [found[n] for p in player.parameters() if (n := names.get(id(p), "")) in found]

@@ -25,7 +25,7 @@ def losses(training: Trainer) -> list[Answer]:
     answers = [_apart(training)]
     for player in training.objectives:
         answers += _of_player(training, player, batch)
-    game = training.family.game
+    game = training.model.game
     if game is not None:
         by_name = {player.name: player for player in training.objectives}
         answers += _of_game(training, by_name[game.critic], by_name[game.generator], batch)
@@ -40,7 +40,7 @@ def _turn(training: Trainer, batch: Batch, between: bool = False) -> StepContext
     movers = frozenset(player.name for player in training.objectives)
     asked, done = training.options, min(training.step / training.plan.steps, 1.0)
     step = training.step
-    rhythm = training.family.step_period
+    rhythm = training.model.step_period
     if between and rhythm > 1 and step % rhythm == 0:
         step += 1
     return StepContext(asked.seed, step, done, movers, batch)
@@ -48,7 +48,7 @@ def _turn(training: Trainer, batch: Batch, between: bool = False) -> StepContext
 
 def _apart(training: Trainer) -> Answer:
     owned = [id(p) for player in training.objectives for p in player.parameters()]
-    all_of_it = {id(p) for p in training.family.parameters() if p.requires_grad}
+    all_of_it = {id(p) for p in training.model.parameters() if p.requires_grad}
     good = len(owned) == len(set(owned)) and set(owned) == all_of_it
     who = " and ".join(f"{p.name} ({len(p.parameters())} tensors)" for p in training.objectives)
     return judged(CHAPTER, "does every weight belong to one player", good, who)
@@ -58,9 +58,9 @@ def _of_player(training: Trainer, player: Objective, batch: Batch) -> list[Answe
     loss, _ = player.loss(batch, _turn(training, batch))
     own, before = player.parameters(), float(loss.detach())
     gradients = torch.autograd.grad(loss, own, allow_unused=True)
-    names = {id(p): name for name, p in training.family.named_parameters()}
+    names = {id(p): name for name, p in training.model.named_parameters()}
     named = [(names.get(id(p), "one without a name"), g) for p, g in zip(own, gradients, strict=True)]
-    free = [(name, g) for name, g in named if name not in training.family.held]
+    free = [(name, g) for name, g in named if name not in training.model.held]
     unmoved = [
         name for name, g in free if g is None or not bool(g.isfinite().all()) or not bool(g.abs().sum() > 0)
     ]
@@ -163,7 +163,7 @@ def _critic_learns(training: Trainer, critic: Objective, batch: Batch) -> Answer
     question = f"does the {critic.name} learn to tell real from fake"
     found = f"real minus fake {before[0] - before[1]:.6f} before its step, {after[0] - after[1]:.6f} after"
     grows = after[0] - after[1] > before[0] - before[1]
-    game = training.family.game
+    game = training.model.game
     paid = [name for name in game.penalties if name in said] if game is not None else []
     if not grows and sum(float(now[name]) for name in paid) < sum(float(said[name]) for name in paid):
         return beside(CHAPTER, question, f"{found}; the step served the penalty")

@@ -32,7 +32,7 @@ def optimisers(training: Trainer, run: Run, meta: Mapping[str, Any]) -> list[Ans
 
 def _rate(training: Trainer, player: Objective, run: Run, meta: Mapping[str, Any]) -> Answer:
     """Whether the rate that the run last moved a player at is the configured one, as scheduled."""
-    config, game = run.card["config"], training.family.game
+    config, game = run.card["config"], training.model.game
     wanted = config.get("rate")
     if game is not None and player.name == game.critic and config.get("critic_rate") is not None:
         wanted = config["critic_rate"]
@@ -132,8 +132,8 @@ def _between_looks(player: Objective, run: Run) -> tuple[bool, str] | None:
 
 def _free(training: Trainer, player: Objective) -> list[tuple[str, torch.nn.Parameter]]:
     """The parameters that a player may move, by name, without those that the settings hold."""
-    own, held = {id(p) for p in player.parameters()}, training.family.held
-    return [(n, p) for n, p in training.family.named_parameters() if id(p) in own and n not in held]
+    own, held = {id(p) for p in player.parameters()}, training.model.held
+    return [(n, p) for n, p in training.model.named_parameters() if id(p) in own and n not in held]
 
 
 def _turns(training: Trainer, player: Objective) -> int:

@@ -45,7 +45,7 @@ def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[A
 
     flags = parse(
         words,
-        flags_of(model.family.Controls, **{**own, **shared, **own}),  # an act may word a shared one itself
+        flags_of(model.model.Controls, **{**own, **shared, **own}),  # an act may word a shared one itself
         f"steer {path} {name}",
         ACTS[name][1],
     )
@@ -55,7 +55,7 @@ def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[A
 
 def controls_of(flags: Any, model: Any) -> dict[str, Any]:
     """The family's own controls among the flags."""
-    return given(flags, model.family.Controls)
+    return given(flags, model.model.Controls)
 
 
 def labels_of(flags: Any, model: Any) -> list[int] | None:
@@ -68,9 +68,9 @@ def classes_called(text: str, model: Any) -> list[int]:
     from triptych.core.class_names import class_numbers
     from triptych.core.errors import UsageError
 
-    if not model.family.conditional:
+    if not model.model.conditional:
         why = "was trained without labels" if model.spec.classes == 0 else "does not read labels"
-        raise UsageError(f"{model.family.title} {why}: leave --labels out")
+        raise UsageError(f"{model.model.title} {why}: leave --labels out")
     return class_numbers(text, model.class_names)
 
 

@@ -26,7 +26,7 @@ def check(words: list[str]) -> dict[str, Any]:
     )
     from triptych.checklist.checklist import check as ask
 
-    answers = ask(flags.run, family=flags.family, weights=flags.weights)
+    answers = ask(flags.run, model_file=flags.family, weights=flags.weights)
     chapter = ""
     for answer in answers:
         if answer.chapter != chapter:

@@ -56,12 +56,12 @@ def evaluate(words: list[str]) -> dict[str, Any]:
     from triptych.inference.pipeline import load
     from triptych.runs.weights import NAMES
 
-    model = load(flags.model, family=flags.family, weights=flags.weights)
+    model = load(flags.model, model_file=flags.family, weights=flags.weights)
     made = evaluation(
         model, flags.samples, flags.features, progress=said_slowly(), closer=not flags.quick, keep=False
     )
     lost = why_not_kept(model, made)  # before the table, whose reader may go away
-    tables.print_scores(made.scores, f"{model.family.title}, {flags.model}, {NAMES[model.weights]}")
+    tables.print_scores(made.scores, f"{model.model.title}, {flags.model}, {NAMES[model.weights]}")
     tables.print_classes(made)
     tables.print_closer(made)
     told = made.model_dump(mode="json")

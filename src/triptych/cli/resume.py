@@ -37,5 +37,5 @@ def resume(words: list[str]) -> dict[str, Any]:
     from triptych.training.runner import resume as go_on
 
     with progress_bar(open_run(flags.run).card.get("title") or flags.run.name) as watch:
-        run = go_on(flags.run, flags.steps, watch=watch, announce=say, family=flags.family)
+        run = go_on(flags.run, flags.steps, watch=watch, announce=say, model_file=flags.family)
     return finished(run, flags.family)

@@ -25,8 +25,8 @@ def sample(words: list[str]) -> dict[str, Any]:
     from triptych.viz.gallery import fit_for_pictures, write_film, write_pictures
 
     own_family = words[words.index("--family") + 1] if "--family" in words[:-1] else None
-    model = load(path, family=own_family, weights=weights_in(words))
-    controls = model.family.Controls
+    model = load(path, model_file=own_family, weights=weights_in(words))
+    controls = model.model.Controls
     flags = parse(
         words[1:],
         flags_of(
@@ -49,7 +49,7 @@ def sample(words: list[str]) -> dict[str, Any]:
             weights=WEIGHTS,
         ),
         f"sample {path}",
-        f"Draw pictures with {model.family.title}.",
+        f"Draw pictures with {model.model.title}.",
     )
     flags.out = flags.out or Path("grid.png" if flags.film is None else "film.gif")
     fit_for_pictures(flags.out, film=flags.film is not None)  # said before the work

@@ -52,7 +52,7 @@ def steer(words: list[str]) -> dict[str, Any]:
     name = ALIASES.get(rest[0], rest[0]) if rest and not rest[0].startswith("-") else None
     if name is not None and name not in ACTS:
         raise UsageError(f"nothing called {name!r} can be done with a model.{did_you_mean(name)}")
-    model = load(path, family=own_family, weights=weights_in(words))
+    model = load(path, model_file=own_family, weights=weights_in(words))
     return what_can_be_done(model, path) if name is None else ACTS[name][0](model, path, rest[1:])
 
 
@@ -68,7 +68,7 @@ def what_can_be_done(model: Any, path: str) -> dict[str, Any]:
     from triptych.latent.codes import code_shape, spaces_of
 
     spaces = {space: list(code_shape(model, space)) for space in spaces_of(model)}
-    controls = list(model.family.Controls.model_fields)
+    controls = list(model.model.Controls.model_fields)
     closed: dict[str, str] = {}
     if "style" not in spaces:
         closed["mix"] = "no styles between noise and picture"
@@ -77,7 +77,7 @@ def what_can_be_done(model: Any, path: str) -> dict[str, Any]:
     if not controls:
         closed["sweep"] = "no controls"
     told = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in spaces.items())
-    print(f"{model.family.title}, {path}. Spaces: {told}. Controls: {', '.join(controls) or 'none'}.")
+    print(f"{model.model.title}, {path}. Spaces: {told}. Controls: {', '.join(controls) or 'none'}.")
     for name in ORDER:
         print(f"  {name:<12} {'not here: ' + closed[name] if name in closed else ACTS[name][1]}")
     print(f"triptych steer {path} ACT --help lists the flags of one")
@@ -221,7 +221,7 @@ def mix(model: Any, path: str, words: list[str]) -> dict[str, Any]:
     giver = None
     if flags.donor_run is not None:
         owned = open_run(flags.donor_run).card["family"].endswith(".py")
-        giver = load(flags.donor_run, family=flags.family if owned else None, weights=flags.weights)
+        giver = load(flags.donor_run, model_file=flags.family if owned else None, weights=flags.weights)
     donors, bases = numbers(flags.donors), numbers(flags.bases)
     shown, left, top = style_mixing.mix(
         model, donors, bases, flags.layers, labels_of(flags, model), giver, **controls_of(flags, model)

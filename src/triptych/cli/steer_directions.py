@@ -215,7 +215,7 @@ def inverted(model: Any, flags: Any) -> Any:
         if max(rows) >= len(dataset.test):
             raise UsageError(f"the test split has the rows 0-{len(dataset.test) - 1}, got {flags.test}")
         pixels, names = np.asarray(dataset.test.pixels[rows]), [f"test {row}" for row in rows]
-        if labels is None and model.family.conditional and dataset.test.labels is not None:
+        if labels is None and model.model.conditional and dataset.test.labels is not None:
             labels = [int(label) for label in dataset.test.labels[rows]]
     inverting.classes_of(model, len(pixels), flags.space, labels, **controls)  # before a judge is trained
     try:

@@ -234,7 +234,7 @@ def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, 
         missing = [s for s in SPLITS if (step, f"{s} half of test", rules.samples) not in done]
         if missing:
             say(f"{run.path.name}: looking at step {step}")
-            model = load(run.path, step=step, family=own)
+            model = load(run.path, step=step, model_file=own)
             drawn = draw(model, rules.samples)
             for split in missing:  # the report half last, and at the end of the run more closely
                 ends = split == "report" and step == run.averages()[-1]

@@ -1,1 +1,1 @@
-"""Pictures, random streams and the contract every family signs."""
+"""Pictures, random streams and the contract every model signs."""

@@ -1,8 +1,8 @@
 """The contract between mathematics and machinery.
 
-A *family* is a way to learn to make pictures: a GAN, a VAE, a diffusion model. It says which
+A *model* is a way to learn to make pictures: a GAN, a VAE, a diffusion model. It says which
 players learn, what each of them minimises and how pictures are made; it never says how a step is
-taken, saved, resumed, sampled in batches or measured. One file in `models/` holds one family.
+taken, saved, resumed, sampled in batches or measured. One file in `models/` holds one model.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Drawable(nn.Module, ABC, Generic[ControlsT]):
     """Whatever makes pictures from noise."""
 
     Controls: ClassVar[type[Settings]]  # free at sampling time: flags, sliders
-    noise_shape: tuple[int, ...]  # of one image: the steering handle all families share
+    noise_shape: tuple[int, ...]  # of one image: the steering handle all models share
     conditional: bool = False  # whether labels change the picture: False where spec.classes is 0
 
     @abstractmethod
@@ -61,7 +61,7 @@ class Drawable(nn.Module, ABC, Generic[ControlsT]):
         """Find noise whose picture is near `images`, (B, C, H, W) in [-1, 1]; returns (B, *noise_shape).
 
         Here by optimising the noise (Adam, squared error, a pull towards the prior's shell):
-        families with an encoder or an invertible sampler do better and override it.
+        models with an encoder or an invertible sampler do better and override it.
         """
         found = streams.noise(seeds, self.noise_shape).to(images.device).requires_grad_()
         steps = 150
@@ -96,7 +96,7 @@ class GenerativeModel(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     """name -> values for fields of Config and for training options. "fast": the default of `train`, which
     serves best in minutes on two cores. "paper": as published."""
     log_help: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
-    game: ClassVar[AdversarialSpec | None] = None  # of the families with two players
+    game: ClassVar[AdversarialSpec | None] = None  # of the models with two players
     channels_last: ClassVar[bool] = (
         False  # are convolutions faster so on processors: benchmarks/arithmetic.py
     )
@@ -137,13 +137,13 @@ class GenerativeModel(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
 
         pixels: (B, H, W, C) uint8, on the weights' device. bound: one of `bounds`. draws: samples a picture.
         seeds: one a picture: it decides the picture's draws, the batch does not. counted: the box of
-        pixels that count, None for all. Raises ValueError if the family is implicit.
+        pixels that count, None for all. Raises ValueError if the model is implicit.
         """
         raise ValueError(f"{self.title} is implicit: it can draw but not say how likely a picture is")
 
 
 def model_class_in(module: Any) -> type[GenerativeModel[Any, Any]]:
-    """The one concrete Family that a module defines. Raises ValueError if there are none or several."""
+    """The one GenerativeModel that a module defines. Raises ValueError if there are none or several."""
     own = [
         thing
         for thing in vars(module).values()
@@ -153,5 +153,5 @@ def model_class_in(module: Any) -> type[GenerativeModel[Any, Any]]:
     ]
     if len(own) != 1:
         names = ", ".join(c.__name__ for c in own) or "none"
-        raise ValueError(f"{module.__name__} must define exactly one Family, found: {names}")
+        raise ValueError(f"{module.__name__} must define exactly one GenerativeModel, found: {names}")
     return own[0]

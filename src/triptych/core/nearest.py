@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 CUTOFF = 0.5  # share of letters in common, as difflib counts it, below which nothing is proposed
 
-FAMILIES_ELSEWHERE = {  # what other tools and papers call what a family does -> its name
+MODELS_ELSEWHERE = {  # what other tools and papers call what a model does -> its name
     "gan": "dcgan", "ddpm": "diffusion", "ddim": "diffusion", "unet": "diffusion", "text2img": "diffusion",
     "txt2img": "diffusion", "text-to-image": "diffusion", "stable-diffusion": "diffusion",
     "autoencoder": "vae", "wgan-gp": "wgan", "stylegan2": "stylegan", "stylegan3": "stylegan",

@@ -73,7 +73,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class AdversarialSpec:
-    """Who plays against whom in a family of two players, and how to read what the judging one logs.
+    """Who plays against whom in a model of two players, and how to read what the judging one logs.
 
     The critic logs `real` and `fake`: its mean verdict on real pictures and on fakes.
     """

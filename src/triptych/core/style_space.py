@@ -1,4 +1,4 @@
-"""What a family adds to the contract when it has a space of styles between noise and picture."""
+"""What a model adds to the contract when it has a space of styles between noise and picture."""
 
 from __future__ import annotations
 

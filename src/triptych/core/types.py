@@ -14,10 +14,10 @@ Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What the data fixes and a family may not choose. size: pixels, square.
+    """What the data fixes and a model may not choose. size: pixels, square.
 
-    classes: how many the family is told apart; 0 where the source has no labels, and where the training is
-    unconditional (`--no-conditional`): a family then never sees a label.
+    classes: how many the model is told apart; 0 where the source has no labels, and where the training is
+    unconditional (`--no-conditional`): a model then never sees a label.
     """
 
     channels: int
@@ -30,7 +30,7 @@ class ImageSpec:
 class Batch:
     """One (micro-)batch of training pictures."""
 
-    images: Tensor  # (B, C, H, W) float32 in [-1, 1]: always pixels, also for latent families
+    images: Tensor  # (B, C, H, W) float32 in [-1, 1]: always pixels, also for latent models
     labels: Tensor | None  # (B,) int64 in [0, classes)
     captions: tuple[str, ...] | None
     rows: Tensor  # (B,) int64: row numbers within the global batch of this step

@@ -221,9 +221,9 @@ class _Joined:
 
 def _draw(model: Pipeline, count: int, first_seed: int) -> Labelled:
     """Samples and the labels they were drawn for, in whole batches: a sample's bits depend on its seed."""
-    if not model.family.conditional:
+    if not model.model.conditional:
         raise ValueError(
-            f"this {model.family.title} was trained without labels, so its samples have none to train a "
+            f"this {model.model.title} was trained without labels, so its samples have none to train a "
             "classifier on: train a conditional model, or give (pixels, labels)"
         )
     pixels, labels = [], []

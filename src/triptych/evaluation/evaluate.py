@@ -211,10 +211,10 @@ def draw(
 
 def _about(model: Pipeline, first_seed: int, count: int, controls: Mapping[str, Any]) -> dict[str, Any]:
     """The descriptive fields of the card."""
-    settings = model.family.Controls(**controls)
-    by_law = "drawn by the training data's class law" if model.family.conditional else "none"
+    settings = model.model.Controls(**controls)
+    by_law = "drawn by the training data's class law" if model.model.conditional else "none"
     return {
-        "family": model.family.title,
+        "family": model.model.title,
         "run": model.run.path.name if model.run is not None else "",
         "controls": settings.model_dump(mode="json"),
         "weights": getattr(model, "weights", "ema"),

@@ -58,7 +58,7 @@ def traits(model: Pipeline, dataset: Dataset, judge: Extractor, drawn: np.ndarra
     """Measure a model. drawn: samples of it, (N, H, W, C) uint8, at least 2; judge: of its source."""
     detours, leaps, ends, middles = _walk(model, judge)
     error = detours.std(ddof=1) / len(detours) ** 0.5 * float(stdtrit(len(detours) - 1, 0.975))
-    told = model.family.conditional or not 0 < judge.classes <= MOST_CLASSES
+    told = model.model.conditional or not 0 < judge.classes <= MOST_CLASSES
     probe, chance = (None, None) if told else _probe(model, judge)
     return Traits(
         sharpness=sharpness(drawn),
@@ -77,7 +77,7 @@ def traits(model: Pipeline, dataset: Dataset, judge: Extractor, drawn: np.ndarra
 
 def _walk(model: Pipeline, judge: Extractor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Detour and largest step of each arc, (PAIRS,) each; the pictures at its ends and in its middle."""
-    noises = streams.noise(range(2 * PAIRS), model.family.noise_shape)
+    noises = streams.noise(range(2 * PAIRS), model.model.noise_shape)
     shares = torch.linspace(0, 1, STEPS + 1)
     ways = torch.cat([streams.slerp(noises[2 * k], noises[2 * k + 1], shares) for k in range(PAIRS)])
     kept = model.labels_for(range(PAIRS))  # on one arc the label stays: only the noise changes
@@ -106,7 +106,7 @@ def _probe(model: Pipeline, judge: Extractor) -> tuple[float, float]:
     """Accuracy of a linear reading of the class from the noise, and of the best constant guess."""
     from sklearn.linear_model import LogisticRegression
 
-    noise = streams.noise(range(PROBED), model.family.noise_shape)
+    noise = streams.noise(range(PROBED), model.model.noise_shape)
     classes = judge.probabilities(model.generate(noise)).argmax(1)
     inputs, half = noise.flatten(1).numpy(), PROBED // 2
     counts = np.bincount(classes[half:], minlength=judge.classes)

@@ -35,12 +35,12 @@ def likelihood_score(
     family's, None its first. draws: a picture. Returns None for an implicit family. Raises ValueError for
     an unknown bound, too few pictures and pictures of another shape than the model's.
     """
-    bounds = getattr(model.family, "likelihood_bounds", ())
+    bounds = getattr(model.model, "likelihood_bounds", ())
     if not bounds:
         return None
     rows = _rows(len(dataset.test), n)
     pixels = np.asarray(dataset.test.pixels[rows])
-    labelled = model.family.conditional and dataset.test.labels is not None
+    labelled = model.model.conditional and dataset.test.labels is not None
     labels = dataset.test.labels[rows] if labelled and dataset.test.labels is not None else None
     values = model.bits_per_dim(pixels, labels, bound, draws, rows.tolist(), dataset.content_box)
     mean = float(values.mean())
@@ -87,7 +87,7 @@ def _rows(count: int, n: int) -> np.ndarray:
 def _about(model: Pipeline, labelled: bool) -> dict[str, Any]:
     """The descriptive fields of the card."""
     return {
-        "family": model.family.title,
+        "family": model.model.title,
         "run": model.run.path.name if model.run is not None else "",
         "weights": model.weights,
         "step": model.step,

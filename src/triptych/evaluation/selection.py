@@ -102,7 +102,7 @@ class Selector:
         if self.last is not None and self.last.step == self.training.step:
             return self.last.shown
         try:
-            self.last = self._by_samples() if self.training.family.game else self._by_loss()
+            self.last = self._by_samples() if self.training.model.game else self._by_loss()
         except (RuntimeError, ValueError) as error:
             log.warning("raw and EMA weights could not be compared (%s): the raw ones are shown", error)
             self.last = None
@@ -111,7 +111,7 @@ class Selector:
     def load(self, which: Which) -> Pipeline:
         """The model with these weights of the training as it is now."""
         average = self.training.average.tensors if which == "ema" else {}
-        self.shown.family.load_state_dict({**self.training.family.state_dict(), **average})
+        self.shown.model.load_state_dict({**self.training.model.state_dict(), **average})
         self.shown.weights = which
         return self.shown
 
@@ -248,7 +248,7 @@ def losses(model: Pipeline, split: Split, rows: np.ndarray, device: torch.device
 
     Images are taken again under other noise where there are fewer than `LOSSES[0]`.
     """
-    player = model.family.objectives()[0]
+    player = model.model.objectives()[0]
     again = -(-LOSSES[0] // len(rows))
     order = np.tile(rows, again)
     size = max(1, min(LOSS_BATCH, len(order) // 4))

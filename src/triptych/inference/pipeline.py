@@ -30,19 +30,19 @@ Labels = str | Sequence[int] | Sequence[str] | Tensor | np.ndarray | None  # cla
 
 
 class Pipeline:
-    """A trained family, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
+    """A trained model, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
 
     def __init__(
         self,
-        family: AnyModel,
+        model: AnyModel,
         run: Run | None = None,
         class_counts: Sequence[int] | None = None,
         weights: str = "ema",
         step: int | None = None,
         asked: Asked | None = None,
     ) -> None:
-        self.family = family.eval().requires_grad_(False)
-        self.run, self.spec, self.step = run, family.spec, step  # step: after how many the weights are
+        self.model = model.eval().requires_grad_(False)
+        self.run, self.spec, self.step = run, model.spec, step  # step: after how many the weights are
         self.weights, self.asked = weights, asked  # "ema" or "raw"; how they were chosen, None: unknown
         counts = torch.tensor(class_counts or [1] * max(self.spec.classes, 1), dtype=torch.float64)
         self._class_law = torch.cumsum(counts / counts.sum(), dim=0)
@@ -50,7 +50,7 @@ class Pipeline:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.family.parameters()).device
+        return next(self.model.parameters()).device
 
     @property
     def class_names(self) -> list[str]:
@@ -63,7 +63,7 @@ class Pipeline:
 
         A function of each seed; None for an unconditional model.
         """
-        if not self.family.conditional:
+        if not self.model.conditional:
             return None
         draws = [torch.rand(1, generator=streams.generator(int(s), "label")).double() for s in seeds]
         return torch.searchsorted(self._class_law, torch.cat(draws)).clamp(max=self.spec.classes - 1)
@@ -81,7 +81,7 @@ class Pipeline:
         Returns (N, H, W, C) uint8. Raises ValueError for unfit seeds, labels or controls.
         """
         chosen = self._seeds(seeds)
-        noise = streams.noise(chosen, self.family.noise_shape)  # (N, *noise shape)
+        noise = streams.noise(chosen, self.model.noise_shape)  # (N, *noise shape)
         return self.generate(noise, labels, chosen, prompts, **controls)
 
     def generate(
@@ -112,7 +112,7 @@ class Pipeline:
         """Watch one batch of pictures come into being."""
         chosen = self._seeds(seeds)
         condition, settings = self._asked(chosen, labels, prompts), self._controls(controls)
-        noise = streams.noise(chosen, self.family.noise_shape)
+        noise = streams.noise(chosen, self.model.noise_shape)
         with torch.inference_mode():
             yield from self._generate(noise, condition, settings, chosen, range(len(chosen)))
 
@@ -125,7 +125,7 @@ class Pipeline:
     ) -> Tensor:
         """The noise whose picture is near each of `pixels`, (N, H, W, C) uint8: (N, *noise_shape).
 
-        seeds: where each search begins, where the family searches; None: at the pictures' numbers.
+        seeds: where each search begins, where the model searches; None: at the pictures' numbers.
         """
         self._fit(pixels, "inverts")
         chosen = list(range(len(pixels)))
@@ -137,7 +137,7 @@ class Pipeline:
             images = pictures.to_float(pixels[rows]).to(self.device)
             with torch.no_grad():
                 asked = condition.cut(rows).to(self.device)
-                noise = self.family.invert(images, asked, settings, [begun[k] for k in rows])
+                noise = self.model.invert(images, asked, settings, [begun[k] for k in rows])
             found.append(noise.cpu())
         return torch.cat(found)
 
@@ -150,36 +150,36 @@ class Pipeline:
     ) -> Tensor:
         """The styles of each noise, (N, *noise_shape) -> (N, layers, width); labels like `sample`.
 
-        Raises ValueError for a family without styles.
+        Raises ValueError for a model without styles.
         """
-        family = self._styled()
+        model = self._styled()
         chosen = list(seeds) if seeds is not None else list(range(len(noise)))
         condition, settings = self._asked(chosen, labels, None), self._controls(controls)
         found = []
         with torch.inference_mode():
             for rows, kept in equal_batches(len(chosen)):
                 asked = condition.cut(rows).to(self.device)
-                found.append(family.styles(noise[rows].to(self.device), asked, settings)[:kept].cpu())
+                found.append(model.styles(noise[rows].to(self.device), asked, settings)[:kept].cpu())
         return torch.cat(found).clone()  # outside inference mode: it may be differentiated
 
     def paint_styles(self, styles: Tensor, seeds: Sequence[int] | None = None, **controls: Any) -> np.ndarray:
         """The pictures of styles, (N, layers, width) -> (N, H, W, C) uint8. ValueError as `styles`."""
-        family, settings = self._styled(), self._controls(controls)
+        model, settings = self._styled(), self._controls(controls)
         chosen = list(seeds) if seeds is not None else list(range(len(styles)))
         finished = []
         with torch.inference_mode():
             for rows, kept in equal_batches(len(chosen)):
                 told = [chosen[row] for row in rows]
-                painted = family.paint_styles(styles[rows].to(self.device), told, settings)
+                painted = model.paint_styles(styles[rows].to(self.device), told, settings)
                 finished.append(pictures.to_uint8(painted[:kept]))
         return np.concatenate(finished)
 
     def _styled(self) -> StyleBased:
-        if isinstance(self.family, StyleBased):
-            return self.family
+        if isinstance(self.model, StyleBased):
+            return self.model
         able = [name for name in model_names() if issubclass(load_model_class(name), StyleBased)]
         raise UsageError(
-            f"{self.family.title} has no style space between noise and picture; families that have one: "
+            f"{self.model.title} has no style space between noise and picture; models that have one: "
             f"{', '.join(able) or 'none yet'}"
         )
 
@@ -195,10 +195,10 @@ class Pipeline:
         """How many bits per dimension the model needs at most for each picture: lower is more likely.
 
         pixels: (N, H, W, C) uint8. labels: of the pictures, for a model that reads them; None: it is not
-        told. bound: one of the family's, None its first. draws: samples (ELBO, IWAE) or times (VLB) a
+        told. bound: one of the model's, None its first. draws: samples (ELBO, IWAE) or times (VLB) a
         picture. seeds: one a picture, None for 0, 1, ... counted: the box (top, left, bottom, right) of
         pixels that count: those of a padded picture that were not added, `Dataset.content_box`. Returns
-        (N,) float64. Raises ValueError for an implicit family and for unfit arguments.
+        (N,) float64. Raises ValueError for an implicit model and for unfit arguments.
         """
         self._fit(pixels, "is asked about")
         chosen = self._seeds(range(len(pixels)) if seeds is None else seeds)
@@ -214,18 +214,18 @@ class Pipeline:
             for rows, kept in equal_batches(len(chosen)):
                 batch, asked = torch.from_numpy(pixels[rows]).to(self.device), condition.cut(rows)
                 told = [chosen[row] for row in rows]
-                nats = self.family.bits_per_dim(batch, asked.to(self.device), name, draws, told, counted)
+                nats = self.model.bits_per_dim(batch, asked.to(self.device), name, draws, told, counted)
                 found.append(nats[:kept].cpu().numpy())
         return np.concatenate(found)
 
     def _bound(self, asked: str | None) -> str:
-        there_are = getattr(self.family, "likelihood_bounds", ())
+        there_are = getattr(self.model, "likelihood_bounds", ())
         if not there_are:
             raise ValueError(
-                f"{self.family.title} is implicit: it can draw but not say how likely a picture is"
+                f"{self.model.title} is implicit: it can draw but not say how likely a picture is"
             )
         if asked is not None and asked not in there_are:
-            raise ValueError(f"{self.family.title} has no bound {asked!r}: there are {', '.join(there_are)}")
+            raise ValueError(f"{self.model.title} has no bound {asked!r}: there are {', '.join(there_are)}")
         return asked or there_are[0]
 
     def _fit(self, pixels: np.ndarray, what: str) -> None:
@@ -240,7 +240,7 @@ class Pipeline:
     ) -> Iterator[GenerationStep]:
         batch = noise[list(rows)].to(self.device)  # (B, *noise shape)
         asked = condition.cut(rows).to(self.device)
-        return self.family.generate(batch, asked, settings, [seeds[row] for row in rows])
+        return self.model.generate(batch, asked, settings, [seeds[row] for row in rows])
 
     def _seeds(self, seeds: Iterable[int]) -> list[int]:
         chosen = [int(seed) for seed in seeds]
@@ -251,16 +251,16 @@ class Pipeline:
         return chosen
 
     def _controls(self, values: Mapping[str, Any]) -> Any:
-        return read_settings(self.family.Controls, values, f"{self.family.title}'s controls")
+        return read_settings(self.model.Controls, values, f"{self.model.title}'s controls")
 
     def _asked(self, seeds: Sequence[int], labels: Any, prompts: Sequence[str] | None) -> Condition:
         if prompts is not None:
-            raise ValueError(f"{self.family.title} does not read prompts")
+            raise ValueError(f"{self.model.title} does not read prompts")
         if labels is None:
             return Condition(labels=self.labels_for(seeds))
-        if not self.family.conditional:
+        if not self.model.conditional:
             why = "was trained without labels" if self.spec.classes == 0 else "does not read labels"
-            raise ValueError(f"{self.family.title} {why}: leave them out")
+            raise ValueError(f"{self.model.title} {why}: leave them out")
         asked = torch.as_tensor(np.asarray(labels_as_numbers(labels, self.class_names))).long().reshape(-1)
         if len(asked) not in (1, len(seeds)):
             raise ValueError(f"give one label, or one a seed: {len(asked)} labels for {len(seeds)} seeds")
@@ -284,7 +284,7 @@ def load(
     *,
     device: str = "auto",
     weights: str = "auto",
-    family: str | None = None,
+    model_file: str | None = None,
     step: int | None = None,
 ) -> Pipeline:
     """Open a run for drawing: its newest whole state, or the snapshot of a step.
@@ -295,7 +295,7 @@ def load(
     """
     asked = known_weights(weights)
     run = open_run(path)
-    built = build(run.card, family)
+    built = build(run.card, model_file)
     try:
         if step is None:
             files, meta, _ = run.load_state(only=("weights",) if asked == "raw" else ("weights", "average"))

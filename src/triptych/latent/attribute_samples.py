@@ -94,7 +94,7 @@ def study(
     """
     if samples < LEAST:
         raise UsageError(f"a direction needs at least {LEAST} pictures to be found in, got {samples}")
-    where: Space = space or ("style" if isinstance(model.family, StyleBased) else "noise")
+    where: Space = space or ("style" if isinstance(model.model, StyleBased) else "noise")
     codes = codes_at(model, range(first_seed, first_seed + samples), where, labels, **controls)
     cloud = cloud_of(model, where, labels, **controls)
     values = codes.values[:, 0] if where == "style" else codes.values.flatten(1)
@@ -135,14 +135,14 @@ def _blocks(model: Pipeline, codes: Codes, cloud: Cloud, apart: bool | None) -> 
     layers = codes.values.shape[1] if codes.space == "style" else 1
     needed = LEAST_A_NUMBER * layers * cloud.width
     if apart and layers == 1:
-        raise UsageError(f"a code of {model.family.title}'s {codes.space} space has no layers to move apart")
+        raise UsageError(f"a code of {model.model.title}'s {codes.space} space has no layers to move apart")
     if apart and len(codes) < needed:
         raise UsageError(
             f"{layers} layers of {cloud.width} numbers that move apart need at least {needed} pictures to be "
             f"found in, got {len(codes)}: draw more, or let all layers move alike"
         )
     if apart is None:
-        apart = isinstance(model.family, StyleBased) and model.family.mixed and len(codes) >= needed
+        apart = isinstance(model.model, StyleBased) and model.model.mixed and len(codes) >= needed
     return layers if apart else 1
 
 

@@ -50,18 +50,18 @@ class Codes:
 
 def spaces_of(model: Pipeline) -> tuple[Space, ...]:
     """The spaces that a model can be steered in."""
-    return ("noise", "style") if isinstance(model.family, StyleBased) else ("noise",)
+    return ("noise", "style") if isinstance(model.model, StyleBased) else ("noise",)
 
 
 def code_shape(model: Pipeline, space: Space) -> tuple[int, ...]:
     """The shape of one point. Raises UsageError for a space that the model has not."""
     if space == "noise":
-        return tuple(model.family.noise_shape)
+        return tuple(model.model.noise_shape)
     if space != "style":
         hint = did_you_mean(space, ("noise", "style"))
         raise UsageError(f"a space is 'noise' or 'style', got {space!r}.{hint}")
-    if isinstance(model.family, StyleBased):
-        return tuple(model.family.style_shape)
+    if isinstance(model.model, StyleBased):
+        return tuple(model.model.style_shape)
     model.styles(torch.empty(0))  # raises the sentence that says which families have styles
     raise AssertionError
 
@@ -86,7 +86,7 @@ def codes_at(
         raise UsageError(f"give one label, or one a code: {len(told)} labels for {len(chosen)} codes")
     if told is not None and len(told) == 1:
         told = told.expand(len(chosen))
-    noise = streams.noise(chosen, model.family.noise_shape)  # (N, *noise shape)
+    noise = streams.noise(chosen, model.model.noise_shape)  # (N, *noise shape)
     values = noise if space == "noise" else model.styles(noise, told, chosen, **controls)
     return Codes(space, values, tuple(chosen), told)
 
@@ -100,6 +100,6 @@ def paint(model: Pipeline, codes: Codes, **controls: Any) -> np.ndarray:
 
 def model_hash(model: Pipeline) -> str:
     """SHA-256, in hex, of the weights that draw: what a direction belongs to."""
-    shown = getattr(model.family, "ema_modules", None)
-    held = model.family.state_dict()
+    shown = getattr(model.model, "ema_modules", None)
+    held = model.model.state_dict()
     return tensors_hash({k: v for k, v in held.items() if shown is None or k.split(".")[0] in shown})

@@ -109,7 +109,7 @@ def coordinates(
     chosen = list(range(min(8, width)) if numbers is None else numbers)
     if not chosen or min(chosen) < 0 or max(chosen) >= width:
         raise UsageError(
-            f"a code of {model.family.title}'s {space} has the numbers 0-{width - 1}, got {chosen}"
+            f"a code of {model.model.title}'s {space} has the numbers 0-{width - 1}, got {chosen}"
         )
     cloud, weights = cloud_of(model, space, **controls), model_hash(model)
     found = []
@@ -133,12 +133,12 @@ def closed_form_directions(
     readers are taken together and which then move; None for all. controls: as for `coordinates`. Raises
     UsageError for a family whose noise meets no such matrix.
     """
-    where: Space = space or ("style" if isinstance(model.family, StyleBased) else "noise")
+    where: Space = space or ("style" if isinstance(model.model, StyleBased) else "noise")
     shape = code_shape(model, where)
     moving = None if layers is None else list(layers)
     if where == "style":
-        assert isinstance(model.family, StyleBased)
-        readers = model.family.style_readers()
+        assert isinstance(model.model, StyleBased)
+        readers = model.model.style_readers()
         matrix = torch.cat([readers[k] for k in (moving if moving is not None else range(shape[0]))])
     else:
         matrix = reader_of_noise(model)
@@ -161,7 +161,7 @@ def closed_form_directions(
 
 def reader_of_noise(model: Pipeline) -> Tensor:
     """(outputs, noise numbers). Raises UsageError where noise meets no one matrix."""
-    family = model.family
+    family = model.model
     if (matrix := family.noise_reader()) is not None:
         return matrix
     instead = "Find directions from labels instead: --how labels"

@@ -123,11 +123,11 @@ def latent_map(
     y, the others are 0; None: both there are. Raises UsageError for a space of other than two numbers without
     `dimensions`, and for numbers that the noise has not.
     """
-    shape = tuple(model.family.noise_shape)
+    shape = tuple(model.model.noise_shape)
     count = int(np.prod(shape))
     if dimensions is None and shape != (2,):
         raise UsageError(
-            f"a map needs a noise of two numbers, this {model.family.title}'s has {count}: train one with "
+            f"a map needs a noise of two numbers, this {model.model.title}'s has {count}: train one with "
             "--latent 2, choose two with --dimensions 0,1, or look along coordinates with triptych steer RUN "
             "traverse"
         )

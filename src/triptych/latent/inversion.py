@@ -97,9 +97,9 @@ def classes_of(
     another number of them, ValueError for unfit labels or controls: cheap, before anything long is begun.
     """
     code_shape(model, space)
-    if labels is None and model.family.conditional:
+    if labels is None and model.model.conditional:
         raise UsageError(
-            f"this {model.family.title} was trained with labels: say which class each picture is of, as in "
+            f"this {model.model.title} was trained with labels: say which class each picture is of, as in "
             f"--labels 3 (0-{model.spec.classes - 1})"
         )
     told = codes_at(model, range(count), "noise", labels).labels
@@ -252,7 +252,7 @@ def _search(
     **controls: Any,
 ) -> None:
     """Fill the rows `chosen` of found, (N, layers, width): pictures of one class, or of a model without."""
-    family = model.family
+    family = model.model
     assert isinstance(family, StyleBased)
     settings = read_settings(family.Controls, controls, f"{family.title}'s controls")
     pool = codes_at(model, range(FIRST_SEED, FIRST_SEED + STARTS), "style", label, **controls)

@@ -53,12 +53,12 @@ def encode_test_images(model: Pipeline, count: int, dimensions: tuple[int, int],
         UsageError: For a family without an encoder.
         ValueError: Where the source is not to be had.
     """
-    if type(model.family).invert is Drawable.invert:
-        raise UsageError(f"{model.family.title} has no encoder")
+    if type(model.model).invert is Drawable.invert:
+        raise UsageError(f"{model.model.title} has no encoder")
     dataset = data_of(model)
     pixels = np.asarray(dataset.test.pixels[:count])
     labels = None if dataset.test.labels is None else np.asarray(dataset.test.labels[:count])
-    told = labels if model.family.conditional else None
+    told = labels if model.model.conditional else None
     codes = model.invert(pixels, told, **controls).flatten(1).numpy()  # (N, noise numbers)
     return Encoded(codes[:, list(dimensions)], labels, dataset.class_names)
 

@@ -83,16 +83,16 @@ def sweep(
     left alone. Raises UsageError for a control that the family has not and for values outside what it takes,
     ValueError for unfit seeds or labels.
     """
-    kind = model.family.Controls
+    kind = model.model.Controls
     if control not in kind.model_fields:
         there_are = ", ".join(kind.model_fields) or "none"
         hint = did_you_mean(control, kind.model_fields)
-        raise UsageError(f"{model.family.title} has no control {control!r}.{hint} There are: {there_are}")
+        raise UsageError(f"{model.model.title} has no control {control!r}.{hint} There are: {there_are}")
     if len(values) == 0:
         raise UsageError("a sweep needs a value, as in --values 0.5,0.7,1")
     asked = [{**controls, control: int(v) if float(v).is_integer() else float(v)} for v in values]
     for one in asked:
-        read_settings(kind, one, f"{model.family.title}'s controls")
+        read_settings(kind, one, f"{model.model.title}'s controls")
     enough(samples)
     chosen_seeds = list(seeds)
     shown = [model.sample(chosen_seeds, labels, **one) for one in asked]  # refuses what is unfit, first

@@ -14,11 +14,11 @@ from triptych import models
 from triptych.core.config import read_settings
 from triptych.core.errors import RunError, UsageError
 from triptych.core.generative_model import GenerativeModel, model_class_in
-from triptych.core.nearest import FAMILIES_ELSEWHERE, did_you_mean
+from triptych.core.nearest import MODELS_ELSEWHERE, did_you_mean
 from triptych.core.types import ImageSpec
 
 DRAWING_WORDS = {  # drawing's own arguments
-    "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family", "weights",
+    "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family", "model_file", "weights",
 }  # fmt: skip
 
 AnyModel = GenerativeModel[Any, Any]
@@ -40,13 +40,13 @@ def load_model_class(name: str) -> type[AnyModel]:
     """
     if name.endswith(".py"):
         raise RunError(
-            f"the family of this run lives in a file, {name}, and its code runs only when you name it: check "
+            f"the model of this run lives in a file, {name}, and its code runs only when you name it: check "
             f"the file, then add --family {shlex.quote(name)}"
         )
     known = model_names()
     if name not in known:
-        hint = did_you_mean(name, known, FAMILIES_ELSEWHERE)
-        raise UsageError(f"unknown family {name!r}.{hint} There are: {', '.join(known)}")
+        hint = did_you_mean(name, known, MODELS_ELSEWHERE)
+        raise UsageError(f"unknown model {name!r}.{hint} There are: {', '.join(known)}")
     return model_class_in(importlib.import_module(f"triptych.models.{name}"))
 
 
@@ -56,7 +56,7 @@ def load_user_model_class(name: str) -> type[AnyModel]:
     Never pass a name that was read from a run or a duel: use `load_model_class` for these. Raises UsageError
     as `load_model_class` does, and for a file that is not there.
     """
-    return checked(_family_in_file(Path(name))) if name.endswith(".py") else load_model_class(name)
+    return checked(_model_in_file(Path(name))) if name.endswith(".py") else load_model_class(name)
 
 
 def checked(kind: type[AnyModel]) -> type[AnyModel]:
@@ -66,23 +66,23 @@ def checked(kind: type[AnyModel]) -> type[AnyModel]:
     return kind
 
 
-def _family_in_file(path: Path) -> type[AnyModel]:
+def _model_in_file(path: Path) -> type[AnyModel]:
     if not path.is_file():
-        raise UsageError(f"there is no file {path} to read a family from")
-    spec = importlib.util.spec_from_file_location(f"own_family_{path.stem}", path)
+        raise UsageError(f"there is no file {path} to read a model from")
+    spec = importlib.util.spec_from_file_location(f"own_model_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return model_class_in(module)
 
 
-def build(card: Mapping[str, Any], family: str | None = None) -> AnyModel:
-    """An untrained family as a run's card describes it. family: the user's own word, before the card's name.
+def build(card: Mapping[str, Any], model_file: str | None = None) -> AnyModel:
+    """An untrained family as a run's card describes it. model_file: of the user's own.
 
     The card's spec is what the family is told: `classes` 0 if unconditional, whatever the source has.
     Raises RunError for a card that names a file while the user named none: it is not executed.
     """
-    kind = load_user_model_class(family) if family else load_model_class(card["family"])
+    kind = load_user_model_class(model_file) if model_file else load_model_class(card["family"])
     saved = kind.Config.with_current_names(card["config"])
     config = read_settings(kind.Config, saved, f"{kind.title}'s config")
     return kind(config, ImageSpec(**card["spec"]))
@@ -92,6 +92,6 @@ def misfit(what: str, error: Exception) -> RunError:
     """The error for weights that are not this network's."""
     said = shorten(" ".join(str(error).split()), 240)  # PyTorch names every tensor, a line each
     return RunError(
-        f"{what} do not fit the network ({said}): another version of Triptych, or of the family's file, made "
+        f"{what} do not fit the network ({said}): another version of Triptych, or of the model's file, made "
         "them. Open them with that one (run.json names it), or train anew"
     )

@@ -53,7 +53,7 @@ class MonitoredTraining(Protocol):
     step: int
 
     @property
-    def family(self) -> AnyModel:
+    def model(self) -> AnyModel:
         """The model with its raw weights."""
 
     @property
@@ -77,7 +77,7 @@ class GanMonitor:
     """The watch over one training."""
 
     def __init__(self, training: MonitoredTraining, run: Run, shown: Pipeline) -> None:
-        game = training.family.game
+        game = training.model.game
         assert game is not None
         self.training, self.run, self.shown, self.game = training, run, shown, game
         self.every = looks_every(training.plan.steps, training.options.batch)
@@ -133,12 +133,12 @@ class GanMonitor:
             first = self.run.load_state(0, only=("weights",))[0]["weights"]
         except RunError:
             return  # nothing is left of it: the watch does without
-        step, now = training.step, {k: v.clone() for k, v in training.family.state_dict().items()}
+        step, now = training.step, {k: v.clone() for k, v in training.model.state_dict().items()}
         training.step = 0
-        training.family.load_state_dict(first)
+        training.model.load_state_dict(first)
         self._see(time.perf_counter())
         training.step = step
-        training.family.load_state_dict(now)
+        training.model.load_state_dict(now)
 
     def fail(self, error: TrainingError) -> Diagnosis:
         """Note that the training cannot go on, and write its post-mortem."""
@@ -156,16 +156,16 @@ class GanMonitor:
         if self.reference is None:
             # the source's classes, of which an unconditional family is told none
             self.reference = Reference(training.split, len(self.run.card["data"]["class_names"]))
-        self.shown.family.load_state_dict(training.family.state_dict())
+        self.shown.model.load_state_dict(training.model.state_dict())
         seeds = range(self.reference.samples)
         # without random detail: grain would hide that samples repeat each other
         drawn, labels = (
-            self.shown.sample(seeds, **self.shown.family.deterministic_controls),
+            self.shown.sample(seeds, **self.shown.model.deterministic_controls),
             self.shown.labels_for(seeds),
         )
         before = self.run.looks()
         told = None if labels is None else labels.numpy()
-        plain = self.shown.family.deterministic_controls
+        plain = self.shown.model.deterministic_controls
         detailed = self.shown.sample(seeds[:DETAILED]) if plain else None  # grain is what a person sees
         seen = look_at(self.reference, drawn, told, before[-1] if before else None, detailed)
         probes = {player.name: probe(player) for player in training.objectives}

@@ -59,7 +59,7 @@ def shown_of(pictures: np.ndarray) -> range:
 
 def album(model: Pipeline, real: np.ndarray, labels: np.ndarray | None) -> Album:
     """Draw everything the report shows of a model. real: (N, H, W, C) test pictures, labels: (N,)."""
-    conditional = model.family.conditional
+    conditional = model.model.conditional
     seeds = shown_of(real)
     asked = [seed % model.spec.classes for seed in seeds] if conditional else None
     film, steps = _film(model)
@@ -68,8 +68,8 @@ def album(model: Pipeline, real: np.ndarray, labels: np.ndarray | None) -> Album
     found = model.invert(real, given)
     again = model.generate(found, given)
     errors = np.abs(again.astype(np.int64) - real).mean(axis=(1, 2, 3)).tolist()
-    own = type(model.family).invert.__qualname__.split(".")[0]
-    how = "by optimising the noise" if own == "Drawable" else f"by {model.family.title}'s own inverse"
+    own = type(model.model).invert.__qualname__.split(".")[0]
+    how = "by optimising the noise" if own == "Drawable" else f"by {model.model.title}'s own inverse"
     return Album(
         samples=sheet(model.sample(seeds, asked), 8),
         strip=sheet(_between(model), STRIP),
@@ -83,7 +83,7 @@ def album(model: Pipeline, real: np.ndarray, labels: np.ndarray | None) -> Album
 
 def _film(model: Pipeline) -> tuple[str | None, list[str]]:
     """A picture coming into being: noisy states above, predictions below; None for one-shot families."""
-    labels = [0] if model.family.conditional else None
+    labels = [0] if model.model.conditional else None
     frames: list[GenerationStep] = list(model.frames([3], labels))
     if len(frames) < 3 or frames[0].noisy.shape != frames[0].image().shape:
         return None, []
@@ -95,9 +95,9 @@ def _film(model: Pipeline) -> tuple[str | None, list[str]]:
 
 def _between(model: Pipeline) -> np.ndarray:
     """Pictures on the arc between the noises of two seeds: (STRIP, H, W, C)."""
-    start, end = streams.noise([1, 2], model.family.noise_shape)
+    start, end = streams.noise([1, 2], model.model.noise_shape)
     steps = streams.slerp(start, end, torch.linspace(0, 1, STRIP))
-    labels = [1] if model.family.conditional else None
+    labels = [1] if model.model.conditional else None
     return model.generate(steps, labels, seeds=[1] * STRIP)
 
 

@@ -1,7 +1,7 @@
 """From what was asked (options) to what will be done (plan), decided once and stored.
 
 Nothing in a training step depends on the clock, nor does the choice of arithmetic: it follows from the device
-and the family, so that the same command gives the same bits. A budget in minutes becomes a number of steps
+and the model, so that the same command gives the same bits. A budget in minutes becomes a number of steps
 after a short timed start, and the plan keeps that number; for other budgets the clock only tells how long
 it will take.
 """
@@ -31,9 +31,9 @@ class Timing(NamedTuple):
 
 
 def arithmetic(options: Options, device: torch.device, channels_last: bool = False) -> tuple[Arithmetic, str]:
-    """The arithmetic of a training, and why: a function of the options, the device and the family alone.
+    """The arithmetic of a training, and why: a function of the options, the device and the model alone.
 
-    channels_last: whether the family's networks are faster so on processors.
+    channels_last: whether the model's networks are faster so on processors.
     """
     last = devices.prefers_channels_last(device, channels_last)
     if options.precision != "auto":
@@ -52,7 +52,7 @@ def make_plan(
 
     images: in the training split. time_steps: counts the operations of steps of a throw-away copy in an
     arithmetic, and times them for about so many seconds, 0 for not at all. channels_last: whether the
-    family's networks are faster so on processors. Returns the plan and what was counted and timed.
+    model's networks are faster so on processors. Returns the plan and what was counted and timed.
     """
     device = devices.choose(options.device)
     torch.set_num_threads(options.threads or torch.get_num_threads())

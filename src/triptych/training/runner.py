@@ -56,7 +56,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train(
-    family: str,
+    model: str,
     data: Any = "digits",
     *,
     preset: str | None = None,
@@ -68,17 +68,17 @@ def train(
     command: str = "",
     **settings: Any,
 ) -> Run:
-    """Train a family from scratch and return its run.
+    """Train a model from scratch and return its run.
 
-    family: a name, or a path to a .py file that holds one. data: as `triptych.data.load.load` takes it.
+    model: a name, or a path to a .py file that holds one. data: as `triptych.data.load.load` takes it.
     trackers: beside those named by `track`, objects with accelerate's methods; see
     `triptych.training.trackers`. announce: is given lines on what is about to be done, how long it takes and
-    which preset suits the source better, before the first step. preset: a name in the family's `presets`;
-    None: "fast", where the family has it. settings: fields of `Options` (steps=200, seed=0, ...) and of the
-    family's Config, over those of the preset. Raises ValueError for unfit settings or data, TrainingError
+    which preset suits the source better, before the first step. preset: a name in the model's `presets`;
+    None: "fast", where the model has it. settings: fields of `Options` (steps=200, seed=0, ...) and of the
+    model's Config, over those of the preset. Raises ValueError for unfit settings or data, TrainingError
     when a loss or weight is not finite, Interrupted (a KeyboardInterrupt) when stopped.
     """
-    kind = load_user_model_class(family)
+    kind = load_user_model_class(model)
     source = data if isinstance(data, str) else IN_MEMORY
     preset, config, options = configure(kind, preset, settings, source)
     check_trackers(options.track, trackers)
@@ -89,7 +89,7 @@ def train(
         "triptych": versions()["triptych"],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "family": family,
+        "family": model,
         "title": kind.title,
         "preset": preset,
         "config": config.model_dump(mode="json"),
@@ -98,27 +98,27 @@ def train(
         "options": options.model_dump(mode="json"),
         "versions": versions(),
     }
-    model = build(card, family)  # before anything costs time: a size that does not fit is found here
-    check_reads_labels(model, options.conditional)
+    untrained = build(card, model)  # before anything costs time: a size that does not fit is found here
+    check_reads_labels(untrained, options.conditional)
     if hint := suggestion(kind, preset, dataset.spec, len(dataset.train)):
         announce(hint)
-    card["conditional"] = model.conditional
+    card["conditional"] = untrained.conditional
     try:
-        measure = timer(model, dataset.train, options)
+        measure = timer(untrained, dataset.train, options)
         plan, timing = make_plan(options, len(dataset.train), measure, kind.channels_last)
     except TrainingError as error:
         raise TrainingError(
             f"in the timed start {error}; no run was made. {remedy(options.precision)}"
         ) from error
     card["plan"] = plan.model_dump(mode="json")
-    card["cost"] = {**parameters(model), **timing._asdict()}
+    card["cost"] = {**parameters(untrained), **timing._asdict()}
     announce(plan.words(options.batch, timing.seconds_per_step))
     if advice := threads_for(plan, plan.steps, timing.seconds_per_step):
         announce(advice)
     torch.manual_seed(options.seed)
-    training = Trainer(fresh_copy(model), dataset.train, options, plan)
-    training.family.fit(training.batches())
-    run = create(Path(runs), name or f"{Path(family).stem}-{dataset.name}", card)
+    training = Trainer(fresh_copy(untrained), dataset.train, options, plan)
+    training.model.fit(training.batches())
+    run = create(Path(runs), name or f"{Path(model).stem}-{dataset.name}", card)
     with run.writing(), following(run, options.track, trackers, 0) as followers:
         drive(training, run, StepTimer(), watch, followers, dataset)
     return run
@@ -130,7 +130,7 @@ def resume(
     *,
     watch: Watcher | None = None,
     announce: Callable[[str], None] = lambda line: None,
-    family: str | None = None,
+    model_file: str | None = None,
     data: Any = None,
     trackers: Sequence[Tracker] = (),
 ) -> Run:
@@ -162,7 +162,7 @@ def resume(
             )
         dataset = reopen(run.card["data"], run.path, data)
         torch.set_num_threads(plan.threads)
-        training = Trainer(build(run.card, family), dataset.train, options, plan)
+        training = Trainer(build(run.card, model_file), dataset.train, options, plan)
         training.restore(meta["step"], tensors)
         take_up(training, run, meta)
         run.cut_log(meta["step"])
@@ -192,10 +192,10 @@ def drive(
     A training that fails, or that the watch gives up, goes back to its last good state where asked to.
     """
     shown = Pipeline(
-        fresh_copy(training.family).to(training.device), run, run.card["data"].get("class_counts")
+        fresh_copy(training.model).to(training.device), run, run.card["data"].get("class_counts")
     )
     selector = Selector(training, shown, dataset, meta)
-    lookout = GanMonitor(training, run, shown) if training.family.game else None
+    lookout = GanMonitor(training, run, shown) if training.model.game else None
     with stop_signals() as stop_asked:
         while True:
             try:
@@ -252,7 +252,7 @@ def stretch(
             selector.compare()
         if step.step in looks or ends:
             followers.samples(draw(training, run, selector), step.step)
-            raw, seen = named_under(training.family, training.family.ema_modules), {"seconds": clock.seconds}
+            raw, seen = named_under(training.model, training.model.ema_modules), {"seconds": clock.seconds}
             run.save_average(step.step, training.average.tensors, {**seen, **selector.meta()}, raw)
         if lookout is not None and lookout.due(step.step, ends):
             lookout.look(ends)
@@ -296,7 +296,7 @@ def draw(training: Trainer, run: Run, selector: Selector) -> Path:
     shown = selector.load(selector.compare())
     points = is_points(training.split.pixels)
     seeds = range(CLOUD_POINTS if points else GRID_PICTURES)
-    labels = [seed % shown.spec.classes for seed in seeds] if shown.family.conditional else None
+    labels = [seed % shown.spec.classes for seed in seeds] if shown.model.conditional else None
     behind = np.asarray(training.split.pixels[:CLOUD_POINTS]) if points else None
     drawn = shown.sample(seeds, labels)
     sheet = pictures.grid(drawn, scale=max(1, 64 // shown.spec.size), behind=behind)

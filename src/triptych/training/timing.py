@@ -30,7 +30,7 @@ class Untracked(ModuleTracker):
         return
 
 
-def timer(family: AnyModel, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
+def timer(model: AnyModel, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
     """A function that counts and times steps of throw-away copies: (arithmetic, so many seconds) -> Timing.
 
     Operations are counted without a clock; 0 seconds: nothing is timed. Where players move, or pay
@@ -40,9 +40,9 @@ def timer(family: AnyModel, split: Split, options: Options) -> Callable[[Arithme
 
     def measure(arithmetic: Arithmetic, seconds: float) -> Timing:
         plan = Plan.trial(device, arithmetic)
-        training = Trainer(fresh_copy(family), split, options, plan)
+        training = Trainer(fresh_copy(model), split, options, plan)
         steps = training.steps()
-        turns = math.lcm(family.step_period, *(player.interval for player in training.objectives))
+        turns = math.lcm(model.step_period, *(player.interval for player in training.objectives))
         counter = FlopCounterMode(display=False)
         counter.mod_tracker = Untracked()
         with counter:

@@ -33,17 +33,17 @@ class Step:
 
 
 class Trainer:
-    """A family, its players, its averaged weights and the number of steps done."""
+    """A model, its players, its averaged weights and the number of steps done."""
 
-    def __init__(self, family: AnyModel, split: Split, options: Options, plan: Plan) -> None:
+    def __init__(self, model: AnyModel, split: Split, options: Options, plan: Plan) -> None:
         self.split, self.options, self.plan, self.step = split, options, plan, 0
         self.device = torch.device(plan.device)
         layout = torch.channels_last if plan.channels_last else torch.contiguous_format
-        self.family = family.to(self.device).to(memory_format=layout).train()  # type: ignore[call-overload]
-        self.objectives = family.objectives()
+        self.model = model.to(self.device).to(memory_format=layout).train()  # type: ignore[call-overload]
+        self.objectives = model.objectives()
         self.rates = {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in self.objectives}
         self.lr_scale = 1.0  # factor on all learning rates: halved when a run goes back to a good state
-        self.average = PowerFunctionEMA(family, family.ema_modules, options.ema_std)
+        self.average = PowerFunctionEMA(model, model.ema_modules, options.ema_std)
         self._unread: dict[str, Tensor] = {}
 
     def steps(self) -> Iterator[Step]:
@@ -70,9 +70,9 @@ class Trainer:
             yield Step(self.step, values)
 
     def batches(self) -> Iterator[Batch]:
-        """The batches from this step on: each a function of (seed, step). Labels where the family is told."""
+        """The batches from this step on: each a function of (seed, step). Labels where the model is told."""
         asked = self.options
-        told = self.split if self.family.spec.classes else replace(self.split, labels=None)
+        told = self.split if self.model.spec.classes else replace(self.split, labels=None)
         return batches(told, asked.batch, asked.seed, first=self.step, flip=asked.flip)
 
     def parts(self, batch: Batch) -> list[Batch]:
@@ -95,7 +95,7 @@ class Trainer:
         if player.max_grad_norm is not None:
             norm = torch.nn.utils.clip_grad_norm_(player.parameters(), player.max_grad_norm)
             values[f"{player.name}/gradient"] = norm.detach()
-        elif self.family.game is not None:  # the watch asks who still learns
+        elif self.model.game is not None:  # the watch asks who still learns
             gradients = [p.grad for p in player.parameters() if p.grad is not None]
             values[f"{player.name}/gradient"] = torch.nn.utils.get_total_norm(gradients)
         self.check(player.name)
@@ -117,11 +117,11 @@ class Trainer:
             for number, parameter in enumerate(player.parameters()):
                 for key, value in player.optimizer.state[parameter].items():
                     optimizers[f"{player.name}/{number}/{key}"] = value
-        spoilt = [n for n, t in self.family.state_dict().items() if not bool(t.float().isfinite().all())]
+        spoilt = [n for n, t in self.model.state_dict().items() if not bool(t.float().isfinite().all())]
         if spoilt:
             raise TrainingError(f"weights are not finite at step {self.step}: {spoilt[0]}")
         return {
-            "weights": self.family.state_dict(),
+            "weights": self.model.state_dict(),
             "average": dict(self.average.tensors),
             "optimizers": optimizers,
         }
@@ -129,7 +129,7 @@ class Trainer:
     def restore(self, step: int, files: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Go back to a saved state, to the same bits. Raises RunError when it is of another network."""
         try:
-            self.family.load_state_dict(files["weights"])
+            self.model.load_state_dict(files["weights"])
             self.average.load(files["average"])
         except (RuntimeError, ValueError) as error:
             raise misfit(f"the weights of step {step}", error) from error
@@ -163,6 +163,6 @@ def like_parameter(saved: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=saved.dtype).copy_(saved)
 
 
-def fresh_copy(family: AnyModel) -> AnyModel:
-    """The same family with new weights."""
-    return type(family)(family.config, family.spec, family.parts)
+def fresh_copy(model: AnyModel) -> AnyModel:
+    """The same model with new weights."""
+    return type(model)(model.config, model.spec, model.parts)
