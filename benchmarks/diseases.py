@@ -37,20 +37,20 @@ LABELLED: dict[str, dict[str, Any]] = {"shapes": {"steps": 1800}, "cifar10": {"s
 QUICK = {"digits": {"steps": 400}}
 COMMON: dict[str, Any] = {"batch": 64, "threads": 1, "precision": "fp32", "conditional": False}
 RECIPES: dict[str, dict[str, Any]] = {
-    "dcgan": {"width": 24, "rate": 1e-3, "instance_noise": 0.3},
-    "wgan": {"width": 24, "rate": 5e-4, "critic_rate": 1e-3, "generator_every": 2},
-    "stylegan": {"width": 16, "widest": 64, "batch": 32, "mixing": 0.1},
+    "dcgan": {"width": 24, "lr": 1e-3, "instance_noise": 0.3},
+    "wgan": {"width": 24, "lr": 5e-4, "critic_lr": 1e-3, "generator_interval": 2},
+    "stylegan": {"width": 16, "max_channels": 64, "batch": 32, "mixing_probability": 0.1},
 }
 TEXTBOOK: dict[str, dict[str, Any]] = {
-    "dcgan": {"width": 24, "rate": 2e-4, "instance_noise": 0.0},
-    "wgan": {"width": 24, "rate": 1e-4, "generator_every": 5},
+    "dcgan": {"width": 24, "lr": 2e-4, "instance_noise": 0.0},
+    "wgan": {"width": 24, "lr": 1e-4, "generator_interval": 5},
     "stylegan": {
         "width": 16,
-        "widest": 64,
+        "max_channels": 64,
         "batch": 32,
         "loss": "logistic",
-        "penalties": "r1",
-        "mixing": 0.1,
+        "gradient_penalty": "r1",
+        "mixing_probability": 0.1,
     },
 }
 
@@ -162,7 +162,7 @@ def settings(case: Case, family: str, source: str, seed: int, quick: bool) -> di
     fields = load_model_class(family).Config.model_fields
     config |= {k: v for k, v in case.config.items() if k in fields or k in Options.model_fields}
     if case.factor != 1:
-        for name in ("rate", "critic_rate"):
+        for name in ("lr", "critic_lr"):
             usual = config.get(name, fields[name].default if name in fields else None)
             if usual is not None:
                 config[name] = usual * case.factor

@@ -34,9 +34,9 @@ SOURCES: dict[str, dict[str, Any]] = {
     "digits": {}, "shapes": {"size": 16}, "mnist": {}, "fashion-mnist": {}, "folder": {},
 }  # fmt: skip
 FAMILIES: dict[str, dict[str, Any]] = {
-    "dcgan": {"batch": 64, "width": 16, "rate": 1e-3, "instance_noise": 0.3, "steps": 600},
-    "wgan": {"batch": 64, "width": 16, "rate": 1e-3, "generator_every": 2, "steps": 400},
-    "stylegan": {"batch": 32, "width": 16, "widest": 64, "mixing": 0.0, "steps": 300},
+    "dcgan": {"batch": 64, "width": 16, "lr": 1e-3, "instance_noise": 0.3, "steps": 600},
+    "wgan": {"batch": 64, "width": 16, "lr": 1e-3, "generator_interval": 2, "steps": 400},
+    "stylegan": {"batch": 32, "width": 16, "max_channels": 64, "mixing_probability": 0.0, "steps": 300},
     "dcgan textbook": {"batch": 64, "width": 16, "steps": 400},
     "wgan textbook": {"batch": 64, "width": 16, "steps": 600},
 }

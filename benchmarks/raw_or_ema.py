@@ -138,7 +138,7 @@ def write(rows: list[dict[str, Any]], data: str, home: Path = RESULTS) -> None:
 def main() -> None:
     """Train, compare, score, write."""
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    reader.add_argument("families", nargs="+", help='each alone or with flags: "dcgan --rate 1e-3"')
+    reader.add_argument("families", nargs="+", help='each alone or with flags: "dcgan --lr 1e-3"')
     reader.add_argument("--data", default="digits")
     reader.add_argument("--steps", default="200", help="where to stop, as 500,850,2000; planned is the last")
     reader.add_argument("--samples", type=int, default=2000)

@@ -25,13 +25,13 @@ from triptych.evaluation.mode_coverage import ring_modes
 from triptych.viz import grids
 
 STEPS, BATCH, SAMPLES = 2000, 64, 2000
-RATES = {"rate": 1e-3, "critic_rate": 2e-3, "latent": 2}
-SLOW, BARE = {"generator_every": 5}, {"instance_noise": 0.0}  # the classes' own, not the presets'
+RATES = {"lr": 1e-3, "critic_lr": 2e-3, "latent": 2}
+SLOW, BARE = {"generator_interval": 5}, {"instance_noise": 0.0}  # the classes' own, not the presets'
 CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "wgan, penalty (lambda 0.1)": ("wgan", {**RATES, **SLOW, "strength": 0.1}),
-    "wgan, clipping (c 0.1)": ("wgan", {**RATES, **SLOW, "strength": 0.1, "lipschitz": "clipping"}),
-    "dcgan": ("dcgan", {**RATES, **BARE, "critic_rate": 1e-3}),
-    "dcgan, min-max loss": ("dcgan", {**RATES, **BARE, "critic_rate": 1e-3, "loss": "min-max"}),
+    "wgan, penalty (lambda 0.1)": ("wgan", {**RATES, **SLOW, "penalty_weight": 0.1}),
+    "wgan, clipping (c 0.1)": ("wgan", {**RATES, **SLOW, "clip_value": 0.1, "lipschitz": "clipping"}),
+    "dcgan": ("dcgan", {**RATES, **BARE, "critic_lr": 1e-3}),
+    "dcgan, min-max loss": ("dcgan", {**RATES, **BARE, "critic_lr": 1e-3, "loss": "min-max"}),
     "wgan, penalty as on pictures (lambda 10)": ("wgan", {**RATES, **SLOW}),
 }
 

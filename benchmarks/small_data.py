@@ -37,7 +37,7 @@ WANTED = ("FID", "precision", "recall")
 def trained(kind: str, seed: int, few: np.ndarray, flags: argparse.Namespace, runs: Path) -> dict[str, Any]:
     run = triptych.train(
         "dcgan", data=few, runs=runs, name=f"{kind}-{seed}", steps=flags.steps, batch=flags.batch, seed=seed,
-        width=flags.width, rate=flags.rate, instance_noise=0.0, augment=KINDS[kind], precision="fp32",
+        width=flags.width, lr=flags.lr, instance_noise=0.0, augment=KINDS[kind], precision="fp32",
     )  # fmt: skip
     last = run.log()[-1]
     seen = ("augment", "overfit", "real", "fake")
@@ -57,7 +57,7 @@ def main() -> None:
     asked.add_argument("--steps", type=int, default=4000)
     asked.add_argument("--batch", type=int, default=32)
     asked.add_argument("--width", type=int, default=32)
-    asked.add_argument("--rate", type=float, default=5e-4)
+    asked.add_argument("--lr", type=float, default=5e-4)
     asked.add_argument("--seeds", type=int, default=2)
     asked.add_argument("--samples", type=int, default=2000)
     asked.add_argument("--only", choices=list(KINDS), help="run one kind")
@@ -98,7 +98,7 @@ def write(rows: list[dict[str, Any]], setting: dict[str, Any], out: Path) -> Non
         "",
         "A tenth of them held out; "
         f"{setting['size']} px, width {setting['width']}, batch {setting['batch']}, "
-        f"rate {setting['rate']:g}. "
+        f"lr {setting.get('lr', setting.get('rate')):g}. "
         f"{setting['samples']:,} samples against the {setting['real']}, features of {setting['judge']}. "
         f"Adaptive with a ramp of {KINDS['adaptive']['ramp_images']:,} images. {setting['processor']}.",
         "",

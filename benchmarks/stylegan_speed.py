@@ -39,7 +39,7 @@ class Case(NamedTuple):
     size: int
     batch: int
     width: int
-    widest: int
+    max_channels: int
 
 
 CASES = {
@@ -58,7 +58,7 @@ def measured(case: Case, name: str, seconds: float) -> dict[str, Any]:
     device = devices.choose(name)
     torch.manual_seed(0)
     data = load(pictures(case.size))
-    family = Stylegan(Stylegan.Config(width=case.width, widest=case.widest), data.spec)
+    family = Stylegan(Stylegan.Config(width=case.width, max_channels=case.max_channels), data.spec)
     options = Options(batch=case.batch, device=name)
     row: dict[str, Any] = {**case._asdict(), "parameters": sum(p.numel() for p in family.parameters())}
     for precision in PRECISIONS:

@@ -68,7 +68,7 @@ def exact(real: np.ndarray, fake: np.ndarray) -> tuple[float, float | None]:
 def critic(real: np.ndarray, fake: np.ndarray, strength: float) -> dict[str, float]:
     """Train a critic; its distance and slope are means over the last steps, its rate cools to 0."""
     torch.manual_seed(0)
-    family = Wgan(WganConfig(width=WIDTH, strength=strength), ImageSpec(2, 1))
+    family = Wgan(WganConfig(width=WIDTH, penalty_weight=strength), ImageSpec(2, 1))
     player = family.objectives()[0]
     x, y = (torch.tensor(points, dtype=torch.float32)[:, :, None, None] for points in (real, fake))
     seen: list[dict[str, float]] = []

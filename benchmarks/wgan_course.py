@@ -64,8 +64,8 @@ def course(flags: argparse.Namespace, runs: Path) -> tuple[list[dict[str, float]
     for step in marks(flags.steps):
         if run is None:
             run = triptych.train(
-                "wgan", flags.data, steps=step, batch=flags.batch, rate=flags.rate,
-                critic_rate=flags.critic_rate, generator_every=flags.every, conditional=False,
+                "wgan", flags.data, steps=step, batch=flags.batch, lr=flags.lr,
+                critic_lr=flags.critic_lr, generator_interval=flags.every, conditional=False,
                 seed=flags.seed, runs=runs,
             )  # fmt: skip
         else:
@@ -112,8 +112,8 @@ def main() -> None:
     asked.add_argument("--name", default=None, help="of the course in the results; left out: the data's")
     asked.add_argument("--steps", type=int, default=3000)
     asked.add_argument("--batch", type=int, default=64)
-    asked.add_argument("--rate", type=float, default=5e-4)
-    asked.add_argument("--critic-rate", type=float, default=None)
+    asked.add_argument("--lr", type=float, default=5e-4)
+    asked.add_argument("--critic-lr", type=float, default=None)
     asked.add_argument("--every", type=int, default=5, help="the generator moves every so many steps")
     asked.add_argument("--samples", type=int, default=1000)
     asked.add_argument("--seed", type=int, default=0)
@@ -129,8 +129,8 @@ def main() -> None:
         "exact and critic": correlation(exact, critic),
         "exact and fid": correlation(exact, scored),
         **real,
-        "setting": f"batch {flags.batch}, rate {flags.rate:g}, critic rate "
-        f"{flags.critic_rate or flags.rate:g}, generator every {flags.every}, seed {flags.seed}, "
+        "setting": f"batch {flags.batch}, lr {flags.lr:g}, critic lr "
+        f"{flags.critic_lr or flags.lr:g}, generator every {flags.every}, seed {flags.seed}, "
         f"{flags.samples} samples, "
         f"{time.perf_counter() - began:.0f} s on {device.describe(torch.device('cpu'))}, "
         f"{torch.get_num_threads()} thread(s)",

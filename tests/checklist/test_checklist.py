@@ -57,7 +57,7 @@ class Spoilt(Dcgan):
 
     def objectives(self):
         made = super().objectives()
-        if self.config.fault == "rate":
+        if self.config.fault == "lr":
             made[0].optimizer.param_groups[0]["lr"] = 1.0
         if self.config.fault == "still":
             made[1].optimizer.param_groups[0]["lr"] = 0.0
@@ -111,7 +111,7 @@ def test_a_sound_run_has_nothing_wrong(sound: Path, capsys: pytest.CaptureFixtur
         ("norm", "batch norm but at the generator's output and the discriminator's input"),
         ("sign", "does the discriminator learn to tell real from fake"),
         ("helpful", "does the generator's step raise the discriminator's verdict on fakes"),
-        ("rate", "is the discriminator's learning rate as configured"),
+        ("lr", "is the discriminator's learning rate as configured"),
         ("still", "is the generator's learning rate as configured"),
         ("still", "did the generator move in each of its turns"),
         ("betas", "are the generator's betas as configured"),
@@ -131,7 +131,7 @@ def test_a_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path)
     question = "is the generator's learning rate as configured"
     for fault, word in (("still", "not ok"), ("cooled", "does not apply")):
         run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **OPTIONS)
-        config = {name: value for name, value in run.card["config"].items() if name != "rate"}
+        config = {name: value for name, value in run.card["config"].items() if name != "lr"}
         run.update_card(config=config)  # as of a family that configures none
         answers = check(run.path, model_file=str(own))
         assert next(a for a in answers if a.question == question).answer == word
@@ -241,14 +241,14 @@ def test_a_player_moves_where_its_weights_do(
 
 
 def test_rates_are_those_the_run_moved_at(sound: Path, tmp_path: Path) -> None:
-    style = {"width": 4, "widest": 8, "batch": 8, "rate_end": 0.1, "generator_every": 2}
+    style = {"width": 4, "max_channels": 8, "batch": 8, "lr_end": 0.1, "generator_interval": 2}
     run = triptych.train("stylegan", runs=tmp_path, **{**OPTIONS, "steps": 6, **style})
     asked = [a for a in check(run.path) if "learning rate as configured" in a.question]
     assert [a.answer for a in asked] == ["ok", "ok"] and "by its schedule" in asked[0].figure
     assert min(run.state_meta()["rates"]["generator"]) < 0.005  # the last turn of six was cooled
     shutil.copytree(sound, tmp_path / "told-otherwise")
     card = json.loads((sound / "run.json").read_text())
-    card["config"]["rate"] = 5e-3  # what a network built from run.json has, and the run had not
+    card["config"]["lr"] = 5e-3  # what a network built from run.json has, and the run had not
     (tmp_path / "told-otherwise" / "run.json").write_text(json.dumps(card))
     assert "is the generator's learning rate as configured" in wrong(check(tmp_path / "told-otherwise"))
 
@@ -299,8 +299,8 @@ def test_the_judges_word_is_on_the_weights_of_now(sound: Path, monkeypatch: pyte
 
 
 def test_weights_that_the_settings_hold_are_not_missed(tmp_path: Path) -> None:
-    style = {**OPTIONS, "width": 4, "widest": 8, "batch": 8, "steps": 2}
-    run = triptych.train("stylegan", runs=tmp_path, noise_pace=0.0, **style)
+    style = {**OPTIONS, "width": 4, "max_channels": 8, "batch": 8, "steps": 2}
+    run = triptych.train("stylegan", runs=tmp_path, noise_lr_scale=0.0, **style)
     answers = check(run.path)
     assert wrong(answers) == []
     reach = next(a for a in answers if a.question == "does the generator's loss reach all its weights")
@@ -311,8 +311,8 @@ def test_weights_that_the_settings_hold_are_not_missed(tmp_path: Path) -> None:
 
 
 def test_a_step_may_serve_the_penalty_that_every_step_pays(tmp_path: Path) -> None:
-    style = {**OPTIONS, "width": 4, "widest": 8, "batch": 8, "steps": 20}
-    run = triptych.train("stylegan", runs=tmp_path, penalty_every=1, gamma=1e-3, gamma_end=1.0, **style)
+    style = {**OPTIONS, "width": 4, "max_channels": 8, "batch": 8, "steps": 20}
+    run = triptych.train("stylegan", runs=tmp_path, penalty_interval=1, gamma=1e-3, gamma_end=1.0, **style)
     question = "does the discriminator learn to tell real from fake"
     assert next(a for a in check(run.path) if a.question == question).answer == "ok"
     run.update_card(config={**run.card["config"], "gamma": 1e4})  # what it has learnt is now too steep

@@ -66,8 +66,8 @@ def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["train", "dcgan", "--latent", "0"], "latent"),
         (["train", "dcgan", "--augment.target", "0.5"], "augment none has no 'target'"),
         (
-            ["train", "dcgan", "--augment", "adaptive", "--augment.limit", "2"],
-            "adaptive, limit: input should be",
+            ["train", "dcgan", "--augment", "adaptive", "--augment.max-p", "2"],
+            "adaptive, max_p: input should be",
         ),
         (
             ["train", "dcgan", "--batch", "10", "--micro-batch", "3"],

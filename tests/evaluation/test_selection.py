@@ -39,7 +39,7 @@ from triptych.training.trainer import Trainer, fresh_copy
 CPU = {"threads": 1, "precision": "fp32"}
 VAE = {"steps": 12, "batch": 16, "width": 8, "conditional": False, **CPU}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "dcgan": {"width": 8, "rate": 1e-3},
+    "dcgan": {"width": 8, "lr": 1e-3},
     "vae": {"width": 8},
     "diffusion": {"channels": (8, 16)},
 }

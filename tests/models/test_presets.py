@@ -69,7 +69,7 @@ def test_every_preset_trains(family: str, preset: str) -> None:
         if isinstance(value, dict):
             assert value.items() <= given[name].items()
         else:
-            assert given[name] == value or (value is None and name in ("rate", "strength")), name
+            assert given[name] == value or (value is None and name == "lr"), name
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
     training = Trainer(kind(config, data.spec), data.train, options, plan)
     steps = training.steps()
@@ -78,11 +78,11 @@ def test_every_preset_trains(family: str, preset: str) -> None:
 
 
 def test_the_default_is_fast_and_what_is_given_overrides_it(tmp_path: Path) -> None:
-    run = triptych.train("dcgan", runs=tmp_path, width=8, rate=5e-4, **SMALL)
+    run = triptych.train("dcgan", runs=tmp_path, width=8, lr=5e-4, **SMALL)
     config, options = run.card["config"], run.card["options"]
     assert run.card["preset"] == "fast" and config["instance_noise"] == 0.3
-    assert config["rate"] == 5e-4 and options["batch"] == 4
-    assert Dcgan.Config().rate == 2e-4 and Options().batch == 128  # a Config made directly is the class's own
+    assert config["lr"] == 5e-4 and options["batch"] == 4
+    assert Dcgan.Config().lr == 2e-4 and Options().batch == 128  # a Config made directly is the class's own
 
 
 def test_the_command_line_names_a_preset(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_command_line_names_a_preset(tmp_path: Path) -> None:
     run = open_run(next(tmp_path.glob("0*")))
     config = run.card["config"]
     assert run.card["preset"] == "paper" and run.card["conditional"] is False
-    assert (config["rate"], config["strength"], config["generator_every"]) == (1e-4, 10.0, 5)
+    assert (config["lr"], config["penalty_weight"], config["generator_interval"]) == (1e-4, 10.0, 5)
     assert (config["width"], config["latent"]) == (8, 7)
 
 
@@ -102,9 +102,7 @@ def test_help_shows_the_defaults_of_the_chosen_preset(capsys: pytest.CaptureFixt
         return " ".join(capsys.readouterr().out.replace("│", " ").split())
 
     fast, paper = shown(), shown("--preset", "paper")
-    assert (
-        "{fast,few,points,paper}" in fast and "fast: batch 64, rate 0.001, instance-noise 0.3; few:" in fast
-    )
+    assert "{fast,few,points,paper}" in fast and "fast: batch 64, lr 0.001, instance-noise 0.3; few:" in fast
     assert "Pictures a step. (default: 64)" in fast and "Pictures a step. (default: 128)" in paper
     assert "(default: fast)" in fast and "(default: fast)" in paper
     assert "This preset: off." in paper and "This preset" not in fast
@@ -152,7 +150,7 @@ def test_a_preset_may_choose_among_kinds(own: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "named"),
-    [("--preset paper", "paper"), ("--rate 1 --preset=few", "few"), ("--steps 2", None), ("--preset", "")],
+    [("--preset paper", "paper"), ("--lr 1 --preset=few", "few"), ("--steps 2", None), ("--preset", "")],
 )
 def test_the_preset_is_found_in_words(line: str, named: str | None) -> None:
     assert named_in(shlex.split(line)) == named
@@ -160,7 +158,11 @@ def test_the_preset_is_found_in_words(line: str, named: str | None) -> None:
 
 def test_presets_are_described_for_people() -> None:
     told = describe_presets(load_model_class("stylegan"))
-    assert "mixing 0;" in told and "layout off" in told and "critic-rate as suits" in told
+    assert (
+        "mixing-probability 0;" in told
+        and "style-dependent-input off" in told
+        and "critic-lr as suits" in told
+    )
 
 
 def test_a_duel_takes_presets(tmp_path: Path) -> None:
@@ -246,8 +248,8 @@ def test_the_paper_dcgan_starts_as_pytorch_does() -> None:
 def test_the_paper_wgan_is_either_papers() -> None:
     penalty = configure(Wgan, "paper", {}, "mnist")
     clipping = configure(Wgan, "paper", {"lipschitz": "clipping"}, "mnist")
-    assert (penalty[1].rate, penalty[1].strength, penalty[1].generator_every) == (1e-4, 10, 5)
-    assert (clipping[1].rate, clipping[1].strength, clipping[1].generator_every) == (5e-5, 0.01, 5)
+    assert (penalty[1].lr, penalty[1].penalty_weight, penalty[1].generator_interval) == (1e-4, 10, 5)
+    assert (clipping[1].lr, clipping[1].clip_value, clipping[1].generator_interval) == (5e-5, 0.01, 5)
     assert penalty[2].batch == clipping[2].batch == 64
     judge, _ = Wgan(penalty[1], ImageSpec(1, 16)).objectives()
     assert judge.optimizer.param_groups[0]["betas"] == (0.0, 0.9)

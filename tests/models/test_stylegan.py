@@ -29,7 +29,7 @@ from triptych.training.timing import timer
 from triptych.training.trainer import Trainer
 
 SPEC = ImageSpec(channels=1, size=16, classes=3)
-SMALL: dict[str, Any] = {"width": 4, "widest": 8, "latent": 8, "style": 6, "noise_pace": 1.0}
+SMALL: dict[str, Any] = {"width": 4, "max_channels": 8, "latent": 8, "style": 6, "noise_lr_scale": 1.0}
 
 
 def split() -> Split:
@@ -90,7 +90,7 @@ def test_the_slope_penalty_is_the_closed_form_on_known_discriminators() -> None:
 
 @pytest.mark.parametrize("penalties", ["r1", "r1+r2"])
 def test_penalties_come_when_due_and_count_for_the_steps_between(batch: Batch, penalties: str) -> None:
-    family = made(penalties=penalties, gamma=0.8, penalty_every=4, loss="logistic")
+    family = made(gradient_penalty=penalties, gamma=0.8, penalty_interval=4, loss="logistic")
     bare = made(gamma=0.0, loss="logistic")
     for step in range(9):
         loss, seen = family.discriminator_loss(batch, turn(batch, step))
@@ -102,7 +102,7 @@ def test_penalties_come_when_due_and_count_for_the_steps_between(batch: Batch, p
 
 
 def test_rates_and_gamma_cool_along_half_a_cosine(batch: Batch) -> None:
-    family = made(gamma=0.8, penalty_every=1, gamma_end=0.1, rate_end=0.25)
+    family = made(gamma=0.8, penalty_interval=1, gamma_end=0.1, lr_end=0.25)
     bare = made(gamma=0.0)
     for done, gamma, rate in ((0.0, 0.8, 1.0), (0.5, 0.44, 0.625), (1.0, 0.08, 0.25)):
         loss, seen = family.discriminator_loss(batch, turn(batch, done=done))
@@ -125,7 +125,9 @@ def test_the_generator_plays_the_discriminators_game_from_the_other_side(batch: 
 def test_micro_batches_that_keep_groups_whole_change_nothing(loss: str) -> None:
     def gradients(micro: int | None) -> dict[str, Tensor]:
         plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
-        trained = Trainer(made(loss=loss, group=4), split(), Options(batch=8, micro_batch=micro), plan)
+        trained = Trainer(
+            made(loss=loss, minibatch_std_group=4), split(), Options(batch=8, micro_batch=micro), plan
+        )
         next(trained.steps())
         return {name: p.grad for name, p in trained.model.named_parameters() if p.grad is not None}
 
@@ -137,7 +139,9 @@ def test_micro_batches_that_keep_groups_whole_change_nothing(loss: str) -> None:
 
 
 def test_mixing_crosses_two_styles_over_once(batch: Batch) -> None:
-    always, never, half = (made(mixing=share).mixed_styles(turn(batch)) for share in (1.0, 0.0, 0.5))
+    always, never, half = (
+        made(mixing_probability=share).mixed_styles(turn(batch)) for share in (1.0, 0.0, 0.5)
+    )
     assert all(torch.equal(never[:, 0], never[:, layer]) for layer in range(5))
     changes = (always[:, 1:] != always[:, :-1]).any(-1).sum(1)
     assert changes.tolist() == [1] * 8  # every picture changes its style at one place
@@ -212,7 +216,7 @@ def test_a_conditional_one_is_trained_and_asked_by_label() -> None:
 
 def test_a_timed_start_counts_whole_rounds_of_lazy_penalties() -> None:
     def flops(every: int) -> int:
-        measure = timer(made(penalty_every=every), split(), Options(batch=4, device="cpu"))
+        measure = timer(made(penalty_interval=every), split(), Options(batch=4, device="cpu"))
         return measure(Arithmetic("fp32", False), 0.0).flops_per_step
 
     always, half, quarter = flops(1), flops(2), flops(4)

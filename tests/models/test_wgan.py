@@ -47,7 +47,7 @@ def linear(family: Wgan, slope: float) -> None:
 
 
 def test_the_critics_loss_is_equation_3(batch: Any) -> None:
-    family = Wgan(WganConfig(width=8, strength=7.0), PLAIN)
+    family = Wgan(WganConfig(width=8, penalty_weight=7.0), PLAIN)
     linear(family, 3.0)
     now = turn(batch, "critic")
     real, fake = (images.mean((1, 2, 3)) * 3.0 * 16 for images in (batch.images, family.fakes(now)))
@@ -127,19 +127,19 @@ def test_clipping_cuts_weights_after_every_move_and_goes_on_to_the_same_bits(bat
 
 def test_what_is_left_out_is_the_papers_and_is_stored_as_a_number() -> None:
     penalty, clipping = WganConfig(), WganConfig(lipschitz="clipping")
-    assert (penalty.rate, penalty.strength) == (1e-4, 10.0)
-    assert (clipping.rate, clipping.strength) == (5e-5, 0.01)
-    assert WganConfig(lipschitz="clipping", rate=None, strength=0.1).strength == 0.1
+    assert (penalty.lr, penalty.penalty_weight) == (1e-4, 10.0)
+    assert (clipping.lr, clipping.clip_value) == (5e-5, 0.01)
+    assert WganConfig(lipschitz="clipping", lr=None, clip_value=0.1).clip_value == 0.1
     adam, rms = (
         [p.optimizer for p in Wgan(config, PLAIN).objectives()]
-        for config in (penalty, WganConfig(lipschitz="clipping", critic_rate=1e-3))
+        for config in (penalty, WganConfig(lipschitz="clipping", critic_lr=1e-3))
     )
     assert all(type(o) is torch.optim.Adam and o.param_groups[0]["betas"] == (0.0, 0.9) for o in adam)
     assert all(type(o) is torch.optim.RMSprop for o in rms)
     assert [o.param_groups[0]["lr"] for o in rms] == [1e-3, 5e-5]
     for wrong, told in ((0, "greater than 0"), (-1.0, "greater than 0")):
-        with pytest.raises(UsageError, match=rf"WGAN's config, strength: .*{told}, got {wrong}"):
-            read_settings(WganConfig, {"strength": wrong}, "WGAN's config")
+        with pytest.raises(UsageError, match=rf"WGAN's config, penalty_weight: .*{told}, got {wrong}"):
+            read_settings(WganConfig, {"penalty_weight": wrong}, "WGAN's config")
     with pytest.raises(UsageError, match=r"lipschitz: .*'penalty' or 'clipping', got 'cliping'"):
         read_settings(WganConfig, {"lipschitz": "cliping"}, "WGAN's config")
 
@@ -156,7 +156,7 @@ def test_labels_reach_both_players_and_are_asked_for(batch: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["wgan", "dcgan"])
 def test_the_generator_waits_and_the_critic_has_its_own_rate(kind: str) -> None:
-    settings = {"generator_every": 3, "critic_rate": 5e-3, "rate": 1e-3, "width": 4}
+    settings = {"generator_interval": 3, "critic_lr": 5e-3, "lr": 1e-3, "width": 4}
     family: Any = (
         Wgan(WganConfig(**settings), PLANE) if kind == "wgan" else Dcgan(DcganConfig(**settings), PLANE)
     )
@@ -178,7 +178,7 @@ def test_a_timed_start_counts_whole_rounds_of_turns() -> None:
     split = load("points:ring").train
 
     def flops(every: int) -> int:
-        family = Dcgan(DcganConfig(generator_every=every, width=4), PLANE)
+        family = Dcgan(DcganConfig(generator_interval=every, width=4), PLANE)
         return timer(family, split, Options(batch=16, device="cpu"))(
             Arithmetic("fp32", False), 0.0
         ).flops_per_step

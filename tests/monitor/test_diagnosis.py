@@ -354,10 +354,10 @@ def test_without_looks_it_is_too_early() -> None:
 
 
 def test_remedies_are_two_and_fit_the_family() -> None:
-    config = {"rate": 0.02, "loss": "min-max", "instance_noise": 0.0, "latent": 2, "beta1": 0.5}
+    config = {"lr": 0.02, "loss": "min-max", "instance_noise": 0.0, "latent": 2, "beta1": 0.5}
     first, second = remedies_for("critic overpowering", config, {"seed": 0})
     assert first.flags == {"--loss": "non-saturating"} and second.flags == {"--instance-noise": "0.3"}
-    assert remedies_for("diverged", config, {})[0].flags == {"--rate": "0.0002"}
+    assert remedies_for("diverged", config, {})[0].flags == {"--lr": "0.0002"}
     assert remedies_for("generator collapsed", config, {})[0].flags == {"--latent": "100"}
     for name in ("not finite", "diverged", "critic overpowering", "generator collapsed"):
         assert len(remedies_for(name, {}, {"seed": 3})) == 2
@@ -374,13 +374,13 @@ def test_remedies_are_ones_that_the_run_does_not_have() -> None:
         assert {"--on-collapse": "rollback"} not in flags(
             never_fatal, {}, {"batch": 128, "conditional": None}
         )
-    alike: Line = {"rate": 2e-4, "critic_rate": None, "generator_every": 1}
-    assert flags("critic not learning", alike, {})[0] == {"--generator-every": "2"}
-    assert flags("critic not learning", {**alike, "critic_rate": 1e-3}, {})[0] == {"--generator-every": "2"}
-    assert flags("critic not learning", {**alike, "critic_rate": 1e-5}, {})[0] == {"--critic-rate": "0.0002"}
-    idle: Line = {"rate": 1e-6, "generator_every": 5, "lipschitz": "clipping", "strength": 1e-4}
-    assert flags("generator not learning", idle, {}) == [{"--rate": "1e-3"}, {"--generator-every": "1"}]
-    assert flags("generator not learning", {**idle, "rate": 1e-3}, {})[1] == {"--strength": "0.01"}
+    alike: Line = {"lr": 2e-4, "critic_lr": None, "generator_interval": 1}
+    assert flags("critic not learning", alike, {})[0] == {"--generator-interval": "2"}
+    assert flags("critic not learning", {**alike, "critic_lr": 1e-3}, {})[0] == {"--generator-interval": "2"}
+    assert flags("critic not learning", {**alike, "critic_lr": 1e-5}, {})[0] == {"--critic-lr": "0.0002"}
+    idle: Line = {"lr": 1e-6, "generator_interval": 5, "lipschitz": "clipping", "clip_value": 1e-4}
+    assert flags("generator not learning", idle, {}) == [{"--lr": "1e-3"}, {"--generator-interval": "1"}]
+    assert flags("generator not learning", {**idle, "lr": 1e-3}, {})[1] == {"--clip-value": "0.01"}
     style = {"augment": {"kind": "none"}, "gamma": 10.0, "latent": 64}
     few, many = {"pictures": 300, "batch": 16}, {"pictures": 60_000, "batch": 16}
     assert flags("generator collapsed", style, few) == [{"--augment": "adaptive"}, {"--gamma": "30"}]

@@ -169,11 +169,11 @@ def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
     assert "<h1>Not finite</h1>" in page and "became nan" in page
     bare = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert not re.search(r"(src|href)=\"(?!data:|#)", bare) and "<script" not in bare
-    assert "--rate" in page and "prefers-color-scheme: dark" in page and page.count("<svg") >= 4
+    assert "--lr" in page and "prefers-color-scheme: dark" in page and page.count("<svg") >= 4
 
 
 def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) -> None:
-    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "rate": 2e-4, "save_every": 8}
+    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
     run = triptych.train(sick, runs=tmp_path / "a", **asked)
     (way,) = run.card["rollbacks"]
     assert way["rate_factor"] == 0.5 and way["verdict"] == "not finite" and "nan" in way["why"]
@@ -196,7 +196,7 @@ def test_time_on_a_lost_way_is_spent(sick: str, tmp_path: Path, monkeypatch: pyt
         save(self, step, files, meta, **more)
 
     monkeypatch.setattr(Run, "save_state", noted)
-    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "rate": 2e-4, "save_every": 8}
+    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
     run = triptych.train(sick, runs=tmp_path, **asked)
     assert len(run.card["rollbacks"]) == 1 and seconds == sorted(set(seconds))
 
@@ -266,9 +266,9 @@ def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_remedy_is_a_command(tmp_path: Path) -> None:
-    card = {"command": "triptych train dcgan --data digits --rate 0.1 --no-conditional --steps=5"}
-    assert command_with(card, {"--rate": "0.001"}) == (
-        "triptych train dcgan --data digits --no-conditional --steps=5 --rate 0.001"
+    card = {"command": "triptych train dcgan --data digits --lr 0.1 --no-conditional --steps=5"}
+    assert command_with(card, {"--lr": "0.001"}) == (
+        "triptych train dcgan --data digits --no-conditional --steps=5 --lr 0.001"
     )
     assert "--steps=5" not in command_with(card, {"--steps": "9"})
     asked = {**OPTIONS, "steps": 2, "micro_batch": 8, "flip": True, "size": 8, "color": "gray"}
@@ -284,8 +284,8 @@ def test_a_remedy_is_a_command(tmp_path: Path) -> None:
 
 def test_a_remedy_for_pictures_in_memory_is_an_argument() -> None:
     card = {"command": "", "options": {"data": "given from Python"}}
-    told = command_with(card, {"--rate": "1e-4", "--loss": "non-saturating", "--no-conditional": ""})
-    assert told == "triptych.train(..., rate=0.0001, loss='non-saturating', conditional=False)"
+    told = command_with(card, {"--lr": "1e-4", "--loss": "non-saturating", "--no-conditional": ""})
+    assert told == "triptych.train(..., lr=0.0001, loss='non-saturating', conditional=False)"
 
 
 def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(

@@ -30,7 +30,7 @@ from triptych.training.trainer import Trainer, fresh_copy
 SIZE = 16
 RGB = ImageSpec(channels=3, size=SIZE)
 ALL: tuple[Any, ...] = ("flip", "rotation", "translation", "scaling", "color")
-POLICIES = [DiffAugment(), Adaptive(policy=ALL, start=0.7)]
+POLICIES = [DiffAugment(), Adaptive(policy=ALL, initial_p=0.7)]
 
 
 def some(count: int = 8, channels: int = 3) -> Tensor:
@@ -239,7 +239,7 @@ def chances(module: Augment, verdicts: Sequence[float], steps: int, parts: int =
 
 
 def test_the_chance_goes_from_0_to_1_in_the_images_of_the_ramp() -> None:
-    module = Augment(Adaptive(ramp_images=800, limit=1.0, every=4), RGB)
+    module = Augment(Adaptive(ramp_images=800, max_p=1.0, interval=4), RGB)
     met = chances(module, [1.0] * 8, 105)
     assert met[:5] == [0, 0, 0, 0, pytest.approx(0.04)] and met[4:8] == [met[4]] * 4
     assert met[96] == pytest.approx(0.96, abs=1e-5) and met[100] == pytest.approx(1.0, abs=1e-5)
@@ -248,16 +248,16 @@ def test_the_chance_goes_from_0_to_1_in_the_images_of_the_ramp() -> None:
 
 
 def test_below_the_target_the_chance_falls_and_stays_within_its_ends() -> None:
-    wary = Adaptive(ramp_images=100, start=0.5, every=1, target=0.6)
+    wary = Adaptive(ramp_images=100, initial_p=0.5, interval=1, target=0.6)
     met = chances(Augment(wary, RGB), [1, 1, 1, 1, 1, 1, -1, -1], 9)  # r = 0.5
     assert met == pytest.approx([max(0.0, 0.5 - 0.08 * k) for k in range(9)], abs=1e-6)
     met = chances(Augment(wary, RGB), [1.0] * 7 + [-0.1], 9)  # r = 0.75
     assert met == pytest.approx([min(0.8, 0.5 + 0.08 * k) for k in range(9)], abs=1e-6)
-    assert Augment(Adaptive(start=1.0), RGB).seen()["augment"].item() == pytest.approx(0.8)
+    assert Augment(Adaptive(initial_p=1.0), RGB).seen()["augment"].item() == pytest.approx(0.8)
 
 
 def test_micro_batches_meet_one_chance_and_move_it_once() -> None:
-    config = Adaptive(ramp_images=100, every=2, target=0.6)
+    config = Adaptive(ramp_images=100, interval=2, target=0.6)
     verdicts = [1, 1, 1, 1, 1, 1, 1, -1]
     whole, parts = (Augment(config, RGB) for _ in range(2))
     assert chances(whole, verdicts, 9) == chances(parts, verdicts, 9, parts=4)
@@ -266,13 +266,13 @@ def test_micro_batches_meet_one_chance_and_move_it_once() -> None:
 
 
 def test_verdicts_without_a_zero_are_read_about_the_middle() -> None:
-    module = Augment(Adaptive(every=1), RGB)
+    module = Augment(Adaptive(interval=1), RGB)
     module.watch(torch.tensor([9.0, 11.0, 7.0, 13.0]), fake=torch.tensor([6.0, 10.0]))  # middle: 9
     assert module.signs.item() == 0 + 1 - 1 + 1 and module.judged.item() == 4
 
 
 def test_a_look_from_outside_moves_nothing() -> None:
-    module = Augment(Adaptive(every=1), RGB)
+    module = Augment(Adaptive(interval=1), RGB)
     before = {name: kept.clone() for name, kept in module.state_dict().items()}
     module.eval()
     module.watch(torch.ones(8))
@@ -283,9 +283,9 @@ def test_a_look_from_outside_moves_nothing() -> None:
 # --- in the families -------------------------------------------------------------------------
 
 SMALL: dict[str, dict[str, Any]] = {
-    "dcgan": {"width": 8, "rate": 2e-3},
-    "wgan": {"width": 8, "rate": 2e-3, "generator_every": 2},
-    "stylegan": {"width": 4, "widest": 8, "latent": 8, "style": 8, "penalty_every": 2},
+    "dcgan": {"width": 8, "lr": 2e-3},
+    "wgan": {"width": 8, "lr": 2e-3, "generator_interval": 2},
+    "stylegan": {"width": 4, "max_channels": 8, "latent": 8, "style": 8, "penalty_interval": 2},
 }
 
 
@@ -302,7 +302,7 @@ def made(name: str, config: Any, channels: int = 1) -> Any:
 
 def begin(name: str) -> Trainer:
     pixels = np.random.default_rng(0).integers(0, 256, (12, SIZE, SIZE, 1), dtype=np.uint8)
-    family = made(name, Adaptive(ramp_images=200, every=2, target=0.1, start=0.4))
+    family = made(name, Adaptive(ramp_images=200, interval=2, target=0.1, initial_p=0.4))
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
     return Trainer(family, Split(pixels), Options(batch=8), plan)
 

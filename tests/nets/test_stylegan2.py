@@ -237,7 +237,7 @@ def test_the_spread_of_a_group_is_told_channel_by_channel() -> None:
 
 
 def test_a_torn_group_is_an_error() -> None:
-    with pytest.raises(ValueError, match="multiple of 4, or --group 1"):
+    with pytest.raises(ValueError, match="multiple of 4, or --minibatch-std-group 1"):
         spread(torch.randn(2, 3, 4, 4), torch.arange(2, 4), 4)
 
 

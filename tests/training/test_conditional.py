@@ -31,7 +31,7 @@ from triptych.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {"steps": 4, "size": 8, "batch": 4, "threads": 1, "precision": "fp32"}
 NARROW: dict[str, dict[str, Any]] = {
-    "stylegan": {"width": 8, "widest": 8},
+    "stylegan": {"width": 8, "max_channels": 8},
     "diffusion": {"channels": (8, 8)},
 }
 LABELLED = ImageSpec(1, 8, classes=2)
@@ -185,7 +185,7 @@ def told(request: pytest.FixtureRequest) -> Pipeline:
     levels = np.where(labels, 200, 50)[:, None, None, None] + rng.integers(-20, 20, (400, 1, 1, 1))
     pixels = np.broadcast_to(levels, (400, 8, 8, 1)).astype(np.uint8)
     torch.manual_seed(0)
-    family = Vae(VaeConfig(latent=2, width=8, prior=request.param, warmup=0, rate=1e-2), LABELLED)
+    family = Vae(VaeConfig(latent=2, width=8, prior=request.param, warmup=0, lr=1e-2), LABELLED)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 150})
     training = Trainer(family, Split(pixels, labels), Options(batch=32), plan)
     steps = training.steps()

@@ -11,11 +11,12 @@ import torch
 from triptych.checklist.answers import Answer, beside, judged, unknown
 from triptych.core.errors import RunError
 from triptych.core.objectives import Objective
+from triptych.models.registry import saved_config
 from triptych.runs.run import Run
 from triptych.training.trainer import Trainer
 
 CHAPTER = "optimiser"
-PAPER = {"rate": 2e-4, "betas": (0.5, 0.999)}  # DCGAN's (Radford et al. 2015, section 4)
+PAPER = {"lr": 2e-4, "betas": (0.5, 0.999)}  # DCGAN's (Radford et al. 2015, section 4)
 COUNTING = (torch.optim.Adam, torch.optim.RMSprop)  # they note their steps, unless they made none
 FEW_TURNS = 10  # with fewer, tensors behind others that start at zero may not have had a gradient yet
 
@@ -25,17 +26,17 @@ def optimisers(training: Trainer, run: Run, meta: Mapping[str, Any]) -> list[Ans
     answers = []
     for player in training.objectives:
         answers += [_rate(training, player, run, meta), _moves(training, player, run)]
-        if (betas := _betas(player, run.card["config"])) is not None:
+        if (betas := _betas(player, saved_config(run.card))) is not None:
             answers.append(betas)
     return answers
 
 
 def _rate(training: Trainer, player: Objective, run: Run, meta: Mapping[str, Any]) -> Answer:
     """Whether the rate that the run last moved a player at is the configured one, as scheduled."""
-    config, game = run.card["config"], training.model.game
-    wanted = config.get("rate")
-    if game is not None and player.name == game.critic and config.get("critic_rate") is not None:
-        wanted = config["critic_rate"]
+    config, game = saved_config(run.card), training.model.game
+    wanted = config.get("lr")
+    if game is not None and player.name == game.critic and config.get("critic_lr") is not None:
+        wanted = config["critic_lr"]
     found, schedule, ease = training.rates[player.name], 1.0, 1.0
     if training.step and player.name in meta.get("rates", {}):
         found = meta["rates"][player.name]
@@ -48,7 +49,7 @@ def _rate(training: Trainer, player: Objective, run: Run, meta: Mapping[str, Any
         return beside(CHAPTER, question, f"the family configures none; it is {_list(found)}")
     words = f"{_list(found)}, configured {wanted:g}"
     if game is not None:
-        words += f", the DCGAN paper's {PAPER['rate']:g}"
+        words += f", the DCGAN paper's {PAPER['lr']:g}"
     if schedule != 1.0:
         words += f"; times {schedule:.3g} by its schedule"
     if past := run.card.get("rollbacks"):

@@ -29,6 +29,7 @@ from triptych.metrics.stats.paired import (
     mean_of,
     over_runs,
 )
+from triptych.models.registry import saved_config
 from triptych.runs.run import open_run
 from triptych.runs.weights import evaluation_of
 
@@ -186,7 +187,7 @@ def _read_run(path: Path) -> Entry:
     card = next(iter(scores.values())).card
     key = {
         "family": run.card["family"],
-        "config": run.card["config"],
+        "config": saved_config(run.card),
         "options": options,
         "data": run.card["data"].get("fingerprint"),
         "budget": plan.get("budget"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,6 +26,10 @@ from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
 class DcganConfig(Settings):
     """What is fixed when training starts."""
 
+    former_names = MappingProxyType(
+        {"rate": "lr", "critic_rate": "critic_lr", "generator_every": "generator_interval"}
+    )
+
     latent: int = Field(100, ge=1)
     """Numbers in one latent vector."""
     width: int = Field(64, ge=1)
@@ -40,11 +45,11 @@ class DcganConfig(Settings):
     """
     augment: Augmentation = NoAugment()
     """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
-    rate: float = Field(2e-4, gt=0)
+    lr: float = Field(2e-4, gt=0)
     """Learning rate of both players, unless told otherwise."""
-    critic_rate: float | None = Field(None, gt=0)
+    critic_lr: float | None = Field(None, gt=0)
     """Learning rate of the discriminator; left out: the same. Two time scales: Heusel et al. 2017."""
-    generator_every: int = Field(1, ge=1)
+    generator_interval: int = Field(1, ge=1)
     """The generator moves every so many steps: more make the discriminator stronger."""
     beta1: float = Field(0.5, ge=0, lt=1)
     """Adam's first-moment decay; 0.9 is known to make the game swing."""
@@ -70,17 +75,17 @@ class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
     Config, Controls = DcganConfig, DcganControls
     title = "DCGAN"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "fast": {"batch": 64, "rate": 1e-3, "instance_noise": 0.3},
+        "fast": {"batch": 64, "lr": 1e-3, "instance_noise": 0.3},
         "few": {  # images: some hundreds, which a discriminator soon knows by heart
-            "batch": 64, "rate": 1e-3, "instance_noise": 0.3,
+            "batch": 64, "lr": 1e-3, "instance_noise": 0.3,
             "augment": {"kind": "adaptive", "ramp_images": 20_000},
         },
         "points": {  # of a plane: noise would blur them, and labels would give the modes away
-            "batch": 64, "rate": 1e-3, "latent": 2, "conditional": False,
+            "batch": 64, "lr": 1e-3, "latent": 2, "conditional": False,
         },
         "paper": {
             "batch": 128, "latent": 100, "width": 64, "loss": "non-saturating", "instance_noise": 0.0,
-            "rate": 2e-4, "critic_rate": None, "generator_every": 1, "beta1": 0.5,
+            "lr": 2e-4, "critic_lr": None, "generator_interval": 1, "beta1": 0.5,
             "initialization": "pytorch", "conditional": False,
         },
     }  # fmt: skip
@@ -117,12 +122,12 @@ class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
     def objectives(self) -> list[Objective]:
         """The discriminator moves first, then the generator against the discriminator just updated."""
         betas = (self.config.beta1, 0.999)
-        faster = self.config.critic_rate or self.config.rate
+        faster = self.config.critic_lr or self.config.lr
         judge = torch.optim.Adam(self.discriminator.parameters(), faster, betas, fused=True)
-        forger = torch.optim.Adam(self.generator.parameters(), self.config.rate, betas, fused=True)
+        forger = torch.optim.Adam(self.generator.parameters(), self.config.lr, betas, fused=True)
         return [
             Objective("discriminator", judge, self.discriminator_loss),
-            Objective("generator", forger, self.generator_loss, interval=self.config.generator_every),
+            Objective("generator", forger, self.generator_loss, interval=self.config.generator_interval),
         ]
 
     def fakes(self, turn: StepContext) -> Tensor:

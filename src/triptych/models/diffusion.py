@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -41,6 +42,8 @@ from triptych.nets.unet import UNet
 class DiffusionConfig(Settings):
     """What is fixed when training starts."""
 
+    former_names = MappingProxyType({"rate": "lr"})
+
     schedule: ScheduleName = "straight"
     """How noise grows with t: DDPM's linear betas, the cosine schedule, or the straight path."""
     target: Target = "velocity"
@@ -55,7 +58,7 @@ class DiffusionConfig(Settings):
     """Side of the pixel squares folded into channels before the first convolution."""
     unlabelled: float = Field(0.1, ge=0, le=1)
     """Share of training pictures whose label is hidden, which guidance needs."""
-    rate: float = Field(1e-3, gt=0)
+    lr: float = Field(1e-3, gt=0)
     """Peak learning rate."""
 
 
@@ -108,7 +111,7 @@ class Diffusion(GenerativeModel[DiffusionConfig, DiffusionControls]):
 
     def objectives(self) -> list[Objective]:
         """One player: the denoiser."""
-        adam = torch.optim.Adam(self.unet.parameters(), self.config.rate, (0.9, 0.99), fused=True)
+        adam = torch.optim.Adam(self.unet.parameters(), self.config.lr, (0.9, 0.99), fused=True)
         return [Objective("denoiser", adam, self.loss, max_grad_norm=1.0, lr_schedule=self.cooling)]
 
     @staticmethod

@@ -76,6 +76,17 @@ def _model_in_file(path: Path) -> type[AnyModel]:
     return model_class_in(module)
 
 
+def saved_config(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config under today's field names, as its model's class translates them.
+
+    The config of a model from the user's own file, whose code is not executed here, and that of an unknown
+    model are returned as they were saved.
+    """
+    name, saved = str(card["family"]), card["config"]
+    known = name in model_names() and isinstance(saved, Mapping)
+    return load_model_class(name).Config.with_current_names(saved) if known else dict(saved)
+
+
 def build(card: Mapping[str, Any], model_file: str | None = None) -> AnyModel:
     """An untrained family as a run's card describes it. model_file: of the user's own.
 

@@ -32,48 +32,58 @@ BETAS = (0.0, 0.99)  # Adam's: no momentum, as in both papers
 class StyleganConfig(Settings):
     """What is fixed when training starts."""
 
+    former_names = MappingProxyType(
+        {
+            "rate": "lr", "critic_rate": "critic_lr", "rate_end": "lr_end",
+            "generator_every": "generator_interval", "depth": "mapping_layers",
+            "layout": "style_dependent_input", "widest": "max_channels", "penalties": "gradient_penalty",
+            "penalty_every": "penalty_interval", "mixing": "mixing_probability",
+            "style_pace": "affine_lr_scale", "noise_pace": "noise_lr_scale", "group": "minibatch_std_group",
+        }
+    )  # fmt: skip
+
     latent: int = Field(64, ge=1)
     """Numbers in one latent vector."""
     style: int = Field(64, ge=1)
     """Numbers in one style; every layer of the generator reads one."""
-    depth: int = Field(2, ge=1)
+    mapping_layers: int = Field(2, ge=1)
     """Layers from latent vector to style; the paper's eight pay at 256 px and many hours."""
-    layout: bool = True
+    style_dependent_input: bool = True
     """The style also draws the 4 px that the generator starts from; off: a constant (Karras et al. 2019)."""
     width: int = Field(16, ge=1)
     """Channels of the layers nearest the picture; half the side has twice as many. On a GPU more pay."""
-    widest: int = Field(128, ge=1)
+    max_channels: int = Field(128, ge=1)
     """Channels that no layer exceeds; 512 suits 256 px on a GPU."""
     loss: Literal["relativistic", "logistic"] = "relativistic"
     """Real pictures judged against fakes in pairs (R3GAN), or each by itself (non-saturating, StyleGAN2)."""
-    penalties: Literal["r1+r2", "r1"] = "r1+r2"
+    gradient_penalty: Literal["r1+r2", "r1"] = "r1+r2"
     """Whose slope is punished: real pictures' and fakes' (R3GAN), or only real ones' (StyleGAN2)."""
     gamma: float = Field(1.0, ge=0)
     """Weight of the penalties: too much leaves the discriminator guessing, too little lets it run off."""
     gamma_end: float = Field(0.1, ge=0, le=1)
     """Share of `gamma` that is left at the end of the run, along half a cosine: calm first, sharp last."""
-    penalty_every: int = Field(4, ge=1)
+    penalty_interval: int = Field(4, ge=1)
     """Steps between penalties, which count so many times as much; R3GAN takes 1, StyleGAN2 16."""
-    mixing: float = Field(0.1, ge=0, le=1)
+    mixing_probability: float = Field(0.1, ge=0, le=1)
     """Share of training fakes whose finer layers take the style of a second latent vector.
 
     The paper takes 0.9, which costs variety in minutes; with a tenth styles still mix cleanly later.
     """
-    style_pace: float = Field(0.3, gt=0)
-    """Pace of what reads the style, as a share of `rate`: slower keeps more variety, but learns later."""
-    noise_pace: float = Field(0.1, ge=0)
-    """Pace of the random detail's strength, as a share of `rate`; at 1 a short run learns only grain."""
-    group: int = Field(8, ge=1)
+    affine_lr_scale: float = Field(0.3, gt=0)
+    """Pace of what reads the style, as a share of `lr`: slower keeps more variety, but learns later."""
+    noise_lr_scale: float = Field(0.1, ge=0)
+    """Pace of the random detail's strength, as a share of `lr`; at 1 a short run learns only grain."""
+    minibatch_std_group: int = Field(8, ge=1)
     """Pictures whose differences, channel by channel, the discriminator is told; 1: none."""
     augment: Augmentation = NoAugment()
     """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
-    rate: float = Field(1e-2, gt=0)
+    lr: float = Field(1e-2, gt=0)
     """Learning rate of both players at the start; the papers' 0.002 suits large pictures and days."""
-    rate_end: float = Field(0.25, gt=0, le=1)
+    lr_end: float = Field(0.25, gt=0, le=1)
     """Share of both learning rates that is left at the end of the run, along half a cosine."""
-    critic_rate: float | None = Field(None, gt=0)
-    """Learning rate of the discriminator, if it is to differ (Heusel et al. 2017); else `rate`."""
-    generator_every: int = Field(1, ge=1)
+    critic_lr: float | None = Field(None, gt=0)
+    """Learning rate of the discriminator, if it is to differ (Heusel et al. 2017); else `lr`."""
+    generator_interval: int = Field(1, ge=1)
     """The generator moves every so many steps."""
 
 
@@ -100,12 +110,13 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
     title = "StyleGAN"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # many small steps: under half the FID of steps of 64 after the same minutes
-        "fast": {"batch": 16, "mixing": 0.0},
+        "fast": {"batch": 16, "mixing_probability": 0.0},
         "paper": {
-            "batch": 32, "latent": 512, "style": 512, "depth": 8, "layout": False, "width": 512,
-            "widest": 512, "loss": "logistic", "penalties": "r1", "gamma": 10.0, "gamma_end": 1.0,
-            "penalty_every": 16, "mixing": 0.9, "style_pace": 1.0, "noise_pace": 1.0, "group": 4,
-            "rate": 2e-3, "rate_end": 1.0, "critic_rate": None, "generator_every": 1, "conditional": False,
+            "batch": 32, "latent": 512, "style": 512, "mapping_layers": 8, "style_dependent_input": False,
+            "width": 512, "max_channels": 512, "loss": "logistic", "gradient_penalty": "r1", "gamma": 10.0,
+            "gamma_end": 1.0, "penalty_interval": 16, "mixing_probability": 0.9, "affine_lr_scale": 1.0,
+            "noise_lr_scale": 1.0, "minibatch_std_group": 4, "lr": 2e-3, "lr_end": 1.0, "critic_lr": None,
+            "generator_interval": 1, "conditional": False,
         },
     }  # fmt: skip
     ema_modules = ("generator",)
@@ -137,15 +148,22 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
         super().__init__(config, spec, parts)
         self.noise_shape = (config.latent,)
         self.conditional = spec.classes > 0
-        self.step_period, self.mixed = config.penalty_every, config.mixing > 0
+        self.step_period, self.mixed = config.penalty_interval, config.mixing_probability > 0
         told = spec.classes
-        channels = channels_at(spec.size, config.width, config.widest)
-        paces = Paces(style=config.style_pace, noise=config.noise_pace)
+        channels = channels_at(spec.size, config.width, config.max_channels)
+        paces = Paces(style=config.affine_lr_scale, noise=config.noise_lr_scale)
         self.generator = StyleGenerator(
-            spec, channels, config.latent, config.style, config.depth, told, paces, config.layout
+            spec,
+            channels,
+            config.latent,
+            config.style,
+            config.mapping_layers,
+            told,
+            paces,
+            config.style_dependent_input,
         )
-        self.discriminator = StyleDiscriminator(spec, channels, told, config.group)
-        if config.noise_pace == 0:  # the optimiser keeps them all the same: its states go by their number
+        self.discriminator = StyleDiscriminator(spec, channels, told, config.minibatch_std_group)
+        if config.noise_lr_scale == 0:  # the optimiser keeps them all the same: its states go by their number
             self.held = tuple(n for n, _ in self.named_parameters() if n.endswith(".strength"))
         self.augment = Augment(config.augment, spec)
         self.style_shape = (self.generator.layers, config.style)
@@ -157,18 +175,18 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
         betas need none of StyleGAN2's correction (Karras et al. 2020, appendix B).
         """
         config = self.config
-        cooling = partial(cosine, end=config.rate_end)
+        cooling = partial(cosine, end=config.lr_end)
         judge = torch.optim.Adam(
-            self.discriminator.parameters(), config.critic_rate or config.rate, BETAS, fused=True
+            self.discriminator.parameters(), config.critic_lr or config.lr, BETAS, fused=True
         )
-        painter = torch.optim.Adam(self.generator.parameters(), config.rate, BETAS, fused=True)
+        painter = torch.optim.Adam(self.generator.parameters(), config.lr, BETAS, fused=True)
         return [
             Objective("discriminator", judge, self.discriminator_loss, lr_schedule=cooling),
             Objective(
                 "generator",
                 painter,
                 self.generator_loss,
-                interval=config.generator_every,
+                interval=config.generator_interval,
                 lr_schedule=cooling,
             ),
         ]
@@ -189,11 +207,13 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
         first = mapping(turn.randn(*self.noise_shape), labels)  # (B, style)
         mapping.track(first.detach(), labels)
         every = first[:, None].expand(-1, layers, -1)  # (B, layers, style)
-        if self.config.mixing == 0:
+        if self.config.mixing_probability == 0:
             return every
         second = mapping(turn.randn(*self.noise_shape), labels)  # (B, style)
         mixes, place = turn.rand(2).unbind(1)  # (B,) each
-        crossover = torch.where(mixes < self.config.mixing, 1 + (place * (layers - 1)).long(), layers)
+        crossover = torch.where(
+            mixes < self.config.mixing_probability, 1 + (place * (layers - 1)).long(), layers
+        )
         below = torch.arange(layers, device=first.device) < crossover[:, None]  # (B, layers)
         return torch.where(below[:, :, None], every, second[:, None])
 
@@ -209,9 +229,9 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
 
     def discriminator_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """f(D(G(z)) - D(x)), or f(-D(x)) + f(D(G(z))), and gamma/2 times the penalties whose turn it is."""
-        due = turn.step % self.config.penalty_every == 0 and self.config.gamma > 0
+        due = turn.step % self.config.penalty_interval == 0 and self.config.gamma > 0
         judged = [batch.images.detach(), self.fakes(turn).detach()]
-        names = self.config.penalties.split("+") if due else []  # "r1", and "r2" for the fakes
+        names = self.config.gradient_penalty.split("+") if due else []  # "r1", and "r2" for the fakes
         punished = dict(zip(names, judged, strict=False))
         for images in punished.values():
             images.requires_grad_()
@@ -225,7 +245,7 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
             penalties = squared_slopes(real.sum() + fake.sum(), *punished.values())
             seen |= dict(zip(punished, penalties, strict=True))
             gamma = self.config.gamma * cosine(turn.progress, self.config.gamma_end)
-            loss = loss + gamma / 2 * self.config.penalty_every * sum(penalties)
+            loss = loss + gamma / 2 * self.config.penalty_interval * sum(penalties)
         return loss, {**{name: value.detach() for name, value in seen.items()}, **self.augment.seen()}
 
     def generator_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:

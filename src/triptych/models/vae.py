@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -31,6 +32,8 @@ from triptych.nets.realnvp import Flow
 class VaeConfig(Settings):
     """What is fixed when training starts."""
 
+    former_names = MappingProxyType({"rate": "lr"})
+
     latent: int = Field(16, ge=1)
     """Numbers in one latent vector; 2 gives a latent space that can be drawn as a map."""
     width: int = Field(32, ge=1)
@@ -45,7 +48,7 @@ class VaeConfig(Settings):
     """Weight of the KL term: 1 is the ELBO; more gives a tidier latent space and blurrier pictures."""
     warmup: float = Field(0.1, ge=0, le=1)
     """Share of the run over which beta rises from 0, so that the latent space is used before it is priced."""
-    rate: float = Field(2e-3, gt=0)
+    lr: float = Field(2e-3, gt=0)
     """Peak learning rate."""
 
 
@@ -97,7 +100,7 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
 
     def objectives(self) -> list[Objective]:
         """One player: encoder and decoder pull together."""
-        adam = torch.optim.Adam(self.parameters(), self.config.rate, fused=True)
+        adam = torch.optim.Adam(self.parameters(), self.config.lr, fused=True)
         return [
             Objective("autoencoder", adam, self.loss, max_grad_norm=self.clip_norm, lr_schedule=self.cooling)
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -21,13 +22,16 @@ from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
 from triptych.nets import dcgan as nets
 from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
 
-RATES = {"penalty": 1e-4, "clipping": 5e-5}  # the two papers': of Adam and of RMSprop
-STRENGTHS = {"penalty": 10.0, "clipping": 0.01}  # lambda and c
+LEARNING_RATES = {"penalty": 1e-4, "clipping": 5e-5}  # the two papers': of Adam and of RMSprop
 BETAS = (0.0, 0.9)  # of Adam (Gulrajani et al. 2017, algorithm 1)
 
 
 class WganConfig(Settings):
     """What is fixed when training starts."""
+
+    former_names = MappingProxyType(
+        {"rate": "lr", "critic_rate": "critic_lr", "generator_every": "generator_interval"}
+    )
 
     latent: int = Field(100, ge=1)
     """Numbers in one latent vector."""
@@ -39,15 +43,17 @@ class WganConfig(Settings):
     Each comes as in its paper: the penalty with layer norm in the critic and Adam, clipping with batch norm
     and RMSprop.
     """
-    strength: float | None = Field(None, gt=0)
-    """The penalty's weight (lambda; left out: 10), or the largest weight that clipping leaves (c; 0.01)."""
-    generator_every: int = Field(5, ge=1)
+    penalty_weight: float = Field(10.0, gt=0)
+    """Weight of the gradient penalty (lambda)."""
+    clip_value: float = Field(0.01, gt=0)
+    """Largest absolute weight that clipping leaves in the critic (c)."""
+    generator_interval: int = Field(5, ge=1)
     """The generator moves every so many steps, the critic in each."""
     augment: Augmentation = NoAugment()
     """Change what the critic sees, for sets of few pictures: always a little, or as it overfits."""
-    rate: float | None = Field(None, gt=0)
+    lr: float | None = Field(None, gt=0)
     """Learning rate of both players, unless told otherwise; left out: 1e-4, or 5e-5 with clipping."""
-    critic_rate: float | None = Field(None, gt=0)
+    critic_lr: float | None = Field(None, gt=0)
     """Learning rate of the critic; left out: the same. Two time scales: Heusel et al. 2017."""
 
     @model_validator(mode="before")
@@ -56,9 +62,19 @@ class WganConfig(Settings):
         """What is left out is what the paper of the chosen constraint used, and is stored as a number."""
         if not isinstance(values, dict):
             return values
-        kind = str(values.get("lipschitz", "penalty"))
-        own = {"rate": RATES.get(kind), "strength": STRENGTHS.get(kind)}
-        return {**values, **{name: value for name, value in own.items() if values.get(name) is None}}
+        if values.get("lr") is not None:
+            return values
+        return {**values, "lr": LEARNING_RATES.get(str(values.get("lipschitz", "penalty")))}
+
+    @classmethod
+    def with_current_names(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """As the base class does; `strength` was lambda or c, whichever the constraint has."""
+        current = super().with_current_names(saved)
+        if "strength" in current:
+            strength = current.pop("strength")
+            clips = current.get("lipschitz") == "clipping"
+            current["clip_value" if clips else "penalty_weight"] = strength
+        return current
 
 
 class WganControls(Settings):
@@ -79,14 +95,14 @@ class Wgan(GenerativeModel[WganConfig, WganControls]):
     Config, Controls = WganConfig, WganControls
     title = "WGAN"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "fast": {"batch": 64, "rate": 1e-3, "generator_every": 2},
+        "fast": {"batch": 64, "lr": 1e-3, "generator_interval": 2},
         "points": {  # of a plane: they lie near each other; labels would give the modes away
-            "batch": 64, "rate": 1e-3, "critic_rate": 2e-3, "strength": 0.1, "generator_every": 5,
+            "batch": 64, "lr": 1e-3, "critic_lr": 2e-3, "penalty_weight": 0.1, "generator_interval": 5,
             "latent": 2, "conditional": False,
         },
         "paper": {
-            "batch": 64, "latent": 100, "width": 64, "lipschitz": "penalty", "strength": None,
-            "generator_every": 5, "rate": None, "critic_rate": None, "conditional": False,
+            "batch": 64, "latent": 100, "width": 64, "lipschitz": "penalty", "penalty_weight": 10.0,
+            "generator_interval": 5, "lr": None, "critic_lr": None, "conditional": False,
         },
     }  # fmt: skip
     ema_modules = ("generator",)
@@ -117,8 +133,6 @@ class Wgan(GenerativeModel[WganConfig, WganControls]):
         super().__init__(config, spec, parts)
         self.conditional = spec.classes > 0
         self.noise_shape = (config.latent,)
-        assert config.strength is not None
-        self.strength = config.strength
         told = spec.classes  # numbers that say the label, one-hot
         self.generator = nets.generator(config.latent + told, spec, config.width)
         seen = replace(spec, channels=spec.channels + told)
@@ -129,14 +143,14 @@ class Wgan(GenerativeModel[WganConfig, WganControls]):
 
     def objectives(self) -> list[Objective]:
         """The critic moves in every step, the generator in every fifth, against the critic just updated."""
-        assert self.config.rate is not None
-        judge = self.optimizer(self.critic, self.config.critic_rate or self.config.rate)
-        forger = self.optimizer(self.generator, self.config.rate)
+        assert self.config.lr is not None
+        judge = self.optimizer(self.critic, self.config.critic_lr or self.config.lr)
+        forger = self.optimizer(self.generator, self.config.lr)
         if self.config.lipschitz == "clipping":
             judge.register_step_post_hook(lambda *_: self.clip_weights())
         return [
             Objective("critic", judge, self.critic_loss),
-            Objective("generator", forger, self.generator_loss, interval=self.config.generator_every),
+            Objective("generator", forger, self.generator_loss, interval=self.config.generator_interval),
         ]
 
     def optimizer(self, network: torch.nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -149,7 +163,7 @@ class Wgan(GenerativeModel[WganConfig, WganControls]):
     def clip_weights(self) -> None:
         """w <- clip(w, -c, c), after each of the critic's moves (Arjovsky et al. 2017, algorithm 1)."""
         for weight in self.critic.parameters():
-            weight.clamp_(-self.strength, self.strength)
+            weight.clamp_(-self.config.clip_value, self.config.clip_value)
 
     def fakes(self, turn: StepContext) -> Tensor:
         """(B, C, H, W): this turn's fakes, made once and shown to both players."""
@@ -189,7 +203,7 @@ class Wgan(GenerativeModel[WganConfig, WganControls]):
         if self.config.lipschitz == "penalty":
             slopes = self.slopes(batch, fakes, turn)
             penalty = (slopes - 1).square().mean()
-            loss = loss + self.strength * penalty
+            loss = loss + self.config.penalty_weight * penalty
             seen |= {"penalty": penalty, "slope": slopes.mean()}
         return loss, {**{name: value.detach() for name, value in seen.items()}, **self.augment.seen()}
 

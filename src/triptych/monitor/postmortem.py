@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.data.datasets.memory import IN_MEMORY
+from triptych.models.registry import saved_config
 from triptych.monitor.diagnosis import Diagnosis
 from triptych.monitor.remedies import remedies_for
 from triptych.runs.options import BUDGETS
@@ -56,7 +57,7 @@ def write_post_mortem(run: Run, found: Diagnosis, game: AdversarialSpec, kept: S
         curves=[*_game_curves(log, game), *_look_curves(looks)],
         remedies=[
             (remedy.words, command_with(run.card, remedy.flags))
-            for remedy in remedies_for(found.verdict, run.card["config"], options)
+            for remedy in remedies_for(found.verdict, saved_config(run.card), options)
         ],
         good=next(iter(kept), None),
         line=found.line(),
@@ -76,7 +77,7 @@ def _page_name(ways_back: int) -> str:
 
 
 def command_with(card: dict[str, Any], flags: dict[str, str]) -> str:
-    """The command of a run with other settings. flags: "--rate" -> "1e-4", "" for a switch."""
+    """The command of a run with other settings. flags: "--lr" -> "1e-4", "" for a switch."""
     if card.get("options", {}).get("data") == IN_MEMORY:  # no command can bring these pictures back
         return f"triptych.train(..., {', '.join(_argument(*flag) for flag in flags.items())})"
     words = shlex.split(card.get("command") or "") or _words(card)
@@ -102,7 +103,7 @@ def _words(card: dict[str, Any]) -> list[str]:
     words = ["triptych", "train", card["family"], "--data", card["data"]["source"]]
     words += ["--steps", str(card["plan"]["steps"])]
     options = {k: v for k, v in card["options"].items() if k not in ("data", *BUDGETS)}
-    for name, value in {**options, **card["config"]}.items():
+    for name, value in {**options, **saved_config(card)}.items():
         words += _flag("--" + name.replace("_", "-"), value)
     return words
 

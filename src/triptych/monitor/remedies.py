@@ -13,7 +13,7 @@ class Remedy(NamedTuple):
     """One thing to try."""
 
     words: str
-    flags: dict[str, str]  # "--rate" -> "1e-4"; "" for a switch
+    flags: dict[str, str]  # "--lr" -> "1e-4"; "" for a switch
 
 
 def remedies_for(verdict: str, config: Mapping[str, Any], options: Mapping[str, Any]) -> list[Remedy]:
@@ -31,55 +31,55 @@ Values = Mapping[str, Any]
 
 
 def _gentler(config: Values, options: Values) -> Remedy | None:
-    if "rate" not in config:
+    if "lr" not in config:
         return None
-    rate = config["rate"] / (100 if config["rate"] >= 0.02 else 10 if config["rate"] >= 2e-3 else 4)
-    flags = {"--rate": f"{rate:.3g}"}
-    if config.get("critic_rate") is not None:
-        flags["--critic-rate"] = f"{config['critic_rate'] * rate / config['rate']:.3g}"
+    rate = config["lr"] / (100 if config["lr"] >= 0.02 else 10 if config["lr"] >= 2e-3 else 4)
+    flags = {"--lr": f"{rate:.3g}"}
+    if config.get("critic_lr") is not None:
+        flags["--critic-lr"] = f"{config['critic_lr'] * rate / config['rate']:.3g}"
     return Remedy("A smaller learning rate for both players.", flags)
 
 
 def _slower_critic(config: Values, options: Values) -> Remedy | None:
-    if "critic_rate" not in config:
+    if "critic_lr" not in config:
         return None
-    rate = (config["critic_rate"] or config["rate"]) / 4
+    rate = (config["critic_lr"] or config["lr"]) / 4
     return Remedy(
-        "A slower critic: it must not win before the generator has learnt.", {"--critic-rate": f"{rate:.3g}"}
+        "A slower critic: it must not win before the generator has learnt.", {"--critic-lr": f"{rate:.3g}"}
     )
 
 
 def _faster_critic(config: Values, options: Values) -> Remedy | None:
-    if not (config.get("critic_rate") or math.inf) < config.get("rate", 0):
+    if not (config.get("critic_lr") or math.inf) < config.get("lr", 0):
         return None
-    return Remedy(
-        "A critic that learns as fast as the generator.", {"--critic-rate": f"{config['rate']:.3g}"}
-    )
+    return Remedy("A critic that learns as fast as the generator.", {"--critic-lr": f"{config['rate']:.3g}"})
 
 
 def _patient_generator(config: Values, options: Values) -> Remedy | None:
-    if "generator_every" not in config:
+    if "generator_interval" not in config:
         return None
-    every = str(2 * config["generator_every"])
-    return Remedy("More of the critic's steps to each of the generator's.", {"--generator-every": every})
+    every = str(2 * config["generator_interval"])
+    return Remedy("More of the critic's steps to each of the generator's.", {"--generator-interval": every})
 
 
 def _quicker(config: Values, options: Values) -> Remedy | None:
-    if "rate" not in config or config["rate"] >= 1e-3:
+    if "lr" not in config or config["lr"] >= 1e-3:
         return None
-    return Remedy("A usual learning rate for both players.", {"--rate": "1e-3"})
+    return Remedy("A usual learning rate for both players.", {"--lr": "1e-3"})
 
 
 def _quicker_generator(config: Values, options: Values) -> Remedy | None:
-    if config.get("generator_every", 1) <= 1:
+    if config.get("generator_interval", 1) <= 1:
         return None
-    return Remedy("A generator that moves at every step.", {"--generator-every": "1"})
+    return Remedy("A generator that moves at every step.", {"--generator-interval": "1"})
 
 
 def _usual_clipping(config: Values, options: Values) -> Remedy | None:
-    if config.get("lipschitz") != "clipping" or config["strength"] >= 0.01:
+    if config.get("lipschitz") != "clipping" or config["clip_value"] >= 0.01:
         return None
-    return Remedy("A critic with larger weights: what it tells the generator fades.", {"--strength": "0.01"})
+    return Remedy(
+        "A critic with larger weights: what it tells the generator fades.", {"--clip-value": "0.01"}
+    )
 
 
 def _non_saturating(config: Values, options: Values) -> Remedy | None:

@@ -46,6 +46,7 @@ class DiffAugment(Settings):
 class Adaptive(Settings):
     """As many pictures are changed as keep the discriminator from overfitting (Karras et al. 2020)."""
 
+    former_names = MappingProxyType({"every": "interval", "start": "initial_p", "limit": "max_p"})
     former_values = OLD_WORDS
     kind: Literal["adaptive"] = "adaptive"
     policy: tuple[Literal["flip", "rotation", "translation", "scaling", "color"], ...] = Field(
@@ -56,11 +57,11 @@ class Adaptive(Settings):
     """Overfitting is the mean sign of the verdicts on real pictures: above this more are changed."""
     ramp_images: int = Field(50_000, ge=1)
     """Real pictures in which the chance of a change can go from 0 to 1; the paper's long runs: 500,000."""
-    every: int = Field(4, ge=1)
+    interval: int = Field(4, ge=1)
     """Steps between two moves of that chance."""
-    start: float = Field(0.0, ge=0, le=1)
+    initial_p: float = Field(0.0, ge=0, le=1)
     """The chance at first."""
-    limit: float = Field(0.8, gt=0, le=1)
+    max_p: float = Field(0.8, gt=0, le=1)
     """Its upper end: beyond 0.8 changes are so usual that the generator may learn them (section 2.2)."""
 
 
@@ -80,7 +81,7 @@ class Augment(nn.Module):
     """What stands between pictures and a discriminator; nothing at all for `NoAugment`.
 
     An adaptive chance is kept in buffers, so it goes on exactly where a state was saved. It moves at the
-    first picture of every `every`-th step, by the verdicts of the steps before: within a step all
+    first picture of every `interval`-th step, by the verdicts of the steps before: within a step all
     micro-batches and both players meet the same chance.
     """
 
@@ -99,7 +100,7 @@ class Augment(nn.Module):
                 "leave out --augment, or give a larger --size"
             )
         if isinstance(config, Adaptive):
-            self.register_buffer("p", torch.tensor(min(config.start, config.limit)))
+            self.register_buffer("p", torch.tensor(min(config.initial_p, config.max_p)))
             self.register_buffer("overfit", torch.tensor(0.0))  # r_t when the chance last moved
             self.register_buffer("signs", torch.tensor(0.0))  # sum of signs since then
             self.register_buffer("judged", torch.tensor(0.0))  # and how many
@@ -144,12 +145,12 @@ class Augment(nn.Module):
         Written without a branch on what lies on the device, which would have to be waited for.
         """
         assert isinstance(self.config, Adaptive)
-        if step % self.config.every:
+        if step % self.config.interval:
             return
         due = (self.judged > 0) & (self.moved < step)
         found = self.signs / self.judged.clamp(min=1)
         stride = (found - self.config.target).sign() * self.judged / self.config.ramp_images
-        self.p.copy_(torch.where(due, (self.p + stride).clamp(0, self.config.limit), self.p))
+        self.p.copy_(torch.where(due, (self.p + stride).clamp(0, self.config.max_p), self.p))
         self.overfit.copy_(torch.where(due, found, self.overfit))
         self.signs.mul_(~due)
         self.judged.mul_(~due)

@@ -21,10 +21,10 @@ SLOW = 0.01  # the mapping's pace: at the full one it is thrown about (Karras et
 MEMORY = 0.998  # of the mean style, a picture
 
 
-def channels_at(size: int, width: int, widest: int) -> list[int]:
-    """Channels at 4, 8, ..., size px: `width` at the full size, twice as many at half, `widest` at most."""
+def channels_at(size: int, width: int, max_channels: int) -> list[int]:
+    """Channels at 4, 8, ..., size px: `width` at full size, doubled at each halving up to `max_channels`."""
     k = doublings(size)
-    return [min(widest, width * 2 ** (k - level)) for level in range(k + 1)]
+    return [min(max_channels, width * 2 ** (k - level)) for level in range(k + 1)]
 
 
 def normalised(x: Tensor) -> Tensor:
@@ -271,7 +271,7 @@ def spread(x: Tensor, rows: Tensor, group: int) -> Tensor:
     if int(rows[0]) % group:
         raise ValueError(
             f"a micro-batch begins with picture {int(rows[0])} of the step, inside a group of {group} "
-            f"seen together: choose a --micro-batch that is a multiple of {group}, or --group 1"
+            f"seen together: choose a --micro-batch that is a multiple of {group}, or --minibatch-std-group 1"
         )
     parts = []
     for side in x.float().split(B):

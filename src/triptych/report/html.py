@@ -19,7 +19,7 @@ from triptych.data.dataset import Dataset
 from triptych.data.load import load as load_data
 from triptych.inference.pipeline import load
 from triptych.metrics.stats.intervals import METRICS
-from triptych.models.registry import load_model_class
+from triptych.models.registry import load_model_class, saved_config
 from triptych.monitor.gan_monitor import diagnosis_of
 from triptych.report.panels import Album, album, neighbours, sheet, shown_of, uri
 from triptych.report.run_summary import Facts, differences, findings, gather
@@ -224,7 +224,7 @@ def _classes(f: Facts) -> str | None:
 
 def _options(facts: Sequence[Facts]) -> list[tuple[str, list[str], bool]]:
     """(option, one value a run, whether they differ) of all options, plans and configs."""
-    merged = [{**f.run.card["options"], **f.run.card["plan"], **f.run.card["config"]} for f in facts]
+    merged = [{**f.run.card["options"], **f.run.card["plan"], **saved_config(f.run.card)} for f in facts]
     rows = []
     for name in dict.fromkeys(key for values in merged for key in values):
         cells = [json.dumps(values[name]) if name in values else "\u2013" for values in merged]

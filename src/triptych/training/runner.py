@@ -323,7 +323,7 @@ def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> 
 
 def remedy(precision: str) -> str:
     """What helps most often when numbers run away."""
-    return f"A smaller --rate often helps{'' if precision == 'fp32' else ', or --precision fp32'}."
+    return f"A smaller --lr often helps{'' if precision == 'fp32' else ', or --precision fp32'}."
 
 
 @contextmanager
