@@ -73,7 +73,7 @@ class Planted(Sound):
     Config = PlantedConfig
 
     def objectives(self):
-        critic, generator = self.game.critic, self.game.generator
+        critic, generator = self.adversarial.critic, self.adversarial.generator
         made = []
         for player in super().objectives():
             if player.name == {{"frozen": critic, "generator frozen": generator}}.get(self.config.plant):
@@ -204,7 +204,7 @@ def train(case: Case, family: str, source: str, seed: int, out: Path, quick: boo
 
 def judged(kept: Path, family: str, right: tuple[str, ...]) -> dict[str, Any]:
     """What the watch says at the end, and the first alarm on the way."""
-    run, game = open_run(kept), load_model_class(family).game
+    run, game = open_run(kept), load_model_class(family).adversarial
     assert game is not None
     log, looks, steps = run.log(), run.looks(), run.card["plan"]["steps"]
     last = diagnose(log, looks, game, steps)

@@ -128,7 +128,7 @@ def measured_again(kept: Path, source: str, references: dict[str, Reference]) ->
 
 def judged(run: Run, family: str) -> dict[str, Any]:
     """The verdict at the end and every alarm on the way."""
-    game = load_model_class(family.split()[0]).game
+    game = load_model_class(family.split()[0]).adversarial
     assert game is not None
     log, looks, steps = run.log(), run.looks(), run.card["plan"]["steps"]
     heard = alarms(log, looks, game, steps)

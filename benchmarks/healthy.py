@@ -53,7 +53,12 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
 
 def heard(family: str, run: Run) -> Row:
     """The last verdict, and the first alarm if there was any."""
-    game, log, looks, steps = load_model_class(family).game, run.log(), run.looks(), run.card["plan"]["steps"]
+    game, log, looks, steps = (
+        load_model_class(family).adversarial,
+        run.log(),
+        run.looks(),
+        run.card["plan"]["steps"],
+    )
     assert game is not None
     calls = [f"{verdict} at {step / steps:.0%}" for step, verdict in alarms(log, looks, game, steps)]
     last = diagnose(log, looks, game, steps).verdict
@@ -109,7 +114,7 @@ def main() -> None:
         f"{torch.get_num_threads()} thread(s), torch {torch.__version__}"
     )
     runs = Path(tempfile.mkdtemp(prefix="healthy-"))
-    for family in [name for name in model_names() if load_model_class(name).game is not None]:
+    for family in [name for name in model_names() if load_model_class(name).adversarial is not None]:
         if flags.only not in family:
             continue
         name = f"{family} on {flags.data}"

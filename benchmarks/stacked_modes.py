@@ -36,7 +36,7 @@ Rows = dict[str, dict[str, Any]]  # of each family: what it was run under, and a
 
 def gans() -> list[str]:
     """The families that are games of two."""
-    return [name for name in model_names() if load_model_class(name).game is not None]
+    return [name for name in model_names() if load_model_class(name).adversarial is not None]
 
 
 def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Row:

@@ -108,7 +108,7 @@ def test_the_better_weights_are_chosen(trained: Trainer, digits: Dataset) -> Non
     with torch.no_grad():
         for name, tensor in good.items():
             tensor.copy_(before[name])
-    game = trained.model.game is not None
+    game = trained.model.adversarial is not None
     assert equal.metric == ("FD" if game else f"{trained.objectives[0].name}/loss")
     assert equal.features == ("quick-cnn-62" if game else "")
     assert equal.split == "selection half of test" and equal.step == trained.step and equal.n >= 64

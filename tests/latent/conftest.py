@@ -72,7 +72,7 @@ class Layers(Bands, StyleBased):
         shade = 1.0 if controls is None else controls.shade
         return (shade * styles[:, :, 0] / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
 
-    def style_readers(self) -> list[Tensor]:
+    def style_affine_weights(self) -> list[Tensor]:
         return [torch.tensor([[1.0 + k, 0.0], [0.0, 0.5]]) for k in range(self.style_shape[0])]
 
 

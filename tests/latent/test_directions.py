@@ -107,7 +107,7 @@ def test_closed_form_directions_of_styles(layers: Pipeline) -> None:
     assert closed_form_directions(layers, 1, layers=[1])[0].vector[[0, 2]].eq(0).all()
 
 
-def test_the_noise_reader_of_dcgan_is_its_first_layer_as_it_draws() -> None:
+def test_the_first_layer_weight_of_dcgan_is_its_first_layer_as_it_draws() -> None:
     model = model_of("dcgan", latent=5, width=2)
     stamp, norm = model.model.generator[0], model.model.generator[1]
     with torch.no_grad():
@@ -118,11 +118,11 @@ def test_the_noise_reader_of_dcgan_is_its_first_layer_as_it_draws() -> None:
         torch.testing.assert_close(noise @ reader_of_noise(model).T, met[0] - met[1])
 
 
-def test_the_noise_reader_leaves_the_label_out(told: Pipeline) -> None:
+def test_the_first_layer_weight_leaves_the_label_out(told: Pipeline) -> None:
     assert reader_of_noise(told).shape[1] == 4
 
 
-def test_the_noise_reader_of_a_textbook_vae(flat: Pipeline) -> None:
+def test_the_first_layer_weight_of_a_textbook_vae(flat: Pipeline) -> None:
     noise = torch.randn(3, 2)
     with torch.no_grad():
         met = flat.model.decoder[0](noise) - flat.model.decoder[0](torch.zeros(3, 2))
@@ -144,7 +144,7 @@ def test_points_and_styles_have_reasons_of_their_own(layers: Pipeline) -> None:
     with pytest.raises(ValueError, match="this DCGAN draws points, and what draws points") as refused:
         closed_form_directions(points)
     assert "Families" not in str(refused.value)
-    layers.model.noise_reader = lambda: None
+    layers.model.first_layer_weight = lambda: None
     with pytest.raises(ValueError, match="what reads its styles: --space style"):
         closed_form_directions(layers, space="noise")
 

@@ -198,7 +198,7 @@ def test_painting_styles_is_generating() -> None:
     styles = family.styles(noise, Condition(), StyleganControls())
     assert styles.shape == (2, *family.style_shape)
     assert torch.equal(family.paint_styles(styles, [0, 1]), sampled(family, [0, 1], noise))
-    readers = family.style_readers()
+    readers = family.style_affine_weights()
     assert len(readers) == family.style_shape[0] and all(r.shape[1] == family.style_shape[1] for r in readers)
 
 

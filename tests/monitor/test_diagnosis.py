@@ -287,14 +287,14 @@ def test_a_critic_of_scores_may_win_without_alarm() -> None:
     def scores(done: float, line: Line, look: Line) -> None:
         line |= {"discriminator/real": 40.0, "discriminator/fake": -35.0, "discriminator/loss": -75.0}
 
-    assert verdict(scores, game_of=AdversarialSpec(verdicts="scores")).verdict == "healthy"
+    assert verdict(scores, game_of=AdversarialSpec(critic_output="scores")).verdict == "healthy"
 
     def dead(done: float, line: Line, look: Line) -> None:
         scores(done, line, look)
         line["generator/gradient"] = 5.0 if done < 0.05 else 1e-4
         look |= {"distance": 3.8, "covered": 0.0}
 
-    assert verdict(dead, game_of=AdversarialSpec(verdicts="scores")).verdict == "critic overpowering"
+    assert verdict(dead, game_of=AdversarialSpec(critic_output="scores")).verdict == "critic overpowering"
 
 
 def pale(done: float, look: Line, until: float) -> None:

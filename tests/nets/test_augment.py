@@ -289,7 +289,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=[name for name in model_names() if load_model_class(name).game])
+@pytest.fixture(params=[name for name in model_names() if load_model_class(name).adversarial])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -335,9 +335,9 @@ def test_an_adaptive_run_goes_on_to_the_same_bits(name: str) -> None:
 def test_both_players_meet_changed_pictures(name: str) -> None:
     """Whatever the families' losses, the discriminator is shown the module's pictures and none besides."""
     family = made(name, DiffAugment(), channels=3)
-    judge = getattr(family, type(family).game.critic)
+    judge = getattr(family, type(family).adversarial.critic)
     (turn,) = turn_of()
-    turn.active = frozenset({type(family).game.critic, "generator"})
+    turn.active = frozenset({type(family).adversarial.critic, "generator"})
     shown: list[Tensor] = []
     given: list[Tensor] = []
     family.augment.register_forward_hook(lambda *told: given.append(told[-1].detach()))
@@ -353,7 +353,7 @@ def test_both_players_meet_changed_pictures(name: str) -> None:
 def test_a_generator_learns_through_what_is_changed(name: str) -> None:
     family = made(name, DiffAugment(policy=("cutout",)), channels=3)
     (turn,) = turn_of()
-    turn.active = frozenset({type(family).game.critic, "generator"})
+    turn.active = frozenset({type(family).adversarial.critic, "generator"})
     loss, _ = family.objectives()[1].loss(turn.batch, turn)
     (slope,) = torch.autograd.grad(loss, family.fakes(turn))
     assert bool((slope == 0).all(1).flatten(1).any(1).all()) and float(slope.abs().sum()) > 0  # holes

@@ -224,7 +224,7 @@ def test_a_conditional_vae_without_a_label_says_what_it_needs(told: Pipeline) ->
 
 
 def test_the_first_layer_of_a_conditional_vae_reads_noise_and_label_apart(told: Pipeline) -> None:
-    matrix = told.model.noise_reader()
+    matrix = told.model.first_layer_weight()
     assert (matrix is None) == (told.model.config.prior == "flow")
     assert matrix is None or matrix.shape[1] == 2
 

@@ -34,7 +34,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 def rules(training: Trainer, family: str) -> list[Answer]:
     """One answer a rule."""
-    game = training.model.game
+    game = training.model.adversarial
     if game is None:
         return [beside(CHAPTER, "the DCGAN rules", f"{training.model.title} plays no game of two")]
     names = {"critic": game.critic, "generator": game.generator}

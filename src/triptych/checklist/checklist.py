@@ -105,7 +105,7 @@ def _none_of(family: Any) -> Split:
 def balance(run: Run, family: Any) -> list[Answer]:
     """Whether the game is balanced, as the watch sees it."""
     question = "is the game balanced"
-    game = family.game
+    game = family.adversarial
     if game is None:
         return [beside("balance", question, f"{family.title} plays no game of two")]
     found = diagnosis_of(run, game)
@@ -136,12 +136,12 @@ def samples(run: Run, family: Any, step: int, shown: Which = "ema") -> list[Answ
 def _by_the_watch(run: Run, family: Any) -> list[Answer]:
     question = "are the samples diverse and near the data, in the watch's eyes"
     asked = [question, LABEL] if family.conditional else [question]
-    if family.game is None:
+    if family.adversarial is None:
         return [beside("samples", each, "the watch looks at games of two") for each in asked]
     seen = [look for look in run.looks() if "modes" in look]
     if not seen:
         return [unknown("samples", each, "no look was taken: too few steps or pictures") for each in asked]
-    last, found = seen[-1], diagnosis_of(run, family.game)
+    last, found = seen[-1], diagnosis_of(run, family.adversarial)
     words = (
         f"{last['modes']:.0%} of the data's modes, spread {last['spread']:.0%}, nearest sample "
         f"{last['sparse']:.2f} and distance to the data {last['distance']:.2f} times the data's own"

@@ -25,7 +25,7 @@ def losses(training: Trainer) -> list[Answer]:
     answers = [_apart(training)]
     for player in training.objectives:
         answers += _of_player(training, player, batch)
-    game = training.model.game
+    game = training.model.adversarial
     if game is not None:
         by_name = {player.name: player for player in training.objectives}
         answers += _of_game(training, by_name[game.critic], by_name[game.generator], batch)
@@ -60,7 +60,7 @@ def _of_player(training: Trainer, player: Objective, batch: Batch) -> list[Answe
     gradients = torch.autograd.grad(loss, own, allow_unused=True)
     names = {id(p): name for name, p in training.model.named_parameters()}
     named = [(names.get(id(p), "one without a name"), g) for p, g in zip(own, gradients, strict=True)]
-    free = [(name, g) for name, g in named if name not in training.model.held]
+    free = [(name, g) for name, g in named if name not in training.model.frozen_parameters]
     unmoved = [
         name for name, g in free if g is None or not bool(g.isfinite().all()) or not bool(g.abs().sum() > 0)
     ]
@@ -163,7 +163,7 @@ def _critic_learns(training: Trainer, critic: Objective, batch: Batch) -> Answer
     question = f"does the {critic.name} learn to tell real from fake"
     found = f"real minus fake {before[0] - before[1]:.6f} before its step, {after[0] - after[1]:.6f} after"
     grows = after[0] - after[1] > before[0] - before[1]
-    game = training.model.game
+    game = training.model.adversarial
     paid = [name for name in game.penalties if name in said] if game is not None else []
     if not grows and sum(float(now[name]) for name in paid) < sum(float(said[name]) for name in paid):
         return beside(CHAPTER, question, f"{found}; the step served the penalty")

@@ -33,7 +33,7 @@ def optimisers(training: Trainer, run: Run, meta: Mapping[str, Any]) -> list[Ans
 
 def _rate(training: Trainer, player: Objective, run: Run, meta: Mapping[str, Any]) -> Answer:
     """Whether the rate that the run last moved a player at is the configured one, as scheduled."""
-    config, game = saved_config(run.card), training.model.game
+    config, game = saved_config(run.card), training.model.adversarial
     wanted = config.get("lr")
     if game is not None and player.name == game.critic and config.get("critic_lr") is not None:
         wanted = config["critic_lr"]
@@ -133,7 +133,7 @@ def _between_looks(player: Objective, run: Run) -> tuple[bool, str] | None:
 
 def _free(training: Trainer, player: Objective) -> list[tuple[str, torch.nn.Parameter]]:
     """The parameters that a player may move, by name, without those that the settings hold."""
-    own, held = {id(p) for p in player.parameters()}, training.model.held
+    own, held = {id(p) for p in player.parameters()}, training.model.frozen_parameters
     return [(n, p) for n, p in training.model.named_parameters() if id(p) in own and n not in held]
 
 

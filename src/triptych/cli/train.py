@@ -69,7 +69,7 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     told = {"run": str(run.path), "weights": None if compared is None else compared.model_dump(mode="json")}
     named = family or run.card["family"]
     own = named if named.endswith(".py") else None
-    game = (load_user_model_class(family) if family else load_model_class(run.card["family"])).game
+    game = (load_user_model_class(family) if family else load_model_class(run.card["family"])).adversarial
     if game is None:
         after = say_what_next(run, own)
         print(run.path)

@@ -80,7 +80,7 @@ class Drawable(nn.Module, ABC, Generic[ControlsT]):
                 schedule.step()
         return found.detach()
 
-    def noise_reader(self) -> Tensor | None:
+    def first_layer_weight(self) -> Tensor | None:
         """The (outputs, noise numbers) matrix by which the noise is first read; None: by no such matrix."""
         return None
 
@@ -96,7 +96,7 @@ class GenerativeModel(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
     """name -> values for fields of Config and for training options. "fast": the default of `train`, which
     serves best in minutes on two cores. "paper": as published."""
     log_help: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
-    game: ClassVar[AdversarialSpec | None] = None  # of the models with two players
+    adversarial: ClassVar[AdversarialSpec | None] = None  # of the models with two players
     channels_last: ClassVar[bool] = (
         False  # are convolutions faster so on processors: benchmarks/arithmetic.py
     )
@@ -104,7 +104,9 @@ class GenerativeModel(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
         Mapping[str, Any]
     ] = {}  # controls that leave out what is drawn afresh beside the noise
     step_period: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
-    held: tuple[str, ...] = ()  # parameters, by name, that the settings keep from acting and so from moving
+    frozen_parameters: tuple[
+        str, ...
+    ] = ()  # parameters, by name, that the settings keep from acting and so from moving
     likelihood_bounds: tuple[
         str, ...
     ] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit

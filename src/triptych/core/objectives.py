@@ -80,5 +80,5 @@ class AdversarialSpec:
 
     critic: str = "discriminator"  # the judging player's name
     generator: str = "generator"
-    verdicts: Literal["probabilities", "scores"] = "probabilities"  # of being real, or without a scale
+    critic_output: Literal["probabilities", "scores"] = "probabilities"  # of being real, or without a scale
     penalties: tuple[str, ...] = ()  # what the critic logs of what its loss punishes beside wrong verdicts

@@ -32,5 +32,5 @@ class StyleBased(ABC):
         """
 
     @abstractmethod
-    def style_readers(self) -> list[Tensor]:
+    def style_affine_weights(self) -> list[Tensor]:
         """One (outputs, width) matrix a layer: the weights that a style meets first in that layer."""

@@ -102,7 +102,7 @@ class Selector:
         if self.last is not None and self.last.step == self.training.step:
             return self.last.shown
         try:
-            self.last = self._by_samples() if self.training.model.game else self._by_loss()
+            self.last = self._by_samples() if self.training.model.adversarial else self._by_loss()
         except (RuntimeError, ValueError) as error:
             log.warning("raw and EMA weights could not be compared (%s): the raw ones are shown", error)
             self.last = None

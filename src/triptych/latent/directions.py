@@ -138,7 +138,7 @@ def closed_form_directions(
     moving = None if layers is None else list(layers)
     if where == "style":
         assert isinstance(model.model, StyleBased)
-        readers = model.model.style_readers()
+        readers = model.model.style_affine_weights()
         matrix = torch.cat([readers[k] for k in (moving if moving is not None else range(shape[0]))])
     else:
         matrix = reader_of_noise(model)
@@ -162,7 +162,7 @@ def closed_form_directions(
 def reader_of_noise(model: Pipeline) -> Tensor:
     """(outputs, noise numbers). Raises UsageError where noise meets no one matrix."""
     family = model.model
-    if (matrix := family.noise_reader()) is not None:
+    if (matrix := family.first_layer_weight()) is not None:
         return matrix
     instead = "Find directions from labels instead: --how labels"
     if isinstance(family, StyleBased):
@@ -174,7 +174,9 @@ def reader_of_noise(model: Pipeline) -> Tensor:
             f"this {family.title} draws points, and what draws points reads its noise by no single matrix: "
             f"there is nothing to factorise. {instead}"
         )
-    able = [n for n in model_names() if "noise_reader" in vars(load_model_class(n))]
+    able = [
+        n for n in model_names() if load_model_class(n).first_layer_weight is not Drawable.first_layer_weight
+    ]
     raise UsageError(
         f"this {family.title} reads its noise by no single matrix{_as_trained(family)}: there is nothing to "
         f"factorise. Families that may: {', '.join(able)} (a VAE only with --prior normal). {instead}"
@@ -183,7 +185,7 @@ def reader_of_noise(model: Pipeline) -> Tensor:
 
 def _as_trained(family: Drawable[Any]) -> str:
     """What a sentence adds about a family whose noise meets a single matrix under other settings."""
-    own = type(family).noise_reader is not Drawable.noise_reader
+    own = type(family).first_layer_weight is not Drawable.first_layer_weight
     return " with the settings that it was trained with" if own else ""
 
 

@@ -91,7 +91,7 @@ class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
     }  # fmt: skip
     ema_modules = ("generator",)
     channels_last = True
-    game = AdversarialSpec()
+    adversarial = AdversarialSpec()
     log_help: ClassVar[dict[str, str]] = {
         "discriminator/loss": "The discriminator's cross-entropy: about 1.39 (2 ln 2) when it only guesses, "
         "near 0 when it wins every time and the generator learns little.",
@@ -183,6 +183,6 @@ class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
         latent = noise * controls.truncation
         yield GenerationStep(1, 1, latent, lambda: self.paint(latent, condition.labels))
 
-    def noise_reader(self) -> Tensor | None:
+    def first_layer_weight(self) -> Tensor | None:
         """(channels * 16, latent): the generator's stamp; None for points."""
         return nets.first_matrix(self.generator, self.config.latent)

@@ -121,7 +121,10 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
     }  # fmt: skip
     ema_modules = ("generator",)
     channels_last = True
-    game, deterministic_controls = AdversarialSpec(penalties=("r1", "r2")), MappingProxyType({"detail": 0.0})
+    adversarial, deterministic_controls = (
+        AdversarialSpec(penalties=("r1", "r2")),
+        MappingProxyType({"detail": 0.0}),
+    )
     log_help: ClassVar[dict[str, str]] = {
         "discriminator/loss": "With the relativistic loss 0.69 (ln 2) when real and fake are not told apart, "
         "near 0 when they always can; the logistic loss has twice that. Penalties come on top.",
@@ -164,7 +167,7 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
         )
         self.discriminator = StyleDiscriminator(spec, channels, told, config.minibatch_std_group)
         if config.noise_lr_scale == 0:  # the optimiser keeps them all the same: its states go by their number
-            self.held = tuple(n for n, _ in self.named_parameters() if n.endswith(".strength"))
+            self.frozen_parameters = tuple(n for n, _ in self.named_parameters() if n.endswith(".strength"))
         self.augment = Augment(config.augment, spec)
         self.style_shape = (self.generator.layers, config.style)
 
@@ -280,7 +283,7 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
         noise = detail * SamplerNoise(seeds, "detail").randn_like(blank) if detail else blank
         return self.generator(styles, noise.to(styles.device)).clamp(-1, 1)
 
-    def style_readers(self) -> list[Tensor]:
+    def style_affine_weights(self) -> list[Tensor]:
         """One (outputs, style) matrix a layer: what its scales, and the first's layout, are read with."""
         return self.generator.readers()
 

@@ -184,7 +184,7 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         noise, _ = self.flow.inverse(self.posterior(images, label)[0], label)
         return noise
 
-    def noise_reader(self) -> Tensor | None:
+    def first_layer_weight(self) -> Tensor | None:
         """(channels * 16, latent): the decoder's first layer; None where a flow stands before it.
 
         Weights beyond `latent` read the label and are left out.

@@ -107,7 +107,9 @@ class Wgan(GenerativeModel[WganConfig, WganControls]):
     }  # fmt: skip
     ema_modules = ("generator",)
     channels_last = True
-    game = AdversarialSpec(critic="critic", generator="generator", verdicts="scores", penalties=("penalty",))
+    adversarial = AdversarialSpec(
+        critic="critic", generator="generator", critic_output="scores", penalties=("penalty",)
+    )
     log_help: ClassVar[dict[str, str]] = {
         "critic/distance": "E[f(x)] - E[f(G(z))], the critic's estimate of how far, in the space of pixels, "
         "the fakes lie from real pictures (Wasserstein distance). Unlike a GAN's losses it should fall as "
@@ -230,6 +232,6 @@ class Wgan(GenerativeModel[WganConfig, WganControls]):
         latent = noise * controls.truncation
         yield GenerationStep(1, 1, latent, lambda: self.paint(latent, condition.labels))
 
-    def noise_reader(self) -> Tensor | None:
+    def first_layer_weight(self) -> Tensor | None:
         """(channels * 16, latent): the generator's stamp; None for points."""
         return nets.first_matrix(self.generator, self.config.latent)

@@ -172,7 +172,7 @@ def _critic_not_learning(course: TrainingHistory, game: AdversarialSpec) -> Diag
         said = f"the {game.critic}'s weights move {share:.1g} times as far as the {game.generator}'s"
         return Diagnosis("critic not learning", since, (said, _verdicts(course, game), _quality(course)))
     real, fake = course.logged(f"{game.critic}/real"), course.logged(f"{game.critic}/fake")
-    margin = limits.FOOLED if game.verdicts == "probabilities" else 0.0
+    margin = limits.FOOLED if game.critic_output == "probabilities" else 0.0
     since = course.lasting((fake - real > margin) & course.poor)
     said = f"the {game.critic} rates fakes above real pictures, although they are unlike the data"
     if since is None:
@@ -218,7 +218,7 @@ def _blind(course: TrainingHistory, game: AdversarialSpec) -> np.ndarray:
 
 def _gap(course: TrainingHistory, game: AdversarialSpec) -> np.ndarray | None:
     """How far apart the critic's mean verdicts on real pictures and fakes lie, (looks,); None for scores."""
-    if game.verdicts != "probabilities":
+    if game.critic_output != "probabilities":
         return None
     return np.abs(course.logged(f"{game.critic}/real") - course.logged(f"{game.critic}/fake"))
 
@@ -230,7 +230,7 @@ def _critic_overpowering(course: TrainingHistory, game: AdversarialSpec) -> Diag
     gradient, early = course.logged(name), course.early(name)
     dead = gradient < limits.DEAD * early
     sure = np.ones(len(course), dtype=bool)
-    if game.verdicts == "probabilities":
+    if game.critic_output == "probabilities":
         sure = (fake < limits.SURE) & (real > 1 - limits.SURE)
     # a critic that doubts a little again has mended nothing while the pictures stay as they are
     since = course.lasting(dead & sure, limits.WARM_UP / 2, still=course.poor)
@@ -240,7 +240,7 @@ def _critic_overpowering(course: TrainingHistory, game: AdversarialSpec) -> Diag
         return Diagnosis(
             "critic overpowering", since, (faded, _verdicts(course, game), _quality(course)), fatal=True
         )
-    if game.verdicts != "probabilities":
+    if game.critic_output != "probabilities":
         return None
     if (since := course.lasting(sure & course.poor)) is None:
         return None
@@ -283,7 +283,7 @@ def _sane(course: TrainingHistory, game: AdversarialSpec) -> dict[str, float]:
     """The size that gradients and losses should not exceed a hundred times."""
     players = (game.critic, game.generator)
     sizes = {f"{player}/gradient": course.at_first(f"{player}/gradient") for player in players}
-    if game.verdicts == "probabilities":  # a guess costs ln 2; scores have no scale
+    if game.critic_output == "probabilities":  # a guess costs ln 2; scores have no scale
         sizes |= {f"{player}/loss": math.log(2) for player in players}
     return {name: size for name, size in sizes.items() if size > 0}
 

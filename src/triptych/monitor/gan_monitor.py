@@ -77,7 +77,7 @@ class GanMonitor:
     """The watch over one training."""
 
     def __init__(self, training: MonitoredTraining, run: Run, shown: Pipeline) -> None:
-        game = training.model.game
+        game = training.model.adversarial
         assert game is not None
         self.training, self.run, self.shown, self.game = training, run, shown, game
         self.every = looks_every(training.plan.steps, training.options.batch)

@@ -173,7 +173,7 @@ def _uri(file: Path) -> str:
 def _game_curves(log: Sequence[dict[str, Any]], game: AdversarialSpec) -> list[tuple[str, str, str]]:
     """(title, SVG, how to read it) of what the two players logged."""
     critic, generator = game.critic, game.generator
-    scale = "probability of being real" if game.verdicts == "probabilities" else "score without a scale"
+    scale = "probability of being real" if game.critic_output == "probabilities" else "score without a scale"
     wanted = [
         ("Losses", [f"{critic}/loss", f"{generator}/loss"], "What each player minimises."),
         (

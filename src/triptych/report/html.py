@@ -202,7 +202,7 @@ def _curves(f: Facts) -> list[tuple[str, str, str]]:
 
 def _watch(f: Facts) -> str:
     try:
-        game = load_model_class(f.run.card["family"]).game
+        game = load_model_class(f.run.card["family"]).adversarial
     except ValueError:  # a family of the user's own: what was said of it at the time
         seen = [look["verdict"] for look in f.run.looks()]
         return seen[-1] if seen else ""

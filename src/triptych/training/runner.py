@@ -195,7 +195,7 @@ def drive(
         fresh_copy(training.model).to(training.device), run, run.card["data"].get("class_counts")
     )
     selector = Selector(training, shown, dataset, meta)
-    lookout = GanMonitor(training, run, shown) if training.model.game else None
+    lookout = GanMonitor(training, run, shown) if training.model.adversarial else None
     with stop_signals() as stop_asked:
         while True:
             try:

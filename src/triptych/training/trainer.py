@@ -95,7 +95,7 @@ class Trainer:
         if player.max_grad_norm is not None:
             norm = torch.nn.utils.clip_grad_norm_(player.parameters(), player.max_grad_norm)
             values[f"{player.name}/gradient"] = norm.detach()
-        elif self.model.game is not None:  # the watch asks who still learns
+        elif self.model.adversarial is not None:  # the watch asks who still learns
             gradients = [p.grad for p in player.parameters() if p.grad is not None]
             values[f"{player.name}/gradient"] = torch.nn.utils.get_total_norm(gradients)
         self.check(player.name)
