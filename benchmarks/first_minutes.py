@@ -29,7 +29,7 @@ import triptych
 from triptych.core import device, images
 from triptych.data.dataset import Dataset
 from triptych.data.load import load
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.scoring import class_view, score_pixels
 from triptych.models.registry import model_names
 from triptych.viz import grids
@@ -194,7 +194,7 @@ def main() -> None:
     asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     flags = asked.parse_args()
     data = load(flags.data)
-    judge = judge_for(data)
+    judge = extractor_for(data)
     runs = Path(tempfile.mkdtemp(prefix="first-minutes-"))
     contestants: dict[str, Callable[[], Trained]] = {
         "textbook DCGAN, plain loop": lambda: textbook_dcgan(data, flags.minutes),
@@ -234,7 +234,7 @@ def judged(data: Dataset, drawn: np.ndarray, judge: Any) -> dict[str, Any]:
         for score in score_pixels(test, drawn, judge, train=train)
     }
     view = class_view(test, drawn, judge, None)
-    return {"scores": scores, "sure": view.sure, "rarest_class": min(view.shares)}
+    return {"scores": scores, "sure": view.confident, "rarest_class": min(view.shares)}
 
 
 def write(rows: list[dict[str, Any]], flags: argparse.Namespace, judge: str, data: Dataset) -> None:

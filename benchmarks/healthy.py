@@ -22,7 +22,8 @@ import triptych
 from triptych.comparison.subprocess_runs import run_apart
 from triptych.core import device
 from triptych.data.load import load
-from triptych.evaluation.evaluate import draw, judged, trained_judge
+from triptych.evaluation.classifier import extractor_for
+from triptych.evaluation.evaluate import draw, score_samples
 from triptych.models.registry import load_model_class, model_names
 from triptych.monitor.diagnosis import alarms, diagnose
 from triptych.runs.run import Run
@@ -41,7 +42,7 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
         return {"seed": seed, "not_run": f"the training ended with exit code {code}"}
     model = triptych.load(path)
     assert model.run is not None
-    scores = judged(model, data, trained_judge(data, "auto"), draw(model, flags.samples)).scores
+    scores = score_samples(model, data, extractor_for(data, "auto"), draw(model, flags.samples)).scores
     (fid,) = (score for score in scores if score.card.metric == "FID")
     return {
         "seed": seed,

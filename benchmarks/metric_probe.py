@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from triptych.evaluation.sensitivity.printing import markdown, print_probe
-from triptych.evaluation.sensitivity.running import probe
+from triptych.evaluation.sensitivity.printing import markdown, print_study
+from triptych.evaluation.sensitivity.running import study_sensitivity
 
 RESULTS = Path(__file__).parent / "results"
 ABOUT = """# Which metric notices what
@@ -27,11 +27,10 @@ if __name__ == "__main__":
     asked = parser.parse_args()
     text = ABOUT
     for source in asked.sources:
-        found = probe(source, asked.samples, progress=lambda *a: print(*a, file=sys.stderr))
-        print_probe(found)
-        text += (
-            f"\n## {found.source}\n\nJudge {found.judge} ({found.features} features), {found.dealing}.\n\n"
-        )
+        found = study_sensitivity(source, asked.samples, progress=lambda *a: print(*a, file=sys.stderr))
+        print_study(found)
+        text += f"\n## {found.source}\n\nExtractor {found.extractor} ({found.features} features), "
+        text += f"{found.partition}.\n\n"
         text += markdown(found)
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "metric_probe.md").write_text(text, encoding="utf-8")

@@ -26,7 +26,7 @@ import triptych
 from triptych.core import device
 from triptych.data.dataset import Dataset
 from triptych.data.load import load
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.scoring import score_pixels
 from triptych.models.registry import load_model_class, model_names
 from triptych.viz import grids
@@ -72,7 +72,7 @@ def measured(family: str, setting: str, source: str, flags: argparse.Namespace, 
     for weights in ("averaged", "raw"):
         model = triptych.load(run.path, weights=weights)
         drawn = model.sample(range(10**9, 10**9 + flags.samples))
-        scores = score_pixels(np.asarray(data.test.pixels), drawn, judge_for(data))
+        scores = score_pixels(np.asarray(data.test.pixels), drawn, extractor_for(data))
         row[weights] = {s.card.metric: [s.value, s.low, s.high] for s in scores if s.card.metric in WANTED}
         name = re.sub("[ :=]", "-", f"{source}-{family}-{setting}-{weights}.png")
         grids.write_png(home / name, grids.grid(drawn[:64], 8, scale=2))

@@ -24,7 +24,8 @@ from triptych.cli._flags import flags_of, given, parse
 from triptych.data.dataset import Dataset
 from triptych.data.load import load
 from triptych.data.loader import batches
-from triptych.evaluation.evaluate import draw, trained_judge
+from triptych.evaluation.classifier import extractor_for
+from triptych.evaluation.evaluate import draw
 from triptych.evaluation.selection import Selector, held_out
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.base import Extractor
@@ -145,7 +146,7 @@ def main() -> None:
     flags = reader.parse_args()
     torch.set_num_threads(1)
     dataset, stops = load(flags.data), [int(part) for part in flags.steps.split(",")]
-    judge, rows = trained_judge(dataset), []
+    judge, rows = extractor_for(dataset), []
     for words in flags.families:
         training = training_of(words, dataset, stops[-1])
         for step in training.steps():

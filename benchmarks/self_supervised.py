@@ -24,11 +24,11 @@ import torch
 from triptych.core.threads import one_thread
 from triptych.data.dataset import Dataset, Split
 from triptych.data.load import load
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
+from triptych.evaluation.sensitivity.corruptions import CorruptionSource, corruptions
 from triptych.evaluation.sensitivity.measuring import Measured
-from triptych.evaluation.sensitivity.records import moved
-from triptych.evaluation.sensitivity.running import Deal, deal
-from triptych.evaluation.sensitivity.spoiling import Stock, spoilings
+from triptych.evaluation.sensitivity.records import compare
+from triptych.evaluation.sensitivity.running import Partition, partition
 from triptych.metrics.extractors.base import Extractor, NetworkExtractor
 from triptych.metrics.extractors.random_conv import random_conv
 from triptych.metrics.extractors.self_supervised import network as network_module
@@ -97,23 +97,27 @@ def scores(real: np.ndarray, fake: np.ndarray) -> dict[str, Measured]:
     return found
 
 
-def row(dealt: Deal, extractor: Extractor) -> dict[str, Any]:
+def row(dealt: Partition, extractor: Extractor) -> dict[str, Any]:
     """What FID and precision say of every spoilt set, by one extractor."""
-    stock = Stock(dealt.honest, dealt.train, None, 0, dealt.again)
+    stock = CorruptionSource(dealt.honest, dealt.train, None, 0, dealt.second_honest)
     real = extractor(dealt.reference.pixels)
     base: dict[int, Any] = {}
     readings = []
-    for spoiling in spoilings(stock):
-        if spoiling.kind in LEFT_OUT or len(made := spoiling.make(stock)) < 20:
+    for corruption in corruptions(stock):
+        if corruption.kind in LEFT_OUT or len(made := corruption.make(stock)) < 20:
             continue
         if len(made) not in base:
             base[len(made)] = scores(real, extractor(dealt.honest.pixels[: len(made)]))
         found, honest = scores(real, extractor(made.pixels)), base[len(made)]
-        reading: dict[str, Any] = {"kind": spoiling.kind, "grade": spoiling.grade, "graded": spoiling.graded}
+        reading: dict[str, Any] = {
+            "kind": corruption.kind,
+            "grade": corruption.strength,
+            "graded": corruption.ordered,
+        }
         for metric in ("FID", "precision", "recall"):
             pair = honest[metric], found[metric]
             reading[metric] = {
-                "value": pair[1].value, "honest": pair[0].value, "verdict": moved(metric, *pair)
+                "value": pair[1].value, "honest": pair[0].value, "verdict": compare(metric, *pair)
             }  # fmt: skip
         readings.append(reading)
     floor = scores(real, extractor(dealt.train.pixels[: len(dealt.honest)]))
@@ -129,11 +133,11 @@ def one_source(
         labels = None if dataset.train.labels is None else dataset.train.labels[:MOST_TRAIN]
         train = Split(np.asarray(dataset.train.pixels[:MOST_TRAIN]), labels)
         dataset = replace(dataset, train=train, fingerprint=f"{dataset.fingerprint} {MOST_TRAIN}")
-    dealt = deal(dataset, samples, 0)
+    dealt = partition(dataset, samples, 0)
     dataset, kinds = dealt.dataset, tuple(DISTORTIONS)
     makers: dict[str, Any] = {"random weights": lambda: random_conv(dataset.spec.size)}
     if dataset.train.labels is not None and dataset.spec.classes > 1:
-        makers["labeled classifier"] = lambda: judge_for(dataset, "domain-cnn")
+        makers["labeled classifier"] = lambda: extractor_for(dataset, "domain-cnn")
     makers |= {k: lambda t=tasks: trained(dataset, t, kinds, steps) for k, tasks in TASKS.items()}
     fewer = tuple(kind for kind in kinds if kind not in WITHOUT_KIN)
     makers["distortion + instance, no noise seen"] = lambda: trained(

@@ -22,7 +22,7 @@ import triptych
 from triptych.core import device
 from triptych.data.dataset import Dataset
 from triptych.data.load import load
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.scoring import score_pixels
 from triptych.viz import grids
 
@@ -64,7 +64,7 @@ def main() -> None:
     asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     flags = asked.parse_args()
     data = load("fashion-mnist", size=flags.size)
-    judge = judge_for(data)
+    judge = extractor_for(data)
     few = np.asarray(data.train.pixels[: flags.pictures])
     home = Path(tempfile.mkdtemp(prefix="small-data-"))
     path = flags.out / "small_data.json"

@@ -24,7 +24,7 @@ import triptych
 from triptych.comparison.subprocess_runs import run_apart
 from triptych.core import device
 from triptych.data.load import load
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.mode_coverage import stacked_modes
 from triptych.models.registry import load_model_class, model_names
 from triptych.viz import grids
@@ -51,7 +51,7 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
     parts = [model.sample(seeds[k : k + AT_ONCE]) for k in range(0, flags.samples, AT_ONCE)]
     drawn = np.concatenate(parts)
     grids.write_png(path / "samples" / "modes.png", grids.grid(drawn[:64], 8, scale=2))
-    found = stacked_modes(drawn, judge_for(load("mnist")))
+    found = stacked_modes(drawn, extractor_for(load("mnist")))
     state = model.run.state_meta()
     return {
         "seed": seed, "modes": found.modes.seen, "expected": found.modes.seen_expected, "kl": found.kl,

@@ -20,7 +20,7 @@ import numpy as np
 
 import triptych
 from triptych.core.threads import one_thread
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.evaluate import data_of
 from triptych.latent.attribute_samples import Study, study
 from triptych.latent.attributes import reader_for
@@ -71,7 +71,7 @@ def main() -> None:
     )
     model = triptych.load(path)
     dataset = data_of(model)
-    reader, extractor = reader_for(dataset), judge_for(dataset)
+    reader, extractor = reader_for(dataset), extractor_for(dataset)
     with one_thread():
         studied = study(model, reader, flags.samples, flags.space, apart=False if flags.together else None)
         directions = find(model, reader, studied, flags.attributes, tried=flags.tried, amount=flags.amount)

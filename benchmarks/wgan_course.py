@@ -27,7 +27,7 @@ from scipy.stats import spearmanr
 import triptych
 from triptych.core import device
 from triptych.data.load import load
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 from triptych.metrics.fid import fid
 from triptych.training.runner import resume
 
@@ -57,7 +57,7 @@ def course(flags: argparse.Namespace, runs: Path) -> tuple[list[dict[str, float]
     order = np.random.default_rng(1).permutation(len(dataset.train))
     size = min(flags.samples, len(order) // 2)
     one, other = (np.asarray(dataset.train.pixels[np.sort(part)]) for part in (order[:size], order[-size:]))
-    judge = judge_for(dataset)
+    judge = extractor_for(dataset)
     chosen = np.random.default_rng(0).permutation(len(dataset.test))[: flags.samples]
     real = judge(np.asarray(dataset.test.pixels[np.sort(chosen)]))
     rows, before, run = [], 0, None

@@ -11,7 +11,7 @@ from PIL import Image
 import triptych
 from triptych.data.datasets import ring
 from triptych.data.datasets.ring import draw_ring
-from triptych.evaluation.evaluate import evaluation, score_sources
+from triptych.evaluation.evaluate import evaluate_run, score_sources
 from triptych.report.html import write_report
 from triptych.runs.run import Run
 from triptych.viz.gallery import write_pictures
@@ -37,12 +37,12 @@ def test_the_way_of_a_point(run: Run, tmp_path: Path) -> None:
     write_pictures(tmp_path / "points", drawn, range(3))
     assert np.array_equal(np.load(tmp_path / "points.npy"), drawn)
     assert len(list((tmp_path / "points").iterdir())) == 3
-    found = evaluation(model, 64, most_real=200, closer=True)
-    assert found.judge.name == "coordinates" and found.classes is not None
-    assert found.closer is not None and found.closer.modes is not None
-    assert found.closer.modes.n == 64 and found.closer.modes.modes.of == 8
-    assert found.classes.sure == pytest.approx(found.closer.modes.near)
-    assert found.closer.traits is None and "LSD" not in {s.card.metric for s in found.scores}
+    found = evaluate_run(model, 64, most_real=200, detailed=True)
+    assert found.extractor.name == "coordinates" and found.classes is not None
+    assert found.detailed is not None and found.detailed.modes is not None
+    assert found.detailed.modes.n == 64 and found.detailed.modes.modes.of == 8
+    assert found.classes.confident == pytest.approx(found.detailed.modes.near)
+    assert found.detailed.latent_geometry is None and "LSD" not in {s.card.metric for s in found.scores}
     page = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "critic/distance" in page and "(Wasserstein distance)" in page
 

@@ -13,8 +13,9 @@ import pytest
 
 from triptych import cli
 from triptych.comparison import duel as contest
-from triptych.comparison.duel import Duel, begin, fight, finished, is_duel, looks, open_duel, unfair
+from triptych.comparison.duel import Duel, begin, fight, finished, is_duel, open_duel, unfair
 from triptych.core.errors import RunError, UsageError
+from triptych.evaluation.records import evaluations
 from triptych.report.duel_html import write_duel
 
 SMALL = ["vae --width 8 --latent 4 --batch 32", "vae --width 8 --latent 4 --batch 32 --prior normal"]
@@ -88,10 +89,10 @@ def test_every_run_is_looked_at_on_both_halves(fought: tuple[Duel, list[str]]) -
     for contestant in made.rules.contestants:
         (run,) = made.runs(contestant)
         assert finished(run) and run.state_meta()["images"] == 128
-        seen = [(look.step, look.scores[0].card.split.split()[0]) for look in looks(run)]
+        seen = [(look.step, look.scores[0].card.split.split()[0]) for look in evaluations(run)]
         assert seen == [(step, half) for step in (1, 2, 4) for half in ("selection", "report")]
-        assert [look.closer is not None for look in looks(run)] == [False] * 5 + [True]
-        sizes = {look.scores[0].card.n_real for look in looks(run)}
+        assert [look.detailed is not None for look in evaluations(run)] == [False] * 5 + [True]
+        sizes = {look.scores[0].card.n_real for look in evaluations(run)}
         assert sizes == {173}  # halves of 346
     assert unfair(made) == []
 
@@ -173,7 +174,7 @@ def test_an_edited_look_is_refused(fought: tuple[Duel, list[str]], tmp_path: Pat
     record["scores"][0]["value"] /= 2
     file.write_text("\n".join([json.dumps(record), *rest]) + "\n")
     with pytest.raises(RunError, match=r"cannot be read \(.*checksum.*delete the file"):
-        looks(run)
+        evaluations(run)
 
 
 def test_nothing_to_report_yet(tmp_path: Path) -> None:

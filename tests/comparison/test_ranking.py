@@ -11,7 +11,7 @@ import pytest
 from triptych import cli
 from triptych.comparison.ranking import Contestant, Entry, compare, group, rank, read
 from triptych.core.errors import CompareError, RunError, UnlikeCardsError, UsageError
-from triptych.evaluation.records import Evaluation, JudgeFacts, Sampling
+from triptych.evaluation.records import Evaluation, ExtractorInfo, Sampling
 from triptych.metrics.score import Card, Score
 from triptych.metrics.stats.intervals import interval, share_interval
 from triptych.metrics.stats.resampling import ResamplingErrors
@@ -54,9 +54,9 @@ def evaluated(*scores: Score, step: int | None = 10) -> dict[str, Any]:
         scores=scores,
         classes=None,
         sampling=sampling,
-        judge=JudgeFacts(name="digits-cnn", hash="h", width=8, accuracy=0.9),
+        extractor=ExtractorInfo(name="digits-cnn", hash="h", width=8, accuracy=0.9),
         step=step,
-        made="2026-01-01T00:00:00+00:00",
+        created="2026-01-01T00:00:00+00:00",
     )
     return made.model_dump(mode="json")
 

@@ -14,7 +14,11 @@ from triptych.core.images import to_float
 from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
 from triptych.evaluation import augmentation_utility as rooms
-from triptych.evaluation.augmentation_utility import Usefulness, paired_interval, usefulness
+from triptych.evaluation.augmentation_utility import (
+    ClassificationAccuracyScore,
+    classification_accuracy_score,
+    paired_interval,
+)
 from triptych.inference.pipeline import Pipeline
 
 
@@ -35,8 +39,8 @@ def others(count: int) -> tuple[np.ndarray, np.ndarray]:
     return train.pixels[-count:], train.labels[-count:]
 
 
-def quick(fake: Any, source: Dataset, **options: Any) -> Usefulness:
-    return usefulness(fake, source, **{"trainings": 1, "steps": 25, **options})
+def quick(fake: Any, source: Dataset, **options: Any) -> ClassificationAccuracyScore:
+    return classification_accuracy_score(fake, source, **{"trainings": 1, "steps": 25, **options})
 
 
 def test_copies_of_real_pictures_are_worth_as_much_and_add_nothing():
@@ -72,7 +76,7 @@ def test_it_is_a_function_of_pictures_and_data():
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(7)
     assert quick(others(64), digits(64), steps=3) == first
-    assert Usefulness.model_validate_json(first.model_dump_json()) == first
+    assert ClassificationAccuracyScore.model_validate_json(first.model_dump_json()) == first
     other = quick(others(64), replace(digits(64), fingerprint="another"), steps=3)
     assert other.real.each != first.real.each
 
@@ -87,9 +91,11 @@ def test_all_three_are_trained_for_as_many_steps_from_the_same_weights(monkeypat
         )
         return network.eval()
 
-    monkeypatch.setattr(rooms, "fit_pictures", spy)
+    monkeypatch.setattr(rooms, "fit_classifier", spy)
     told = []
-    usefulness(others(64), digits(200), trainings=2, progress=lambda done, total: told.append((done, total)))
+    classification_accuracy_score(
+        others(64), digits(200), trainings=2, progress=lambda done, total: told.append((done, total))
+    )
     assert [row[:3] for row in seen] == [(n, n, rooms.steps_for(200)) for n in (64, 200, 264)] * 2
     assert len({row[3:5] for row in seen[:3]}) == len({row[3:5] for row in seen[3:]}) == 1
     assert seen[0][3] != seen[3][3] and seen[0][4] != seen[3][4]

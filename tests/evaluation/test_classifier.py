@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from triptych.data.dataset import Dataset, Split
 from triptych.evaluation import classifier
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 
 
 def digits(count: int = 1500, labelled: bool = True) -> Dataset:
@@ -41,7 +41,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_knows_digits_and_does_not_take_rubbish_for_them(cache: Path):
     source = digits()
     steps: list[tuple[int, int]] = []
-    made = judge_for(source, progress=lambda done, total: steps.append((done, total)))
+    made = extractor_for(source, progress=lambda _, done, total: steps.append((done, total)))
     assert made.name == "digits-cnn" and made.width <= 64 and made.classes == 10
     assert made.accuracy is not None and made.accuracy >= 0.97
     assert steps[-1][0] == steps[-1][1] == len(steps)
@@ -62,25 +62,25 @@ def test_it_knows_digits_and_does_not_take_rubbish_for_them(cache: Path):
 
 def test_the_same_data_give_the_same_judge(cache: Path, hasty: None):
     before = torch.get_rng_state()
-    first = judge_for(digits(300))
+    first = extractor_for(digits(300))
     assert torch.equal(torch.get_rng_state(), before)
     for kept in cache.glob("judges/*/*"):
         kept.unlink()
     torch.manual_seed(99)
-    assert judge_for(digits(300)).hash == first.hash
+    assert extractor_for(digits(300)).hash == first.hash
     other = replace(digits(300), fingerprint="others")
-    assert judge_for(other).hash != first.hash
+    assert extractor_for(other).hash != first.hash
 
 
 def test_it_is_trained_once_and_kept_without_pickles(
     cache: Path, hasty: None, monkeypatch: pytest.MonkeyPatch
 ):
-    first = judge_for(digits(300))
+    first = extractor_for(digits(300))
     (folder,) = (cache / "judges").iterdir()
     assert {p.suffix for p in folder.iterdir()} == {".json", ".safetensors"}
     assert json.loads((folder / "meta.json").read_text())["accuracy"] == first.accuracy
     monkeypatch.setattr(classifier, "fit", None)  # would crash
-    again = judge_for(digits(300))
+    again = extractor_for(digits(300))
     assert (again.hash, again.accuracy, again.name) == (first.hash, first.accuracy, first.name)
     pixels = digits().test.pixels
     np.testing.assert_array_equal(again(pixels), first(pixels))
@@ -90,13 +90,13 @@ def test_it_is_trained_once_and_kept_without_pickles(
 def test_a_damaged_judge_is_trained_again(
     cache: Path, hasty: None, name: str, caplog: pytest.LogCaptureFixture
 ):
-    first = judge_for(digits(300))
+    first = extractor_for(digits(300))
     (folder,) = (cache / "judges").iterdir()
     (folder / name).write_bytes((folder / name).read_bytes()[:-20])
-    assert judge_for(digits(300)).hash == first.hash
+    assert extractor_for(digits(300)).hash == first.hash
     assert "cannot be used" in caplog.text
     caplog.clear()
-    judge_for(digits(300))
+    extractor_for(digits(300))
     assert caplog.text == ""  # it was mended
 
 
@@ -104,7 +104,7 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(
     cache: Path, hasty: None, caplog: pytest.LogCaptureFixture
 ):
     cache.write_text("a file where the folder should be")
-    assert judge_for(digits(300)).name == "digits-cnn"
+    assert extractor_for(digits(300)).name == "digits-cnn"
     assert "could not be kept" in caplog.text
 
 
@@ -113,7 +113,7 @@ def test_read_only_memory_maps_are_read_without_a_warning(cache: Path, hasty: No
     for split in (source.train, source.test):
         for array in (split.pixels, split.labels):
             array.flags.writeable = False
-    assert judge_for(source).accuracy is not None
+    assert extractor_for(source).accuracy is not None
 
 
 def test_where_judges_are_kept(monkeypatch: pytest.MonkeyPatch):
@@ -127,11 +127,11 @@ def test_where_judges_are_kept(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_other_features_by_name(cache: Path):
-    assert judge_for(digits(300), "random-conv").name == "random-conv"
+    assert extractor_for(digits(300), "random-conv").name == "random-conv"
     with pytest.raises(ValueError, match="digits has no labels to train a classifier on"):
-        judge_for(digits(300, labelled=False), "domain-cnn")
+        extractor_for(digits(300, labelled=False), "domain-cnn")
     with pytest.raises(ValueError, match="'inceptoin': did you mean inception\\? there are auto"):
-        judge_for(digits(300), "inceptoin")
+        extractor_for(digits(300), "inceptoin")
 
 
 @pytest.mark.parametrize(("size", "channels"), [(8, 3), (24, 1), (50, 3), (96, 1)])
@@ -142,7 +142,7 @@ def test_any_size_and_color(cache: Path, hasty: None, size: int, channels: int):
         np.uint8
     )
     split = Split(pixels, labels)
-    made = judge_for(Dataset("s", "s", split, split, ("dark", "bright"), fingerprint="0"))
+    made = extractor_for(Dataset("s", "s", split, split, ("dark", "bright"), fingerprint="0"))
     assert made(pixels).shape == (70, 64)
     assert made.accuracy is not None
 

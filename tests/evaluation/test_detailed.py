@@ -9,8 +9,8 @@ import pytest
 from test_evaluate import Copyist, discs, source
 
 import triptych
-from triptych.evaluation.detailed import Closer
-from triptych.evaluation.evaluate import evaluation, score_sources
+from triptych.evaluation.detailed import DetailedEvaluation
+from triptych.evaluation.evaluate import evaluate_run, score_sources
 from triptych.evaluation.records import Evaluation
 from triptych.inference.pipeline import Pipeline
 from triptych.viz.grids import write_png
@@ -22,20 +22,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(album: np.ndarray, samples: int = 150) -> Evaluation:
-    return evaluation(Pipeline(Copyist(album)), samples, data=source(), closer=True)  # type: ignore[arg-type]
+    return evaluate_run(Pipeline(Copyist(album)), samples, data=source(), detailed=True)  # type: ignore[arg-type]
 
 
-def found(made: Evaluation) -> Closer:
-    assert made.closer is not None
-    return made.closer
+def found(made: Evaluation) -> DetailedEvaluation:
+    assert made.detailed is not None
+    return made.detailed
 
 
 def test_memory_is_seen_and_honesty_too() -> None:
     copied, honest = found(look(source().train.pixels)), found(look(discs(400, 7)[0]))
-    assert copied.copies.more_than_chance and copied.copies.share.low > 0.9
-    assert copied.copies.authentic.value < 0.05
-    assert not honest.copies.more_than_chance and honest.copies.share.value < 0.1
-    sample, row, distance = copied.copies.nearest[0]
+    assert copied.memorization.more_than_chance and copied.memorization.share.low > 0.9
+    assert copied.memorization.authenticity.value < 0.05
+    assert not honest.memorization.more_than_chance and honest.memorization.share.value < 0.1
+    sample, row, distance = copied.memorization.nearest[0]
     assert distance == 0 and 0 <= sample < 150 and 0 <= row < 300
 
 
@@ -63,14 +63,14 @@ def test_collapse_shows_in_vendi_and_modes() -> None:
     assert vendi[0] == pytest.approx(1) and vendi[1] > 1.05
     view = found(lone).diversity
     assert view is not None and view.modes.covered == 1
-    assert found(lone).traits is None
+    assert found(lone).latent_geometry is None
 
 
 def test_families_with_a_likelihood_and_labels_get_their_scores(tmp_path: Path) -> None:
     small = {"steps": 3, "batch": 32, "threads": 1, "precision": "fp32", "runs": tmp_path}
     vae = triptych.train("vae", data="digits", width=8, conditional=False, **small)
     gan = triptych.train("dcgan", data="digits", width=8, conditional=True, **small)
-    names = [{s.card.metric for s in evaluation(run.path, 500, closer=True).scores} for run in (vae, gan)]
+    names = [{s.card.metric for s in evaluate_run(run.path, 500, detailed=True).scores} for run in (vae, gan)]
     assert "bits/dim" in names[0] and "bits/dim" not in names[1]
     assert "intra-class FID" in names[1] and "intra-class FID" not in names[0]
 
@@ -96,4 +96,4 @@ def test_folders_get_further_scores_those_that_their_pictures_can_have(tmp_path:
         "LSD",
         "two-sample accuracy",
     ]  # one of them has no labels
-    assert len(score_sources(*classes, features="random-conv", closer=False)) == 6
+    assert len(score_sources(*classes, features="random-conv", detailed=False)) == 6

@@ -15,9 +15,9 @@ from triptych.core.images import to_float
 from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
 from triptych.data.load import load
-from triptych.evaluation.evaluate import evaluate, evaluation
+from triptych.evaluation.evaluate import evaluate, evaluate_run
 from triptych.evaluation.records import Evaluation
-from triptych.evaluation.scoring import chosen, class_view, pictures_fingerprint, score_pixels
+from triptych.evaluation.scoring import class_view, images_fingerprint, score_pixels, subset
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.random_conv import random_conv
 from triptych.metrics.score import comparable
@@ -102,8 +102,8 @@ def a_run(home: Path, data: Dataset, **changes: Any) -> runs.Run:
 def test_a_fine_model_scores_near_the_floor_and_a_poor_one_does_not(tmp_path: Path):
     data = source()
     run = a_run(tmp_path, data)
-    fine = evaluation(Pipeline(Copyist(discs(400, 2)[0]), run), 200, data=data)
-    poor = evaluation(Pipeline(Copyist(discs(400, 2)[0][:2]), run), 200, data=data)
+    fine = evaluate_run(Pipeline(Copyist(discs(400, 2)[0]), run), 200, data=data)
+    poor = evaluate_run(Pipeline(Copyist(discs(400, 2)[0][:2]), run), 200, data=data)
     by_name = [{s.card.metric: s for s in e.scores} for e in (fine, poor)]
     assert [s.name for s in fine.scores] == [f"{n}[discs-cnn]" for n in NAMES]
     for good, bad in ((by_name[0][n], by_name[1][n]) for n in NAMES):
@@ -129,7 +129,7 @@ def test_the_record_in_the_run(tmp_path: Path):
     run = a_run(tmp_path, data)
     model = Pipeline(Copyist(discs(100, 2)[0]), run)
     told: list[tuple[str, int, int]] = []
-    made = evaluation(
+    made = evaluate_run(
         model, 70, data=data, controls={"dimmed": 0.5}, progress=lambda *facts: told.append(facts)
     )
     (line,) = run.metrics()
@@ -140,18 +140,18 @@ def test_the_record_in_the_run(tmp_path: Path):
     assert card.controls == {"dimmed": 0.5} and card.run == "0001-x-discs"
     assert card.seeds == "1000000-1000069" and card.precision == "fp32"
     assert made.sampling.n == 70 and made.sampling.seconds_per_sample > 0
-    assert made.judge.name == "discs-cnn" and made.judge.hash == card.extractor_hash
-    assert made.judge.accuracy is not None and made.judge.accuracy > 0.8
-    assert {"judge", "samples"} == {what for what, _, _ in told}
+    assert made.extractor.name == "discs-cnn" and made.extractor.hash == card.extractor_hash
+    assert made.extractor.accuracy is not None and made.extractor.accuracy > 0.8
+    assert {"extractor", "samples"} == {what for what, _, _ in told}
     assert told[-1] == ("samples", 70, 70)
 
 
 def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path):
     data = source(labelled=False)
     model = Pipeline(Copyist(discs(100, 2)[0]))
-    made = evaluation(model, 70, "random-conv", data=data, first_seed=500)
+    made = evaluate_run(model, 70, "random-conv", data=data, first_seed=500)
     assert model.model.seen == list(range(500, 628))
-    assert made.classes is None and made.judge.accuracy is None
+    assert made.classes is None and made.extractor.accuracy is None
     assert made.scores[0].name == "FID[random-conv]"
     again = evaluate(model, 70, random_conv(16), data=data, first_seed=500)
     assert [s.value for s in again] == [s.value for s in made.scores]
@@ -184,8 +184,8 @@ def test_two_sets_of_pictures():
     scores = score_pixels(real, fake, random_conv(16))
     assert [s.card.metric for s in scores] == NAMES
     assert all(s.floor is None and s.floor_n is None for s in scores)
-    assert scores[0].card.data == pictures_fingerprint(real[::-1])
-    assert scores[0].card.data != pictures_fingerprint(real[:-1])
+    assert scores[0].card.data == images_fingerprint(real[::-1])
+    assert scores[0].card.data != images_fingerprint(real[:-1])
     with pytest.raises(ValueError, match="random-conv expects"):
         score_pixels(real, fake[:, :8, :8], random_conv(16))
 
@@ -216,7 +216,7 @@ def test_a_weak_judge_is_named_as_such():
     real, fake = discs(40, 1)[0], discs(50, 2)[0]
     assert "right about 61% of the test pictures" in score_pixels(real, fake, Guesser())[1].notes[0]
     view = class_view(real, fake, Guesser(), None)
-    assert view.sure == 0.98 and view.shares == (0.98, 0.02) and view.names == ("0", "1")
+    assert view.confident == 0.98 and view.shares == (0.98, 0.02) and view.names == ("0", "1")
 
 
 def test_classes_that_are_not_the_source_s_are_not_counted():
@@ -229,13 +229,13 @@ def test_classes_that_are_not_the_source_s_are_not_counted():
         def probabilities(self, pixels: np.ndarray) -> np.ndarray:
             raise AssertionError("nobody asked")
 
-    made = evaluation(Pipeline(Copyist(discs(100, 2)[0])), 30, Abroad(), data=source())
+    made = evaluate_run(Pipeline(Copyist(discs(100, 2)[0])), 30, Abroad(), data=source())
     assert made.classes is None and made.scores[0].name == "FID[x]"
 
 
 def test_choosing_pictures():
     pixels = np.arange(100, dtype=np.uint8)[:, None, None, None]
-    assert chosen(pixels, 200).shape == pixels.shape
-    some = chosen(pixels, 30)[:, 0, 0, 0]
+    assert subset(pixels, 200).shape == pixels.shape
+    some = subset(pixels, 30)[:, 0, 0, 0]
     assert len(set(some)) == 30 and list(some) == sorted(some) and some.max() > 60
-    np.testing.assert_array_equal(chosen(pixels, 30)[:, 0, 0, 0], some)
+    np.testing.assert_array_equal(subset(pixels, 30)[:, 0, 0, 0], some)

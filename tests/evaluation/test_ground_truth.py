@@ -6,12 +6,12 @@ from triptych.data.datasets import shapes
 from triptych.evaluation import ground_truth
 from triptych.evaluation.ground_truth import (
     TOLERANCE,
-    Truth,
-    coverages,
+    GroundTruthScores,
+    cell_coverages,
+    estimate_reached,
     factor_tables,
+    ground_truth_scores,
     mean_deviation,
-    reached,
-    true_scores,
 )
 
 
@@ -33,11 +33,11 @@ def kept(count: int, rule: dict[str, int], seed: int = 9) -> dict[str, np.ndarra
 
 
 @pytest.fixture(scope="module")
-def of_the_truth() -> Truth:
-    return true_scores(split(300, 8).pixels, SOURCE)
+def of_the_truth() -> GroundTruthScores:
+    return ground_truth_scores(split(300, 8).pixels, SOURCE)
 
 
-def test_real_pictures_are_precise_and_cover_all(of_the_truth: Truth):
+def test_real_pictures_are_precise_and_cover_all(of_the_truth: GroundTruthScores):
     found = of_the_truth
     assert found.precision == 1.0 and found.precision_low > 0.98 and found.valid == found.n == 300
     assert found.recall_low < 1.0 == found.recall_high and found.recall > 0.6
@@ -50,12 +50,12 @@ def test_real_pictures_are_precise_and_cover_all(of_the_truth: Truth):
 
 
 def test_two_thousand_real_pictures_reach_nine_tenths_of_all_cells():
-    everything = coverages(shapes.draw_factors(2000, 1))[-1]
+    everything = cell_coverages(shapes.draw_factors(2000, 1))[-1]
     assert everything.recall > 0.9 and everything.low > 0.85 and everything.high == 1.0
     assert everything.hit == pytest.approx(3888 * (1 - np.exp(-2000 / 3888)), rel=0.03)
 
 
-def test_the_reader_states_how_well_it_reads(of_the_truth: Truth):
+def test_the_reader_states_how_well_it_reads(of_the_truth: GroundTruthScores):
     reader = of_the_truth.reader
     assert (reader.n, reader.kind, reader.color, reader.ground, reader.valid) == (150, 1, 1, 1, 1)
     assert max(reader.radius_px, reader.x_px, reader.y_px) < 0.01
@@ -69,7 +69,7 @@ def test_the_reader_is_held_to_the_truth():
     true["kind"][:10] = (true["kind"][:10] + 1) % 6
     true["x"] += 0.5 / 32
     true["turn"] += 2 * np.pi + 0.1
-    facts = ground_truth.reader_facts(reading, true, 32, TOLERANCE)
+    facts = ground_truth.inverse_renderer_accuracy(reading, true, 32, TOLERANCE)
     assert facts.kind == 0.75 and facts.color == 1
     assert facts.x_px == pytest.approx(0.5, abs=0.01) and facts.y_px < 0.01
     assert facts.turn_degrees == pytest.approx(np.degrees(0.1), abs=0.1)
@@ -79,7 +79,7 @@ def test_the_reader_is_held_to_the_truth():
 def test_dropped_kinds_lower_recall_by_their_share(dropped: int):
     causes = kept(6000, {"kind": 6 - dropped})
     left = 1 - dropped / 6
-    what, where, everything = coverages(causes)
+    what, where, everything = cell_coverages(causes)
     assert what.recall == pytest.approx(left)
     assert where.recall == 1.0
     assert everything.recall == pytest.approx(left, abs=0.06)
@@ -90,7 +90,7 @@ def test_dropped_kinds_lower_recall_by_their_share(dropped: int):
 
 def test_dropped_kinds_are_seen_in_pictures_too():
     causes = kept(300, {"kind": 3})
-    found = true_scores(shapes.paint(causes, 32), SOURCE, most_real=20)
+    found = ground_truth_scores(shapes.paint(causes, 32), SOURCE, most_real=20)
     assert found.precision == 1.0
     assert 0.4 < found.grids[0].recall < 0.55
     assert found.factors[0].shares[3:] == (0, 0, 0)
@@ -100,13 +100,13 @@ def test_shapes_that_never_leave_a_corner_cover_one_in_nine_places():
     causes = shapes.draw_factors(5000, 4)
     even = ground_truth._even(causes)
     near = (even["x"] < 1 / 3) & (even["y"] < 1 / 3)
-    what, where, everything = coverages({name: values[near] for name, values in causes.items()})
+    what, where, everything = cell_coverages({name: values[near] for name, values in causes.items()})
     assert what.recall > 0.95 and where.recall == pytest.approx(1 / 9)
     assert everything.low < 1 / 9 < everything.high
 
 
 def test_one_picture_again_and_again_is_precise_and_covers_nothing():
-    found = true_scores(np.repeat(split(1, 5).pixels, 200, 0), SOURCE, most_real=20)
+    found = ground_truth_scores(np.repeat(split(1, 5).pixels, 200, 0), SOURCE, most_real=20)
     assert found.precision == 1.0
     assert found.recall == found.recall_low == 1 / 3888 and found.recall_high < 0.01
     assert found.grids[0].hit == 1 and found.grids[0].hit_expected > 100
@@ -123,30 +123,30 @@ def test_what_is_no_shape_is_not_precise():
     )
     blended = ((real.astype(int) + real[::-1]) // 2).astype(np.uint8)
     for pictures in (noise, blurred, blended):
-        found = true_scores(pictures, SOURCE, most_real=20)
+        found = ground_truth_scores(pictures, SOURCE, most_real=20)
         assert found.precision == 0 and found.precision_high < 0.07 and found.recall == 0
         assert found.recall_high == 1  # of no valid sample nothing is known
     grainy = np.clip(real + rng.normal(0, 6, real.shape), 0, 255).astype(np.uint8)
-    assert true_scores(grainy, SOURCE, most_real=20).precision == 1.0
+    assert ground_truth_scores(grainy, SOURCE, most_real=20).precision == 1.0
 
 
 def test_half_rubbish_halves_precision_and_leaves_recall():
     real = split(60, 3).pixels
     noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)
     both = np.concatenate([real, noise])
-    alone, mixed = (true_scores(pictures, SOURCE, most_real=20) for pictures in (real, both))
+    alone, mixed = (ground_truth_scores(pictures, SOURCE, most_real=20) for pictures in (real, both))
     assert mixed.precision == 0.5 and mixed.precision_low < 0.5 < mixed.precision_high
     assert mixed.grids == alone.grids and mixed.factors == alone.factors
 
 
 def test_reached_counts_the_cells_that_were_not_hit():
-    assert reached(np.zeros(10, int)) == (0, 0, 10)
-    assert reached(np.full(10, 7)) == (10, 10, 10)
+    assert estimate_reached(np.zeros(10, int)) == (0, 0, 10)
+    assert estimate_reached(np.full(10, 7)) == (10, 10, 10)
     # S = 6, f1 = 3, f2 = 1: 6 + 3 * 2 / (2 * 2)
-    estimate, low, high = reached(np.array([1, 1, 1, 2, 3, 4] + [0] * 94))
+    estimate, low, high = estimate_reached(np.array([1, 1, 1, 2, 3, 4] + [0] * 94))
     assert estimate == 7.5 and 6 <= low < 7.5 < high
-    assert reached(np.array([1] * 9 + [3, 0]))[0] == 11  # never more than there are
-    assert reached(np.array([1] * 4 + [0] * 40)) == (10, 4, 44)  # none twice: no end
+    assert estimate_reached(np.array([1] * 9 + [3, 0]))[0] == 11  # never more than there are
+    assert estimate_reached(np.array([1] * 4 + [0] * 40)) == (10, 4, 44)  # none twice: no end
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_reached_counts_the_cells_that_were_not_hit():
 )
 def test_the_interval_of_reached_cells_covers(model: int, cells: int, n: int):
     rng = np.random.default_rng(n)
-    found = [reached(np.bincount(rng.integers(model, size=n), minlength=cells)) for _ in range(400)]
+    found = [estimate_reached(np.bincount(rng.integers(model, size=n), minlength=cells)) for _ in range(400)]
     assert np.mean([low <= model <= high for _, low, high in found]) >= 0.93
     if model < cells:  # else the cut at `cells` takes a little
         assert np.mean([estimate for estimate, *_ in found]) == pytest.approx(model, rel=0.02)
@@ -185,17 +185,17 @@ def test_factors_of_the_truth_are_even():
     assert tables[3].bins[0] == "0.14 to 0.17" and tables[4].bins[0] == "-1.00 to -0.67"
 
 
-def test_a_record_survives_json(of_the_truth: Truth):
-    assert Truth.model_validate_json(of_the_truth.model_dump_json()) == of_the_truth
+def test_a_record_survives_json(of_the_truth: GroundTruthScores):
+    assert GroundTruthScores.model_validate_json(of_the_truth.model_dump_json()) == of_the_truth
 
 
 def test_bad_input_is_refused_with_a_sentence():
     plain = Dataset("digits", "digits", Split(SOURCE.test.pixels), Split(SOURCE.test.pixels))
     with pytest.raises(ValueError, match="need known causes: shapes has them, digits not"):
-        true_scores(SOURCE.test.pixels, plain)
+        ground_truth_scores(SOURCE.test.pixels, plain)
     with pytest.raises(ValueError, match=r"expected samples \(N, \(32, 32, 3\)\)"):
-        true_scores(np.zeros((3, 16, 16, 3), np.uint8), SOURCE)
+        ground_truth_scores(np.zeros((3, 16, 16, 3), np.uint8), SOURCE)
     with pytest.raises(ValueError, match="N >= 1"):
-        true_scores(SOURCE.test.pixels[:0], SOURCE)
+        ground_truth_scores(SOURCE.test.pixels[:0], SOURCE)
     with pytest.raises(ValueError, match="a tolerance is a residual above 0"):
-        true_scores(SOURCE.test.pixels, SOURCE, tolerance=0)
+        ground_truth_scores(SOURCE.test.pixels, SOURCE, tolerance=0)

@@ -13,7 +13,7 @@ from triptych.core.config import Settings
 from triptych.core.generative_model import Drawable
 from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
-from triptych.evaluation.latent_geometry import STEPS, traits
+from triptych.evaluation.latent_geometry import STEPS, measure_latent_geometry
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics.spectral import sharpness
 
@@ -54,7 +54,7 @@ def measured(paint: Callable[[Tensor], Tensor]):
     drawn = model.sample(range(20))
     real = np.random.default_rng(0).integers(0, 256, (30, SIZE, SIZE, 1), dtype=np.uint8)
     data = Dataset("toy", "toy", Split(real), Split(real))
-    found = traits(model, data, Bright(), drawn)
+    found = measure_latent_geometry(model, data, Bright(), drawn)
     assert found.sharpness == pytest.approx(sharpness(drawn))
     assert found.sharpness_real == pytest.approx(sharpness(real[:20]))
     return found
@@ -62,19 +62,19 @@ def measured(paint: Callable[[Tensor], Tensor]):
 
 def test_where_pictures_are_linear_in_the_noise_the_way_is_the_arc() -> None:
     found = measured(lambda noise: noise / 5)
-    assert found.detour == pytest.approx(
+    assert found.path_ratio == pytest.approx(
         np.pi / 2 / np.sqrt(2), rel=0.02
     )  # quarter of a circle over its chord
-    assert found.detour_low < found.detour < found.detour_high
-    assert found.even == 1 / STEPS and found.leap == pytest.approx(1 / STEPS, rel=0.1)
-    assert found.probe is not None and found.probe_chance is not None
-    assert found.probe > 0.9 and found.probe_chance < 0.6  # the class is linear in the noise
+    assert found.path_ratio_low < found.path_ratio < found.path_ratio_high
+    assert found.uniform_step_share == 1 / STEPS and found.max_step_share == pytest.approx(1 / STEPS, rel=0.1)
+    assert found.linear_probe is not None and found.linear_probe_chance is not None
+    assert found.linear_probe > 0.9 and found.linear_probe_chance < 0.6  # the class is linear in the noise
 
 
 def test_of_many_classes_too_few_pictures_each_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.evaluation.latent_geometry.MOST_CLASSES", 1)
     found = measured(lambda noise: noise / 5)
-    assert found.probe is None and found.sure_ends is not None
+    assert found.linear_probe is None and found.confident_ends is not None
 
 
 def test_a_jump_is_one_step_and_no_detour() -> None:
@@ -82,14 +82,14 @@ def test_a_jump_is_one_step_and_no_detour() -> None:
         return torch.where(noise[:, :1] > 0, 0.8, -0.8).expand(-1, SIZE * SIZE)
 
     found = measured(two_pictures)
-    assert found.detour == pytest.approx(1) and found.leap == pytest.approx(1)
-    assert found.sure_ends == found.sure_between == 1.0
+    assert found.path_ratio == pytest.approx(1) and found.max_step_share == pytest.approx(1)
+    assert found.confident_ends == found.confident_midpoints == 1.0
 
 
 def test_folds_lengthen_the_way_and_hide_the_class() -> None:
     found = measured(lambda noise: torch.sin(40 * noise))
-    assert found.detour > 5
-    assert found.probe is not None and found.probe < 0.65
+    assert found.path_ratio > 5
+    assert found.linear_probe is not None and found.linear_probe < 0.65
 
 
 def test_one_picture_for_all_noise_has_no_way() -> None:

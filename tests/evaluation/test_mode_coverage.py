@@ -10,8 +10,8 @@ import pytest
 from triptych.core.images import to_uint8
 from triptych.data.datasets.ring import SIGMA, centres
 from triptych.data.load import load
-from triptych.evaluation.classifier import judge_for
-from triptych.evaluation.known_mode_classifiers import RingJudge, StackedJudge
+from triptych.evaluation.classifier import extractor_for
+from triptych.evaluation.known_mode_classifiers import RingClassifier, StackedDigitsClassifier
 from triptych.evaluation.mode_coverage import mode_count, ring_modes, stacked_modes
 from triptych.metrics.class_coverage import SURE
 
@@ -42,8 +42,8 @@ def test_a_collapsed_generator_covers_what_it_covers() -> None:
 
 
 def test_the_rings_judge_is_sure_of_exactly_the_points_within_3_sigma() -> None:
-    judge = judge_for(load("points:ring"))
-    assert isinstance(judge, RingJudge) and judge.name == "coordinates"
+    judge = extractor_for(load("points:ring"))
+    assert isinstance(judge, RingClassifier) and judge.name == "coordinates"
     steps = np.linspace(2, 4, 41)
     points = at(centres()[0] - SIGMA * np.stack([steps, 0 * steps], axis=1))
     real = points[:, 0, 0] / 255 * 2 - 1
@@ -84,11 +84,11 @@ def test_stacked_modes_are_read_color_by_color() -> None:
     with pytest.raises(ValueError, match="a judge of ten digits"):
         stacked_modes(triples([1])[..., :1], Corner())
     with pytest.raises(ValueError, match="one of 8 classes"):
-        stacked_modes(triples([1]), RingJudge())
+        stacked_modes(triples([1]), RingClassifier())
 
 
 def test_a_judge_of_stacked_digits_is_the_single_one_three_times() -> None:
-    judge, pixels = StackedJudge(Corner()), triples([123, 999])
+    judge, pixels = StackedDigitsClassifier(Corner()), triples([123, 999])
     assert (judge.width, judge.classes, judge.name) == (3, 1000, "corner-stacked")
     assert judge.accuracy == pytest.approx(0.729)
     assert judge(pixels).tolist() == [[1, 2, 3], [9, 9, 9]]
@@ -99,4 +99,4 @@ def test_a_judge_of_stacked_digits_is_the_single_one_three_times() -> None:
 
 
 def test_sources_without_known_modes_have_none() -> None:
-    assert mode_count(np.zeros((2, 16, 16, 1), np.uint8), load("digits"), RingJudge()) is None
+    assert mode_count(np.zeros((2, 16, 16, 1), np.uint8), load("digits"), RingClassifier()) is None

@@ -22,8 +22,8 @@ from triptych.data.dataset import Dataset, Split
 from triptych.data.load import load
 from triptych.data.loader import batches
 from triptych.evaluation.classifier import accuracy_of
-from triptych.evaluation.evaluate import evaluation
-from triptych.evaluation.selection import Selector, extractor_for, frechet_pair, held_out
+from triptych.evaluation.evaluate import evaluate_run
+from triptych.evaluation.selection import Selector, frechet_pair, held_out, quick_extractor
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.base import NetworkExtractor
 from triptych.metrics.score import Card
@@ -135,13 +135,13 @@ def test_the_halves_share_no_image() -> None:
 
 
 def test_features_cost_little_beside_the_training(digits: Dataset) -> None:
-    assert extractor_for(digits, 1000).name == "random-conv"  # less than a second of training
-    quick = extractor_for(digits, 64 * 8 * 40)
+    assert quick_extractor(digits, 1000).name == "random-conv"  # less than a second of training
+    quick = quick_extractor(digits, 64 * 8 * 40)
     assert isinstance(quick, NetworkExtractor) and quick.name == "quick-cnn-40"
     assert accuracy_of(quick, digits) > 0.8
-    assert quick.hash == extractor_for(digits, 64 * 8 * 40).hash
+    assert quick.hash == quick_extractor(digits, 64 * 8 * 40).hash
     unlabelled = Dataset("plain", "plain", Split(digits.train.pixels), digits.test)
-    assert extractor_for(unlabelled, 10**6).name == "random-conv"
+    assert quick_extractor(unlabelled, 10**6).name == "random-conv"
 
 
 def test_too_few_test_images_are_replaced_by_training_images() -> None:
@@ -384,13 +384,13 @@ def test_seeds_that_show_different_weights_stand_together(tmp_path: Path, digits
     for run, asked, shown in made:
         model = triptych.load(run.path, weights=shown)
         model.asked = asked  # type: ignore[assignment]
-        evaluation(model, 40, "random-conv", data=digits)
+        evaluate_run(model, 40, "random-conv", data=digits)
     assert len(group([read(run.path) for run in runs])) == 1
     told = []
     for weights in ("raw", "ema"):
         model = triptych.load(runs[0].path, weights=weights)
         told.append(tmp_path / f"{weights}.json")
-        made_now = evaluation(model, 40, "random-conv", data=digits, keep=False)
+        made_now = evaluate_run(model, 40, "random-conv", data=digits, save=False)
         told[-1].write_text(json.dumps(made_now.model_dump(mode="json")))
     notes = compare(told).notes
     assert any(note.startswith("unlike weights: ") and "raw" in note and "ema" in note for note in notes)

@@ -203,7 +203,7 @@ def test_labels_come_before_a_judge_is_trained(
     def trained(*_: object) -> None:
         pytest.fail("a judge was trained before the labels were looked at")
 
-    monkeypatch.setattr(importlib.import_module("triptych.evaluation.evaluate"), "trained_judge", trained)
+    monkeypatch.setattr(importlib.import_module("triptych.evaluation.classifier"), "extractor_for", trained)
     Image.fromarray(np.full((16, 16), 90, np.uint8)).save(tmp_path / "photo.png")
     words = ["steer", runs["told"], "invert", "--pictures", str(tmp_path / "photo.png")]
     for more, said in (([], "say which class"), (["--labels", "10"], "there is no class 10")):

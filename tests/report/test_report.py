@@ -12,7 +12,7 @@ import torch
 
 import triptych
 from triptych.core.errors import RunError
-from triptych.evaluation.evaluate import evaluation
+from triptych.evaluation.evaluate import evaluate_run
 from triptych.report.html import write_report
 from triptych.runs.run import Run, open_run
 from triptych.viz import charts, svg
@@ -30,7 +30,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     home = tmp_path_factory.mktemp("runs")
     made = [triptych.train(f, runs=home, **TINY) for f in ("dcgan", "vae", "diffusion")]
     for run in made:
-        evaluation(run.path, 40)
+        evaluate_run(run.path, 40)
     return made
 
 

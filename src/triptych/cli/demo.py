@@ -76,13 +76,13 @@ def run_demo(flags: DemoFlags, say: Callable[[str], None]) -> dict[str, Any]:
             return {"exit": code, "runs": [str(path) for path in runs]}
         runs.append(run)
     from triptych.cli.tables import print_classes, print_scores
-    from triptych.evaluation.evaluate import evaluation
+    from triptych.evaluation.evaluate import evaluate_run
     from triptych.report.html import write_report
 
     for run in runs:
         commands.append(f"triptych evaluate {run} --samples {flags.samples}")
         say(f"$ {commands[-1]}")
-        made = evaluation(run, flags.samples, progress=told_slowly(say))
+        made = evaluate_run(run, flags.samples, progress=told_slowly(say))
         print_scores(made.scores, run.name)
         print_classes(made)
     commands.append(shlex.join(["triptych", "report", *map(str, runs), "--out", str(flags.out)]))

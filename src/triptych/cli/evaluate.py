@@ -52,13 +52,13 @@ def evaluate(words: list[str]) -> dict[str, Any]:
         scores = score_sources(flags.real, flags.fake, flags.features, flags.size, not flags.quick)
         tables.print_scores(scores, f"{flags.fake} against {flags.real}")
         return {"scores": [score.model_dump(mode="json") for score in scores]}
-    from triptych.evaluation.evaluate import evaluation
+    from triptych.evaluation.evaluate import evaluate_run
     from triptych.inference.pipeline import load
     from triptych.runs.weights import NAMES
 
     model = load(flags.model, model_file=flags.family, weights=flags.weights)
-    made = evaluation(
-        model, flags.samples, flags.features, progress=said_slowly(), closer=not flags.quick, keep=False
+    made = evaluate_run(
+        model, flags.samples, flags.features, progress=said_slowly(), detailed=not flags.quick, save=False
     )
     lost = why_not_kept(model, made)  # before the table, whose reader may go away
     tables.print_scores(made.scores, f"{model.model.title}, {flags.model}, {NAMES[model.weights]}")
@@ -70,10 +70,12 @@ def evaluate(words: list[str]) -> dict[str, Any]:
         told["exit"] = 1
     if not flags.useful:
         return told
-    from triptych.evaluation.augmentation_utility import usefulness
+    from triptych.evaluation.augmentation_utility import classification_accuracy_score
     from triptych.evaluation.evaluate import data_of
 
-    found = usefulness(model, data_of(model), flags.samples, progress=said_slowly_of("classifiers"))
+    found = classification_accuracy_score(
+        model, data_of(model), flags.samples, progress=said_slowly_of("classifiers")
+    )
     print(found.sentence)
     return {**told, "usefulness": found.model_dump(mode="json")}
 
@@ -81,10 +83,10 @@ def evaluate(words: list[str]) -> dict[str, Any]:
 def why_not_kept(model: Any, made: Any) -> str:
     """Keep an evaluation with its run; what hindered it, "" if nothing did."""
     from triptych.core.errors import RunError
-    from triptych.evaluation.evaluate import keep_scores
+    from triptych.evaluation.evaluate import save_evaluation
 
     try:
-        keep_scores(model, made)
+        save_evaluation(model, made)
     except RunError as error:
         return str(error)
     return ""
@@ -93,16 +95,16 @@ def why_not_kept(model: Any, made: Any) -> str:
 def probed(flags: Any) -> dict[str, Any]:
     """Probe the metrics on a source; with --out, draw what they were shown."""
     from triptych.core.errors import UsageError
-    from triptych.evaluation.sensitivity.printing import print_probe, write_sheet
-    from triptych.evaluation.sensitivity.running import probe
+    from triptych.evaluation.sensitivity.printing import print_study, write_sheet
+    from triptych.evaluation.sensitivity.running import study_sensitivity
 
     if flags.model is not None or flags.fake:
         raise UsageError("--probe asks for a source of real pictures alone: --probe --real SOURCE")
     if flags.out is not None and flags.out.suffix != ".png":
         raise UsageError(f"--out {flags.out}: expected a .png")
     asked = (flags.real or "digits", flags.samples, flags.features)
-    found = probe(*asked, size=flags.size, progress=said_slowly())
-    print_probe(found)
+    found = study_sensitivity(*asked, size=flags.size, progress=said_slowly())
+    print_study(found)
     if flags.out is not None:
         write_sheet(flags.out, *asked, size=flags.size)
         print(flags.out)

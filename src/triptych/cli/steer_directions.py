@@ -115,7 +115,7 @@ def measured(
     """The directions with their effects noted, and the effects."""
     if not flags.measured:
         return found, []
-    from triptych.evaluation.evaluate import trained_judge
+    from triptych.evaluation.classifier import extractor_for
     from triptych.latent.codes import codes_at
     from triptych.latent.edits import measure, with_effects
     from triptych.latent.supervised_directions import MEASURED_SEED
@@ -123,7 +123,7 @@ def measured(
     controls, tell = controls_of(flags, model), said_slowly()
     seeds = range(MEASURED_SEED, MEASURED_SEED + flags.measured)
     codes = codes_at(model, seeds, found[0].about.space, labels_of(flags, model), **controls)
-    judge = trained_judge(dataset, "auto", tell, model.device)
+    judge = extractor_for(dataset, "auto", tell, model.device)
     effects = measure(model, codes, found, 1.0, reader, judge, tell, **controls)
     return with_effects(found, effects), effects
 
@@ -198,7 +198,8 @@ def inverted(model: Any, flags: Any) -> Any:
     import numpy as np
 
     from triptych.core.errors import UsageError
-    from triptych.evaluation.evaluate import data_of, trained_judge
+    from triptych.evaluation.classifier import extractor_for
+    from triptych.evaluation.evaluate import data_of
     from triptych.latent import inversion as inverting
 
     labels, controls = labels_of(flags, model), controls_of(flags, model)
@@ -219,7 +220,7 @@ def inverted(model: Any, flags: Any) -> Any:
             labels = [int(label) for label in dataset.test.labels[rows]]
     inverting.classes_of(model, len(pixels), flags.space, labels, **controls)  # before a judge is trained
     try:
-        judge = trained_judge(dataset or data_of(model), "auto", said_slowly(), model.device)
+        judge = extractor_for(dataset or data_of(model), "auto", said_slowly(), model.device)
     except ValueError as error:
         say(f"no distance in features: {error}")
         judge = None

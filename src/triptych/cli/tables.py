@@ -45,7 +45,10 @@ def print_classes(made: Evaluation) -> None:
         return
     view = made.classes
     shares = ", ".join(f"{n} {share:.1%}" for n, share in zip(view.names, view.shares, strict=True))
-    print(f"{view.sure:.1%} of the samples are one class for sure (real pictures: {view.sure_real:.1%})")
+    print(
+        f"{view.confident:.1%} of the samples are one class for sure "
+        f"(real pictures: {view.confident_real:.1%})"
+    )
     print(f"classes: {shares}")
 
 
@@ -78,16 +81,16 @@ def print_comparison(found: Comparison) -> None:
 
 def print_closer(made: Evaluation) -> None:
     """Print what a closer look found beside its scores."""
-    found = made.closer
+    found = made.detailed
     if found is None:
         return
-    if found.copies is None:
+    if found.memorization is None:
         print(
             "copies of training pictures: cannot be told, held-out pictures are among the training pictures"
         )
     else:
-        authentic = found.copies.authentic
-        print(f"copies of training pictures: {found.copies.words}")
+        authentic = found.memorization.authenticity
+        print(f"copies of training pictures: {found.memorization.summary}")
         print(f"authentic: {authentic.value:.1%} [{authentic.low:.1%}, {authentic.high:.1%}]")
     if found.diversity is not None:
         modes = found.diversity.modes
@@ -96,14 +99,14 @@ def print_closer(made: Evaluation) -> None:
         print(found.modes)
     if not any(score.card.metric == "bits/dim" for score in made.scores):
         print("likelihood: implicit, this family cannot say how likely a picture is")
-    if found.traits is not None:
-        seen = found.traits
+    if found.latent_geometry is not None:
+        seen = found.latent_geometry
         print(
             f"sharpness {seen.sharpness:.3g} (real: {seen.sharpness_real:.3g}); a way through the noise is "
-            f"{seen.detour:.3g} times as long as straight"
+            f"{seen.path_ratio:.3g} times as long as straight"
         )
-    if found.truth is not None:
-        t = found.truth
+    if found.ground_truth is not None:
+        t = found.ground_truth
         print(
             f"true precision {t.precision:.1%} [{t.precision_low:.1%}, {t.precision_high:.1%}], "
             f"true recall {t.recall:.1%} [{t.recall_low:.1%}, {t.recall_high:.1%}]"

@@ -28,8 +28,9 @@ from triptych.core.files import write_atomically
 from triptych.core.time_left import duration, told_slowly
 from triptych.data.dataset import Dataset
 from triptych.data.load import load as load_data
-from triptych.evaluation.evaluate import draw, enough, judged, trained_judge
-from triptych.evaluation.records import Evaluation
+from triptych.evaluation.classifier import extractor_for
+from triptych.evaluation.evaluate import check_sample_count, draw, score_samples
+from triptych.evaluation.records import evaluations
 from triptych.evaluation.selection import SplitName
 from triptych.inference.pipeline import load
 from triptych.models.configure import named_in, preset_values
@@ -125,7 +126,7 @@ def begin(
         raise UsageError(f"a duel needs a budget above 0 of {', '.join(BUDGETS)}, got {amount:g} {budget}")
     if not seeds or len(set(seeds)) != len(seeds):
         raise UsageError(f"a duel needs one seed or several different ones, got {list(seeds)}")
-    enough(samples)
+    check_sample_count(samples)
     dataset = load_data(data, size=size)
     rules = Rules(
         triptych=__version__,
@@ -227,9 +228,9 @@ def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, 
 
     Scores are then in the run's metrics.jsonl, one line a look and half, the earliest look first.
     """
-    judge = trained_judge(dataset, rules.features, told_slowly(say))
+    judge = extractor_for(dataset, rules.features, told_slowly(say))
     own = contestant.family if contestant.family.endswith(".py") else None
-    done = {(look.step, look.scores[0].card.split, look.sampling.n) for look in looks(run)}
+    done = {(look.step, look.scores[0].card.split, look.sampling.n) for look in evaluations(run)}
     for step in run.averages():
         missing = [s for s in SPLITS if (step, f"{s} half of test", rules.samples) not in done]
         if missing:
@@ -238,18 +239,7 @@ def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, 
             drawn = draw(model, rules.samples)
             for split in missing:  # the report half last, and at the end of the run more closely
                 ends = split == "report" and step == run.averages()[-1]
-                judged(model, dataset, judge, drawn, split, closer=ends)
-
-
-def looks(run: Run) -> list[Evaluation]:
-    """A run's evaluations as records, oldest first. Raises RunError for one that was edited or is of old."""
-    try:
-        return [Evaluation.model_validate(line) for line in run.metrics()]
-    except ValidationError as error:
-        raise RunError(
-            f"{run.path}/metrics.jsonl holds an evaluation that cannot be read ({_first(error)}): delete the "
-            "file, and the looks are taken again"
-        ) from error
+                score_samples(model, dataset, judge, drawn, split, detailed=ends)
 
 
 def _first(error: OSError | ValidationError) -> str:

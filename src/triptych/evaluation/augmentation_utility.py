@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from triptych.core import rng as streams
 from triptych.core.config import Record
 from triptych.core.threads import one_thread
-from triptych.evaluation.classifier import fit_pictures, steps_for, untrained
+from triptych.evaluation.classifier import fit_classifier, steps_for, untrained
 from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline
 from triptych.metrics.extractors.base import NetworkExtractor, Pixels
 from triptych.metrics.stats.binomial import exact_interval
@@ -47,7 +47,7 @@ class Accuracy(Record):
     """Of every training."""
 
 
-class Usefulness(Record):
+class ClassificationAccuracyScore(Record):
     """The classification accuracy score in three forms, and whether samples help as augmentation."""
 
     fake: Accuracy
@@ -75,7 +75,7 @@ class Usefulness(Record):
     """Whose law the samples' labels follow."""
 
 
-def usefulness(
+def classification_accuracy_score(
     model: Pipeline | Labelled,
     dataset: Dataset,
     samples: int = SAMPLES,
@@ -84,7 +84,7 @@ def usefulness(
     steps: int | None = None,
     first_seed: int = FIRST_SEED,
     progress: Progress | None = None,
-) -> Usefulness:
+) -> ClassificationAccuracyScore:
     """Train the small classifier on samples, on real pictures, on both; test each on real pictures.
 
     All three see the same number of batches and start from the same weights, `trainings` times with
@@ -162,7 +162,7 @@ def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float
 
 def _record(
     right: dict[str, np.ndarray], test: np.ndarray, *, n_fake: int, n_real: int, steps: int, labels: str
-) -> Usefulness:
+) -> ClassificationAccuracyScore:
     gain, low, high, method = paired_interval(right["real"], right["both"])
     trainings, n_test = right["real"].shape
     verdict: Literal["helps", "hurts", "no difference seen"] = "no difference seen"
@@ -173,7 +173,7 @@ def _record(
     sentence = f"{added}: {verdict} with n = {n_test} test pictures ({points})"
     if trainings < TWO_LEVELS:
         sentence += ", of these trainings only: another may differ by as much"
-    return Usefulness(
+    return ClassificationAccuracyScore(
         **{form: _accuracy(right[form]) for form in FORMS},
         gain=gain,
         gain_low=low,
@@ -200,7 +200,7 @@ def _accuracy(right: np.ndarray) -> Accuracy:
 def _right(pixels: Pixels, labels: np.ndarray, dataset: Dataset, steps: int, training: int) -> np.ndarray:
     """Which test pictures a classifier trained on `pixels` names rightly: (N,) bool."""
     source = streams.generator(dataset.fingerprint, "usefulness", VERSION, training)
-    network = fit_pictures(untrained(dataset, training), pixels, labels, steps, source, junk=False)
+    network = fit_classifier(untrained(dataset, training), pixels, labels, steps, source, junk=False)
     judge = NetworkExtractor(network, f"{dataset.name}-usefulness", dataset.spec.size)
     return judge.logits(np.asarray(dataset.test.pixels)).argmax(1) == np.asarray(dataset.test.labels)
 

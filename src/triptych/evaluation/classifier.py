@@ -25,7 +25,7 @@ from triptych.core.atomic import read_checkpoint_dir, write_sealed
 from triptych.core.cache import cache_home
 from triptych.core.filenames import readable_name
 from triptych.core.threads import one_thread
-from triptych.evaluation.known_mode_classifiers import RingJudge, StackedJudge
+from triptych.evaluation.known_mode_classifiers import RingClassifier, StackedDigitsClassifier
 from triptych.metrics.extractors.base import (
     Extractor,
     FeatureNetwork,
@@ -52,11 +52,12 @@ TOP_RATE, DECAY = 8e-3, 0.05
 SLOW_FLOP = 2e10  # an image: a few tenths of a second on two cores; ViT-S/14 takes 1.1e10, ViT-L/14 1.6e11
 NARROW_BELOW = 10_000  # training pictures: with fewer, 64 features, so that n stays well above d
 
-Progress = Callable[[int, int], None]  # (steps done, steps in all)
+StepProgress = Callable[[int, int], None]  # (steps done, steps in all)
+Progress = Callable[[str, int, int], None]  # (what: "extractor", steps done, steps in all)
 log = logging.getLogger(__name__)
 
 
-def judge_for(
+def extractor_for(
     dataset: Dataset,
     features: str = "auto",
     progress: Progress | None = None,
@@ -77,7 +78,7 @@ def judge_for(
         features: "auto", "domain-cnn", "self-supervised", "random-conv", or a published network,
             "inception", "inception-clean", "dinov2" or "clip", if need be with the place of its weights:
             "inception:PATH".
-        progress: told after every step of a training.
+        progress: called with ("extractor", steps done, steps in all) after every step of a training.
         device: where a published network runs; the small ones stay on the processor.
 
     Raises:
@@ -106,9 +107,14 @@ def judge_for(
         )
     return trained_once(
         _folder_name(dataset), f"{dataset.name}-cnn", dataset.fingerprint, spec.size,
-        lambda: untrained(dataset), lambda: fit(dataset, progress),
+        lambda: untrained(dataset), lambda: fit(dataset, _step_progress(progress)),
         lambda judge: accuracy_of(judge, dataset),
     )  # fmt: skip
+
+
+def _step_progress(progress: Progress | None) -> StepProgress | None:
+    """`progress` with its first argument fixed."""
+    return None if progress is None else (lambda done, total: progress("extractor", done, total))
 
 
 def _labelled(dataset: Dataset) -> bool:
@@ -142,7 +148,7 @@ def _self_supervised(dataset: Dataset, progress: Progress | None) -> NetworkExtr
     made = trained_once(
         folder_name(dataset.name, dataset.fingerprint, spec.size, spec.channels, "self-supervised", version),
         f"{dataset.name}-ssl-v{version}", dataset.fingerprint, spec.size, fresh,
-        lambda: training.fit(fresh(), train, dataset.fingerprint, progress=progress),
+        lambda: training.fit(fresh(), train, dataset.fingerprint, progress=_step_progress(progress)),
     )  # fmt: skip
     made.images = len(train)
     return made
@@ -179,25 +185,27 @@ def trained_once(
 def _of_known_modes(dataset: Dataset, progress: Progress | None) -> Extractor | None:
     """The judge of a source whose modes are known; None for any other."""
     if dataset.source == "points:ring":
-        return RingJudge()
+        return RingClassifier()
     if dataset.source != "stacked:mnist":
         return None
     from triptych.data.load import load
 
-    return StackedJudge(judge_for(load("mnist", size=dataset.spec.size), "auto", progress))
+    return StackedDigitsClassifier(extractor_for(load("mnist", size=dataset.spec.size), "auto", progress))
 
 
-def accuracy_of(judge: NetworkExtractor, dataset: Dataset) -> float:
+def accuracy_of(extractor: NetworkExtractor, dataset: Dataset) -> float:
     """Share of the test split that the judge classifies rightly."""
-    found = judge.logits(np.asarray(dataset.test.pixels)).argmax(1)
+    found = extractor.logits(np.asarray(dataset.test.pixels)).argmax(1)
     return float((found == np.asarray(dataset.test.labels)).mean())
 
 
-def fit(dataset: Dataset, progress: Progress | None = None) -> DomainCNN:
+def fit(dataset: Dataset, progress: StepProgress | None = None) -> DomainCNN:
     """Train the classifier on a source's training pictures, a few pictures of nothing among them."""
     source = rng.generator(dataset.fingerprint, "judge", VERSION)
     pixels, labels = dataset.train.pixels, np.array(dataset.train.labels, dtype=np.int64)
-    return fit_pictures(untrained(dataset), pixels, labels, steps_for(len(pixels)), source, progress=progress)
+    return fit_classifier(
+        untrained(dataset), pixels, labels, steps_for(len(pixels)), source, progress=progress
+    )
 
 
 def steps_for(pictures: int) -> int:
@@ -206,7 +214,7 @@ def steps_for(pictures: int) -> int:
     return passes * (pictures // min(BATCH, pictures))
 
 
-def fit_pictures(
+def fit_classifier(
     network: DomainCNN,
     pixels: Pixels,
     labels: np.ndarray,
@@ -214,7 +222,7 @@ def fit_pictures(
     source: torch.Generator,
     *,
     junk: bool = True,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> DomainCNN:
     """Train a classifier: AdamW, one cycle of the learning rate, pictures shifted by up to size / 16.
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from triptych.core.config import Record
 from triptych.core.threads import one_thread
-from triptych.evaluation.ground_truth import Truth, knows_causes, true_scores
-from triptych.evaluation.latent_geometry import Traits, traits
+from triptych.evaluation.ground_truth import GroundTruthScores, ground_truth_scores, has_known_factors
+from triptych.evaluation.latent_geometry import LatentGeometry, measure_latent_geometry
 from triptych.evaluation.likelihood import likelihood_score
 from triptych.evaluation.mode_coverage import ModeCount, mode_count
-from triptych.evaluation.scoring import chosen_rows, further_scores
+from triptych.evaluation.scoring import further_scores, subset_rows
 from triptych.evaluation.two_sample import two_sample_score
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics import memorization
@@ -41,7 +41,7 @@ class Share(Record):
     high: float
 
 
-class Copies(Record):
+class Memorization(Record):
     """Whether samples lie nearer to training pictures than held-out pictures do."""
 
     share: Share
@@ -49,41 +49,41 @@ class Copies(Record):
     """The share expected of an honest model."""
     p_value: float
     more_than_chance: bool
-    words: str
-    authentic: Share
+    summary: str
+    authenticity: Share
     """Samples farther from their nearest training picture than that picture's own nearest neighbour."""
-    searched: int
+    n_train: int
     """Training pictures searched."""
     nearest: tuple[tuple[int, int, float], ...]
     """(sample, row of the training picture, distance in features), the nearest first."""
 
 
-class Closer(Record):
+class DetailedEvaluation(Record):
     """What a closer look found; None: it cannot be asked of this model or source."""
 
     scores: tuple[Score, ...]
-    copies: Copies | None
+    memorization: Memorization | None
     """None where held-out pictures are training pictures too: then nothing can be told apart."""
     diversity: Diversity | None
-    diversity_sure: Diversity | None
+    diversity_confident: Diversity | None
     """The same of pictures that the judge is over 0.9 sure of."""
-    traits: Traits | None
-    truth: Truth | None
+    latent_geometry: LatentGeometry | None
+    ground_truth: GroundTruthScores | None
     """True precision and recall, where every cause of a picture is known."""
     modes: ModeCount | None = None
     """Of a source whose modes are known."""
 
 
-def closer_look(
+def evaluate_in_detail(
     model: Pipeline,
     dataset: Dataset,
-    judge: Extractor,
+    extractor: Extractor,
     fake: np.ndarray,
     features: tuple[np.ndarray, np.ndarray],
     seeds: range,
     real_rows: np.ndarray,
     card: Mapping[str, Any],
-) -> Closer:
+) -> DetailedEvaluation:
     """Look closer at samples that were scored already.
 
     fake: samples, (N, H, W, C) uint8, of these seeds. features: the judge's, of the real pictures and of
@@ -93,9 +93,9 @@ def closer_look(
     real = np.asarray(dataset.test.pixels[real_rows])
     asked, own_labels = model.labels_for(seeds), dataset.test.labels
     labels = None if asked is None or own_labels is None else (own_labels[real_rows], asked.numpy())
-    train_rows = chosen_rows(len(dataset.train), len(fake))
+    train_rows = subset_rows(len(dataset.train), len(fake))
     train = np.asarray(dataset.train.pixels[train_rows])
-    scores = further_scores((real, fake), features, judge, card, train=train, labels=labels)
+    scores = further_scores((real, fake), features, extractor, card, train=train, labels=labels)
     known = dataset.train.labels
     told_apart = two_sample_score(
         real,
@@ -106,29 +106,31 @@ def closer_look(
         train_labels=None if known is None else known[train_rows],
     )
     bound = likelihood_score(model, dataset, min(LIKELY, len(dataset.test)), draws=DRAWS)
-    own = judge.classes > 0 and judge.classes == dataset.spec.classes
+    own = extractor.classes > 0 and extractor.classes == dataset.spec.classes
     views: list[Diversity | None] = [None, None]
     if own:
-        told = judge.probabilities(fake), judge.probabilities(real)
+        told = extractor.probabilities(fake), extractor.probabilities(real)
         views = [diversity(*told), diversity(*told, sure=SURE)]
     try:
-        character = traits(model, dataset, judge, fake)
+        character = measure_latent_geometry(model, dataset, extractor, fake)
     except ValueError:  # one picture whatever the noise, or points, which have no sharpness
         character = None
-    return Closer(
+    return DetailedEvaluation(
         scores=(*scores, *(score for score in (told_apart, bound) if score is not None)),
-        copies=_copies(dataset, judge, features[1], features[0]),
+        memorization=_copies(dataset, extractor, features[1], features[0]),
         diversity=views[0],
-        diversity_sure=views[1],
-        traits=character,
-        truth=true_scores(fake, dataset) if knows_causes(dataset) else None,
-        modes=mode_count(fake, dataset, judge),
+        diversity_confident=views[1],
+        latent_geometry=character,
+        ground_truth=ground_truth_scores(fake, dataset) if has_known_factors(dataset) else None,
+        modes=mode_count(fake, dataset, extractor),
     )
 
 
 @one_thread()
-def _copies(dataset: Dataset, judge: Extractor, fake: np.ndarray, held_out: np.ndarray) -> Copies | None:
-    rows = chosen_rows(len(dataset.train), SEARCHED)
+def _copies(
+    dataset: Dataset, judge: Extractor, fake: np.ndarray, held_out: np.ndarray
+) -> Memorization | None:
+    rows = subset_rows(len(dataset.train), SEARCHED)
     train = judge(np.asarray(dataset.train.pixels[rows]))
     alpha = max(memorization.ALPHA, 1.001 / (len(held_out) + 1))  # the least that so few pictures can tell
     try:
@@ -138,13 +140,13 @@ def _copies(dataset: Dataset, judge: Extractor, fake: np.ndarray, held_out: np.n
     authentic = memorization.authenticity(train, fake)
     index, distances = memorization.nearest(train, fake, 1)
     first = np.argsort(distances[:, 0], kind="stable")[:NEIGHBOURS]
-    return Copies(
+    return Memorization(
         share=Share(value=found.share.value, low=found.share.low, high=found.share.high),
         nominal=found.nominal,
         p_value=found.p_value,
         more_than_chance=found.more_than_chance,
-        words=str(found),
-        authentic=Share(value=authentic.value, low=authentic.low, high=authentic.high),
-        searched=len(rows),
+        summary=str(found),
+        authenticity=Share(value=authentic.value, low=authentic.low, high=authentic.high),
+        n_train=len(rows),
         nearest=tuple((int(k), int(rows[index[k, 0]]), float(distances[k, 0])) for k in first),
     )

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from triptych._version import __version__
-from triptych.evaluation.classifier import judge_for
-from triptych.evaluation.detailed import closer_look
-from triptych.evaluation.records import Evaluation, JudgeFacts, Sampling
-from triptych.evaluation.scoring import chosen, chosen_rows, class_view, further_scores, score_pixels
+from triptych.evaluation.classifier import extractor_for
+from triptych.evaluation.detailed import evaluate_in_detail
+from triptych.evaluation.records import Evaluation, ExtractorInfo, Sampling
+from triptych.evaluation.scoring import class_view, further_scores, score_pixels, subset, subset_rows
 from triptych.evaluation.selection import SplitName, held_out
 from triptych.evaluation.two_sample import two_sample_score
 from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline, load
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FIRST_SEED = 1_000_000  # far from the seeds whose pictures are shown during training
 MOST_REAL = 10_000  # test pictures; of a larger test split a seeded choice
-Progress = Callable[[str, int, int], None]  # (what: "judge" or "samples", done, in all)
+Progress = Callable[[str, int, int], None]  # (what: "extractor" or "samples", done, in all)
 
 
 def evaluate(
@@ -39,10 +39,10 @@ def evaluate(
     **options: Any,
 ) -> list[Score]:
     """Score a model; like `evaluation`, which see for the options, but returns the scores alone."""
-    return list(evaluation(model, samples, features, **options).scores)
+    return list(evaluate_run(model, samples, features, **options).scores)
 
 
-def evaluation(
+def evaluate_run(
     model: Pipeline | Path | str,
     samples: int = 2000,
     features: str | Extractor = "auto",
@@ -52,8 +52,8 @@ def evaluation(
     first_seed: int = FIRST_SEED,
     most_real: int = MOST_REAL,
     progress: Progress | None = None,
-    closer: bool = False,
-    keep: bool = True,
+    detailed: bool = False,
+    save: bool = True,
 ) -> Evaluation:
     """Draw samples and score them against the test split of the data the model was trained on.
 
@@ -67,25 +67,25 @@ def evaluation(
     not those of the run, for too few samples, unknown features or controls.
     """
     model = model if isinstance(model, Pipeline) else load(model)
-    enough(samples)
+    check_sample_count(samples)
     dataset = data_of(model, data)
     judge = (
         features
         if not isinstance(features, str)
-        else trained_judge(dataset, features, progress, model.device)
+        else extractor_for(dataset, features, progress, model.device)
     )
     drawn = draw(model, samples, first_seed, controls or {}, progress)
-    return judged(model, dataset, judge, drawn, "test", most_real, closer, keep)
+    return score_samples(model, dataset, judge, drawn, "test", most_real, detailed, save)
 
 
-def enough(samples: int) -> None:
+def check_sample_count(samples: int) -> None:
     """Raises ValueError for fewer samples than an interval needs."""
     if samples < LEAST:
         raise ValueError(f"a score with an interval needs at least {LEAST} samples, got {samples}")
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnSamples:
     """Samples of a model and how they came to be."""
 
     pixels: np.ndarray  # (N, H, W, C) uint8
@@ -93,15 +93,15 @@ class Drawn:
     about: dict[str, Any]  # the descriptive fields of their scores' cards
 
 
-def judged(
+def score_samples(
     model: Pipeline,
     dataset: Dataset,
-    judge: Extractor,
-    drawn: Drawn,
+    extractor: Extractor,
+    drawn: DrawnSamples,
     split: SplitName = "test",
     most_real: int = MOST_REAL,
-    closer: bool = False,
-    keep: bool = True,
+    detailed: bool = False,
+    save: bool = True,
 ) -> Evaluation:
     """Score drawn samples against a split's real pictures, and write one line to the run's metrics.jsonl.
 
@@ -115,55 +115,46 @@ def judged(
             f"the {where} of {dataset.name} holds {len(rows)} pictures, and a score with an interval needs "
             f"{LEAST}: give more pictures"
         )
-    rows = rows[chosen_rows(len(rows), most_real)]
+    rows = rows[subset_rows(len(rows), most_real)]
     real = np.asarray(dataset.test.pixels[rows])
-    features = judge(real), judge(drawn.pixels)
+    features = extractor(real), extractor(drawn.pixels)
     scores = score_pixels(
         real,
         drawn.pixels,
-        judge,
+        extractor,
         features=features,
-        train=chosen(dataset.train.pixels, len(drawn.pixels)),
+        train=subset(dataset.train.pixels, len(drawn.pixels)),
         data=dataset.fingerprint,
         split=split if split == "test" else f"{split} half of test",
         about=drawn.about,
     )
     found = None
-    if closer:
+    if detailed:
         seeds = range(drawn.sampling.first_seed, drawn.sampling.first_seed + len(drawn.pixels))
         alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
-        found = closer_look(model, dataset, judge, drawn.pixels, features, seeds, rows, alike)
+        found = evaluate_in_detail(model, dataset, extractor, drawn.pixels, features, seeds, rows, alike)
         scores = [*scores, *found.scores]
-    own_classes = judge.classes > 0 and judge.classes == dataset.spec.classes  # and not ImageNet's
+    own_classes = extractor.classes > 0 and extractor.classes == dataset.spec.classes  # and not ImageNet's
     made = Evaluation(
         scores=tuple(scores),
-        classes=class_view(real, drawn.pixels, judge, dataset.class_names) if own_classes else None,
+        classes=class_view(real, drawn.pixels, extractor, dataset.class_names) if own_classes else None,
         sampling=drawn.sampling,
-        judge=JudgeFacts(name=judge.name, hash=judge.hash, width=judge.width, accuracy=judge.accuracy),
+        extractor=ExtractorInfo(
+            name=extractor.name, hash=extractor.hash, width=extractor.width, accuracy=extractor.accuracy
+        ),
         step=drawn.about["step"],
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
-        closer=found,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        detailed=found,
     )
-    if keep:
-        keep_scores(model, made)
+    if save:
+        save_evaluation(model, made)
     return made
 
 
-def keep_scores(model: Pipeline, made: Evaluation) -> None:
+def save_evaluation(model: Pipeline, evaluation: Evaluation) -> None:
     """Write an evaluation to its run's metrics.jsonl, if there is a run. Raises RunError if it cannot."""
     if model.run is not None:
-        model.run.append_metrics(made.model_dump(mode="json"))
-
-
-def trained_judge(
-    dataset: Dataset,
-    features: str = "auto",
-    progress: Progress | None = None,
-    device: torch.device | str = "cpu",
-) -> Extractor:
-    """The judge of a source, with its training's progress told as "judge"."""
-    told = None if progress is None else (lambda done, total: progress("judge", done, total))
-    return judge_for(dataset, features, told, device)
+        model.run.append_metrics(evaluation.model_dump(mode="json"))
 
 
 def data_of(model: Pipeline, given: Dataset | None = None) -> Dataset:
@@ -183,12 +174,12 @@ def draw(
     first_seed: int = FIRST_SEED,
     controls: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> Drawn:
+) -> DrawnSamples:
     """Draw `count` samples, at least 20, from consecutive seeds.
 
     Always whole batches, the last one cut: a sample's bits then depend on its seed alone.
     """
-    enough(count)
+    check_sample_count(count)
     controls, parts = controls or {}, []
     began = time.perf_counter()
     for start in range(0, count, SAMPLING_BATCH):
@@ -206,7 +197,7 @@ def draw(
         seconds_per_sample=seconds / drawn,
         device=str(model.device),
     )
-    return Drawn(np.concatenate(parts)[:count], facts, _about(model, first_seed, count, controls))
+    return DrawnSamples(np.concatenate(parts)[:count], facts, _about(model, first_seed, count, controls))
 
 
 def _about(model: Pipeline, first_seed: int, count: int, controls: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +218,7 @@ def _about(model: Pipeline, first_seed: int, count: int, controls: Mapping[str, 
 
 
 def score_sources(
-    real: str, fake: str, features: str = "auto", size: int | None = None, closer: bool = True
+    real: str, fake: str, features: str = "auto", size: int | None = None, detailed: bool = True
 ) -> list[Score]:
     """Score one source of pictures against another, all of both: `evaluate --real DIR --fake DIR`.
 
@@ -240,14 +231,20 @@ def score_sources(
     truth = load_data(real, size=size)
     modes: dict[int, Literal["gray", "rgb"]] = {1: "gray", 3: "rgb"}
     made = load_data(fake, size=truth.spec.size, color=modes.get(truth.spec.channels, "auto"))
-    judge = judge_for(truth, features)
-    pixels = whole(truth.train.pixels, truth.test.pixels), whole(made.train.pixels, made.test.pixels)
+    judge = extractor_for(truth, features)
+    pixels = (
+        concatenated(truth.train.pixels, truth.test.pixels),
+        concatenated(made.train.pixels, made.test.pixels),
+    )
     found = judge(pixels[0]), judge(pixels[1])
     scores = score_pixels(*pixels, judge, split="all", about={"run": fake}, features=found)
-    if closer:
+    if detailed:
         labels = None
         if truth.class_names and truth.class_names == made.class_names:
-            labels = whole(truth.train.labels, truth.test.labels), whole(made.train.labels, made.test.labels)
+            labels = (
+                concatenated(truth.train.labels, truth.test.labels),
+                concatenated(made.train.labels, made.test.labels),
+            )
         alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
         scores += further_scores(pixels, found, judge, alike, labels=labels)
         told_apart = two_sample_score(*pixels, alike)
@@ -255,6 +252,6 @@ def score_sources(
     return scores
 
 
-def whole(train: Any, test: Any) -> np.ndarray:
+def concatenated(train: Any, test: Any) -> np.ndarray:
     """Both splits as one array."""
     return np.concatenate([train, test])

@@ -34,7 +34,7 @@ NORMAL = 1.959964  # 97.5 % quantile
 CAUSES = {"kind", "color", "ground", "radius", "x", "y", "turn"}
 
 
-class ReaderFacts(Record):
+class InverseRendererAccuracy(Record):
     """How well the reader reads test pictures, whose causes are known."""
 
     n: int
@@ -54,7 +54,7 @@ class ReaderFacts(Record):
     """Share of them that is valid: what true precision can reach."""
 
 
-class Coverage(Record):
+class CellCoverage(Record):
     """In how many cells of the space of causes valid samples lie. Real pictures are even over them."""
 
     name: str
@@ -82,7 +82,7 @@ class FactorTable(Record):
     """The same of n real pictures, on average."""
 
 
-class Truth(Record):
+class GroundTruthScores(Record):
     """True precision and recall of samples on `shapes`."""
 
     n: int
@@ -99,19 +99,19 @@ class Truth(Record):
     tolerance: float
     residuals: tuple[float, float, float]
     """Of all samples: the 10 %, 50 % and 90 % quantiles."""
-    grids: tuple[Coverage, ...]
+    grids: tuple[CellCoverage, ...]
     factors: tuple[FactorTable, ...]
-    reader: ReaderFacts
+    reader: InverseRendererAccuracy
 
 
-def knows_causes(dataset: Dataset) -> bool:
+def has_known_factors(dataset: Dataset) -> bool:
     """Whether every cause of a picture is known and can be read back: of `shapes` in color."""
     return set(dataset.test.factors) >= CAUSES and dataset.spec.channels == 3
 
 
-def true_scores(
+def ground_truth_scores(
     samples: np.ndarray, dataset: Dataset, tolerance: float = TOLERANCE, most_real: int = MOST_REAL
-) -> Truth:
+) -> GroundTruthScores:
     """True precision and recall of samples of a model of `shapes`, with 95 % intervals.
 
     A sample is valid if its residual (`shapes_reader.read`) is at most `tolerance`, or at most what
@@ -126,7 +126,7 @@ def true_scores(
     Raises ValueError for another source, another shape of samples, or none.
     """
     split = dataset.test
-    if not knows_causes(dataset):
+    if not has_known_factors(dataset):
         raise ValueError(f"true precision and recall need known causes: shapes has them, {dataset.name} not")
     if len(samples) == 0 or samples.shape[1:] != split.pixels.shape[1:]:
         raise ValueError(f"expected samples (N, {split.pixels.shape[1:]}), N >= 1, got {samples.shape}")
@@ -139,8 +139,8 @@ def true_scores(
     causes = {name: values[valid] for name, values in found.factors.items()}
     count = int(valid.sum())
     low, high = exact_interval(count, len(samples))
-    grids = coverages(causes)
-    return Truth(
+    grids = cell_coverages(causes)
+    return GroundTruthScores(
         n=len(samples),
         valid=count,
         precision=count / len(samples),
@@ -153,13 +153,13 @@ def true_scores(
         residuals=tuple(np.quantile(found.residual, (0.1, 0.5, 0.9)).tolist()),
         grids=grids,
         factors=factor_tables(causes),
-        reader=reader_facts(real, split.factors, split.pixels.shape[1], threshold),
+        reader=inverse_renderer_accuracy(real, split.factors, split.pixels.shape[1], threshold),
     )
 
 
-def reader_facts(
+def inverse_renderer_accuracy(
     reading: Reading, factors: dict[str, np.ndarray], size_px: int, tolerance: float
-) -> ReaderFacts:
+) -> InverseRendererAccuracy:
     """What was read of the first pictures of a split beside their true causes."""
     n = len(reading.residual)
     true = {name: values[:n] for name, values in factors.items()}
@@ -174,7 +174,7 @@ def reader_facts(
     turned = (period > 0) & (reading.factors["kind"] == true["kind"])
     gap = (reading.factors["turn"] - true["turn"])[turned] / period[turned]
     gap = np.abs(gap - np.round(gap)) * period[turned]  # a whole period is no error
-    return ReaderFacts(
+    return InverseRendererAccuracy(
         n=n,
         **right,
         radius_px=off["radius"],
@@ -186,7 +186,7 @@ def reader_facts(
     )
 
 
-def coverages(causes: dict[str, np.ndarray]) -> tuple[Coverage, ...]:
+def cell_coverages(causes: dict[str, np.ndarray]) -> tuple[CellCoverage, ...]:
     """Cells of what is shown, of where, and of both together. causes: as `shapes.draw_factors`, (N,) each."""
     what = (causes["kind"] * len(shapes.COLORS) + causes["color"]) * len(shapes.GROUNDS) + causes["ground"]
     whats = len(shapes.KINDS) * len(shapes.COLORS) * len(shapes.GROUNDS)
@@ -199,11 +199,11 @@ def coverages(causes: dict[str, np.ndarray]) -> tuple[Coverage, ...]:
     )
 
 
-def _coverage(name: str, cell: np.ndarray, cells: int) -> Coverage:
+def _coverage(name: str, cell: np.ndarray, cells: int) -> CellCoverage:
     counts = np.bincount(cell, minlength=cells)
-    estimate, low, high = reached(counts)
+    estimate, low, high = estimate_reached(counts)
     missed = (1 - 1 / cells) ** len(cell)  # chance that so many real pictures miss a given cell
-    return Coverage(
+    return CellCoverage(
         name=name,
         cells=cells,
         hit=int((counts > 0).sum()),
@@ -214,7 +214,7 @@ def _coverage(name: str, cell: np.ndarray, cells: int) -> Coverage:
     )
 
 
-def reached(counts: np.ndarray) -> tuple[float, float, float]:
+def estimate_reached(counts: np.ndarray) -> tuple[float, float, float]:
     """How many cells the model reaches, from how often each was hit: estimate, low, high.
 
     Chao's estimate (1984, bias-corrected) S + f1 (f1 - 1) / (2 (f2 + 1)), with S cells hit, f1 once, f2

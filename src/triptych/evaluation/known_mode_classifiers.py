@@ -26,7 +26,7 @@ def channels(pixels: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(pixels[..., [k]]) for k in range(3)]
 
 
-class RingJudge:
+class RingClassifier:
     """Points as they are: the coordinates are the features, and the mixture is known.
 
     Beside the eight Gaussians it thinks of a thin even spread over everything, which it calls no class:
@@ -48,7 +48,7 @@ class RingJudge:
         return (inside + even / self.classes) / (inside.sum(1, keepdims=True) + even)
 
 
-class StackedJudge:
+class StackedDigitsClassifier:
     """A classifier of single digits that reads each color by itself, for pictures of three digits."""
 
     classes = stacked_mnist.MODES

@@ -27,51 +27,53 @@ PROBED = 1500  # pictures whose class is guessed from their noise
 MOST_CLASSES = 100  # of more, too few pictures each are probed
 
 
-class Traits(Record):
+class LatentGeometry(Record):
     """Measured properties of one model. Intervals are 95 %, over the arcs walked (t)."""
 
     sharpness: float
     """Mean over samples of the variance of the Laplacian."""
     sharpness_real: float
     """The same of real test pictures."""
-    detour: float
+    path_ratio: float
     """Length of the way in feature space along an arc through the noise, over the distance of its ends:
     1 is straight; the more, the more other pictures are passed on the way."""
-    detour_low: float
-    detour_high: float
-    leap: float
+    path_ratio_low: float
+    path_ratio_high: float
+    max_step_share: float
     """Mean share of the way that is made in its largest step: 1 / steps is even, 1 is one jump."""
-    even: float
+    uniform_step_share: float
     """1 / steps: the least `leap` there can be."""
-    sure_ends: float | None
+    confident_ends: float | None
     """Share of the arcs' ends that the judge is over 0.9 sure of; None without classes."""
-    sure_between: float | None
+    confident_midpoints: float | None
     """The same of the pictures half-way: high where the space between two pictures holds pictures too."""
-    probe: float | None
+    linear_probe: float | None
     """Share of pictures whose class a linear classifier reads off their noise, on noise it has not seen;
     None without classes (or with over 100), and for conditional models, to which the class is told."""
-    probe_chance: float | None
+    linear_probe_chance: float | None
     """What always guessing the most frequent class would get."""
 
 
-def traits(model: Pipeline, dataset: Dataset, judge: Extractor, drawn: np.ndarray) -> Traits:
+def measure_latent_geometry(
+    model: Pipeline, dataset: Dataset, extractor: Extractor, samples: np.ndarray
+) -> LatentGeometry:
     """Measure a model. drawn: samples of it, (N, H, W, C) uint8, at least 2; judge: of its source."""
-    detours, leaps, ends, middles = _walk(model, judge)
+    detours, leaps, ends, middles = _walk(model, extractor)
     error = detours.std(ddof=1) / len(detours) ** 0.5 * float(stdtrit(len(detours) - 1, 0.975))
-    told = model.model.conditional or not 0 < judge.classes <= MOST_CLASSES
-    probe, chance = (None, None) if told else _probe(model, judge)
-    return Traits(
-        sharpness=sharpness(drawn),
-        sharpness_real=sharpness(np.asarray(dataset.test.pixels[: len(drawn)])),
-        detour=float(detours.mean()),
-        detour_low=float(detours.mean() - error),
-        detour_high=float(detours.mean() + error),
-        leap=float(leaps.mean()),
-        even=1 / STEPS,
-        sure_ends=_sure(judge, ends),
-        sure_between=_sure(judge, middles),
-        probe=probe,
-        probe_chance=chance,
+    told = model.model.conditional or not 0 < extractor.classes <= MOST_CLASSES
+    probe, chance = (None, None) if told else _probe(model, extractor)
+    return LatentGeometry(
+        sharpness=sharpness(samples),
+        sharpness_real=sharpness(np.asarray(dataset.test.pixels[: len(samples)])),
+        path_ratio=float(detours.mean()),
+        path_ratio_low=float(detours.mean() - error),
+        path_ratio_high=float(detours.mean() + error),
+        max_step_share=float(leaps.mean()),
+        uniform_step_share=1 / STEPS,
+        confident_ends=_sure(extractor, ends),
+        confident_midpoints=_sure(extractor, middles),
+        linear_probe=probe,
+        linear_probe_chance=chance,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from triptych.core.config import Record
 from triptych.data.datasets import ring, stacked_mnist
-from triptych.evaluation.known_mode_classifiers import REACH, StackedJudge, channels, coordinates
+from triptych.evaluation.known_mode_classifiers import REACH, StackedDigitsClassifier, channels, coordinates
 from triptych.metrics.class_coverage import Modes, diversity_of_counts
 from triptych.metrics.extractors.base import Extractor
 
@@ -54,27 +54,27 @@ def ring_modes(pixels: np.ndarray) -> ModeCount:
     return _counted(counts, len(pixels), float(near.mean()))
 
 
-def stacked_modes(pixels: np.ndarray, judge: Extractor) -> ModeCount:
+def stacked_modes(pixels: np.ndarray, extractor: Extractor) -> ModeCount:
     """Modes of `stacked:mnist` among samples, and KL to the even spread (Metz et al. 2017, section 3.3.1).
 
     pixels: (N, H, W, 3) uint8. judge: a classifier of single digits, which reads each color by itself.
     Raises ValueError on other shapes and for a judge of other than ten classes.
     """
-    if pixels.ndim != 4 or pixels.shape[3] != 3 or judge.classes != 10:
+    if pixels.ndim != 4 or pixels.shape[3] != 3 or extractor.classes != 10:
         raise ValueError(
             f"expected (N, H, W, 3) pictures and a judge of ten digits, got {pixels.shape} and one of "
-            f"{judge.classes} classes"
+            f"{extractor.classes} classes"
         )
-    digits = np.stack([judge.probabilities(one).argmax(1) for one in channels(pixels)], axis=1)  # (N, 3)
+    digits = np.stack([extractor.probabilities(one).argmax(1) for one in channels(pixels)], axis=1)  # (N, 3)
     counts = np.bincount(stacked_mnist.mode_numbers(digits), minlength=stacked_mnist.MODES)
     return _counted(counts, len(pixels), None)
 
 
-def mode_count(pixels: np.ndarray, dataset: Dataset, judge: Extractor) -> ModeCount | None:
+def mode_count(pixels: np.ndarray, dataset: Dataset, extractor: Extractor) -> ModeCount | None:
     """The modes among samples of a source that has known ones; None for other sources and judges."""
     if dataset.source == "points:ring":
         return ring_modes(pixels)
-    return stacked_modes(pixels, judge.single) if isinstance(judge, StackedJudge) else None
+    return stacked_modes(pixels, extractor.single) if isinstance(extractor, StackedDigitsClassifier) else None
 
 
 def _counted(counts: np.ndarray, n: int, near: float | None) -> ModeCount:

@@ -39,9 +39,9 @@ class ClassView(Record):
     """What the judge takes the samples for. Shares are of all samples, in the order of the classes."""
 
     names: tuple[str, ...]
-    sure: float
+    confident: float
     """Share of samples that the judge gives one class a probability above 0.9."""
-    sure_real: float
+    confident_real: float
     """The same of the test pictures."""
     shares: tuple[float, ...]
     """Share of samples in each class, by the judge's first choice."""
@@ -71,7 +71,7 @@ def score_pixels(
     real_features, fake_features = features or (extractor(real), extractor(fake))
     found = estimates(real_features, fake_features)
     floors = _floors(real_features, extractor(train)) if train is not None else {}
-    fingerprint = data if data is not None else pictures_fingerprint(real)
+    fingerprint = data if data is not None else images_fingerprint(real)
     scores = []
     for metric in METRICS:
         card = Card(
@@ -100,33 +100,35 @@ def score_pixels(
 
 
 def class_view(
-    real: np.ndarray, fake: np.ndarray, judge: Extractor, names: tuple[str, ...] | list[str] | None
+    real: np.ndarray, fake: np.ndarray, extractor: Extractor, names: tuple[str, ...] | list[str] | None
 ) -> ClassView:
     """How sure the judge is of the samples, and which classes it sees. real, fake: (N, H, W, C) uint8."""
 
     def facts(pixels: np.ndarray) -> tuple[float, tuple[float, ...]]:
-        p = judge.probabilities(pixels)  # (N, classes)
-        counts = np.bincount(p.argmax(1), minlength=judge.classes)
+        p = extractor.probabilities(pixels)  # (N, classes)
+        counts = np.bincount(p.argmax(1), minlength=extractor.classes)
         return float((p.max(1) > SURE).mean()), tuple((counts / len(p)).tolist())
 
     (sure, shares), (sure_real, shares_real) = facts(fake), facts(real)
-    labels = tuple(names) if names else tuple(str(i) for i in range(judge.classes))
-    return ClassView(names=labels, sure=sure, sure_real=sure_real, shares=shares, shares_real=shares_real)
+    labels = tuple(names) if names else tuple(str(i) for i in range(extractor.classes))
+    return ClassView(
+        names=labels, confident=sure, confident_real=sure_real, shares=shares, shares_real=shares_real
+    )
 
 
-def chosen_rows(there_are: int, count: int) -> np.ndarray:
+def subset_rows(there_are: int, count: int) -> np.ndarray:
     """`count` row numbers by a fixed seed, ascending; all of them if there are fewer."""
     if there_are <= count:
         return np.arange(there_are)
     return np.sort(np.random.default_rng(0).choice(there_are, count, replace=False))
 
 
-def chosen(pixels: np.ndarray, count: int) -> np.ndarray:
+def subset(pixels: np.ndarray, count: int) -> np.ndarray:
     """`count` pictures by a fixed seed, in their order in the source; all of them if there are fewer."""
-    return np.asarray(pixels[chosen_rows(len(pixels), count)])
+    return np.asarray(pixels[subset_rows(len(pixels), count)])
 
 
-def pictures_fingerprint(pixels: np.ndarray) -> str:
+def images_fingerprint(pixels: np.ndarray) -> str:
     """A name for a set of pictures, (N, H, W, C) uint8, that does not depend on their order."""
     each = sorted(hashlib.sha256(picture.tobytes()).digest() for picture in np.ascontiguousarray(pixels))
     return hashlib.sha256(f"{pixels.shape[1:]}".encode() + b"".join(each)).hexdigest()

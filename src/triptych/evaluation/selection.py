@@ -31,9 +31,9 @@ from triptych.core.objectives import StepContext
 from triptych.core.threads import one_thread
 from triptych.core.types import Batch
 from triptych.evaluation.classifier import BATCH as CLASSIFIER_BATCH
-from triptych.evaluation.classifier import fit_pictures
-from triptych.evaluation.known_mode_classifiers import RingJudge
-from triptych.evaluation.scoring import chosen_rows
+from triptych.evaluation.classifier import fit_classifier
+from triptych.evaluation.known_mode_classifiers import RingClassifier
+from triptych.evaluation.scoring import subset_rows
 from triptych.inference.pipeline import SAMPLING_BATCH
 from triptych.metrics.extractors.base import Extractor, NetworkExtractor
 from triptych.metrics.extractors.domain_cnn import DomainCNN
@@ -134,7 +134,7 @@ class Selector:
     def _by_loss(self) -> Comparison:
         began = time.perf_counter()
         split, rows, where = self._reference(2)
-        rows = rows[chosen_rows(len(rows), between(self._seen() // LOSSES_SHARE, *LOSSES))]
+        rows = rows[subset_rows(len(rows), between(self._seen() // LOSSES_SHARE, *LOSSES))]
         device = self.training.device
         raw, ema = (losses(self.load(which), split, rows, device) for which in ("raw", "ema"))  # (units,)
         gaps = raw - ema
@@ -186,9 +186,9 @@ class Selector:
     def _judge(self) -> tuple[Extractor, np.ndarray, str]:
         """The feature extractor, those of held-out images, (N, D), and where these come from: made once."""
         if self._judged is None:
-            extractor = extractor_for(self.dataset, self.training.plan.steps * self.training.options.batch)
+            extractor = quick_extractor(self.dataset, self.training.plan.steps * self.training.options.batch)
             split, rows, where = self._reference(LEAST)
-            rows = rows[chosen_rows(len(rows), MOST_REAL)]
+            rows = rows[subset_rows(len(rows), MOST_REAL)]
             self._judged = extractor, extractor(np.asarray(split.pixels[rows])), where
         return self._judged
 
@@ -198,14 +198,14 @@ def between(number: int, least: int, most: int) -> int:
     return min(max(number, least), most)
 
 
-def extractor_for(dataset: Dataset, planned: int) -> Extractor:
+def quick_extractor(dataset: Dataset, planned: int) -> Extractor:
     """Features that cost little beside the training: a quick classifier, the random network, coordinates.
 
     planned: images that the whole training sees.
     """
     pixels, labels, spec = dataset.train.pixels, dataset.train.labels, dataset.spec
     if is_points(pixels):
-        return RingJudge()
+        return RingClassifier()
     steps = min(planned // (CLASSIFIER_SHARE * CLASSIFIER_BATCH), CLASSIFIER_STEPS[1])
     if labels is None or spec.classes < 2 or steps < CLASSIFIER_STEPS[0]:
         return random_conv(spec.size)
@@ -213,7 +213,7 @@ def extractor_for(dataset: Dataset, planned: int) -> Extractor:
         torch.manual_seed(rng.mix("selection", spec.size, spec.channels, spec.classes))
         network = DomainCNN(spec.channels, spec.size, spec.classes, 64)
     source = rng.generator("selection", len(pixels))
-    trained = fit_pictures(network, pixels, np.array(labels, dtype=np.int64), steps, source)
+    trained = fit_classifier(network, pixels, np.array(labels, dtype=np.int64), steps, source)
     return NetworkExtractor(trained, f"quick-cnn-{steps}", spec.size)
 
 

@@ -17,8 +17,8 @@ from triptych.core import rng
 from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.data.datasets import shapes, shapes_inverse
-from triptych.evaluation.classifier import fit_pictures, folder_name, judge_for, steps_for, trained_once
-from triptych.evaluation.ground_truth import TOLERANCE, knows_causes, reader_facts
+from triptych.evaluation.classifier import extractor_for, fit_classifier, folder_name, steps_for, trained_once
+from triptych.evaluation.ground_truth import TOLERANCE, has_known_factors, inverse_renderer_accuracy
 from triptych.metrics.extractors.base import Extractor, NetworkExtractor
 from triptych.metrics.extractors.domain_cnn import DomainCNN
 
@@ -150,7 +150,7 @@ def _factor_judge(dataset: Dataset, name: str) -> NetworkExtractor:
 
     def train() -> DomainCNN:
         source = rng.generator(dataset.fingerprint, "factor", name)
-        return fit_pictures(fresh(), dataset.train.pixels, labels, steps, source, junk=False)
+        return fit_classifier(fresh(), dataset.train.pixels, labels, steps, source, junk=False)
 
     def accuracy(judge: NetworkExtractor) -> float:
         return float((judge.logits(np.asarray(dataset.test.pixels)).argmax(1) == truth).mean())
@@ -164,7 +164,7 @@ def _factor_judge(dataset: Dataset, name: str) -> NetworkExtractor:
 
 def read_by_factor(dataset: Dataset) -> list[str]:
     """The 0/1 factors of a source that small classifiers learn to read; none where it is read otherwise."""
-    if knows_causes(dataset):
+    if has_known_factors(dataset):
         return []
     return [name for name, values in dataset.train.factors.items() if set(np.unique(values)) == {0, 1}]
 
@@ -179,7 +179,7 @@ def reader_for(
     source's classifier, where it is at hand. Raises UsageError for a source about whose pictures nothing is
     known, and for unknown factors.
     """
-    if knows_causes(dataset):
+    if has_known_factors(dataset):
         return ShapesReader(_shapes_accuracy(dataset))
     if told := read_by_factor(dataset):
         wanted = list(dict.fromkeys(attributes or ()))
@@ -191,7 +191,7 @@ def reader_for(
         others = [name for name in told if name not in wanted]
         return FactorReader(dataset, wanted + others[:MOST_ATTRIBUTES])
     if dataset.train.labels is not None and dataset.spec.classes > 1:
-        return ClassReader(judge or judge_for(dataset), dataset.class_names)
+        return ClassReader(judge or extractor_for(dataset), dataset.class_names)
     raise UsageError(
         f"nothing is known about the pictures of {dataset.name}: directions from labels need class folders "
         "or factors. Without them: --how closed-form"
@@ -200,7 +200,7 @@ def reader_for(
 
 def _shapes_accuracy(dataset: Dataset) -> dict[str, str]:
     split = dataset.test
-    facts = reader_facts(
+    facts = inverse_renderer_accuracy(
         shapes_inverse.read(np.asarray(split.pixels[:TRIED])), split.factors, dataset.spec.size, TOLERANCE
     )
     return {

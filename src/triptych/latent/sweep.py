@@ -13,8 +13,9 @@ from triptych.core.config import Record, read_settings
 from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.core.threads import one_thread
-from triptych.evaluation.evaluate import FIRST_SEED, data_of, draw, enough, trained_judge
-from triptych.evaluation.scoring import chosen, score_pixels
+from triptych.evaluation.classifier import extractor_for
+from triptych.evaluation.evaluate import FIRST_SEED, check_sample_count, data_of, draw
+from triptych.evaluation.scoring import score_pixels, subset
 from triptych.inference.pipeline import Pipeline
 from triptych.latent.codes import Labels
 from triptych.metrics import vendi
@@ -93,14 +94,14 @@ def sweep(
     asked = [{**controls, control: int(v) if float(v).is_integer() else float(v)} for v in values]
     for one in asked:
         read_settings(kind, one, f"{model.model.title}'s controls")
-    enough(samples)
+    check_sample_count(samples)
     chosen_seeds = list(seeds)
     shown = [model.sample(chosen_seeds, labels, **one) for one in asked]  # refuses what is unfit, first
     dataset = data_of(model, data)
     judge = (
-        trained_judge(dataset, features, progress, model.device) if isinstance(features, str) else features
+        extractor_for(dataset, features, progress, model.device) if isinstance(features, str) else features
     )
-    real, train = np.asarray(dataset.test.pixels), chosen(dataset.train.pixels, samples)
+    real, train = np.asarray(dataset.test.pixels), subset(dataset.train.pixels, samples)
     points = []
     for one, value in zip(asked, values, strict=True):
         drawn = draw(model, samples, FIRST_SEED, one, progress)

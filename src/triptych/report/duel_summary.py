@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from triptych.comparison.duel import Contestant, Duel, looks
+from triptych.comparison.duel import Contestant, Duel
 from triptych.comparison.ranking import Contestant as Side
 from triptych.comparison.ranking import Entry, rank
-from triptych.evaluation.detailed import Closer
-from triptych.evaluation.records import Evaluation
+from triptych.evaluation.detailed import DetailedEvaluation
+from triptych.evaluation.records import Evaluation, evaluations
 from triptych.metrics.score import Score
 from triptych.metrics.stats.intervals import METRICS
 from triptych.metrics.stats.paired import LEAST_RUNS, mean_of, over_runs
@@ -47,7 +47,7 @@ class Standing:
     chosen: dict[str, int]  # run -> step whose score on the selection half was best
     final: dict[str, Summary]  # metric -> on the report half, at the chosen looks; further ones at the last
     entries: tuple[Entry, ...]  # the same, run by run, for `compare.rank`
-    closer: tuple[Closer, ...]  # what closer looks at the ends of the runs found
+    closer: tuple[DetailedEvaluation, ...]  # what closer looks at the ends of the runs found
     flattered: float  # how much better the chosen looks' scores were where they were chosen
     speed: float  # pictures a second, median over the runs' last looks
     costs: dict[str, float]  # what the trainings took, median over the runs
@@ -93,7 +93,7 @@ def _standing(duel: Duel, contestant: Contestant, color: str, runs: Sequence[Run
             m: over([e.scores[m] for e in entries]) for m in metrics if all(m in e.scores for e in entries)
         },
         entries=tuple(entries),
-        closer=tuple(look.closer for look in ends if look.closer is not None),
+        closer=tuple(look.detailed for look in ends if look.detailed is not None),
         flattered=float(np.mean(gaps)),
         speed=float(np.median([1 / look.sampling.seconds_per_sample for look in ends])),
         costs=_costs(runs),
@@ -119,7 +119,7 @@ def verdicts(found: Sequence[Standing]) -> list[str]:
 
 def _by_half(run: Run) -> tuple[dict[int, Evaluation], dict[int, Evaluation]]:
     halves: dict[str, dict[int, Evaluation]] = {"selection": {}, "report": {}}
-    for look in looks(run):
+    for look in evaluations(run):
         half = look.scores[0].card.split.split(" ")[0]
         if half in halves and look.step is not None:
             halves[half][look.step] = look

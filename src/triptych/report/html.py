@@ -156,9 +156,9 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
                 f"{c}, {s['name']}" if (s := f.score(metric)) else c for c, f in zip(own, facts, strict=True)
             ]
         rows.append((name + arrow, own))
-    rows.append(("Sure of its class", cells(lambda f: f"{f.evaluation['classes']['sure']:.1%}")))
+    rows.append(("Sure of its class", cells(lambda f: f"{f.evaluation['classes']['confident']:.1%}")))
     for name in ("precision", "recall"):
-        truth = cells(lambda f, name=name: f"{f.evaluation['closer']['truth'][name]:.1%}")
+        truth = cells(lambda f, name=name: f"{f.evaluation['detailed']['ground_truth'][name]:.1%}")
         if set(truth) != {"not measured"}:
             rows.append((f"True {name}, by known causes \u2191", truth))
     rows.append(("Rarest class", cells(lambda f: f"{min(f.evaluation['classes']['shares']):.1%}")))
@@ -247,7 +247,7 @@ def _cards(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
         if f.evaluation is None or not f.evaluation["scores"]:
             entries.append((f.label, ["no evaluation yet: triptych evaluate " + str(f.run.path)]))
             continue
-        first, judge = f.evaluation["scores"][0], f.evaluation["judge"]
+        first, judge = f.evaluation["scores"][0], f.evaluation["extractor"]
         card = first["card"]
         accuracy = (
             "" if judge["accuracy"] is None else f", right about {judge['accuracy']:.1%} of the test pictures"

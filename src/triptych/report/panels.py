@@ -106,12 +106,12 @@ def neighbours(model: Pipeline, evaluation: Mapping[str, Any], train: np.ndarray
 
     evaluation: as stored, of these very weights. train: (N, H, W, C) training pictures.
     """
-    found = evaluation.get("closer")
-    if not found or not found["copies"] or evaluation["step"] != model.step:
+    found = evaluation.get("detailed")
+    if not found or not found["memorization"] or evaluation["step"] != model.step:
         return None
     if scored(evaluation) != model.weights:
         return None
-    nearest = found["copies"]["nearest"]
+    nearest = found["memorization"]["nearest"]
     first = evaluation["sampling"]["first_seed"]
     made = model.sample([first + number for number, _, _ in nearest])
     return sheet([*made, *(np.asarray(train[row]) for _, row, _ in nearest)], len(nearest))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from triptych.core.errors import RunError
+from triptych.evaluation.records import evaluations
 from triptych.runs.run import Run
 from triptych.runs.weights import Comparison, evaluation_of, recorded
 from triptych.viz.svg import short
@@ -60,7 +61,7 @@ def gather(runs: Sequence[Run], weights: str = "auto") -> list[Facts]:
     facts = []
     for run, title, color in zip(runs, titles, colors, strict=True):
         label = title if titles.count(title) == 1 else f"{title} {run.path.name.split('-')[0]}"
-        metrics = run.metrics()
+        metrics = [made.model_dump(mode="json") for made in evaluations(run)]
         state, passed_over = _state(run)
         made = evaluation_of(metrics, weights)
         facts.append(Facts(run, label, color, run.log(), made, state, passed_over, weights))

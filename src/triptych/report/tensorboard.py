@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from triptych.evaluation.records import evaluations
 from triptych.runs.run import Run
 from triptych.training.trackers import NOT_CURVES, TensorBoard, summary_writer
 
@@ -25,9 +26,8 @@ def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
         with closing_tracker(TensorBoard(home)) as board:
             for line in run.log():
                 board.log({k: v for k, v in line.items() if k not in NOT_CURVES}, line["step"])
-            for made in run.metrics():
-                scores = {f"scores/{s['name']}/{s['card']['split']}": s["value"] for s in made["scores"]}
-                board.log(scores, made["step"] or 0)
+            for made in evaluations(run):
+                board.log({f"scores/{s.name}/{s.card.split}": s.value for s in made.scores}, made.step or 0)
             for file in sorted((run.path / "samples").glob("step-*.png")):
                 with Image.open(file) as grid:
                     pixels = np.asarray(grid.convert("RGB"))[None]  # (1, H, W, 3)

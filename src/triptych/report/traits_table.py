@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from triptych.evaluation.latent_geometry import Traits
+from triptych.evaluation.latent_geometry import LatentGeometry
 from triptych.report.duel_summary import Standing
 from triptych.viz.svg import short
 
@@ -25,11 +25,11 @@ def rows_of_traits(found: Sequence[Standing]) -> Rows:
         ("Stability: spread of FID over seeds", [_stability(s) for s in found]),
         (
             "Way from noise to noise, in units of the straight one",
-            [_mean(s, lambda t: t.detour) for s in found],
+            [_mean(s, lambda t: t.path_ratio) for s in found],
         ),
         (
             "Largest of 16 steps on that way (even: 6.25 %)",
-            [_mean(s, lambda t: t.leap, share=True) for s in found],
+            [_mean(s, lambda t: t.max_step_share, share=True) for s in found],
         ),
         ("Half-way pictures that are one class for sure", [_half_way(s) for s in found]),
         ("Class read off the noise by a linear probe", [_probe(s) for s in found]),
@@ -39,13 +39,15 @@ def rows_of_traits(found: Sequence[Standing]) -> Rows:
     ]
 
 
-def _sharpness(traits: Traits) -> float:
+def _sharpness(traits: LatentGeometry) -> float:
     return traits.sharpness / traits.sharpness_real
 
 
-def _mean(s: Standing, pick: Callable[[Traits], float | None], share: bool = False) -> Cell:
+def _mean(s: Standing, pick: Callable[[LatentGeometry], float | None], share: bool = False) -> Cell:
     """The mean over runs, and below it from the least to the largest."""
-    values = [v for look in s.closer if look.traits and (v := pick(look.traits)) is not None]
+    values = [
+        v for look in s.closer if look.latent_geometry and (v := pick(look.latent_geometry)) is not None
+    ]
     if not values:
         return NOT_MEASURED
     form: Callable[[float], str] = (lambda v: f"{v:.1%}") if share else short
@@ -61,17 +63,17 @@ def _stability(s: Standing) -> Cell:
 
 
 def _half_way(s: Standing) -> Cell:
-    value, _ = _mean(s, lambda t: t.sure_between, share=True)
-    ends, _ = _mean(s, lambda t: t.sure_ends, share=True)
+    value, _ = _mean(s, lambda t: t.confident_midpoints, share=True)
+    ends, _ = _mean(s, lambda t: t.confident_ends, share=True)
     return value, f"at the ends {ends}"
 
 
 def _probe(s: Standing) -> Cell:
-    value, _ = _mean(s, lambda t: t.probe, share=True)
+    value, _ = _mean(s, lambda t: t.linear_probe, share=True)
     if value == NOT_MEASURED[0]:
         told = s.runs[0].card["conditional"]
         return ("does not apply", "it is told the class") if told else NOT_MEASURED
-    chance, _ = _mean(s, lambda t: t.probe_chance, share=True)
+    chance, _ = _mean(s, lambda t: t.linear_probe_chance, share=True)
     return value, f"chance {chance}"
 
 
@@ -83,7 +85,7 @@ def _likelihood(s: Standing) -> Cell:
 
 
 def _copies(s: Standing) -> Cell:
-    shares = [look.copies for look in s.closer if look.copies is not None]
+    shares = [look.memorization for look in s.closer if look.memorization is not None]
     if not shares:
         return NOT_MEASURED
     alarms = sum(c.more_than_chance for c in shares)

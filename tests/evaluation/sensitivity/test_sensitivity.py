@@ -13,12 +13,12 @@ from triptych import cli
 from triptych.data.dataset import Dataset, Split
 from triptych.data.load import load
 from triptych.evaluation import classifier
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.sensitivity import measuring
 from triptych.evaluation.sensitivity.measuring import BETTER, COPY_METRICS
-from triptych.evaluation.sensitivity.printing import markdown, print_probe, sheet
-from triptych.evaluation.sensitivity.records import Probe
-from triptych.evaluation.sensitivity.running import deal, probe, stock_of
+from triptych.evaluation.sensitivity.printing import markdown, print_study, sheet
+from triptych.evaluation.sensitivity.records import SensitivityStudy
+from triptych.evaluation.sensitivity.running import corruption_source, partition, study_sensitivity
 from triptych.metrics.extractors.base import NetworkExtractor
 from triptych.metrics.prd import prd_without_each
 
@@ -35,23 +35,23 @@ def digits() -> Dataset:
 def knower(digits: Dataset) -> NetworkExtractor:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier, "PASSES", (3, 3))
-        return judge_for(deal(digits, SAMPLES, 0).dataset)
+        return extractor_for(partition(digits, SAMPLES, 0).dataset)
 
 
 @pytest.fixture(scope="module")
-def found(digits: Dataset, knower: NetworkExtractor) -> Probe:
+def found(digits: Dataset, knower: NetworkExtractor) -> SensitivityStudy:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "prd_without_each", partial(prd_without_each, runs=1))
-        return probe(digits, SAMPLES, knower, kinds=TRAPS)
+        return study_sensitivity(digits, SAMPLES, knower, kinds=TRAPS)
 
 
-def test_one_fine_picture_per_class_fools_the_inception_score(found: Probe):
+def test_one_fine_picture_per_class_fools_the_inception_score(found: SensitivityStudy):
     assert found.verdict("one fine picture", "IS") == "fooled"
     for metric in ("recall", "coverage", "FID"):
         assert found.verdict("one fine picture", metric) == "noticed"
 
 
-def test_copies_are_seen_by_the_copy_metrics_alone(found: Probe):
+def test_copies_are_seen_by_the_copy_metrics_alone(found: SensitivityStudy):
     row = found.row("copies", "100% of training")
     verdicts = {reading.metric: reading.verdict for reading in row.readings}
     assert {name for name, verdict in verdicts.items() if verdict == "noticed"} == set(COPY_METRICS)
@@ -60,27 +60,27 @@ def test_copies_are_seen_by_the_copy_metrics_alone(found: Probe):
     assert found.verdict("copies", "copy share", "10% of training") == "noticed"
 
 
-def test_dropped_classes_are_seen_by_recall_and_coverage_not_by_precision(found: Probe):
+def test_dropped_classes_are_seen_by_recall_and_coverage_not_by_precision(found: SensitivityStudy):
     assert found.verdict("dropped classes", "recall", "5 of 10") == "noticed"
     assert found.verdict("dropped classes", "coverage", "5 of 10") == "noticed"
     assert found.verdict("dropped classes", "precision", "5 of 10") == "missed"
-    trends = {g.metric: g.trend for g in found.graded if g.kind == "dropped classes"}
+    trends = {g.metric: g.trend for g in found.graded if g.corruption == "dropped classes"}
     assert trends["recall"] == trends["IS"] == "worsens" and trends["precision"] == "unmoved"
 
 
-def test_another_honest_draw_raises_few_alarms(found: Probe):
+def test_another_honest_draw_raises_few_alarms(found: SensitivityStudy):
     verdicts = [reading.verdict for reading in found.row("honest").readings]
     assert verdicts.count("noticed") + verdicts.count("fooled") <= 2
 
 
-def test_a_refusal_is_no_miss(found: Probe):
+def test_a_refusal_is_no_miss(found: SensitivityStudy):
     row = found.row("dropped classes", "5 of 10")
     intra = next(reading for reading in row.readings if reading.metric == "intra-class FID")
     assert intra.verdict == "refused" and intra.value is None and "20 pictures" in intra.reason
 
 
-def test_the_record_goes_through_json(found: Probe):
-    assert Probe.model_validate_json(found.model_dump_json()) == found
+def test_the_record_goes_through_json(found: SensitivityStudy):
+    assert SensitivityStudy.model_validate_json(found.model_dump_json()) == found
     assert [reading.metric for reading in found.honest] == list(BETTER)
     assert all(reading.change in (0, None) for reading in found.honest)
     with pytest.raises(ValueError, match="no row 'fog'"):
@@ -89,8 +89,8 @@ def test_the_record_goes_through_json(found: Probe):
         found.verdict("copies", "fid")
 
 
-def test_the_table_names_who_was_fooled(found: Probe, capsys: pytest.CaptureFixture[str]):
-    print_probe(found)
+def test_the_table_names_who_was_fooled(found: SensitivityStudy, capsys: pytest.CaptureFixture[str]):
+    print_study(found)
     told = capsys.readouterr().out
     assert all(word in told for word in ("noticed", "missed", "fooled", "refused", "worsens", "IS"))
     assert "intra-class FID, dropped classes: " in told
@@ -100,8 +100,8 @@ def test_the_table_names_who_was_fooled(found: Probe, capsys: pytest.CaptureFixt
 
 def test_parts_share_no_picture(digits: Dataset):
     for source in (digits, load("shapes", size=8)):
-        dealt = deal(source, 100, seed=1)
-        parts = [dealt.reference, dealt.honest, dealt.again, dealt.train]
+        dealt = partition(source, 100, seed=1)
+        parts = [dealt.reference, dealt.honest, dealt.second_honest, dealt.train]
         assert [len(part) for part in parts[:3]] == [100] * 3
         seen = [picture.tobytes() for part in parts for picture in np.asarray(part.pixels)]
         assert len(set(seen)) == len(seen)
@@ -111,32 +111,34 @@ def test_parts_share_no_picture(digits: Dataset):
 def test_without_labels_class_metrics_refuse():
     pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
     source = Dataset("noise", "noise", Split(pixels[:200]), Split(pixels[200:]), fingerprint="0")
-    made = probe(source, 30, kinds=("JPEG",))
+    made = study_sensitivity(source, 30, kinds=("JPEG",))
     readings = {reading.metric: reading for reading in made.row("JPEG").readings}
     assert readings["IS"].verdict == readings["intra-class FID"].verdict == "refused"
     assert "knows no classes" in readings["IS"].reason
     with pytest.raises(ValueError, match="at least 20 pictures"):
-        probe(source, 10)
+        study_sensitivity(source, 10)
     with pytest.raises(ValueError, match="unknown kind 'fog': there are honest, blur"):
-        probe(source, 30, kinds=("fog",))
+        study_sensitivity(source, 30, kinds=("fog",))
 
 
 def test_a_judge_without_classes_still_finds_a_fine_picture_of_each(digits: Dataset):
-    stock = stock_of(digits, 60, "random-conv")
-    assert stock.finest is not None and stock.honest.labels is not None
-    np.testing.assert_array_equal(stock.honest.labels[stock.finest], np.unique(stock.honest.labels))
+    stock = corruption_source(digits, 60, "random-conv")
+    assert stock.prototypes is not None and stock.honest.labels is not None
+    np.testing.assert_array_equal(stock.honest.labels[stock.prototypes], np.unique(stock.honest.labels))
     assert sheet(stock).shape[2] == 1
 
 
 def test_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(probe, "__kwdefaults__", {**(probe.__kwdefaults__ or {}), "kinds": ("JPEG",)})
+    monkeypatch.setattr(
+        study_sensitivity, "__kwdefaults__", {**(study_sensitivity.__kwdefaults__ or {}), "kinds": ("JPEG",)}
+    )
     out = tmp_path / "x" / "probe.png"
     words = ["evaluate", "--probe", "--features", "random-conv", "--samples", "30", "--out", str(out)]
     assert cli.main([*words, "--json"]) == 0
     told = capsys.readouterr().out.strip().splitlines()
-    assert json.loads(told[-1])["pictures"] == 30
+    assert json.loads(told[-1])["n"] == 30
     assert out.stat().st_size > 1000
     assert cli.main(["evaluate", "--probe", "--real", "digits", "--fake", "digits"]) == 2
     assert cli.main(["evaluate", "--probe", "--out", "x.html"]) == 2

@@ -1,7 +1,7 @@
 import pytest
 
 from triptych.evaluation.sensitivity.measuring import Measured, badness
-from triptych.evaluation.sensitivity.records import moved, reading, trend
+from triptych.evaluation.sensitivity.records import compare, reading, trend
 
 
 def about(value: float, reach: float = 1.0) -> Measured:
@@ -28,7 +28,7 @@ def about(value: float, reach: float = 1.0) -> Measured:
 def test_a_verdict_asks_for_each_value_outside_the_others_interval(
     metric: str, before: Measured, after: Measured, verdict: str
 ):
-    assert moved(metric, before, after) == verdict
+    assert compare(metric, before, after) == verdict
 
 
 def test_a_ratio_of_nothing_is_as_bad_as_can_be():

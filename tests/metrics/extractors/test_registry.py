@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from triptych.data.dataset import Dataset, Split
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.scoring import score_pixels
 from triptych.metrics.extractors import registry
 from triptych.metrics.extractors.base import FeatureNetwork
@@ -69,7 +69,7 @@ def source(channels: int, labelled: bool = True) -> Dataset:
     ],
 )
 def test_the_judge_of_a_name(features: str, name: str, resize: str, stand_ins: list[Path | None]):
-    rgb, grey = judge_for(source(3), features), judge_for(source(1, labelled=False), features)
+    rgb, grey = extractor_for(source(3), features), extractor_for(source(1, labelled=False), features)
     assert (rgb.name, rgb.resize) == (name, resize)
     assert (grey.name, grey.resize) == (f"{name}-grey", f"{resize}, grey repeated to RGB")
     assert rgb.accuracy is None
@@ -86,10 +86,10 @@ def test_inception_sees_128_as_nothing():
 
 
 def test_weights_may_be_named_and_are_then_not_called_published(stand_ins: list[Path | None]):
-    made = judge_for(source(3), "inception:/some/where.safetensors")
+    made = extractor_for(source(3), "inception:/some/where.safetensors")
     assert made.name == "inception-other-legacy"
     assert pretrained("inception-clean", Path("/x")).name == "inception-other-clean"
-    judge_for(source(3), "clip:~/models/clip")
+    extractor_for(source(3), "clip:~/models/clip")
     assert stand_ins[0] == Path("/some/where.safetensors")
     assert stand_ins[-1] == Path.home() / "models" / "clip"
 

@@ -15,9 +15,9 @@ from triptych.core import rng
 from triptych.data.dataset import Dataset, Split
 from triptych.data.load import load
 from triptych.evaluation import classifier
-from triptych.evaluation.classifier import judge_for
+from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.scoring import score_pixels
-from triptych.evaluation.sensitivity.spoiling import noisy, rolled
+from triptych.evaluation.sensitivity.corruptions import noisy, rolled
 from triptych.metrics.extractors.base import NetworkExtractor
 from triptych.metrics.extractors.random_conv import random_conv
 from triptych.metrics.extractors.self_supervised import network as network_module
@@ -61,7 +61,7 @@ def random_images(count: int, size: int, channels: int) -> Dataset:
 
 def test_it_sees_grain_and_swapped_halves_and_nothing_where_nothing_is(cache: Path):
     source = digits()
-    made = judge_for(source)
+    made = extractor_for(source)
     assert made.name == "digits-ssl-v1" and made.width == 64 and made.classes == 0
     real, honest = source.test.pixels[:300], source.test.pixels[300:]
     grainy = noisy(honest, 12.75, seed=0)  # a standard deviation of 0.1 on the scale of [-1, 1]
@@ -84,60 +84,60 @@ def test_it_sees_grain_and_swapped_halves_and_nothing_where_nothing_is(cache: Pa
 
 def test_the_same_images_give_the_same_network(cache: Path, hasty: None):
     before = torch.get_rng_state()
-    first = judge_for(digits())
+    first = extractor_for(digits())
     assert torch.equal(torch.get_rng_state(), before)
     for kept in cache.glob("judges/*/*"):
         kept.unlink()
     torch.manual_seed(99)
-    assert judge_for(digits()).hash == first.hash
-    assert judge_for(replace(digits(), fingerprint="others")).hash != first.hash
+    assert extractor_for(digits()).hash == first.hash
+    assert extractor_for(replace(digits(), fingerprint="others")).hash != first.hash
 
 
 def test_it_is_trained_once_and_a_damaged_one_anew(
     cache: Path, hasty: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     steps: list[tuple[int, int]] = []
-    first = judge_for(digits(), progress=lambda *told: steps.append(told))
+    first = extractor_for(digits(), progress=lambda _, *done: steps.append(done))
     assert steps == [(1, 3), (2, 3), (3, 3)]
     (folder,) = (cache / "judges").iterdir()
     assert {p.suffix for p in folder.iterdir()} == {".json", ".safetensors"}
     with monkeypatch.context() as patch:
         patch.setattr(training, "fit", None)  # would crash
-        again = judge_for(digits())
+        again = extractor_for(digits())
     assert (again.hash, again.name, again.accuracy) == (first.hash, first.name, None)
     np.testing.assert_array_equal(again(digits().test.pixels), first(digits().test.pixels))
     (folder / "weights.safetensors").write_bytes(b"damaged")
-    assert judge_for(digits()).hash == first.hash and "cannot be used" in caplog.text
+    assert extractor_for(digits()).hash == first.hash and "cannot be used" in caplog.text
 
 
 @pytest.mark.parametrize(("count", "size", "channels"), [(8, 8, 1), (30, 13, 3), (9, 50, 1), (12, 96, 3)])
 def test_any_number_size_and_color(cache: Path, hasty: None, count: int, size: int, channels: int):
     source = random_images(count, size, channels)
-    found = judge_for(source)(source.train.pixels)
+    found = extractor_for(source)(source.train.pixels)
     assert found.shape == (count, 64) and np.isfinite(found).all() and found.std() > 0.1
 
 
 def test_few_images_are_said_and_too_few_refused(cache: Path, hasty: None):
     source = digits(8)
-    made = judge_for(source)
+    made = extractor_for(source)
     scores = score_pixels(source.test.pixels[:30], source.test.pixels[30:60], made)
     assert all("learned from 8 images alone" in " ".join(score.notes) for score in scores)
     assert scores[0].name == "FID[digits-ssl-v1]" and scores[0].card.extractor_hash == made.hash
-    enough = score_pixels(source.test.pixels[:30], source.test.pixels[30:60], judge_for(digits(300)))
+    enough = score_pixels(source.test.pixels[:30], source.test.pixels[30:60], extractor_for(digits(300)))
     assert "learned from" not in " ".join(enough[0].notes)
-    assert judge_for(digits(7)).name == judge_for(random_images(9, 6, 1)).name == "random-conv"
+    assert extractor_for(digits(7)).name == extractor_for(random_images(9, 6, 1)).name == "random-conv"
     with pytest.raises(ValueError, match="digits has 7 training images of 16 px, and self-supervised"):
-        judge_for(digits(7), "self-supervised")
+        extractor_for(digits(7), "self-supervised")
 
 
 def test_labels_do_not_matter_when_it_is_asked_for(cache: Path, hasty: None):
     source = digits()
     labelled = replace(source, train=Split(source.train.pixels, np.arange(300) % 2))
-    assert judge_for(labelled, "self-supervised").hash == judge_for(source).hash
+    assert extractor_for(labelled, "self-supervised").hash == extractor_for(source).hash
     with pytest.raises(
         ValueError, match="digits has no labels to train a classifier on: use --features self-"
     ):
-        judge_for(source, "domain-cnn")
+        extractor_for(source, "domain-cnn")
 
 
 def test_dinov2_judges_where_it_is_at_hand_and_fast(
@@ -151,12 +151,12 @@ def test_dinov2_judges_where_it_is_at_hand_and_fast(
 
     monkeypatch.setattr(classifier, "pretrained", stand_in)
     monkeypatch.setattr(classifier, "dinov2_at_hand", lambda: 1e10)
-    judge_for(digits())
+    extractor_for(digits())
     assert asked == ["dinov2"]
     monkeypatch.setattr(classifier, "dinov2_at_hand", lambda: 2e11)
     with caplog.at_level(logging.INFO):
-        assert judge_for(digits()).name == "digits-ssl-v1" and "slow on a processor" in caplog.text
-    judge_for(digits(), device="meta")  # any device that is no processor
+        assert extractor_for(digits()).name == "digits-ssl-v1" and "slow on a processor" in caplog.text
+    extractor_for(digits(), device="meta")  # any device that is no processor
     assert asked == ["dinov2", "dinov2"]
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from triptych.core.threads import one_thread
-from triptych.evaluation.sensitivity.spoiling import Labelled
+from triptych.evaluation.sensitivity.corruptions import LabeledImages
 from triptych.metrics import spectral
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.fid_infinity import fd_infinity_without_each
@@ -75,15 +75,15 @@ def badness(metric: str, value: float) -> float:
     return value if better == "lower" else -value
 
 
-class Bench:
+class MetricBench:
     """A reference and training pictures, against which sets of pictures are measured."""
 
-    def __init__(self, reference: Labelled, train: Labelled, judge: Extractor) -> None:
+    def __init__(self, reference: LabeledImages, train: LabeledImages, judge: Extractor) -> None:
         self._reference, self._judge = reference, judge
         self._real, self._train = judge(reference.pixels).astype(np.float64), judge(train.pixels)
 
     @one_thread()
-    def measure(self, made: Labelled) -> Found:
+    def measure(self, made: LabeledImages) -> Found:
         """Every metric of BETTER on `made`, at least 20 pictures; a sentence where a metric refuses."""
         found: Found = {}
         for names, compute in _Set(self._reference, self._real, self._train, self._judge, made).parts():
@@ -101,7 +101,12 @@ class _Set:
     """One set beside the reference, both dealt into the same number of groups for the jackknife."""
 
     def __init__(
-        self, reference: Labelled, real: np.ndarray, train: np.ndarray, judge: Extractor, made: Labelled
+        self,
+        reference: LabeledImages,
+        real: np.ndarray,
+        train: np.ndarray,
+        judge: Extractor,
+        made: LabeledImages,
     ) -> None:
         self.reference, self.made, self.judge = reference, made, judge
         self.real, self.train, self.fake = real, train, judge(made.pixels).astype(np.float64)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triptych.evaluation.sensitivity.records import Probe
-from triptych.evaluation.sensitivity.running import stock_of
-from triptych.evaluation.sensitivity.spoiling import Stock, spoilings
+from triptych.evaluation.sensitivity.corruptions import CorruptionSource, corruptions
+from triptych.evaluation.sensitivity.records import SensitivityStudy
+from triptych.evaluation.sensitivity.running import corruption_source
 from triptych.metrics.extractors.base import Extractor
 from triptych.viz import grids
 
@@ -32,25 +32,25 @@ ACROSS = 10  # pictures of each spoilt set on the sheet
 CELL_PX = 48
 
 
-def print_probe(found: Probe) -> None:
+def print_study(found: SensitivityStudy) -> None:
     """Print to standard output which metric noticed what, and how each takes growing strength."""
     from rich.console import Console
 
     console = Console()
     seen = {
-        f"{row.kind}, {row.grade}": [(reading.metric, reading.verdict) for reading in row.readings]
+        f"{row.corruption}, {row.strength}": [(reading.metric, reading.verdict) for reading in row.readings]
         for row in found.rows
     }
     _print(console, "spoilt by", seen, ("noticed", "missed", "fooled", "refused"))
     console.print(
-        f"{found.pictures} pictures of {found.source} against {found.pictures} others ({found.dealing}); "
-        f"judge {found.judge}, {found.features} features. noticed: worse than as many honest pictures, each "
-        "value outside the other's 95 % interval; fooled: better, in the same sense; missed: neither; "
+        f"{found.n} pictures of {found.source} against {found.n} others ({found.partition}); "
+        f"extractor {found.extractor}, {found.features} features. noticed: worse than as many honest images, "
+        "each value outside the other's 95 % interval; fooled: better, in the same sense; missed: neither; "
         "refused: no value. Values: --json\n"
     )
     if found.graded:
-        kinds = dict.fromkeys(graded.kind for graded in found.graded)
-        trends = {k: [(g.metric, g.trend) for g in found.graded if g.kind == k] for k in kinds}
+        kinds = dict.fromkeys(graded.corruption for graded in found.graded)
+        trends = {k: [(g.metric, g.trend) for g in found.graded if g.corruption == k] for k in kinds}
         _print(console, "stronger", trends, ("worsens", "wavers", "improves", "unmoved", "refused"))
         console.print(
             "from weak to strong. worsens: some step is noticed, none fools; improves: the reverse; wavers: "
@@ -59,9 +59,9 @@ def print_probe(found: Probe) -> None:
     said: set[tuple[str, str]] = set()
     for row in found.rows:
         for reading in row.readings:
-            if reading.reason and (row.kind, reading.metric) not in said:
-                said.add((row.kind, reading.metric))
-                console.print(f"{reading.metric}, {row.kind}: {reading.reason}", markup=False)
+            if reading.reason and (row.corruption, reading.metric) not in said:
+                said.add((row.corruption, reading.metric))
+                console.print(f"{reading.metric}, {row.corruption}: {reading.reason}", markup=False)
 
 
 def _print(
@@ -86,20 +86,20 @@ def _print(
     console.print(table)
 
 
-def markdown(found: Probe) -> str:
+def markdown(found: SensitivityStudy) -> str:
     """Every value with its verdict, metrics across, as a markdown table."""
     lines = [("spoilt by", "strength", "pictures", *found.better)]
     lines += [("---",) * len(lines[0])]
     honest = [
         ("-" if r.value is None else f"{r.value:.3g} [{r.low:.3g}, {r.high:.3g}]") for r in found.honest
     ]
-    lines += [("nothing", "", f"{found.pictures}", *honest)]
+    lines += [("nothing", "", f"{found.n}", *honest)]
     for row in found.rows:
         cells = [
             r.verdict if r.value is None else f"{r.value:.3g} {MARKS.get(r.verdict, r.verdict)}"
             for r in row.readings
         ]
-        lines.append((row.kind, row.grade, f"{row.pictures}", *cells))
+        lines.append((row.corruption, row.strength, f"{row.n}", *cells))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -114,12 +114,12 @@ def write_sheet(
 ) -> None:
     """Draw what `probe` with the same arguments looked at: a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    grids.write_png(path, sheet(stock_of(source, samples, features, seed, size=size)))
+    grids.write_png(path, sheet(corruption_source(source, samples, features, seed, size=size)))
 
 
-def sheet(stock: Stock) -> np.ndarray:
+def sheet(stock: CorruptionSource) -> np.ndarray:
     """A picture of the first pictures of the honest set and of every spoilt one: (height, width, C) uint8."""
-    sets = {"honest": stock.honest} | {f"{s.kind}, {s.grade}": s.make(stock) for s in spoilings(stock)}
+    sets = {"honest": stock.honest} | {f"{s.kind}, {s.strength}": s.make(stock) for s in corruptions(stock)}
     pixels, captions = [], []
     for name, made in sets.items():
         pixels.append(made.pixels[np.arange(ACROSS) % len(made)])

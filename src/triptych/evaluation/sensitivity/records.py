@@ -12,7 +12,7 @@ Verdict = Literal["noticed", "missed", "fooled", "refused"]
 Trend = Literal["worsens", "improves", "wavers", "unmoved", "refused"]
 
 
-class Reading(Record):
+class MetricReading(Record):
     """One metric on one spoilt set."""
 
     metric: str
@@ -34,41 +34,41 @@ class Reading(Record):
 class Row(Record):
     """One way to spoil a set at one strength, as every metric sees it."""
 
-    kind: str
-    grade: str
-    pictures: int
-    readings: tuple[Reading, ...]
+    corruption: str
+    strength: str
+    n: int
+    readings: tuple[MetricReading, ...]
 
 
 class Graded(Record):
     """One metric along the strengths of one kind, from honest to strongest."""
 
-    kind: str
+    corruption: str
     metric: str
     trend: Trend
     """worsens: some step up in strength is noticed and none is taken for better; improves: the reverse;
     wavers: both occur; unmoved: neither; refused: some strength has no value."""
 
 
-class Probe(Record):
+class SensitivityStudy(Record):
     """Which metric notices what, on one source and by one judge."""
 
     source: str
     data: str
     """Fingerprint of the pictures."""
-    dealing: str
+    partition: str
     """Which pictures were the judge's, the reference and the honest set."""
-    judge: str
-    judge_hash: str
-    judge_accuracy: float | None
+    extractor: str
+    extractor_hash: str
+    extractor_accuracy: float | None
     features: int
     """Width of the judge's features."""
-    pictures: int
+    n: int
     """In the reference, and in the honest set."""
-    train_pictures: int
+    n_train: int
     seed: int
     better: dict[str, Better]
-    honest: tuple[Reading, ...]
+    honest: tuple[MetricReading, ...]
     """The honest set itself."""
     rows: tuple[Row, ...]
     graded: tuple[Graded, ...]
@@ -76,9 +76,9 @@ class Probe(Record):
     def row(self, kind: str, grade: str | None = None) -> Row:
         """The row of a kind at a grade; without a grade the strongest. Raises ValueError if there is none."""
         for row in reversed(self.rows):
-            if row.kind == kind and grade in (None, row.grade):
+            if row.corruption == kind and grade in (None, row.strength):
                 return row
-        have = ", ".join(f"{row.kind} {row.grade}" for row in self.rows)
+        have = ", ".join(f"{row.corruption} {row.strength}" for row in self.rows)
         raise ValueError(f"no row {kind!r} {grade or ''}: there are {have}")
 
     def verdict(self, kind: str, metric: str, grade: str | None = None) -> Verdict:
@@ -89,7 +89,7 @@ class Probe(Record):
         return next(reading.verdict for reading in row.readings if reading.metric == metric)
 
 
-def moved(metric: str, before: Measured, after: Measured) -> Verdict:
+def compare(metric: str, before: Measured, after: Measured) -> Verdict:
     """Whether `after` is told from `before`: each value outside the other's interval, then which is worse.
 
     What a reader could say who has two scores with their intervals. Both intervals are asked because a
@@ -105,7 +105,7 @@ def moved(metric: str, before: Measured, after: Measured) -> Verdict:
     return "noticed" if worse > 0 else "fooled"
 
 
-def reading(metric: str, spoilt: Measured | str, honest: Measured | str) -> Reading:
+def reading(metric: str, spoilt: Measured | str, honest: Measured | str) -> MetricReading:
     """One metric's reading of a spoilt set beside that of as many honest pictures."""
     base = None if isinstance(honest, str) else honest.value
     if isinstance(spoilt, str) or isinstance(honest, str):
@@ -113,7 +113,7 @@ def reading(metric: str, spoilt: Measured | str, honest: Measured | str) -> Read
         why = spoilt if isinstance(spoilt, str) else f"as many honest pictures: {honest}"
         return _reading(metric, found, base, "refused", why)
     found = (spoilt.value, spoilt.low, spoilt.high)
-    return _reading(metric, found, honest.value, moved(metric, honest, spoilt), "")
+    return _reading(metric, found, honest.value, compare(metric, honest, spoilt), "")
 
 
 def _reading(
@@ -122,10 +122,10 @@ def _reading(
     honest: float | None,
     verdict: Verdict,
     reason: str,
-) -> Reading:
+) -> MetricReading:
     value, low, high = found
     change = None if value is None or honest is None else value - honest
-    return Reading(
+    return MetricReading(
         metric=metric,
         value=value,
         low=low,
@@ -150,7 +150,7 @@ def trend(metric: str, steps: list[tuple[Measured | str, Measured | str]]) -> Tr
             return "refused"
         chain = chain or [honest]
         chain.append(_rebased(metric, spoilt, honest.value, chain[0].value))
-    seen = {moved(metric, weaker, stronger) for weaker, stronger in pairwise(chain)}
+    seen = {compare(metric, weaker, stronger) for weaker, stronger in pairwise(chain)}
     if {"noticed", "fooled"} <= seen:
         return "wavers"
     return "worsens" if "noticed" in seen else "improves" if "fooled" in seen else "unmoved"

@@ -10,10 +10,15 @@ import numpy as np
 
 from triptych.data.dataset import Dataset, Split, fingerprint
 from triptych.data.load import load
-from triptych.evaluation.classifier import judge_for
-from triptych.evaluation.sensitivity.measuring import BETTER, Bench, Found
-from triptych.evaluation.sensitivity.records import Graded, Probe, Row, reading, trend
-from triptych.evaluation.sensitivity.spoiling import Labelled, Spoiling, Stock, spoilings
+from triptych.evaluation.classifier import extractor_for
+from triptych.evaluation.sensitivity.corruptions import (
+    Corruption,
+    CorruptionSource,
+    LabeledImages,
+    corruptions,
+)
+from triptych.evaluation.sensitivity.measuring import BETTER, Found, MetricBench
+from triptych.evaluation.sensitivity.records import Graded, Row, SensitivityStudy, reading, trend
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.stats.intervals import LEAST
 
@@ -38,22 +43,22 @@ KINDS = (
 )
 ENOUGH = 300  # pictures in a third of the test split; with fewer the whole source is dealt anew
 MOST_TRAIN = 10_000  # training pictures in which copies are looked for
-Progress = Callable[[str, int, int], None]  # (what: "judge" or "probe", done, in all)
+Progress = Callable[[str, int, int], None]  # (what: "extractor" or "corruptions", done, in all)
 
 
 @dataclass(frozen=True)
-class Deal:
+class Partition:
     """A source's pictures by their parts in the probe: no picture has two."""
 
     dataset: Dataset  # its train split is the judge's
-    reference: Labelled
-    honest: Labelled
-    again: Labelled
-    train: Labelled
+    reference: LabeledImages
+    honest: LabeledImages
+    second_honest: LabeledImages
+    train: LabeledImages
     rule: str
 
 
-def probe(
+def study_sensitivity(
     source: Any,
     samples: int = 2000,
     features: str | Extractor = "auto",
@@ -62,7 +67,7 @@ def probe(
     kinds: Sequence[str] = KINDS,
     size: int | None = None,
     progress: Progress | None = None,
-) -> Probe:
+) -> SensitivityStudy:
     """Spoil honest pictures of a source in known ways and see which metric notices.
 
     An honest set of real pictures is measured against a reference of other ones, then the same
@@ -78,21 +83,21 @@ def probe(
     unknown kinds or features.
     """
     dataset = source if isinstance(source, Dataset) else load(source, size=size)
-    dealt = deal(dataset, samples, seed)
+    dealt = partition(dataset, samples, seed)
     judge = _judge(dealt, features, progress)
     stock = _stocked(dealt, judge, seed)
-    rows, graded = _looked_at(Bench(dealt.reference, dealt.train, judge), stock, kinds, progress)
+    rows, graded = _looked_at(MetricBench(dealt.reference, dealt.train, judge), stock, kinds, progress)
     honest, rest = rows[0], rows[1:]
-    return Probe(
+    return SensitivityStudy(
         source=dataset.name,
         data=dataset.fingerprint,
-        dealing=dealt.rule,
-        judge=judge.name,
-        judge_hash=judge.hash,
-        judge_accuracy=judge.accuracy,
+        partition=dealt.rule,
+        extractor=judge.name,
+        extractor_hash=judge.hash,
+        extractor_accuracy=judge.accuracy,
         features=judge.width,
-        pictures=len(dealt.honest),
-        train_pictures=len(dealt.train),
+        n=len(dealt.honest),
+        n_train=len(dealt.train),
         seed=seed,
         better=BETTER,
         honest=honest.readings,
@@ -101,52 +106,51 @@ def probe(
     )
 
 
-def _judge(dealt: Deal, features: str | Extractor, progress: Progress | None) -> Extractor:
+def _judge(dealt: Partition, features: str | Extractor, progress: Progress | None) -> Extractor:
     if not isinstance(features, str):
         return features
-    told = None if progress is None else (lambda done, total: progress("judge", done, total))
-    return judge_for(dealt.dataset, features, told)
+    return extractor_for(dealt.dataset, features, progress)
 
 
 def _looked_at(
-    bench: Bench, stock: Stock, kinds: Sequence[str], progress: Progress | None
+    bench: MetricBench, stock: CorruptionSource, kinds: Sequence[str], progress: Progress | None
 ) -> tuple[list[Row], list[Graded]]:
     """A row for the honest set itself and one for each spoilt set; then each metric along each kind."""
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise ValueError(f"unknown kind {unknown[0]!r}: there are {', '.join(KINDS)}")
-    chosen = [spoiling for spoiling in spoilings(stock) if spoiling.kind in kinds]
+    chosen = [corruption for corruption in corruptions(stock) if corruption.kind in kinds]
     whole = len(stock.honest)
     honest = {whole: bench.measure(stock.honest)}
-    itself = Spoiling("honest", "itself", lambda stock: stock.honest)
+    itself = Corruption("honest", "itself", lambda stock: stock.honest)
     rows = [_row(itself, whole, honest[whole], honest[whole])]
     steps: dict[str, list[tuple[Found, Found]]] = {}
-    for done, spoiling in enumerate(chosen):
+    for done, corruption in enumerate(chosen):
         if progress is not None:
-            progress("probe", done, len(chosen))
-        made = spoiling.make(stock)
+            progress("corruptions", done, len(chosen))
+        made = corruption.make(stock)
         count = len(made)
         if count < LEAST:  # too few for an interval: all but one class dropped from a small set
             continue
         if count not in honest:
             honest[count] = bench.measure(stock.honest.at(np.arange(count)))
         found = bench.measure(made)
-        rows.append(_row(spoiling, count, found, honest[count]))
-        if spoiling.graded:
-            steps.setdefault(spoiling.kind, []).append((found, honest[count]))
+        rows.append(_row(corruption, count, found, honest[count]))
+        if corruption.ordered:
+            steps.setdefault(corruption.kind, []).append((found, honest[count]))
     return rows, [_graded(kind, name, taken) for kind, taken in steps.items() for name in BETTER]
 
 
-def _row(spoiling: Spoiling, pictures: int, found: Found, honest: Found) -> Row:
+def _row(corruption: Corruption, pictures: int, found: Found, honest: Found) -> Row:
     readings = tuple(reading(name, found[name], honest[name]) for name in BETTER)
-    return Row(kind=spoiling.kind, grade=spoiling.grade, pictures=pictures, readings=readings)
+    return Row(corruption=corruption.kind, strength=corruption.strength, n=pictures, readings=readings)
 
 
 def _graded(kind: str, metric: str, taken: list[tuple[Found, Found]]) -> Graded:
     steps = [(found[metric], honest[metric]) for found, honest in taken]
-    return Graded(kind=kind, metric=metric, trend=trend(metric, steps))
+    return Graded(corruption=kind, metric=metric, trend=trend(metric, steps))
 
 
-def deal(dataset: Dataset, samples: int, seed: int) -> Deal:
+def partition(dataset: Dataset, samples: int, seed: int) -> Partition:
     """Who is the judge's, who the reference, who the honest set, by a seeded shuffle.
 
     The test split in thirds; where a third would be under 300 pictures the whole source is dealt
@@ -158,7 +162,7 @@ def deal(dataset: Dataset, samples: int, seed: int) -> Deal:
     if len(dataset.test) // 3 < ENOUGH:
         dataset = _anew(dataset, shuffle)
         rule = "dealt anew: half for the judge, a sixth each"
-    pool = Labelled(dataset.test.pixels, dataset.test.labels)
+    pool = LabeledImages(dataset.test.pixels, dataset.test.labels)
     count = min(samples, len(pool) // 3)
     if count < LEAST:
         raise ValueError(
@@ -167,9 +171,9 @@ def deal(dataset: Dataset, samples: int, seed: int) -> Deal:
         )
     order = shuffle.permutation(len(pool))
     reference, honest, again = (pool.at(order[k * count : (k + 1) * count]) for k in range(3))
-    seen = Labelled(dataset.train.pixels, dataset.train.labels)
+    seen = LabeledImages(dataset.train.pixels, dataset.train.labels)
     train = seen.at(shuffle.permutation(len(seen))[:MOST_TRAIN])
-    return Deal(dataset, reference, honest, again, train, rule)
+    return Partition(dataset, reference, honest, again, train, rule)
 
 
 def _anew(dataset: Dataset, shuffle: np.random.Generator) -> Dataset:
@@ -184,24 +188,26 @@ def _anew(dataset: Dataset, shuffle: np.random.Generator) -> Dataset:
     return replace(dataset, train=train, test=test, fingerprint=fingerprint(train, test))
 
 
-def stock_of(
+def corruption_source(
     source: Any,
     samples: int = 2000,
     features: str | Extractor = "auto",
     seed: int = 0,
     *,
     size: int | None = None,
-) -> Stock:
+) -> CorruptionSource:
     """What `probe` with the same arguments spoils."""
-    dealt = deal(source if isinstance(source, Dataset) else load(source, size=size), samples, seed)
+    dealt = partition(source if isinstance(source, Dataset) else load(source, size=size), samples, seed)
     return _stocked(dealt, _judge(dealt, features, None), seed)
 
 
-def _stocked(dealt: Deal, judge: Extractor, seed: int) -> Stock:
-    return Stock(dealt.honest, dealt.train, _finest(dealt.honest, judge), seed, dealt.again)
+def _stocked(dealt: Partition, judge: Extractor, seed: int) -> CorruptionSource:
+    return CorruptionSource(
+        dealt.honest, dealt.train, _finest(dealt.honest, judge), seed, dealt.second_honest
+    )
 
 
-def _finest(honest: Labelled, judge: Extractor) -> np.ndarray | None:
+def _finest(honest: LabeledImages, judge: Extractor) -> np.ndarray | None:
     """For each class the picture the judge is surest of; without classes, the nearest to their mean."""
     if honest.labels is None:
         return None

@@ -34,7 +34,7 @@ SHARES = (0.1, 1.0)  # of a set that are copies
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabeledImages:
     """Pictures, (N, H, W, C) uint8, and what each was meant to be, (N,) int64, where that is known."""
 
     pixels: np.ndarray
@@ -43,71 +43,78 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def at(self, rows: np.ndarray) -> Labelled:
+    def at(self, rows: np.ndarray) -> LabeledImages:
         """The pictures of these numbers, a number perhaps several times."""
-        return Labelled(self.pixels[rows], None if self.labels is None else self.labels[rows])
+        return LabeledImages(self.pixels[rows], None if self.labels is None else self.labels[rows])
 
-    def repainted(self, pixels: np.ndarray) -> Labelled:
+    def with_pixels(self, pixels: np.ndarray) -> LabeledImages:
         """Other pixels under the same labels."""
-        return Labelled(pixels, self.labels)
+        return LabeledImages(pixels, self.labels)
 
 
 @dataclass(frozen=True)
-class Stock:
+class CorruptionSource:
     """What spoilt sets are made of."""
 
-    honest: Labelled
+    honest: LabeledImages
     """Real pictures that neither the judge nor the reference has seen, in random order."""
-    train: Labelled
+    train: LabeledImages
     """The judge's training pictures, in random order."""
-    finest: np.ndarray | None
+    prototypes: np.ndarray | None
     """Number of the honest picture the judge likes best, for each class; None without labels."""
     seed: int
-    again: Labelled | None = None
+    second_honest: LabeledImages | None = None
     """Another honest set: what is noticed of it is a false alarm."""
 
 
+Make = Callable[[CorruptionSource], LabeledImages]
+
+
 @dataclass(frozen=True)
-class Spoiling:
+class Corruption:
     """One way to spoil pictures at one strength."""
 
     kind: str
-    grade: str
-    make: Callable[[Stock], Labelled] = field(repr=False)
-    graded: bool = True
+    strength: str
+    make: Make = field(repr=False)
+    ordered: bool = True
     """Whether the kind's grades go from weak to strong."""
 
 
-def spoilings(stock: Stock) -> list[Spoiling]:
+def corruptions(stock: CorruptionSource) -> list[Corruption]:
     """All that can be done to a stock, kinds together, weak before strong; first the honest control."""
-    made = [] if stock.again is None else [Spoiling("honest", "another draw", _again, graded=False)]
-    made += [Spoiling("blur", f"sigma {s:g} px", _painted(blurred, s)) for s in SIGMAS_PX]
-    made += [Spoiling("noise", f"{s} of 255 levels", _seeded(noisy, s)) for s in NOISE_LEVELS]
-    made += [Spoiling("JPEG", f"quality {q}", _painted(jpeg, q)) for q in QUALITIES]
-    made += [Spoiling("resize filter", name, _painted(halved, name), graded=False) for name in FILTERS]
-    made += [Spoiling("salt and pepper", f"{x:.0%} of pixels", _seeded(salted, x)) for x in SALTED]
-    made += [Spoiling("checkerboard", f"+-{a} levels", _painted(checkered, a)) for a in AMPLITUDES]
-    made += [Spoiling("low contrast", f"times {c:g}", _painted(faded, c)) for c in CONTRASTS]
-    made += [Spoiling("posterized", f"{n} levels", _painted(posterized, n)) for n in GRAY_LEVELS]
-    made += [Spoiling("blocks shuffled", f"{n} x {n}", _seeded(shuffled, n)) for n in ACROSS]
+    made = (
+        [] if stock.second_honest is None else [Corruption("honest", "another draw", _again, ordered=False)]
+    )
+    made += [Corruption("blur", f"sigma {s:g} px", _painted(blurred, s)) for s in SIGMAS_PX]
+    made += [Corruption("noise", f"{s} of 255 levels", _seeded(noisy, s)) for s in NOISE_LEVELS]
+    made += [Corruption("JPEG", f"quality {q}", _painted(jpeg, q)) for q in QUALITIES]
+    made += [Corruption("resize filter", name, _painted(halved, name), ordered=False) for name in FILTERS]
+    made += [Corruption("salt and pepper", f"{x:.0%} of pixels", _seeded(salted, x)) for x in SALTED]
+    made += [Corruption("checkerboard", f"+-{a} levels", _painted(checkered, a)) for a in AMPLITUDES]
+    made += [Corruption("low contrast", f"times {c:g}", _painted(faded, c)) for c in CONTRASTS]
+    made += [Corruption("posterized", f"{n} levels", _painted(posterized, n)) for n in GRAY_LEVELS]
+    made += [Corruption("blocks shuffled", f"{n} x {n}", _seeded(shuffled, n)) for n in ACROSS]
     made += [
-        Spoiling("halves swapped", "left and right", _painted(rolled, 2), graded=False),
-        Spoiling("halves swapped", "top and bottom", _painted(rolled, 1), graded=False),
-        Spoiling("upside down", "all", _painted(lambda pixels, _: pixels[:, ::-1], None), graded=False),
+        Corruption("halves swapped", "left and right", _painted(rolled, 2), ordered=False),
+        Corruption("halves swapped", "top and bottom", _painted(rolled, 1), ordered=False),
+        Corruption("upside down", "all", _painted(lambda pixels, _: pixels[:, ::-1], None), ordered=False),
     ]
     if stock.honest.labels is not None:
         made += _dropped(np.unique(stock.honest.labels))
-    made += [Spoiling("duplicates", f"each {k} times", _repeated(k)) for k in TIMES]
-    if stock.finest is not None:
-        made.append(Spoiling("one fine picture", "per class", _one_each, graded=False))
-    made += [Spoiling("copies", f"{share:.0%} of training", _copied(share)) for share in SHARES]
+    made += [Corruption("duplicates", f"each {k} times", _repeated(k)) for k in TIMES]
+    if stock.prototypes is not None:
+        made.append(Corruption("one fine picture", "per class", _one_each, ordered=False))
+    made += [Corruption("copies", f"{share:.0%} of training", _copied(share)) for share in SHARES]
     weak_px, weak = SIGMAS_PX[0], NOISE_LEVELS[0]
     return [
         *made,
-        Spoiling(
-            "disguised copies", f"blur, sigma {weak_px:g} px", _disguised(blurred, weak_px), graded=False
+        Corruption(
+            "disguised copies", f"blur, sigma {weak_px:g} px", _disguised(blurred, weak_px), ordered=False
         ),
-        Spoiling("disguised copies", f"noise, {weak} of 255 levels", _disguised_by_noise(weak), graded=False),
+        Corruption(
+            "disguised copies", f"noise, {weak} of 255 levels", _disguised_by_noise(weak), ordered=False
+        ),
     ]
 
 
@@ -209,27 +216,27 @@ def _rounded(levels: np.ndarray) -> np.ndarray:
 # --- each strength as a function of the stock ---
 
 
-def _again(stock: Stock) -> Labelled:
-    assert stock.again is not None
-    return stock.again
+def _again(stock: CorruptionSource) -> LabeledImages:
+    assert stock.second_honest is not None
+    return stock.second_honest
 
 
-def _painted(change: Callable[[np.ndarray, T], np.ndarray], strength: T) -> Callable[[Stock], Labelled]:
-    return lambda stock: stock.honest.repainted(change(stock.honest.pixels, strength))
+def _painted(change: Callable[[np.ndarray, T], np.ndarray], strength: T) -> Make:
+    return lambda stock: stock.honest.with_pixels(change(stock.honest.pixels, strength))
 
 
-def _seeded(change: Callable[[np.ndarray, T, int], np.ndarray], strength: T) -> Callable[[Stock], Labelled]:
-    return lambda stock: stock.honest.repainted(change(stock.honest.pixels, strength, stock.seed))
+def _seeded(change: Callable[[np.ndarray, T, int], np.ndarray], strength: T) -> Make:
+    return lambda stock: stock.honest.with_pixels(change(stock.honest.pixels, strength, stock.seed))
 
 
-def _dropped(classes: np.ndarray) -> list[Spoiling]:
+def _dropped(classes: np.ndarray) -> list[Corruption]:
     """The last class, the last half of them and all but the first left out; equal grades once."""
     count = len(classes)
     if count < 2:
         return []
 
-    def without(gone: Sequence[int]) -> Callable[[Stock], Labelled]:
-        def make(stock: Stock) -> Labelled:
+    def without(gone: Sequence[int]) -> Make:
+        def make(stock: CorruptionSource) -> LabeledImages:
             assert stock.honest.labels is not None
             return stock.honest.at(np.flatnonzero(~np.isin(stock.honest.labels, gone)))
 
@@ -237,26 +244,26 @@ def _dropped(classes: np.ndarray) -> list[Spoiling]:
 
     grades = sorted({1, count // 2, count - 1})
     return [
-        Spoiling("dropped classes", f"{gone} of {count}", without(classes[count - gone :].tolist()))
+        Corruption("dropped classes", f"{gone} of {count}", without(classes[count - gone :].tolist()))
         for gone in grades
     ]
 
 
-def _repeated(times: int) -> Callable[[Stock], Labelled]:
-    def make(stock: Stock) -> Labelled:
+def _repeated(times: int) -> Make:
+    def make(stock: CorruptionSource) -> LabeledImages:
         count = len(stock.honest)
         return stock.honest.at(np.arange(count) // times)  # the last one perhaps less often
 
     return make
 
 
-def _one_each(stock: Stock) -> Labelled:
-    assert stock.finest is not None
-    return stock.honest.at(np.resize(stock.finest, len(stock.honest)))
+def _one_each(stock: CorruptionSource) -> LabeledImages:
+    assert stock.prototypes is not None
+    return stock.honest.at(np.resize(stock.prototypes, len(stock.honest)))
 
 
-def _copied(share: float) -> Callable[[Stock], Labelled]:
-    def make(stock: Stock) -> Labelled:
+def _copied(share: float) -> Make:
+    def make(stock: CorruptionSource) -> LabeledImages:
         count = min(round(share * len(stock.honest)), len(stock.train))
         copies, rest = stock.train.at(np.arange(count)), stock.honest
         if share == 1:
@@ -267,18 +274,18 @@ def _copied(share: float) -> Callable[[Stock], Labelled]:
             if copies.labels is None or rest.labels is None
             else np.concatenate([copies.labels, rest.labels[count:]])
         )
-        return Labelled(pixels, labels)
+        return LabeledImages(pixels, labels)
 
     return make
 
 
-def _disguised(change: Callable[[np.ndarray, T], np.ndarray], strength: T) -> Callable[[Stock], Labelled]:
-    def make(stock: Stock) -> Labelled:
+def _disguised(change: Callable[[np.ndarray, T], np.ndarray], strength: T) -> Make:
+    def make(stock: CorruptionSource) -> LabeledImages:
         copies = _copied(1.0)(stock)
-        return copies.repainted(change(copies.pixels, strength))
+        return copies.with_pixels(change(copies.pixels, strength))
 
     return make
 
 
-def _disguised_by_noise(levels: float) -> Callable[[Stock], Labelled]:
+def _disguised_by_noise(levels: float) -> Make:
     return lambda stock: _disguised(lambda pixels, s: noisy(pixels, s, stock.seed), levels)(stock)

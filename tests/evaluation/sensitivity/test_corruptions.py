@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from triptych.evaluation.sensitivity import spoiling
-from triptych.evaluation.sensitivity.running import KINDS
-from triptych.evaluation.sensitivity.spoiling import (
-    Labelled,
-    Stock,
+from triptych.evaluation.sensitivity import corruptions as module
+from triptych.evaluation.sensitivity.corruptions import (
+    CorruptionSource,
+    LabeledImages,
     blurred,
     checkered,
+    corruptions,
     faded,
     halved,
     jpeg,
@@ -16,8 +16,8 @@ from triptych.evaluation.sensitivity.spoiling import (
     rolled,
     salted,
     shuffled,
-    spoilings,
 )
+from triptych.evaluation.sensitivity.running import KINDS
 
 
 @pytest.fixture
@@ -25,12 +25,16 @@ def pictures() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
 
 
-def stock(pixels: np.ndarray, labels: np.ndarray | None = None, finest: np.ndarray | None = None) -> Stock:
-    return Stock(Labelled(pixels, labels), Labelled(255 - pixels, labels), finest, seed=0)
+def stock(
+    pixels: np.ndarray, labels: np.ndarray | None = None, finest: np.ndarray | None = None
+) -> CorruptionSource:
+    return CorruptionSource(
+        LabeledImages(pixels, labels), LabeledImages(255 - pixels, labels), finest, seed=0
+    )
 
 
-def made(stock: Stock, kind: str, grade: str) -> Labelled:
-    return next(s for s in spoilings(stock) if (s.kind, s.grade) == (kind, grade)).make(stock)
+def made(stock: CorruptionSource, kind: str, grade: str) -> LabeledImages:
+    return next(s for s in corruptions(stock) if (s.kind, s.strength) == (kind, grade)).make(stock)
 
 
 def test_blur_spreads_a_point_within_its_picture_and_channel():
@@ -58,15 +62,15 @@ def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(pictures: n
 
     losses = [loss(jpeg(pictures, quality)) for quality in (95, 50, 10)]
     assert losses[0] < losses[1] < losses[2]
-    assert all(loss(halved(pictures, name)) > 5 for name in spoiling.FILTERS)
+    assert all(loss(halved(pictures, name)) > 5 for name in module.FILTERS)
     flat = np.full((1, 7, 7, 1), 90, np.uint8)  # an odd side
-    assert all((halved(flat, name) == 90).all() for name in spoiling.FILTERS)
+    assert all((halved(flat, name) == 90).all() for name in module.FILTERS)
 
 
 def test_dropped_classes_are_gone_and_the_rest_is_untouched(pictures: np.ndarray):
     labels = np.arange(30) % 5
     s = stock(pictures, labels, np.arange(5))
-    grades = [x.grade for x in spoilings(s) if x.kind == "dropped classes"]
+    grades = [x.strength for x in corruptions(s) if x.kind == "dropped classes"]
     assert grades == ["1 of 5", "2 of 5", "4 of 5"]
     left = made(s, "dropped classes", "2 of 5")
     assert left.labels is not None and set(left.labels) == {0, 1, 2}
@@ -97,7 +101,7 @@ def test_disguised_copies_are_training_pictures_a_little_changed(pictures: np.nd
 
 
 def test_without_labels_nothing_asks_for_classes(pictures: np.ndarray):
-    kinds = {x.kind for x in spoilings(stock(pictures))}
+    kinds = {x.kind for x in corruptions(stock(pictures))}
     assert kinds == set(KINDS) - {"honest", "dropped classes", "one fine picture"}
 
 
