@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.core import rng as streams
+from triptych.core.lr_schedules import constant
 from triptych.core.types import Batch
 
 T = TypeVar("T")
@@ -44,11 +45,6 @@ class StepContext:
         source = streams.generator(self._seed, self.step, stream)
         drawn = draw(self.batch.global_size, *shape, generator=source)  # (global batch, *shape)
         return drawn[self.batch.rows].to(self.batch.images.device)  # (B, *shape)
-
-
-def constant(done: float) -> float:
-    """The learning-rate factor that never changes."""
-    return 1.0
 
 
 @dataclass(frozen=True)

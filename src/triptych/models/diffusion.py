@@ -5,7 +5,6 @@ Ho, Jain and Abbeel 2020 (DDPM), Song, Meng and Ermon 2021 (DDIM), Ho and Salima
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from triptych.core import types
 from triptych.core.config import Settings
 from triptych.core.errors import UsageError
 from triptych.core.generative_model import GenerativeModel
+from triptych.core.lr_schedules import warmup_cosine
 from triptych.core.objectives import Objective, StepContext
 from triptych.core.rng import SamplerNoise
 from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
@@ -112,12 +112,7 @@ class Diffusion(GenerativeModel[DiffusionConfig, DiffusionControls]):
     def objectives(self) -> list[Objective]:
         """One player: the denoiser."""
         adam = torch.optim.Adam(self.unet.parameters(), self.config.lr, (0.9, 0.99), fused=True)
-        return [Objective("denoiser", adam, self.loss, max_grad_norm=1.0, lr_schedule=self.cooling)]
-
-    @staticmethod
-    def cooling(done: float) -> float:
-        """The learning-rate factor: a short rise, then half a cosine down to 0."""
-        return min(1.0, (done + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
+        return [Objective("denoiser", adam, self.loss, max_grad_norm=1.0, lr_schedule=warmup_cosine)]
 
     def loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of the network's prediction at times spread evenly over the batch."""

@@ -22,6 +22,7 @@ from triptych.core.config import Settings
 from triptych.core.errors import UsageError
 from triptych.core.generative_model import GenerativeModel
 from triptych.core.images import to_float
+from triptych.core.lr_schedules import warmup_cosine
 from triptych.core.objectives import Objective, StepContext
 from triptych.core.rng import SamplerNoise
 from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
@@ -102,15 +103,10 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         """One player: encoder and decoder pull together."""
         adam = torch.optim.Adam(self.parameters(), self.config.lr, fused=True)
         return [
-            Objective("autoencoder", adam, self.loss, max_grad_norm=self.clip_norm, lr_schedule=self.cooling)
+            Objective("autoencoder", adam, self.loss, max_grad_norm=self.clip_norm, lr_schedule=warmup_cosine)
         ]
 
     clip_norm = 1e4  # the loss is summed over pixels: only the first few steps come near it
-
-    @staticmethod
-    def cooling(done: float) -> float:
-        """The learning-rate factor: a short rise, then half a cosine down to 0."""
-        return min(1.0, (done + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
 
     def one_hot(self, labels: Tensor | None) -> Tensor | None:
         """(B,) int64 -> (B, classes) float32; None for an unconditional VAE. UsageError without labels."""
