@@ -206,7 +206,7 @@ def judged(kept: Path, family: str, right: tuple[str, ...]) -> dict[str, Any]:
     """What the watch says at the end, and the first alarm on the way."""
     run, game = open_run(kept), load_model_class(family).adversarial
     assert game is not None
-    log, looks, steps = run.log(), run.looks(), run.card["plan"]["steps"]
+    log, looks, steps = run.log(), run.looks(), run.card.plan.steps
     last = diagnose(log, looks, game, steps)
     heard = alarms(log, looks, game, steps)
     wrong = [alarm for alarm in heard if alarm[1] not in right]

@@ -130,7 +130,7 @@ def judged(run: Run, family: str) -> dict[str, Any]:
     """The verdict at the end and every alarm on the way."""
     game = load_model_class(family.split()[0]).adversarial
     assert game is not None
-    log, looks, steps = run.log(), run.looks(), run.card["plan"]["steps"]
+    log, looks, steps = run.log(), run.looks(), run.card.plan.steps
     heard = alarms(log, looks, game, steps)
     last = diagnose(log, looks, game, steps)
     turns = min(looks[-1]["turns"].values())

@@ -58,7 +58,7 @@ def heard(family: str, run: Run) -> Row:
         load_model_class(family).adversarial,
         run.log(),
         run.looks(),
-        run.card["plan"]["steps"],
+        run.card.plan.steps,
     )
     assert game is not None
     calls = [f"{verdict} at {step / steps:.0%}" for step, verdict in alarms(log, looks, game, steps)]

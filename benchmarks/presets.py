@@ -77,7 +77,7 @@ def measured(family: str, setting: str, source: str, flags: argparse.Namespace, 
         name = re.sub("[ :=]", "-", f"{source}-{family}-{setting}-{weights}.png")
         grids.write_png(home / name, grids.grid(drawn[:64], 8, scale=2))
     steps = run.state_meta()["step"]
-    return {**row, "steps": steps, "images": flags.images, "conditional": run.card["conditional"]}
+    return {**row, "steps": steps, "images": flags.images, "conditional": run.card.conditional}
 
 
 def main() -> None:

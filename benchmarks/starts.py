@@ -37,7 +37,7 @@ def started(words: list[str]) -> tuple[str, dict[str, Any]]:
         for name, tensor in sorted(held.items()):
             digest.update(f"{file}/{name}".encode())
             digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16], run.card["plan"]
+    return digest.hexdigest()[:16], run.card.plan.model_dump(mode="json")
 
 
 def main() -> None:

@@ -131,7 +131,7 @@ def test_a_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path)
     question = "is the generator's learning rate as configured"
     for fault, word in (("still", "not ok"), ("cooled", "does not apply")):
         run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **OPTIONS)
-        config = {name: value for name, value in run.card["config"].items() if name != "lr"}
+        config = {name: value for name, value in run.card.config.items() if name != "lr"}
         run.update_card(config=config)  # as of a family that configures none
         answers = check(run.path, model_file=str(own))
         assert next(a for a in answers if a.question == question).answer == word
@@ -315,7 +315,7 @@ def test_a_step_may_serve_the_penalty_that_every_step_pays(tmp_path: Path) -> No
     run = triptych.train("stylegan", runs=tmp_path, penalty_interval=1, gamma=1e-3, gamma_end=1.0, **style)
     question = "does the discriminator learn to tell real from fake"
     assert next(a for a in check(run.path) if a.question == question).answer == "ok"
-    run.update_card(config={**run.card["config"], "gamma": 1e4})  # what it has learnt is now too steep
+    run.update_card(config={**run.card.config, "gamma": 1e4})  # what it has learnt is now too steep
     answer = next(a for a in check(run.path) if a.question == question)
     assert answer.answer == "does not apply" and "served the penalty" in answer.figure
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from run_cards import a_card
 
 from triptych import cli
 from triptych.comparison.ranking import Contestant, Entry, compare, group, rank, read
@@ -64,15 +65,7 @@ def evaluated(*scores: Score, step: int | None = 10) -> dict[str, Any]:
 def a_run(
     home: Path, *scores: Score, family: str = "dcgan", seed: int = 0, step: int = 10, **config: Any
 ) -> Run:
-    card = {
-        "family": family,
-        "title": family.upper(),
-        "config": config,
-        "data": {"fingerprint": "d"},
-        "spec": {},
-        "options": {"seed": seed, "batch": 64},
-        "plan": {"steps": 10, "budget": "10 steps", "limit_seconds": None},
-    }
+    card = a_card(model=family, title=family.upper(), config=config, options={"seed": seed})
     run = runs.create(home / "runs", family, card)
     if scores:
         run.append_metrics(evaluated(*scores, step=step))

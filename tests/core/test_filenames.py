@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from run_cards import a_card
 
 from triptych import cli
 from triptych.cli import _registry
@@ -66,9 +67,7 @@ def test_runs_and_sources_keep_names_beyond_ascii(tmp_path: Path) -> None:
     for k in range(4):
         Image.fromarray(np.full((8, 8), 60 * k, np.uint8)).save(folder / f"{k}.png")
     assert load(f"folder:{folder}", size=8).name == "folder-фото"
-    card = {key: {} for key in ("family", "config", "data", "spec", "plan")} | {
-        "options": {"conditional": None}
-    }
+    card = a_card()
     run = create(tmp_path / "runs", "Größe 1", card)
     assert run.path.name == "0001-größe-1"
     assert open_run(run.path).card == card

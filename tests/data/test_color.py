@@ -11,6 +11,7 @@ from PIL import Image
 from triptych import cli
 from triptych.data.inspect import inspect
 from triptych.data.load import load, reopen
+from triptych.runs.card import DataCard
 
 
 def album(home: Path, gray: int, colored: int) -> str:
@@ -68,5 +69,5 @@ def test_it_is_said_before_a_training_and_by_inspect(
 def test_a_run_from_before_finds_its_images_again(tmp_path: Path) -> None:
     source = album(tmp_path / "album", 11, 1)
     before = load(source, size=9, color="rgb")
-    seen = {"source": source, "size": 9, "color": "auto", "fingerprint": before.fingerprint}
+    seen = DataCard(source=source, name="a", size=9, fingerprint=before.fingerprint, train=1, test=1)
     assert reopen(seen, tmp_path).fingerprint == before.fingerprint

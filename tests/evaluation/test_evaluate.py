@@ -1,12 +1,12 @@
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from run_cards import a_card
 from torch import Tensor
 
 from triptych.core.config import Settings
@@ -79,23 +79,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def a_run(home: Path, data: Dataset, **changes: Any) -> runs.Run:
-    card = {
-        "family": "vae",
-        "config": {},
-        "data": {
-            "source": "discs",
-            "size": 16,
-            "color": "auto",
-            "fingerprint": data.fingerprint,
-            "class_names": list(data.class_names),
-            "train": len(data.train),
-            "test": len(data.test),
-        }
-        | changes,
-        "spec": asdict(data.spec),
-        "options": {"conditional": None},
-        "plan": {},
+    described = {
+        "source": "discs",
+        "size": 16,
+        "fingerprint": data.fingerprint,
+        "class_names": tuple(data.class_names),
+        "train": len(data.train),
+        "test": len(data.test),
     }
+    card = a_card(model="vae", data=described | changes, image_spec=data.spec)
     return runs.create(home / "runs", "x-discs", card)
 
 

@@ -60,7 +60,7 @@ def received(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(tmp_path)
     run = Path(shutil.copytree(sound, tmp_path / "sent"))
     card = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**card, "family": str(trap(tmp_path))}))
+    (run / "run.json").write_text(json.dumps({**card, "model": str(trap(tmp_path))}))
     return run
 
 

@@ -79,9 +79,9 @@ def test_every_preset_trains(family: str, preset: str) -> None:
 
 def test_the_default_is_fast_and_what_is_given_overrides_it(tmp_path: Path) -> None:
     run = triptych.train("dcgan", runs=tmp_path, width=8, lr=5e-4, **SMALL)
-    config, options = run.card["config"], run.card["options"]
-    assert run.card["preset"] == "fast" and config["instance_noise"] == 0.3
-    assert config["lr"] == 5e-4 and options["batch"] == 4
+    config, options = run.card.config, run.card.options
+    assert run.card.preset == "fast" and config["instance_noise"] == 0.3
+    assert config["lr"] == 5e-4 and options.batch == 4
     assert Dcgan.Config().lr == 2e-4 and Options().batch == 128  # a Config made directly is the class's own
 
 
@@ -89,8 +89,8 @@ def test_the_command_line_names_a_preset(tmp_path: Path) -> None:
     words = ["train", "wgan", "--preset=paper", "--width", "8", "--latent", "7", "--runs", str(tmp_path)]
     assert cli.main([*words, *WORDS]) == 0
     run = open_run(next(tmp_path.glob("0*")))
-    config = run.card["config"]
-    assert run.card["preset"] == "paper" and run.card["conditional"] is False
+    config = run.card.config
+    assert run.card.preset == "paper" and run.card.conditional is False
     assert (config["lr"], config["penalty_weight"], config["generator_interval"]) == (1e-4, 10.0, 5)
     assert (config["width"], config["latent"]) == (8, 7)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from run_cards import a_card
 
 import triptych
 from triptych import cli
@@ -20,6 +21,7 @@ from triptych.core.errors import TrainingError
 from triptych.inference.pipeline import Pipeline
 from triptych.monitor import gan_monitor, rollback_candidates, sample_statistics
 from triptych.monitor.postmortem import command_with
+from triptych.runs.card import Rollback
 from triptych.runs.run import Run, create, open_run
 from triptych.training import rollback, runner
 from triptych.training.planning import make_plan
@@ -105,7 +107,7 @@ def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.
 def test_tiny_sets_are_trained_on_and_watched_only_if_they_can_be(count: int, tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (count, 16, 16), dtype=np.uint8)
     run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "data": pictures})
-    assert bool(run.looks()) == (run.card["data"]["train"] >= 24) == (count == 30)
+    assert bool(run.looks()) == (run.card.data.train >= 24) == (count == 30)
     assert all(math.isfinite(look["distance"]) and look["modes"] > 0 for look in run.looks())
 
 
@@ -175,10 +177,10 @@ def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
 def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) -> None:
     asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
     run = triptych.train(sick, runs=tmp_path / "a", **asked)
-    (way,) = run.card["rollbacks"]
-    assert way["rate_factor"] == 0.5 and way["verdict"] == "not finite" and "nan" in way["why"]
+    (way,) = run.card.rollbacks
+    assert way.lr_scale == 0.5 and way.verdict == "not finite" and "nan" in way.reason
     assert run.states()[-1] == 40 and run.state_meta()["ease"] == 0.5
-    after = [line for line in run.log() if line["step"] > way["to"]]
+    after = [line for line in run.log() if line["step"] > way.to_step]
     assert after and all(line["rollbacks"] == 1 and line["rate_factor"] == 0.5 for line in after)
     assert [line["step"] for line in run.log()] == list(range(1, 41))  # nothing of the lost way is left
     with pytest.raises(KeyboardInterrupt):
@@ -198,14 +200,14 @@ def test_time_on_a_lost_way_is_spent(sick: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Run, "save_state", noted)
     asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
     run = triptych.train(sick, runs=tmp_path, **asked)
-    assert len(run.card["rollbacks"]) == 1 and seconds == sorted(set(seconds))
+    assert len(run.card.rollbacks) == 1 and seconds == sorted(set(seconds))
 
 
 def test_three_ways_back_and_no_more(sick: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"became nan.*post-mortem-4\.html"):  # the last, not the first
         triptych.train(sick, runs=tmp_path / "runs", on_collapse="rollback", save_every=8, **OPTIONS)
     run = open_run(next((tmp_path / "runs").glob("0*")))
-    assert [way["rate_factor"] for way in run.card["rollbacks"]] == [0.5, 0.25, 0.125]
+    assert [way.lr_scale for way in run.card.rollbacks] == [0.5, 0.25, 0.125]
     assert len(list(run.path.glob("post-mortem*.html"))) == 4
 
 
@@ -228,7 +230,7 @@ def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(TrainingError, match="generator collapsed"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="rollback", **OPTIONS)
     last = open_run(sorted(tmp_path.glob("0*"))[-1])
-    assert len(last.card["rollbacks"]) == rollback.MOST and last.card["rollbacks"][0]["to"] < 12
+    assert len(last.card.rollbacks) == rollback.MOST and last.card.rollbacks[0].to_step < 12
 
 
 def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,15 +242,19 @@ def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch:
     assert run.states() == [0, 32, 39, 40]
 
 
+def went_back(step: int) -> Rollback:
+    return Rollback(at_step=30, to_step=step, reason="mode collapse", lr_scale=0.5)
+
+
 def test_the_way_back_leads_farther_each_time(tmp_path: Path) -> None:
-    run = create(tmp_path, "sick", {})
+    run = create(tmp_path, "sick", a_card())
     for step in (0, 10, 20, 30):
         run.save_state(step, {"weights": {}}, {"healthy": step in (10, 20)}, keep=9)
     late = gan_monitor.Diagnosis("generator collapsed", 25, fatal=True)
     assert rollback_candidates.candidates(run, late) == [20, 10, 0]
-    run.update_card(rollbacks=[{"to": 20}])  # it was tried, and led to the same end
+    run.update_card(rollbacks=(went_back(20),))  # it was tried, and led to the same end
     assert rollback_candidates.candidates(run, late) == [10, 0, 20]
-    run.update_card(rollbacks=[{"to": 20}, {"to": 10}])
+    run.update_card(rollbacks=(went_back(20), went_back(10)))
     assert rollback_candidates.candidates(run, late) == [0, 20, 10]
     assert rollback_candidates.candidates(run, None) == [30, 0, 20, 10]
 
@@ -266,7 +272,7 @@ def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_remedy_is_a_command(tmp_path: Path) -> None:
-    card = {"command": "triptych train dcgan --data digits --lr 0.1 --no-conditional --steps=5"}
+    card = a_card(command="triptych train dcgan --data digits --lr 0.1 --no-conditional --steps=5")
     assert command_with(card, {"--lr": "0.001"}) == (
         "triptych train dcgan --data digits --no-conditional --steps=5 --lr 0.001"
     )
@@ -278,12 +284,12 @@ def test_a_remedy_is_a_command(tmp_path: Path) -> None:
     assert words[:3] == ["triptych", "train", "dcgan"] and words[words.index("--latent") + 1] == "7"
     assert cli.main([*words[1:], "--runs", str(tmp_path)]) == 0
     again = open_run(tmp_path / "0002-dcgan-digits")
-    assert again.card["options"] == run.card["options"]
-    assert again.card["config"] == {**run.card["config"], "latent": 7}
+    assert again.card.options == run.card.options
+    assert again.card.config == {**run.card.config, "latent": 7}
 
 
 def test_a_remedy_for_pictures_in_memory_is_an_argument() -> None:
-    card = {"command": "", "options": {"data": "given from Python"}}
+    card = a_card(options={"data": "given from Python"})
     told = command_with(card, {"--lr": "1e-4", "--loss": "non-saturating", "--no-conditional": ""})
     assert told == "triptych.train(..., lr=0.0001, loss='non-saturating', conditional=False)"
 

@@ -62,7 +62,7 @@ def test_numbers_are_the_runs_own(page: str, runs: list[Run]) -> None:
     for run in runs:
         score = run.metrics()[-1]["scores"][0]
         assert svg.short(score["value"]) in page
-        assert f"{run.card['cost']['parameters']:,}" in page
+        assert f"{run.card.cost.parameters:,}" in page
 
 
 def test_gaps_are_named(runs: list[Run], tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_unlike_runs_are_not_ranked(runs: list[Run], tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(runs[0].path, other)
     run = open_run(other)
-    run.update_card(plan={**run.card["plan"], "budget": "9 hours"})
+    run.update_card(plan=run.card.plan.model_copy(update={"budget": "9 hours"}))
     text = write_report([run, runs[1]], tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Not ranked" in text and "unlike budgets" in text
     assert "is best in" not in text and "draws fastest" not in text

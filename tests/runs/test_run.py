@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from run_cards import a_card
 
 from triptych.core import atomic
 from triptych.core.atomic import sha256
@@ -15,7 +16,7 @@ from triptych.core.errors import RunError
 from triptych.runs import run as runs
 from triptych.runs.run import Run
 
-CARD = {key: {} for key in ("family", "config", "data", "spec", "plan")} | {"options": {"conditional": None}}
+CARD = a_card()
 FILES = {"weights": {"a": torch.arange(6.0).reshape(2, 3)}}
 
 

@@ -23,7 +23,7 @@ from triptych.inference.pipeline import Pipeline
 from triptych.models.configure import spec_told
 from triptych.models.registry import load_model_class, model_names
 from triptych.models.vae import Vae, VaeConfig
-from triptych.runs.older_runs import in_todays_form
+from triptych.runs.older_runs import to_present_form
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.runs.run import Run, open_run
 from triptych.training.runner import resume
@@ -95,7 +95,7 @@ def test_the_flags_say_yes_no_or_nothing(tmp_path: Path, capsys: pytest.CaptureF
         more = ["--width", "8", *flags, "--runs", str(tmp_path / name)]
         assert cli.main(["train", "dcgan", *words, *more]) == 0
         card = json.loads(next((tmp_path / name).glob("0*/run.json")).read_text())
-        assert card["conditional"] is expected and (card["spec"]["classes"] > 0) is expected
+        assert card["conditional"] is expected and (card["image_spec"]["classes"] > 0) is expected
         assert len(card["data"]["class_names"]) == 10  # scoring needs the source's own
     capsys.readouterr()
     assert cli.main(["train", "dcgan", "--conditional", "--no-conditional"]) == 2
@@ -130,10 +130,13 @@ def test_labels_asked_of_a_family_that_reads_none_are_refused(tmp_path: Path) ->
 def as_it_was(run: Run, where: Path) -> Path:
     """A copy of a run, its run.json in the form of when labels were a setting of three families."""
     shutil.copytree(run.path, where)
-    card = dict(run.card)
+    card = json.loads((run.path / "run.json").read_text())
+    for gone in ("format", "image_spec"):
+        del card[gone]
+    card["family"] = card.pop("model")
     if card["family"] in ("dcgan", "wgan", "stylegan"):
         card["config"] = {**card["config"], "conditional": card["conditional"]}
-    card["spec"] = {**card["spec"], "classes": 10}
+    card["spec"] = {**asdict(run.card.image_spec), "classes": 10}
     card["options"] = {k: v for k, v in card["options"].items() if k != "conditional"}
     del card["preset"]
     (where / "run.json").write_text(json.dumps(card))
@@ -151,7 +154,7 @@ def test_old_runs_open_sample_and_go_on_to_the_same_bits(
     run = triptych.train(family, runs=tmp_path / "runs", **own)
     old = as_it_was(run, tmp_path / "old")
     assert (
-        open_run(old).card["config"] == run.card["config"] and open_run(old).card["spec"] == run.card["spec"]
+        open_run(old).card.config == run.card.config and open_run(old).card.image_spec == run.card.image_spec
     )
     now, then = triptych.load(run.path), triptych.load(old)
     assert then.model.conditional is conditional
@@ -166,12 +169,14 @@ def test_old_runs_open_sample_and_go_on_to_the_same_bits(
 
 def test_old_cards_without_a_word_on_labels_and_of_ones_own_families() -> None:
     spec = asdict(ImageSpec(1, 8, 10))
-    card: dict[str, Any] = {"family": "diffusion", "config": {}, "spec": spec, "options": {}}
-    assert in_todays_form(card)["spec"]["classes"] == 10  # it was always told
-    assert in_todays_form({**card, "family": "vae"})["spec"]["classes"] == 0
+    card: dict[str, Any] = {"family": "diffusion", "config": {}, "spec": spec}
+    card |= {"options": {}, "plan": {}, "data": {}}
+    assert to_present_form(card)["image_spec"]["classes"] == 10  # it was always told
+    assert to_present_form({**card, "family": "vae"})["image_spec"]["classes"] == 0
     own = {**card, "family": "own.py", "config": {"conditional": True}}
-    assert in_todays_form(own) == own
-    assert in_todays_form({**card, "options": []})["options"] == []  # damaged: for others to say
+    assert to_present_form(own)["config"] == own["config"]
+    assert to_present_form(own)["image_spec"] == spec
+    assert to_present_form({**card, "options": []})["options"] == []  # damaged: for others to say
 
 
 # --- the conditional VAE ----------------------------------------------------------------------

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from run_cards import a_card
 
 import triptych
 from triptych.core.atomic import sha256
@@ -124,8 +125,7 @@ def wait_for_state(runs: Path, step: int) -> Run:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for path in runs.glob("0*"):
-            run = Run(path, {})
-            if any(saved >= step for saved in run.states()):
+            if any(saved >= step for saved in Run(path, a_card()).states()):
                 return open_run(path)
         time.sleep(0.02)
     raise AssertionError("no state was written in two minutes")
@@ -133,8 +133,8 @@ def wait_for_state(runs: Path, step: int) -> Run:
 
 def test_a_run_is_all_there(undisturbed: Run) -> None:
     card = undisturbed.card
-    assert card["plan"]["steps"] == 24 and card["cost"]["flops_per_step"] > 1e6
-    assert card["data"]["fingerprint"] and card["versions"]["torch"] == torch.__version__
+    assert card.plan.steps == 24 and card.cost.flops_per_step > 1e6
+    assert card.data.fingerprint and card.versions["torch"] == torch.__version__
     assert undisturbed.states() == [0, 24]
     assert [line["step"] for line in undisturbed.log()] == list(range(1, 25))
     assert (undisturbed.path / "samples" / "step-00000024.png").is_file()
@@ -251,8 +251,8 @@ def test_unfit_settings_are_named() -> None:
 
 def test_minutes_become_steps_and_the_clock_ends_a_slow_run(tmp_path: Path) -> None:
     run = triptych.train("vae", data="digits", runs=tmp_path, minutes=0.02, batch=16, threads=1, width=8)
-    plan = run.card["plan"]
-    assert plan["budget"] == "0.02 minutes" and plan["steps"] > 1
+    plan = run.card.plan
+    assert plan.budget == "0.02 minutes" and plan.steps > 1
     assert run.state_meta()["seconds"] < 1.2 * 1.3
     assert run.state_meta()["comparison"]["step"] == run.states()[-1]
 
@@ -260,7 +260,7 @@ def test_minutes_become_steps_and_the_clock_ends_a_slow_run(tmp_path: Path) -> N
 def test_a_run_that_the_clock_ended_is_finished(tmp_path: Path) -> None:
     run = triptych.train("vae", data="digits", runs=tmp_path, **{**OPTIONS, "steps": 4})
     over = {"steps": 5, "limit_seconds": 0.0, "budget": "0.02 minutes"}
-    run.update_card(plan={**run.card["plan"], **over})
+    run.update_card(plan=run.card.plan.model_copy(update=over))
     for _ in range(2):
         with pytest.raises(RunError, match=r"its 0\.02 minutes were over at step 4 of 5"):
             resume(run.path)

@@ -62,8 +62,8 @@ def test_no_clock_decides(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
         runs.append(triptych.train(name, runs=tmp_path, steps=3, **small))
     one, other = runs
-    assert one.card["plan"] == other.card["plan"] and one.card["plan"]["threads"] == 1
-    assert one.card["cost"] == other.card["cost"] and one.card["cost"]["flops_per_step"] > 0
+    assert one.card.plan == other.card.plan and one.card.plan.threads == 1
+    assert one.card.cost == other.card.cost and one.card.cost.flops_per_step > 0
     assert same(one, other)
 
 
@@ -72,11 +72,11 @@ def test_minutes_are_repeated_by_their_steps(tmp_path: Path, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", Clock(itertools.repeat(0.4)))
         timed = triptych.train("vae", runs=tmp_path, minutes=0.05, announce=told.append, **SMALL)
-    steps = timed.card["plan"]["steps"]
+    steps = timed.card.plan.steps
     assert 2 <= steps <= 9 and timed.state_meta()["step"] == steps
     assert told == [
         f"a few seconds: {steps} steps of 16 images on cpu, 1 thread, "
-        f"{timed.card['plan']['precision']}, channels last ({timed.card['plan']['why']})"
+        f"{timed.card.plan.precision}, channels last ({timed.card.plan.precision_reason})"
     ]
     assert same(timed, triptych.train("vae", runs=tmp_path, steps=steps, **SMALL))
 
@@ -88,7 +88,7 @@ def test_the_command_line_says_how_to_repeat_minutes(
     assert cli.main(["train", "vae", *words]) == 0
     told = capsys.readouterr().err
     (run,) = tmp_path.glob("0*")
-    steps = triptych.load(run).run.card["plan"]["steps"]  # type: ignore[union-attr]
+    steps = triptych.load(run).run.card.plan.steps  # type: ignore[union-attr]
     assert f"{steps:,} steps of 16 images on cpu, " in told
     (repeat,) = (line for line in told.splitlines() if "0.01 minutes" in line)
     assert f"--steps {steps} " in repeat

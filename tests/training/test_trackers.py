@@ -152,7 +152,7 @@ def test_tensorboard_is_live_and_goes_on_with_a_resumed_run(alone: triptych.Run,
         )
         assert [event.step for event in events.Images("samples")] == [1, 2, 4, 6]
     assert [values[1] for what, values in notes.told if what == "log"] == [5, 6]
-    assert run.card["options"]["track"] == ["tensorboard"]
+    assert run.card.options.track == ("tensorboard",)
 
 
 def test_what_cannot_track_is_said_before_anything_costs_time(

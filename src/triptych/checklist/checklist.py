@@ -20,7 +20,6 @@ from triptych.monitor import thresholds as limits
 from triptych.monitor.diagnosis import SHAPELESS, Diagnosis
 from triptych.monitor.gan_monitor import diagnosis_of
 from triptych.monitor.symptoms import hardly_told
-from triptych.runs.options import Options, Plan
 from triptych.runs.run import Run, open_run
 from triptych.runs.weights import NAMES, Which, scored
 from triptych.runs.weights import checked as known_weights
@@ -54,10 +53,8 @@ def check(
     shown = choose_weights(asked, meta, kept, str(path))
     dataset = _pictures(run, data)
     built = build(run.card, model_file)
-    options = Options.model_validate({**run.card["options"], "device": "cpu"})
-    plan = Plan.model_validate(
-        {**run.card["plan"], "device": "cpu", "channels_last": False, "precision": "fp32"}
-    )
+    options = run.card.options.model_copy(update={"device": "cpu"})
+    plan = run.card.plan.model_copy(update={"device": "cpu", "channels_last": False, "precision": "fp32"})
     unread = isinstance(dataset, str)  # then only the losses, which need pictures, are not asked
     training = Trainer(built, _none_of(built) if isinstance(dataset, str) else dataset.train, options, plan)
     training.restore(meta["step"], tensors)
@@ -73,7 +70,7 @@ def check(
         *damage(complaints, meta["step"]),
         *finite(training, run, tensors),
         *answers,
-        *rules(training, run.card["family"]),
+        *rules(training, run.card.model),
         *optimisers(training, run, meta),
         *balance(run, built),
         differ,
@@ -91,7 +88,7 @@ def damage(complaints: Sequence[str], asked: int) -> list[Answer]:
 
 def _pictures(run: Run, data: Any) -> Dataset | str:
     try:
-        return reopen(run.card["data"], run.path, data)
+        return reopen(run.card.data, run.path, data)
     except ValueError as error:  # DataError and RunError among them
         return f"the pictures cannot be read: {error}"
 

@@ -54,7 +54,7 @@ def varied(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], run: 
     trained = family.training
     for name, part in (("raw", "weights"), ("averaged", "average")):
         family.load_state_dict({**tensors["weights"], **tensors.get(part, {})})
-        model = Pipeline(family, run, run.card["data"].get("class_counts"))
+        model = Pipeline(family, run, run.card.data.class_counts)
         drawn = np.asarray(model.sample(range(DRAWN)))
         said.append((name, len(np.unique(drawn.reshape(DRAWN, -1), axis=0))))
     family.train(trained).requires_grad_(True)

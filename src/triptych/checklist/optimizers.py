@@ -52,8 +52,8 @@ def _rate(training: Trainer, player: Objective, run: Run, meta: Mapping[str, Any
         words += f", the DCGAN paper's {PAPER['lr']:g}"
     if schedule != 1.0:
         words += f"; times {schedule:.3g} by its schedule"
-    if past := run.card.get("rollbacks"):
-        words += f"; times {past[-1]['rate_factor']:g} since the way back to step {past[-1]['to']}"
+    if past := run.card.rollbacks:
+        words += f"; times {past[-1].lr_scale:g} since the way back to step {past[-1].to_step}"
     good = all(math.isclose(rate, wanted * schedule * ease, rel_tol=1e-6) for rate in found)
     return judged(CHAPTER, question, good, words)
 

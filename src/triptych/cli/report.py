@@ -51,6 +51,6 @@ def report(words: list[str]) -> dict[str, Any]:
     runs = [open_run(path) for path in flags.run_dirs]
     extra = [] if flags.tables is None else write_score_tables(runs, flags.tables)
     extra += [] if flags.tensorboard is None else write_events(runs, flags.tensorboard)
-    out = write_report(runs, flags.out, commands=[run.card["command"] for run in runs], weights=flags.weights)
+    out = write_report(runs, flags.out, commands=[run.card.command for run in runs], weights=flags.weights)
     print("\n".join(map(str, [*extra, out])))
     return {"out": str(out), "also": list(map(str, extra))}

@@ -36,6 +36,6 @@ def resume(words: list[str]) -> dict[str, Any]:
     from triptych.runs.run import open_run
     from triptych.training.runner import resume as go_on
 
-    with progress_bar(open_run(flags.run).card.get("title") or flags.run.name) as watch:
+    with progress_bar(open_run(flags.run).card.title) as watch:
         run = go_on(flags.run, flags.steps, watch=watch, announce=say, model_file=flags.family)
     return finished(run, flags.family)

@@ -220,7 +220,7 @@ def mix(model: Any, path: str, words: list[str]) -> dict[str, Any]:
 
     giver = None
     if flags.donor_run is not None:
-        owned = open_run(flags.donor_run).card["family"].endswith(".py")
+        owned = open_run(flags.donor_run).card.model_file
         giver = load(flags.donor_run, model_file=flags.family if owned else None, weights=flags.weights)
     donors, bases = numbers(flags.donors), numbers(flags.bases)
     shown, left, top = style_mixing.mix(

@@ -58,18 +58,17 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     from triptych.models.registry import load_model_class, load_user_model_class
     from triptych.monitor.gan_monitor import diagnosis_of, last_sick
     from triptych.monitor.postmortem import newest_post_mortem
-    from triptych.runs.options import Plan
     from triptych.runs.weights import recorded
 
-    if repeat := Plan.model_validate(run.card["plan"]).how_to_repeat(run.state_meta()["step"]):
+    if repeat := run.card.plan.how_to_repeat(run.state_meta()["step"]):
         say(repeat)
     compared = recorded(run.state_meta())
     if compared is not None:
         say(compared.sentence())
     told = {"run": str(run.path), "weights": None if compared is None else compared.model_dump(mode="json")}
-    named = family or run.card["family"]
+    named = family or run.card.model
     own = named if named.endswith(".py") else None
-    game = (load_user_model_class(family) if family else load_model_class(run.card["family"])).adversarial
+    game = (load_user_model_class(family) if family else load_model_class(run.card.model)).adversarial
     if game is None:
         after = say_what_next(run, own)
         print(run.path)

@@ -252,12 +252,12 @@ def _first(error: OSError | ValidationError) -> str:
 
 def finished(run: Run) -> bool:
     """Whether a run was trained to the end of its plan, or of its time."""
-    plan, states = run.card["plan"], run.states()
+    plan, states = run.card.plan, run.states()
     if not states:
         return False
     meta = run.state_meta()
-    limit = plan["limit_seconds"]
-    return meta["step"] >= plan["steps"] or (limit is not None and meta["seconds"] >= limit)
+    limit = plan.limit_seconds
+    return bool(meta["step"] >= plan.steps or (limit is not None and meta["seconds"] >= limit))
 
 
 def unfair(duel: Duel) -> list[str]:
@@ -266,7 +266,7 @@ def unfair(duel: Duel) -> list[str]:
     for contestant in duel.rules.contestants:
         for run in duel.runs(contestant):
             meta = run.state_meta()
-            flops = meta["step"] * run.card["cost"]["flops_per_step"]
+            flops = meta["step"] * run.card.cost.flops_per_step
             used = {"minutes": meta["seconds"] / 60, "images": meta["images"], "flops": flops}
             spent.append((run.path.name, float(used[duel.rules.budget])))
     if not spent:

@@ -175,28 +175,27 @@ def _read_run(path: Path) -> Entry:
     lines = run.metrics()
     if not lines:
         raise CompareError(f"{path} has no evaluation yet. Make one: {AGAIN} {path}")
-    states, plan = run.states(), run.card["plan"]
+    states, plan = run.states(), run.card.plan
     record = evaluation_of(lines) or lines[-1]
     scores, notes = _scores(record, path)
     step = record.get("step")
     if step is not None and states and step < states[-1]:
         notes.append(f"evaluated at step {step}, but trained to {states[-1]} since: {AGAIN} {path}")
-    elif step is not None and step < plan.get("steps", 0) and plan.get("limit_seconds") is None:
-        notes.append(f"evaluated at step {step} of {plan['steps']}: its training is not finished")
-    options = {k: v for k, v in run.card["options"].items() if k not in NO_MATTER}
+    elif step is not None and step < plan.steps and plan.limit_seconds is None:
+        notes.append(f"evaluated at step {step} of {plan.steps}: its training is not finished")
+    options = {k: v for k, v in run.card.options.model_dump(mode="json").items() if k not in NO_MATTER}
     card = next(iter(scores.values())).card
     key = {
-        "family": run.card["family"],
+        "model": run.card.model,
         "config": saved_config(run.card),
         "options": options,
-        "data": run.card["data"].get("fingerprint"),
-        "budget": plan.get("budget"),
+        "data": run.card.data.fingerprint,
+        "budget": plan.budget,
         "controls": card.controls,
         "weights": "auto" if card.weights_asked == "auto" else card.weights,
     }
-    title = run.card.get("title") or run.card["family"]
-    alike, seed = json.dumps(key, sort_keys=True), run.card["options"].get("seed")
-    return Entry(str(path), title, scores, alike, seed, plan.get("budget", ""), tuple(notes), record)
+    alike, seed = json.dumps(key, sort_keys=True), run.card.options.seed
+    return Entry(str(path), run.card.title, scores, alike, seed, plan.budget, tuple(notes), record)
 
 
 def _read_file(path: Path) -> Entry:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from triptych.core.errors import DataError, UsageError
 from triptych.core.nearest import did_you_mean
@@ -80,7 +80,39 @@ def load(source: Any, *, size: int | None = None, color: Color = "auto") -> Data
     raise UsageError(f"unknown data source {source!r}.{hint} There are: {', '.join(KNOWN)}")
 
 
-def reopen(seen: Mapping[str, Any], owner: Path, given: Any = None) -> Dataset:
+class DataDescription(Protocol):
+    """What a run's card says of its data: see `triptych.runs.card.DataCard`."""
+
+    @property
+    def source(self) -> str:
+        """As given to `--data`."""
+
+    @property
+    def size(self) -> int | None:
+        """The requested side in pixels; None: the source's default."""
+
+    @property
+    def color(self) -> Color:
+        """The requested color mode."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all images and labels."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The names of the classes."""
+
+    @property
+    def train(self) -> int:
+        """Number of training images."""
+
+    @property
+    def test(self) -> int:
+        """Number of test images."""
+
+
+def reopen(seen: DataDescription, owner: Path, given: Any = None) -> Dataset:
     """The pictures a run has seen, opened again.
 
     seen: what its run.json says of them. given: the pictures themselves, as `load` takes them or loaded
@@ -88,23 +120,23 @@ def reopen(seen: Mapping[str, Any], owner: Path, given: Any = None) -> Dataset:
     """
     dataset = given
     if not isinstance(given, Dataset):
-        source = seen["source"] if given is None else given
-        dataset = load(source, size=seen["size"], color=seen["color"])
-    if dataset.fingerprint == seen["fingerprint"]:
+        source = seen.source if given is None else given
+        dataset = load(source, size=seen.size, color=seen.color)
+    if dataset.fingerprint == seen.fingerprint:
         return dataset
-    if seen["color"] == "auto" and dataset.color_rule and not isinstance(given, Dataset):
+    if seen.color == "auto" and dataset.color_rule and not isinstance(given, Dataset):
         for color in ("rgb", "gray"):  # one colored image used to color all, before most decided
-            other = load(source, size=seen["size"], color=color)
-            if other.fingerprint == seen["fingerprint"]:
+            other = load(source, size=seen.size, color=color)
+            if other.fingerprint == seen.fingerprint:
                 return other
     counts = {
-        "classes": (len(dataset.class_names), len(seen["class_names"])),
-        "training pictures": (len(dataset.train), seen["train"]),
-        "test pictures": (len(dataset.test), seen["test"]),
+        "classes": (len(dataset.class_names), len(seen.class_names)),
+        "training pictures": (len(dataset.train), seen.train),
+        "test pictures": (len(dataset.test), seen.test),
     }
     unlike = [f"{now:,} {what}, had {then:,}" for what, (now, then) in counts.items() if now != then]
     raise DataError(
         f"{dataset.name} is not what {owner} was trained on (fingerprint {dataset.fingerprint[:12]}, was "
-        f"{seen['fingerprint'][:12]}{'; it has ' if unlike else ''}{'; '.join(unlike)}): bring the old "
+        f"{seen.fingerprint[:12]}{'; it has ' if unlike else ''}{'; '.join(unlike)}): bring the old "
         "pictures back, or train a new run"
     )

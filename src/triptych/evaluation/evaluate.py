@@ -165,7 +165,7 @@ def data_of(model: Pipeline, given: Dataset | None = None) -> Dataset:
         return given
     from triptych.data.load import reopen
 
-    return reopen(model.run.card["data"], model.run.path, given)
+    return reopen(model.run.card.data, model.run.path, given)
 
 
 def draw(

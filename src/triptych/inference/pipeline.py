@@ -55,7 +55,7 @@ class Pipeline:
     @property
     def class_names(self) -> list[str]:
         """What the classes are called: from the training data, else their numbers."""
-        named = self.run.card["data"].get("class_names") if self.run else None
+        named = self.run.card.data.class_names if self.run else None
         return list(named or map(str, range(self.spec.classes)))
 
     def labels_for(self, seeds: Iterable[int]) -> Tensor | None:
@@ -312,4 +312,4 @@ def load(
         built.load_state_dict({**base, **(kept[which] or {})})
     except (RuntimeError, KeyError) as error:
         raise misfit(f"the saved weights of {path}", error) from error
-    return Pipeline(built.to(choose(device)), run, run.card["data"].get("class_counts"), which, step, asked)
+    return Pipeline(built.to(choose(device)), run, run.card.data.class_counts, which, step, asked)

@@ -193,7 +193,7 @@ def prepared(model: Pipeline, file: Path) -> tuple[np.ndarray, str | None]:
         if file.is_dir():
             raise UsageError(f"{file} is a folder: name the pictures in it, as in {file / 'a.png'}")
         raise UsageError(f"there is no picture {file}")
-    source = None if model.run is None else model.run.card["data"]["source"]
+    source = None if model.run is None else model.run.card.data.source
     of_faces = source == "celeba"
     side = (32 if spec.size == 32 else None) if source is None else padded_side(source, spec.size)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import pkgutil
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -15,7 +14,7 @@ from triptych.core.config import read_settings
 from triptych.core.errors import RunError, UsageError
 from triptych.core.generative_model import GenerativeModel, model_class_in
 from triptych.core.nearest import MODELS_ELSEWHERE, did_you_mean
-from triptych.core.types import ImageSpec
+from triptych.runs.card import RunCard
 
 DRAWING_WORDS = {  # drawing's own arguments
     "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family", "model_file", "weights",
@@ -76,27 +75,25 @@ def _model_in_file(path: Path) -> type[AnyModel]:
     return model_class_in(module)
 
 
-def saved_config(card: Mapping[str, Any]) -> dict[str, Any]:
+def saved_config(card: RunCard) -> dict[str, Any]:
     """A run's config under today's field names, as its model's class translates them.
 
     The config of a model from the user's own file, whose code is not executed here, and that of an unknown
     model are returned as they were saved.
     """
-    name, saved = str(card["family"]), card["config"]
-    known = name in model_names() and isinstance(saved, Mapping)
-    return load_model_class(name).Config.with_current_names(saved) if known else dict(saved)
+    known = card.model in model_names()
+    return load_model_class(card.model).Config.with_current_names(card.config) if known else card.config
 
 
-def build(card: Mapping[str, Any], model_file: str | None = None) -> AnyModel:
-    """An untrained family as a run's card describes it. model_file: of the user's own.
+def build(card: RunCard, model_file: str | None = None) -> AnyModel:
+    """An untrained model as a run's card describes it. model_file: of the user's own.
 
     The card's spec is what the family is told: `classes` 0 if unconditional, whatever the source has.
     Raises RunError for a card that names a file while the user named none: it is not executed.
     """
-    kind = load_user_model_class(model_file) if model_file else load_model_class(card["family"])
-    saved = kind.Config.with_current_names(card["config"])
-    config = read_settings(kind.Config, saved, f"{kind.title}'s config")
-    return kind(config, ImageSpec(**card["spec"]))
+    kind = load_user_model_class(model_file) if model_file else load_model_class(card.model)
+    config = read_settings(kind.Config, kind.Config.with_current_names(card.config), f"{kind.title}'s config")
+    return kind(config, card.image_spec)
 
 
 def misfit(what: str, error: Exception) -> RunError:

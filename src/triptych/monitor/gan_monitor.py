@@ -155,7 +155,7 @@ class GanMonitor:
         training = self.training
         if self.reference is None:
             # the source's classes, of which an unconditional family is told none
-            self.reference = Reference(training.split, len(self.run.card["data"]["class_names"]))
+            self.reference = Reference(training.split, len(self.run.card.data.class_names))
         self.shown.model.load_state_dict(training.model.state_dict())
         seeds = range(self.reference.samples)
         # without random detail: grain would hide that samples repeat each other
@@ -196,7 +196,7 @@ class GanMonitor:
 
 def diagnosis_of(run: Run, game: AdversarialSpec) -> Diagnosis:
     """What a run's log and looks mean, told from its directory."""
-    steps, images = int(run.card["plan"]["steps"]), int(run.card["data"]["train"])
+    steps, images = run.card.plan.steps, run.card.data.train
     found = diagnose(run.log(), run.looks(), game, steps)
     if found.sick or run.looks():
         return found
@@ -209,7 +209,7 @@ def diagnosis_of(run: Run, game: AdversarialSpec) -> Diagnosis:
 def last_sick(run: Run) -> int:
     """The step of the last look that named a disease, or at which the run last went back; 0 without any."""
     seen = [look["step"] for look in run.looks() if Diagnosis(look.get("verdict", "too early")).sick]
-    return max([*seen, *(way["at"] for way in run.card.get("rollbacks", []))], default=0)
+    return max([*seen, *(rollback.at_step for rollback in run.card.rollbacks)], default=0)
 
 
 def looks_every(steps: int, batch: int) -> int:

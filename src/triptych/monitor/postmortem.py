@@ -15,6 +15,7 @@ from triptych.data.datasets.memory import IN_MEMORY
 from triptych.models.registry import saved_config
 from triptych.monitor.diagnosis import Diagnosis
 from triptych.monitor.remedies import remedies_for
+from triptych.runs.card import RunCard
 from triptych.runs.options import BUDGETS
 from triptych.runs.run import Run
 from triptych.viz import charts
@@ -42,10 +43,13 @@ def write_post_mortem(run: Run, found: Diagnosis, game: AdversarialSpec, kept: S
 
     kept: the steps of the states that a rollback may take, best first.
     """
-    past = run.card.get("rollbacks", [])
+    past = run.card.rollbacks
     out = run.path / _page_name(len(past))
-    options = {**run.card["options"], "precision": run.card["plan"]["precision"]}  # what auto came to
-    options["pictures"] = run.card["data"]["train"]
+    options = {
+        **run.card.options.model_dump(mode="json"),
+        "precision": run.card.plan.precision,
+    }  # what auto came to
+    options["pictures"] = run.card.data.train
     log, looks = run.log(), [look for look in run.looks() if "modes" in look]
     page = _template().render(
         css=(resources.files("triptych.viz") / "style.css").read_text(encoding="utf-8"),
@@ -68,7 +72,7 @@ def write_post_mortem(run: Run, found: Diagnosis, game: AdversarialSpec, kept: S
 
 def newest_post_mortem(run: Run) -> Path | None:
     """The page written last, after the most ways back; None if there is none."""
-    names = (_page_name(ways) for ways in range(len(run.card.get("rollbacks", [])), -1, -1))
+    names = (_page_name(ways) for ways in range(len(run.card.rollbacks), -1, -1))
     return next((run.path / name for name in names if (run.path / name).is_file()), None)
 
 
@@ -76,11 +80,11 @@ def _page_name(ways_back: int) -> str:
     return f"post-mortem-{ways_back + 1}.html" if ways_back else "post-mortem.html"
 
 
-def command_with(card: dict[str, Any], flags: dict[str, str]) -> str:
+def command_with(card: RunCard, flags: dict[str, str]) -> str:
     """The command of a run with other settings. flags: "--lr" -> "1e-4", "" for a switch."""
-    if card.get("options", {}).get("data") == IN_MEMORY:  # no command can bring these pictures back
+    if card.options.data == IN_MEMORY:  # no command can bring these pictures back
         return f"triptych.train(..., {', '.join(_argument(*flag) for flag in flags.items())})"
-    words = shlex.split(card.get("command") or "") or _words(card)
+    words = shlex.split(card.command) or _words(card)
     for flag, value in flags.items():
         words = _without(words, flag)
         words += [flag, value] if value else [flag]
@@ -98,11 +102,11 @@ def _argument(flag: str, value: str) -> str:
         return f"{name}={value!r}"
 
 
-def _words(card: dict[str, Any]) -> list[str]:
+def _words(card: RunCard) -> list[str]:
     """A run made from Python, as a command: what it was told beside the defaults is not known, so all."""
-    words = ["triptych", "train", card["family"], "--data", card["data"]["source"]]
-    words += ["--steps", str(card["plan"]["steps"])]
-    options = {k: v for k, v in card["options"].items() if k not in ("data", *BUDGETS)}
+    words = ["triptych", "train", card.model, "--data", card.data.source]
+    words += ["--steps", str(card.plan.steps)]
+    options = {k: v for k, v in card.options.model_dump(mode="json").items() if k not in ("data", *BUDGETS)}
     for name, value in {**options, **saved_config(card)}.items():
         words += _flag("--" + name.replace("_", "-"), value)
     return words

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def candidates(run: Run, found: Diagnosis | None) -> list[int]:
     """The steps of the states to go back to, best first: newest first, those tried in vain last."""
-    tried = {way["to"] for way in run.card.get("rollbacks", [])}
+    tried = {rollback.to_step for rollback in run.card.rollbacks}
     return sorted(_fit(run, found), key=lambda step: (step in tried, -step))
 
 

@@ -72,7 +72,7 @@ def write_duel(duel: Duel, out: Path) -> Path:
         front=ranks.front(found),
         traits=rows_of_traits(found),
     )
-    title = f"{names} on {found[0].runs[0].card['data']['name']}"
+    title = f"{names} on {found[0].runs[0].card.data.name}"
     write_tables(rows_of(found), duel.path / "scores", f"{title}, {contest.budget} each")
     return write_report(
         [s.runs[0] for s in found], out, title=title, commands=_commands(duel), contest=contest
@@ -165,7 +165,7 @@ def _costs(found: Sequence[Standing]) -> Rows:
         row("FLOPs of the training", lambda s: f"{s.costs['flops']:.3g}"),
         row("Peak memory", lambda s: f"{s.costs['peak_bytes'] / 2**20:,.0f} MiB"),
         row("Pictures a second, drawing", lambda s: f"{s.speed:,.0f}"),
-        row("Told the class", lambda s: "yes" if s.runs[0].card["conditional"] else "no"),
+        row("Told the class", lambda s: "yes" if s.runs[0].card.conditional else "no"),
     ]
 
 
@@ -184,4 +184,4 @@ def _level(found: Sequence[Standing]) -> str:
 
 def _commands(duel: Duel) -> list[str]:
     runs = [run for contestant in duel.rules.contestants for run in duel.runs(contestant)]
-    return [*(run.card["command"] for run in runs), "", "# looks and report", f"triptych resume {duel.path}"]
+    return [*(run.card.command for run in runs), "", "# looks and report", f"triptych resume {duel.path}"]

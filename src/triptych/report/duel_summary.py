@@ -79,7 +79,7 @@ def _standing(duel: Duel, contestant: Contestant, color: str, runs: Sequence[Run
         gaps.append((here.value - (here.floor or 0.0)) - (there.value - (there.floor or 0.0)))
         last = report[max(report)]
         scores = {s.card.metric: s for look in (last, report[step]) for s in look.scores}
-        seed = run.card["options"]["seed"]
+        seed = run.card.options.seed
         entries.append(Entry(str(run.path), contestant.label, scores, seed=seed))
     metrics = list(entries[0].scores)
     ends = [report[max(report)] for report in reports]
@@ -144,9 +144,9 @@ def _course(
 
 def _spent(duel: Duel, run: Run, step: int) -> float:
     if duel.rules.budget == "images":
-        return float(step * run.card["options"]["batch"])
+        return float(step * run.card.options.batch)
     if duel.rules.budget == "flops":
-        return float(step * run.card["cost"]["flops_per_step"])
+        return float(step * run.card.cost.flops_per_step)
     return float(run.average_meta(step)["seconds"]) / 60
 
 
@@ -155,11 +155,11 @@ def _costs(runs: Sequence[Run]) -> dict[str, float]:
         return float(np.median([pick(run) for run in runs]))
 
     return {
-        "parameters": median(lambda run: run.card["cost"]["parameters"]),
+        "parameters": median(lambda run: run.card.cost.parameters),
         "steps": median(lambda run: run.state_meta()["step"]),
         "images": median(lambda run: run.state_meta()["images"]),
         "seconds": median(lambda run: run.state_meta()["seconds"]),
-        "flops": median(lambda run: run.state_meta()["step"] * run.card["cost"]["flops_per_step"]),
+        "flops": median(lambda run: run.state_meta()["step"] * run.card.cost.flops_per_step),
         "peak_bytes": median(lambda run: run.state_meta()["peak_memory_bytes"]),
     }
 

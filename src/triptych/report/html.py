@@ -54,7 +54,7 @@ def write_report(
     opened = [run if isinstance(run, Run) else open_run(run) for run in runs]
     facts = gather(opened, known_weights(weights))
     page = _template().render(
-        title=title or f"{', '.join(f.label for f in facts)} on {facts[0].run.card['data']['name']}",
+        title=title or f"{', '.join(f.label for f in facts)} on {facts[0].run.card.data.name}",
         css=(resources.files("triptych.viz") / "style.css").read_text(encoding="utf-8"),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=facts,
@@ -65,7 +65,7 @@ def write_report(
         table=_table(facts),
         options=_options(facts),
         environment=_environment(facts),
-        commands=list(commands) or [f.run.card["command"] for f in facts if f.run.card.get("command")],
+        commands=list(commands) or [f.run.card.command for f in facts if f.run.card.command],
         cards=_cards(facts),
         **_chapters(facts),
     )
@@ -130,10 +130,10 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
 
     told = {True: "yes", False: "no"}
     rows = [
-        ("Told the class", cells(lambda f: told[f.run.card["conditional"]])),
-        ("Parameters", cells(lambda f: f"{f.run.card['cost']['parameters']:,}")),
-        ("of these, drawing", cells(lambda f: f"{f.run.card['cost']['shown_parameters']:,}")),
-        ("FLOPs a training step", cells(lambda f: f"{f.run.card['cost']['flops_per_step'] / 1e9:,.2f} G")),
+        ("Told the class", cells(lambda f: told[f.run.card.conditional])),
+        ("Parameters", cells(lambda f: f"{f.run.card.cost.parameters:,}")),
+        ("of these, drawing", cells(lambda f: f"{f.run.card.cost.sampling_parameters:,}")),
+        ("FLOPs a training step", cells(lambda f: f"{f.run.card.cost.flops_per_step / 1e9:,.2f} G")),
         ("Training steps", cells(lambda f: f"{f.state['step']:,}")),
         ("Pictures seen", cells(lambda f: f"{f.state['images']:,}")),
         ("Training time", cells(lambda f: f"{f.seconds:,.1f} s")),
@@ -186,7 +186,7 @@ def _score_cell(score: dict[str, Any] | None) -> str:
 def _curves(f: Facts) -> list[tuple[str, str, str]]:
     """(name, SVG, how to read it) of each logged curve."""
     try:
-        explained = load_model_class(f.run.card["family"]).log_help
+        explained = load_model_class(f.run.card.model).log_help
     except ValueError:  # a family of the user's own, in a file that is not opened for reading
         explained = {}
     steps = [line["step"] for line in f.log]
@@ -202,7 +202,7 @@ def _curves(f: Facts) -> list[tuple[str, str, str]]:
 
 def _watch(f: Facts) -> str:
     try:
-        game = load_model_class(f.run.card["family"]).adversarial
+        game = load_model_class(f.run.card.model).adversarial
     except ValueError:  # a family of the user's own: what was said of it at the time
         seen = [look["verdict"] for look in f.run.looks()]
         return seen[-1] if seen else ""
@@ -224,7 +224,14 @@ def _classes(f: Facts) -> str | None:
 
 def _options(facts: Sequence[Facts]) -> list[tuple[str, list[str], bool]]:
     """(option, one value a run, whether they differ) of all options, plans and configs."""
-    merged = [{**f.run.card["options"], **f.run.card["plan"], **saved_config(f.run.card)} for f in facts]
+    merged = [
+        {
+            **f.run.card.options.model_dump(mode="json"),
+            **f.run.card.plan.model_dump(mode="json"),
+            **saved_config(f.run.card),
+        }
+        for f in facts
+    ]
     rows = []
     for name in dict.fromkeys(key for values in merged for key in values):
         cells = [json.dumps(values[name]) if name in values else "\u2013" for values in merged]
@@ -235,7 +242,7 @@ def _options(facts: Sequence[Facts]) -> list[tuple[str, list[str], bool]]:
 def _environment(facts: Sequence[Facts]) -> dict[str, str]:
     known: dict[str, str] = {}
     for f in facts:
-        for name, value in f.run.card.get("versions", {}).items():
+        for name, value in f.run.card.versions.items():
             known[name] = value if known.get(name, value) == value else f"{known[name]}; {value}"
     return known
 
@@ -300,13 +307,13 @@ def _chapters(facts: Sequence[Facts]) -> dict[str, Any]:
 
 
 def _data(run: Run) -> Dataset:
-    asked = run.card["data"]
-    return load_data(asked["source"], size=asked["size"], color=asked["color"])
+    asked = run.card.data
+    return load_data(asked.source, size=asked.size, color=asked.color)
 
 
 def _progress(run: Run) -> list[tuple[int, str]]:
     """(step, a corner of the grid drawn then, of points all) for up to six moments."""
-    shown, part = [], 1 if run.card["spec"]["size"] == 1 else 2
+    shown, part = [], 1 if run.card.image_spec.size == 1 else 2
     for file in sorted((run.path / "samples").glob("step-*.png"))[-6:]:
         with Image.open(file) as grid:
             third = grid.crop((0, 0, grid.width // part, grid.height // part))

@@ -56,8 +56,8 @@ def gather(runs: Sequence[Run], weights: str = "auto") -> list[Facts]:
 
     weights: "auto", "raw" or "ema": whose evaluation is shown where there are several.
     """
-    titles = [run.card.get("title") or run.card["family"] for run in runs]
-    colors = _colors([run.card["family"] for run in runs])
+    titles = [run.card.title for run in runs]
+    colors = _colors([run.card.model for run in runs])
     facts = []
     for run, title, color in zip(runs, titles, colors, strict=True):
         label = title if titles.count(title) == 1 else f"{title} {run.path.name.split('-')[0]}"
@@ -96,8 +96,8 @@ def differences(facts: Sequence[Facts]) -> list[str]:
             shown = "; ".join(f"{f.label}: {value}" for f, value in zip(facts, values, strict=True))
             found.append(f"unlike {what} ({shown})")
 
-    say("data", [f.run.card["data"]["fingerprint"][:12] for f in facts])
-    say("budgets", [f.run.card["plan"].get("budget") for f in facts])
+    say("data", [f.run.card.data.fingerprint[:12] for f in facts])
+    say("budgets", [f.run.card.plan.budget for f in facts])
     cards = [f.evaluation["scores"][0]["card"] for f in facts if f.evaluation and f.evaluation["scores"]]
     for field in ("n_real", "n_fake", "extractor", "extractor_hash", "split", "version"):
         if len({str(card[field]) for card in cards}) > 1:

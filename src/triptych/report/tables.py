@@ -37,7 +37,7 @@ def write_score_tables(runs: Sequence[Run], stem: Path) -> list[Path]:
     ]
     if not rows:
         raise RunError("these runs have no scores yet: triptych evaluate RUN")
-    return write_tables(rows, stem, f"Scores on {runs[0].card['data']['name']}")
+    return write_tables(rows, stem, f"Scores on {runs[0].card.data.name}")
 
 
 def write_tables(rows: Sequence[Row], stem: Path, caption: str) -> list[Path]:

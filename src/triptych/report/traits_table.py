@@ -71,7 +71,7 @@ def _half_way(s: Standing) -> Cell:
 def _probe(s: Standing) -> Cell:
     value, _ = _mean(s, lambda t: t.linear_probe, share=True)
     if value == NOT_MEASURED[0]:
-        told = s.runs[0].card["conditional"]
+        told = s.runs[0].card.conditional
         return ("does not apply", "it is told the class") if told else NOT_MEASURED
     chance, _ = _mean(s, lambda t: t.linear_probe_chance, share=True)
     return value, f"chance {chance}"

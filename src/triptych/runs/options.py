@@ -102,11 +102,8 @@ class Plan(Settings):
     precision: Precision
     channels_last: bool
     threads: int
-    world: int = 1
-    why: str = ""
-    """Why this arithmetic."""
-    timed: dict[str, float] = Field(default_factory=dict)
-    """Of runs made by older versions: seconds a step, by the arithmetics that were then timed."""
+    precision_reason: str = ""
+    """Why this precision."""
 
     def words(self, batch: int, seconds_per_step: float | None) -> str:
         """What is about to be done, in one line. batch: images a step."""
@@ -114,8 +111,9 @@ class Plan(Settings):
         lasts = "" if pace is None else f"{duration(pace)}: "
         threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
         chosen = Arithmetic(self.precision, self.channels_last).words()
+        reason = self.precision_reason and f" ({self.precision_reason})"
         steps = f"{self.steps:,} step{'s' * (self.steps != 1)} of {batch} image{'s' * (batch != 1)}"
-        return f"{lasts}{steps} on {self.device}, {threads}, {chosen}{self.why and f' ({self.why})'}"
+        return f"{lasts}{steps} on {self.device}, {threads}, {chosen}{reason}"
 
     @classmethod
     def trial(cls, device: torch.device, arithmetic: Arithmetic) -> Plan:

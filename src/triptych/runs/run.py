@@ -26,12 +26,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from triptych._version import __version__
 from triptych.core.atomic import Tensors, put_back, read_checkpoint_dir, steps_in, write_checkpoint_dir
 from triptych.core.errors import RunError
 from triptych.core.filenames import readable_name
 from triptych.core.files import drop_half_line, locked, read_jsonl, write_atomically
 from triptych.core.nearest import nearest
-from triptych.runs.older_runs import in_todays_form
+from triptych.runs.card import FORMAT, RunCard
+from triptych.runs.older_runs import REQUIRED, to_present_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +46,7 @@ log = logging.getLogger(__name__)
 class Run:
     """One run directory, opened for reading; writing needs `writing()`. See `create` and `open_run`."""
 
-    def __init__(self, path: Path, card: dict[str, Any]) -> None:
+    def __init__(self, path: Path, card: RunCard) -> None:
         self.path, self.card = path, card
 
     # --- log and metrics -------------------------------------------------------------------
@@ -81,9 +85,9 @@ class Run:
 
     def update_card(self, **changes: Any) -> None:
         """Replace entries of run.json: a new total of steps, for one."""
-        self.card = {**self.card, **changes}
+        self.card = RunCard.model_validate({**dict(self.card), **changes})
         with self._explained("run.json"):
-            write_atomically(self.path / "run.json", json.dumps(self.card, indent=2) + "\n")
+            write_atomically(self.path / "run.json", _as_json(self.card))
 
     def _append(self, name: str, record: Mapping[str, Any], again: str = "") -> None:
         with self._explained(f"{name} line", again), (self.path / name).open("a+b") as file:
@@ -259,17 +263,17 @@ class Run:
             yield
 
 
-def create(home: Path, name: str, card: Mapping[str, Any]) -> Run:
+def create(home: Path, name: str, card: RunCard) -> Run:
     """Make the next numbered run directory under `home` and write its run.json."""
     path = numbered(home, name)
     try:
         (path / "samples").mkdir()
-        write_atomically(path / "run.json", json.dumps(dict(card), indent=2) + "\n")
+        write_atomically(path / "run.json", _as_json(card))
     except OSError as error:
         raise RunError(
             f"cannot make a run under {home}: {error.strerror or error}. Choose another --runs."
         ) from error
-    return Run(path, dict(card))
+    return Run(path, card)
 
 
 def numbered(home: Path, name: str) -> Path:
@@ -302,10 +306,36 @@ def open_run(path: Path | str) -> Run:
         raise RunError(f"{path} is not a run: it has no run.json.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}/run.json cannot be read ({error}): the run's options are lost.") from error
-    missing = {"family", "config", "data", "spec", "options", "plan"} - set(card)
-    if missing:
-        raise RunError(f"{path}/run.json lacks {', '.join(sorted(missing))}: not written by triptych train?")
-    return Run(path, in_todays_form(card))
+    return Run(path, _checked(card, path))
+
+
+def _checked(card: Any, path: Path) -> RunCard:
+    """A card of any version as a record. Raises RunError for what is none, or of a later version."""
+    if not isinstance(card, dict):
+        raise RunError(
+            f"{path}/run.json holds {type(card).__name__}, not an object: the run's options are lost."
+        )
+    if card.get("format", FORMAT) != FORMAT:
+        raise RunError(
+            f"{path}/run.json has format {card['format']}, made by Triptych {card.get('triptych', '?')}, and "
+            f"this version ({__version__}) reads formats up to {FORMAT}: open the run with that version."
+        )
+    card = to_present_form(card)
+    if missing := sorted(set(REQUIRED) - set(card)):
+        raise RunError(f"{path}/run.json lacks {', '.join(missing)}: not written by triptych train?")
+    try:
+        return RunCard.model_validate(card)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RunError(
+            f"{path}/run.json, made by Triptych {card.get('triptych', '?')}, cannot be read "
+            f"({'.'.join(map(str, first['loc']))}: {first['msg'].lower()})."
+            " Mend that entry, or train the run again."
+        ) from error
+
+
+def _as_json(card: RunCard) -> str:
+    return json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
 
 
 # --- files ---------------------------------------------------------------------------------

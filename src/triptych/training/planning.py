@@ -70,7 +70,7 @@ def make_plan(
         precision=chosen.precision,
         channels_last=chosen.channels_last,
         threads=torch.get_num_threads(),
-        why=why,
+        precision_reason=why,
     )
     return plan, timing
 

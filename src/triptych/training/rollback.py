@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from triptych.core.errors import RunError
 from triptych.monitor.rollback_candidates import candidates
+from triptych.runs.card import Rollback
+from triptych.runs.older_runs import rollbacks_in_present_form
 from triptych.runs.run import Run
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def go_back(
     found: what the watch says; None for families without a game, whose every saved state is good. seconds:
     trained so far, all spent, also those on the course that is given up.
     """
-    past = run.card.get("rollbacks", [])
+    past = run.card.rollbacks
     if training.options.on_collapse != "rollback" or len(past) >= MOST:
         return None
     for step in candidates(run, found):
@@ -40,10 +42,16 @@ def go_back(
             continue
         factor = MUCH_GENTLER if found is not None and found.verdict == "diverged" else GENTLER
         ease = min(training.lr_scale, meta.get("ease", 1.0)) * factor
-        note = {"at": training.step, "to": step, "why": why, "rate_factor": ease}
-        note |= {} if found is None else {"verdict": found.verdict, "evidence": list(found.evidence)}
+        note = Rollback(
+            at_step=training.step,
+            to_step=step,
+            reason=why,
+            lr_scale=ease,
+            verdict=None if found is None else found.verdict,
+            evidence=() if found is None else found.evidence,
+        )
         meta = {k: v for k, v in meta.items() if k != "rates"}  # the next step's will be others
-        meta |= {"ease": ease, "rollbacks": [*past, note]}
+        meta |= {"ease": ease, "rollbacks": [r.model_dump(mode="json") for r in (*past, note)]}
         meta |= {"seconds": seconds, "logged": [meta["logged"][0], seconds]}
         run.forget_after(step)  # the sick states first: a kill from here on leads back to the good one
         run.save_state(step, tensors, meta)
@@ -56,17 +64,18 @@ def go_back(
 def take_up(training: Trainer, run: Run, meta: Mapping[str, Any]) -> None:
     """Go on at the rates that a state was saved with, and let run.json say how often the run went back."""
     training.lr_scale = meta.get("ease", 1.0)
-    if meta.get("rollbacks", []) != run.card.get("rollbacks", []):
-        run.update_card(rollbacks=meta.get("rollbacks", []))
+    past = tuple(Rollback.model_validate(r) for r in rollbacks_in_present_form(meta.get("rollbacks", ())))
+    if past != run.card.rollbacks:
+        run.update_card(rollbacks=past)
 
 
 def rescue_meta(training: Trainer, run: Run) -> dict[str, Any]:
     """What a state says of earlier ways back; nothing if there were none."""
-    past = run.card.get("rollbacks", [])
-    return {"ease": training.lr_scale, "rollbacks": past} if past else {}
+    past = run.card.rollbacks
+    return {"ease": training.lr_scale, "rollbacks": [r.model_dump(mode="json") for r in past]} if past else {}
 
 
 def rescued(training: Trainer, run: Run) -> dict[str, float]:
     """The same for a line of the log."""
-    past = run.card.get("rollbacks", [])
+    past = run.card.rollbacks
     return {"rollbacks": len(past), "rate_factor": training.lr_scale} if past else {}

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from triptych.monitor.diagnosis import Diagnosis
 from triptych.monitor.gan_monitor import GanMonitor
 from triptych.monitor.postmortem import newest_post_mortem
 from triptych.monitor.rollback_candidates import candidates
+from triptych.runs.card import Cost, DataCard, Resumption, RunCard
 from triptych.runs.environment import versions
 from triptych.runs.options import Options, Plan
 from triptych.runs.run import Run, create, open_run
@@ -82,27 +82,15 @@ def train(
     source = data if isinstance(data, str) else IN_MEMORY
     preset, config, options = configure(kind, preset, settings, source)
     check_trackers(options.track, trackers)
+    began = datetime.now(UTC).isoformat(timespec="seconds")
     dataset = load_data(data, size=options.size, color=options.color)
     if dataset.color_rule:
         announce(dataset.color_rule)
-    card: dict[str, Any] = {
-        "triptych": versions()["triptych"],
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
-        "family": model,
-        "title": kind.title,
-        "preset": preset,
-        "config": config.model_dump(mode="json"),
-        "data": data_card(dataset, options),
-        "spec": asdict(spec_told(dataset.spec, options.conditional)),
-        "options": options.model_dump(mode="json"),
-        "versions": versions(),
-    }
-    untrained = build(card, model)  # before anything costs time: a size that does not fit is found here
+    spec = spec_told(dataset.spec, options.conditional)
+    untrained = kind(config, spec)  # before anything costs time: a size that does not fit is found here
     check_reads_labels(untrained, options.conditional)
     if hint := suggestion(kind, preset, dataset.spec, len(dataset.train)):
         announce(hint)
-    card["conditional"] = untrained.conditional
     try:
         measure = timer(untrained, dataset.train, options)
         plan, timing = make_plan(options, len(dataset.train), measure, kind.channels_last)
@@ -110,14 +98,28 @@ def train(
         raise TrainingError(
             f"in the timed start {error}; no run was made. {remedy(options.precision)}"
         ) from error
-    card["plan"] = plan.model_dump(mode="json")
-    card["cost"] = {**parameters(untrained), **timing._asdict()}
     announce(plan.words(options.batch, timing.seconds_per_step))
     if advice := threads_for(plan, plan.steps, timing.seconds_per_step):
         announce(advice)
     torch.manual_seed(options.seed)
     training = Trainer(fresh_copy(untrained), dataset.train, options, plan)
     training.model.fit(training.batches())
+    card = RunCard(
+        triptych=versions()["triptych"],
+        created=began,
+        command=command,
+        model=model,
+        title=kind.title,
+        preset=preset,
+        config=config.model_dump(mode="json"),
+        conditional=untrained.conditional,
+        data=data_card(dataset, options),
+        image_spec=spec,
+        options=options,
+        plan=plan,
+        cost=Cost(**parameters(untrained), **timing._asdict()),
+        versions=versions(),
+    )
     run = create(Path(runs), name or f"{Path(model).stem}-{dataset.name}", card)
     with run.writing(), following(run, options.track, trackers, 0) as followers:
         drive(training, run, StepTimer(), watch, followers, dataset)
@@ -143,7 +145,7 @@ def resume(
     """
     check_trackers((), trackers)
     run = open_run(path)
-    options, plan = Options.model_validate(run.card["options"]), Plan.model_validate(run.card["plan"])
+    options, plan = run.card.options, run.card.plan
     with run.writing():
         tensors, meta, complaints = run.load_state(tell="training goes on from step {}")
         if steps is not None and (steps != plan.steps or plan.limit_seconds is not None):
@@ -160,14 +162,14 @@ def resume(
                 f"{path} is finished: its {plan.budget} were over at step {meta['step']} of {plan.steps}. "
                 "To train it longer, give a total with --steps"
             )
-        dataset = reopen(run.card["data"], run.path, data)
+        dataset = reopen(run.card.data, run.path, data)
         torch.set_num_threads(plan.threads)
         training = Trainer(build(run.card, model_file), dataset.train, options, plan)
         training.restore(meta["step"], tensors)
         take_up(training, run, meta)
         run.cut_log(meta["step"])
-        resumed = {"step": meta["step"], "passed_over": complaints, "versions": versions()}
-        run.update_card(plan=plan.model_dump(mode="json"), resumed=[*run.card.get("resumed", []), resumed])
+        resumed = Resumption(step=meta["step"], passed_over=tuple(complaints), versions=versions())
+        run.update_card(plan=plan, resumed=(*run.card.resumed, resumed))
         left = plan.model_copy(update={"steps": plan.steps - meta["step"]})
         pace = meta["seconds"] / meta["step"] if meta["step"] else None
         announce(f"from step {meta['step']:,} on, {left.words(options.batch, pace)}")
@@ -191,9 +193,7 @@ def drive(
 
     A training that fails, or that the watch gives up, goes back to its last good state where asked to.
     """
-    shown = Pipeline(
-        fresh_copy(training.model).to(training.device), run, run.card["data"].get("class_counts")
-    )
+    shown = Pipeline(fresh_copy(training.model).to(training.device), run, run.card.data.class_counts)
     selector = Selector(training, shown, dataset, meta)
     lookout = GanMonitor(training, run, shown) if training.model.adversarial else None
     with stop_signals() as stop_asked:
@@ -318,7 +318,7 @@ def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> 
     state = f"The last good state, of step {max(kept)}, is kept" if kept else "No state was saved yet"
     page = newest_post_mortem(run)
     more = f" What happened, and what may help: {page}" if page else ""
-    return f"{error}. {state} in {run.path}. {remedy(run.card['plan']['precision'])}{more}"
+    return f"{error}. {state} in {run.path}. {remedy(run.card.plan.precision)}{more}"
 
 
 def remedy(precision: str) -> str:
@@ -350,27 +350,27 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def data_card(dataset: Dataset, options: Options) -> dict[str, Any]:
+def data_card(dataset: Dataset, options: Options) -> DataCard:
     """What run.json says of the data."""
-    return {
-        "source": dataset.source,
-        "name": dataset.name,
-        "size": options.size,
-        "color": options.color,
-        "fingerprint": dataset.fingerprint,
-        "class_names": list(dataset.class_names),
-        "class_counts": [int(count) for count in dataset.class_counts],
-        "train": len(dataset.train),
-        "test": len(dataset.test),
-        "split_rule": dataset.split_rule,
-        "credit": dataset.credit,
-        "skipped": len(dataset.skipped),
-        "color_rule": dataset.color_rule,
-    }
+    return DataCard(
+        source=dataset.source,
+        name=dataset.name,
+        size=options.size,
+        color=options.color,
+        fingerprint=dataset.fingerprint,
+        class_names=tuple(dataset.class_names),
+        class_counts=tuple(int(count) for count in dataset.class_counts),
+        train=len(dataset.train),
+        test=len(dataset.test),
+        split_rule=dataset.split_rule,
+        credit=dataset.credit,
+        skipped=len(dataset.skipped),
+        color_rule=dataset.color_rule,
+    )
 
 
 def parameters(model: torch.nn.Module) -> dict[str, int]:
     """Parameters in all, and of the part that draws."""
     counts = {name: p.numel() for name, p in model.named_parameters()}
     shown = [n for name, n in counts.items() if name.split(".")[0] in getattr(model, "ema_modules", ())]
-    return {"parameters": sum(counts.values()), "shown_parameters": sum(shown)}
+    return {"parameters": sum(counts.values()), "sampling_parameters": sum(shown)}

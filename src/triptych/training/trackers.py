@@ -178,9 +178,8 @@ def following(run: Run, names: Sequence[str], trackers: Sequence[Any], first: in
 
 def configuration(run: Run) -> dict[str, Any]:
     """What a run was asked for, flat, with values that every tracker takes: bool, number or text."""
-    card = run.card
-    parts = {"config": card.get("config", {}), "options": card.get("options", {})}
-    flat: dict[str, Any] = {"run": run.path.name, "family": card["family"]}
+    parts = {"config": run.card.config, "options": run.card.options.model_dump(mode="json")}
+    flat: dict[str, Any] = {"run": run.path.name, "model": run.card.model}
     for part, values in parts.items():
         for name, value in values.items():
             if value is not None:
