@@ -89,7 +89,7 @@ def test_a_familys_settings_may_not_take_a_name_that_is_taken(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (program,) = blocks("docs/new-family.md", "python")
-    for old, new in (("rate:", "batch:"), ("spread:", "noise:")):
+    for old, new in (("lr:", "batch:"), ("spread:", "noise:")):
         (tmp_path / "clash.py").write_text(program.replace(old, new))
         assert cli.main(["train", "clash.py", *SMALL]) == 2
         assert repr(new[:-1]) in capsys.readouterr().err

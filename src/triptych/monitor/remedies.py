@@ -36,7 +36,7 @@ def _gentler(config: Values, options: Values) -> Remedy | None:
     rate = config["lr"] / (100 if config["lr"] >= 0.02 else 10 if config["lr"] >= 2e-3 else 4)
     flags = {"--lr": f"{rate:.3g}"}
     if config.get("critic_lr") is not None:
-        flags["--critic-lr"] = f"{config['critic_lr'] * rate / config['rate']:.3g}"
+        flags["--critic-lr"] = f"{config['critic_lr'] * rate / config['lr']:.3g}"
     return Remedy("A smaller learning rate for both players.", flags)
 
 
@@ -52,7 +52,7 @@ def _slower_critic(config: Values, options: Values) -> Remedy | None:
 def _faster_critic(config: Values, options: Values) -> Remedy | None:
     if not (config.get("critic_lr") or math.inf) < config.get("lr", 0):
         return None
-    return Remedy("A critic that learns as fast as the generator.", {"--critic-lr": f"{config['rate']:.3g}"})
+    return Remedy("A critic that learns as fast as the generator.", {"--critic-lr": f"{config['lr']:.3g}"})
 
 
 def _patient_generator(config: Values, options: Values) -> Remedy | None:
