@@ -107,7 +107,7 @@ def kid_blocks(**options: str) -> Score:
 def kid_in_single_products(real: np.ndarray, fake: np.ndarray) -> float:
     if not hasattr(kernel, "kid_blocks"):
         raise ImportError("no float32 products in this version")
-    return kid(real, fake, products="float32")
+    return kid(real, fake, dot_dtype="float32")
 
 
 PEERS = ("scipy.linalg.sqrtm", "PRDC formula", "prdc package", "torchmetrics")

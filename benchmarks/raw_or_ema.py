@@ -29,9 +29,9 @@ from triptych.evaluation.evaluate import draw
 from triptych.evaluation.selection import Selector, held_out
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.base import Extractor
-from triptych.metrics.fid import fid_left_out
+from triptych.metrics.fid import fid_leave_groups_out
 from triptych.metrics.stats.intervals import GROUPS, jackknife_interval
-from triptych.metrics.stats.resampling import deal
+from triptych.metrics.stats.resampling import split_groups
 from triptych.models.configure import default_preset, preset_values
 from triptych.models.registry import load_model_class
 from triptych.runs.options import Arithmetic, Options, Plan
@@ -87,8 +87,8 @@ def row(training: Trainer, dataset: Dataset, judge: Extractor, samples: int, wor
 
 def fid_with_interval(real: np.ndarray, fake: np.ndarray) -> list[float]:
     """FID of features with its 95 % interval: value, low, high."""
-    reals, fakes = (deal(x.astype(np.float64), GROUPS, seed) for seed, x in enumerate((real, fake)))
-    value, *without = fid_left_out(reals, fakes, [(), *((g,) for g in range(GROUPS))])
+    reals, fakes = (split_groups(x.astype(np.float64), GROUPS, seed) for seed, x in enumerate((real, fake)))
+    value, *without = fid_leave_groups_out(reals, fakes, [(), *((g,) for g in range(GROUPS))])
     found = jackknife_interval(value, without, 0.0)
     return [found.value, found.low, found.high]
 

@@ -34,12 +34,12 @@ from triptych.metrics.extractors.random_conv import random_conv
 from triptych.metrics.extractors.self_supervised import network as network_module
 from triptych.metrics.extractors.self_supervised import training
 from triptych.metrics.extractors.self_supervised.distortions import DISTORTIONS
-from triptych.metrics.fid import fid_left_out
-from triptych.metrics.prdc import neighbour_scores
-from triptych.metrics.stats.binomial import exact_interval
+from triptych.metrics.fid import fid_leave_groups_out
+from triptych.metrics.prdc import prdc_scores
+from triptych.metrics.stats.binomial import clopper_pearson
 from triptych.metrics.stats.intervals import groups_for, interval
-from triptych.metrics.stats.resampling import deal as dealt_into
-from triptych.metrics.stats.resampling import jackknife_spread
+from triptych.metrics.stats.resampling import jackknife_errors
+from triptych.metrics.stats.resampling import split_groups as dealt_into
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = {
@@ -87,12 +87,12 @@ def scores(real: np.ndarray, fake: np.ndarray) -> dict[str, Measured]:
     count = groups_for(min(len(real), len(fake)))
     groups = dealt_into(real.astype(np.float64), count, 0), dealt_into(fake.astype(np.float64), count, 1)
     ring = [(), *((g,) for g in range(count)), *((g, (g + 1) % count) for g in range(count))]
-    value, *rest = fid_left_out(*groups, ring)
-    made = interval(value, jackknife_spread(value, rest[:count], rest[count:]), 0.0)
-    shares = neighbour_scores(real, fake)
+    value, *rest = fid_leave_groups_out(*groups, ring)
+    made = interval(value, jackknife_errors(value, rest[:count], rest[count:]), 0.0)
+    shares = prdc_scores(real, fake)
     found = {"FID": Measured(value, made.low, made.high)}
     for name, of in (("precision", len(fake)), ("recall", len(real))):
-        low, high = exact_interval(round(shares[name] * of), of)
+        low, high = clopper_pearson(round(shares[name] * of), of)
         found[name] = Measured(shares[name], low, high)
     return found
 

@@ -40,7 +40,7 @@ def test_the_way_of_a_point(run: Run, tmp_path: Path) -> None:
     found = evaluate_run(model, 64, most_real=200, detailed=True)
     assert found.extractor.name == "coordinates" and found.classes is not None
     assert found.detailed is not None and found.detailed.modes is not None
-    assert found.detailed.modes.n == 64 and found.detailed.modes.modes.of == 8
+    assert found.detailed.modes.n == 64 and found.detailed.modes.modes.total == 8
     assert found.classes.confident == pytest.approx(found.detailed.modes.near)
     assert found.detailed.latent_geometry is None and "LSD" not in {s.card.metric for s in found.scores}
     page = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from triptych.comparison.ranking import Contestant, Entry, compare, group, rank,
 from triptych.core.errors import CompareError, RunError, UnlikeCardsError, UsageError
 from triptych.evaluation.records import Evaluation, ExtractorInfo, Sampling
 from triptych.metrics.score import Card, Score
-from triptych.metrics.stats.intervals import interval, share_interval
+from triptych.metrics.stats.intervals import interval, wilson_interval
 from triptych.metrics.stats.resampling import ResamplingErrors
 from triptych.runs import run as runs
 from triptych.runs.run import Run
@@ -28,8 +28,8 @@ def score(value: float, metric: str = "FID", error: float = 0.1, **changes: Any)
     errors = ERRORS * error + OWN.standard_normal(20) * error * 0.1
     spread = ResamplingErrors(tuple(errors.tolist()), 10.0, "20 groups")
     lower = metric in ("FID", "KID")
-    made = interval(value, spread) if lower else share_interval(value, spread, 500)
-    card = {"n_real": 500, "n_fake": 500, "extractor_hash": "h", "family": "GAN", "run": "r", **changes}
+    made = interval(value, spread) if lower else wilson_interval(value, spread, 500)
+    card = {"n_real": 500, "n_fake": 500, "extractor_hash": "h", "model": "GAN", "run": "r", **changes}
     return Score(
         name=f"{metric}[digits-cnn]",
         value=value,
@@ -38,8 +38,8 @@ def score(value: float, metric: str = "FID", error: float = 0.1, **changes: Any)
         method=made.method,
         better="lower" if lower else "higher",
         target="population" if metric == "KID" else "expectation",
-        spread=spread,
-        share_of=made.share_of,
+        resampling=spread,
+        trials=made.trials,
         card=Card(
             metric=metric, parameters={}, data="d", split="test", extractor="digits-cnn",
             resize="none", version=1, **card,
@@ -241,7 +241,7 @@ def test_scores_from_before_the_seals_are_read_and_named(tmp_path: Path):
     def strip(record: dict[str, Any]) -> None:
         record.pop("checksum")
         for line in record["scores"]:
-            for name in ("checksum", "spread", "share_of", "target"):
+            for name in ("checksum", "resampling", "trials", "target"):
                 line.pop(name)
 
     change(gan, strip)
@@ -294,7 +294,7 @@ def test_an_evaluation_older_than_the_newest_state_is_said(tmp_path: Path):
 def test_files_stand_in_for_runs(tmp_path: Path):
     gan, vae = two(tmp_path)
     file = tmp_path / "other.json"
-    file.write_text("a table\n" + json.dumps(evaluated(score(3.0, family="VAE"))) + "\n")
+    file.write_text("a table\n" + json.dumps(evaluated(score(3.0, model="VAE"))) + "\n")
     found = compare([gan, vae, file])
     assert found.rankings[0].standings[-1].label == "VAE (other.json)"
     assert any("unlike budgets" in note and "not known" in note for note in found.notes)

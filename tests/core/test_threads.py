@@ -7,7 +7,7 @@ import torch
 from triptych.core import threads
 from triptych.core.threads import one_thread, side_by_side
 from triptych.metrics.knn import distances
-from triptych.metrics.prdc import neighbour_scores, precision_recall
+from triptych.metrics.prdc import prdc_scores, precision_recall
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +57,6 @@ def test_scores_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(distances, "TILE", 40)
     real, fake = np.random.default_rng(1).standard_normal((2, 400, 48))
     fake[:100] = real[:100]
-    alone = neighbour_scores(real, fake)
+    alone = prdc_scores(real, fake)
     monkeypatch.setattr(threads, "LONG", 0)
-    assert neighbour_scores(real, fake) == alone
+    assert prdc_scores(real, fake) == alone

@@ -87,7 +87,7 @@ def test_the_score_is_a_mean_with_students_interval() -> None:
     assert card.parameters == {
         "bound": "loose", "draws": 16, "dequantisation": "discretised", "counted": 16,
     }  # fmt: skip
-    assert card.family == "Weigher" and card.labels == "none"
+    assert card.model == "Weigher" and card.labels == "none"
 
 
 def test_a_choice_of_pictures_is_seeded_and_each_keeps_its_seed() -> None:

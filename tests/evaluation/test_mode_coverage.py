@@ -13,7 +13,7 @@ from triptych.data.load import load
 from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.known_mode_classifiers import RingClassifier, StackedDigitsClassifier
 from triptych.evaluation.mode_coverage import mode_count, ring_modes, stacked_modes
-from triptych.metrics.class_coverage import SURE
+from triptych.metrics.class_coverage import CONFIDENT
 
 
 def at(points: np.ndarray) -> np.ndarray:
@@ -24,7 +24,7 @@ def at(points: np.ndarray) -> np.ndarray:
 
 def test_the_datas_own_points_cover_all_modes_as_expected() -> None:
     found = ring_modes(load("points:ring").test.pixels)
-    assert (found.modes.covered, found.modes.of, found.n) == (8, 8, 4000)
+    assert (found.modes.covered, found.modes.total, found.n) == (8, 8, 4000)
     assert found.near == pytest.approx(1 - np.exp(-4.5), abs=0.005)  # of a plane's Gaussian, within 3 sigma
     assert found.kl is not None and found.kl < 0.005
     assert "8 of 8 modes" in str(found)
@@ -49,7 +49,7 @@ def test_the_rings_judge_is_sure_of_exactly_the_points_within_3_sigma() -> None:
     real = points[:, 0, 0] / 255 * 2 - 1
     inside = np.linalg.norm(real - centres()[0], axis=1) < 3 * SIGMA
     told = judge.probabilities(points)
-    assert np.array_equal(told.max(1) > SURE, inside) and 5 < inside.sum() < 36
+    assert np.array_equal(told.max(1) > CONFIDENT, inside) and 5 < inside.sum() < 36
     np.testing.assert_allclose(told.sum(1), 1)
     assert np.allclose(judge(points), real, atol=1e-6)
     nowhere = judge.probabilities(at(np.zeros((1, 2))))
@@ -76,7 +76,7 @@ def triples(numbers: Any) -> np.ndarray:
 
 def test_stacked_modes_are_read_color_by_color() -> None:
     found = stacked_modes(triples([7, 7, 70, 700]), Corner())
-    assert (found.modes.seen, found.modes.of, found.near) == (3, 1000, None)
+    assert (found.modes.seen, found.modes.total, found.near) == (3, 1000, None)
     assert found.kl == pytest.approx(np.log(1000) - (1.5 * np.log(2)))
     even = stacked_modes(triples(range(1000)), Corner())
     assert even.modes.seen == 1000 and even.kl == pytest.approx(0, abs=1e-9)

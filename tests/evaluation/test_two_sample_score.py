@@ -11,7 +11,7 @@ from test_evaluate import discs
 from triptych.evaluation import two_sample
 from triptych.evaluation.evaluate import score_sources
 from triptych.evaluation.two_sample import how_to_read, right_of, two_sample_score
-from triptych.metrics.two_sample import accuracy_of_halves
+from triptych.metrics.two_sample import cross_fit_accuracy
 from triptych.viz.grids import write_png
 
 CARD = {
@@ -42,9 +42,9 @@ def grainy(pixels: np.ndarray, seed: int = 9) -> np.ndarray:
 @pytest.mark.parametrize("size", [16, 52])
 def test_grain_is_seen_and_real_images_are_not_told_apart(size: int) -> None:
     real, other = smooth(120, 0, size), smooth(120, 1, size)
-    told = accuracy_of_halves(right_of(real, grainy(other)))
+    told = cross_fit_accuracy(right_of(real, grainy(other)))
     assert told.low > 0.9
-    alike = accuracy_of_halves(right_of(real, other))
+    alike = cross_fit_accuracy(right_of(real, other))
     assert alike.low <= 0.5 <= alike.high
 
 
@@ -56,7 +56,7 @@ def test_the_same_images_give_the_same_score() -> None:
 def test_copies_are_not_below_chance() -> None:
     """Of one set saved twice, each image learned by heart in one half would be mistaken in the other."""
     real = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1), dtype=np.uint8)
-    found = accuracy_of_halves(right_of(real, np.roll(real, 3, 0)))
+    found = cross_fit_accuracy(right_of(real, np.roll(real, 3, 0)))
     assert found.value == 0.5
 
 

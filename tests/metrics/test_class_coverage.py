@@ -3,12 +3,12 @@ import pytest
 
 from triptych.metrics.class_coverage import (
     class_counts,
-    divergence,
-    diversity,
-    diversity_of_counts,
+    class_diversity,
+    class_diversity_of_counts,
     entropy,
     expected_entropy,
-    modes,
+    kl_divergence,
+    mode_coverage,
 )
 
 
@@ -23,10 +23,10 @@ def test_entropy_and_divergence_have_their_closed_forms():
     assert entropy(np.array([5, 5, 5, 5])) == pytest.approx(np.log(4))
     assert entropy(np.array([0, 9, 0])) == 0
     p, q = np.array([3, 1]), np.array([1, 1])
-    assert divergence(p, q) == pytest.approx(0.75 * np.log(1.5) + 0.25 * np.log(0.5))
-    assert divergence(p, p * 7) == 0
-    assert divergence(np.array([0, 4]), np.array([1, 3])) == pytest.approx(np.log(4 / 3))
-    assert divergence(np.array([1, 1]), np.array([0, 1])) == np.inf
+    assert kl_divergence(p, q) == pytest.approx(0.75 * np.log(1.5) + 0.25 * np.log(0.5))
+    assert kl_divergence(p, p * 7) == 0
+    assert kl_divergence(np.array([0, 4]), np.array([1, 3])) == pytest.approx(np.log(4 / 3))
+    assert kl_divergence(np.array([1, 1]), np.array([0, 1])) == np.inf
 
 
 def test_expected_entropy_is_the_average_over_draws():
@@ -43,8 +43,8 @@ def test_expected_entropy_is_the_average_over_draws():
 def test_samples_of_the_data_themselves_are_at_the_floor():
     rng = np.random.default_rng(1)
     labels, real = rng.integers(10, size=2000), np.arange(5000) % 10
-    found = diversity(certain(labels, 10), certain(real, 10))
-    assert found.modes.covered == found.modes.low == found.modes.high == found.modes.of == 10
+    found = class_diversity(certain(labels, 10), certain(real, 10))
+    assert found.modes.covered == found.modes.low == found.modes.high == found.modes.total == 10
     assert found.modes.expected == pytest.approx(10) and found.modes.missed == ()
     assert found.entropy_real == pytest.approx(np.log(10))
     assert found.kl is not None and found.kl_expected is not None
@@ -58,7 +58,7 @@ def test_samples_of_the_data_themselves_are_at_the_floor():
 def test_dropped_classes_are_missed_and_named():
     rng = np.random.default_rng(2)
     labels = rng.choice([0, 1, 2, 3, 4, 6, 8, 9], 2000)
-    found = diversity(certain(labels, 10), certain(np.arange(5000) % 10, 10))
+    found = class_diversity(certain(labels, 10), certain(np.arange(5000) % 10, 10))
     assert found.modes.missed == (5, 7)
     assert (found.modes.low, found.modes.covered, found.modes.high) == (8, 8, 8)
     assert found.modes.seen == 8
@@ -69,12 +69,12 @@ def test_dropped_classes_are_missed_and_named():
 
 def test_a_few_stray_samples_do_not_cover_a_class():
     counts = np.array([996, 4])
-    found = modes(counts, np.array([0.5, 0.5]), 1000)
+    found = mode_coverage(counts, np.array([0.5, 0.5]), 1000)
     assert found.seen == 2 and found.covered == 1 and found.missed == (1,)
 
 
 def test_few_samples_prove_little():
-    found = modes(np.array([3, 0, 1, 0]), np.full(4, 0.25), 4)
+    found = mode_coverage(np.array([3, 0, 1, 0]), np.full(4, 0.25), 4)
     assert found.covered == 2 and found.low <= 1 and found.high == 4 and found.missed == ()
 
 
@@ -86,7 +86,7 @@ def test_with_95_percent_all_bounds_hold_together():
     assert true == 6  # the one of 0.01 is just short of 0.0125
     hits = 0
     for counts in rng.multinomial(400, model, size=400):
-        found = modes(counts, law, 400)
+        found = mode_coverage(counts, law, 400)
         hits += found.low <= true <= found.high
     assert hits >= 380
 
@@ -94,36 +94,36 @@ def test_with_95_percent_all_bounds_hold_together():
 def test_seen_and_covered_of_the_data_are_what_draws_show():
     law = np.concatenate([np.full(50, 0.015), np.full(50, 0.005)])
     rng = np.random.default_rng(4)
-    drawn = [modes(counts, law, 200, due=0.5) for counts in rng.multinomial(200, law, size=250)]
+    drawn = [mode_coverage(counts, law, 200, min_share=0.5) for counts in rng.multinomial(200, law, size=250)]
     seen = [found.seen for found in drawn]
     assert drawn[0].seen_expected == pytest.approx(np.mean(seen), abs=0.5)
-    assert drawn[0].seen_spread == pytest.approx(np.std(seen), rel=0.2)
+    assert drawn[0].seen_std == pytest.approx(np.std(seen), rel=0.2)
     assert drawn[0].expected == pytest.approx(np.mean([found.covered for found in drawn]), abs=0.5)
 
 
 def test_the_spread_of_the_seen_is_exact():
-    one = modes(np.array([1, 0]), np.full(2, 0.5), 1)
-    assert (one.seen_expected, one.seen_spread) == (1, 0)  # one sample shows one class, whichever
-    two = modes(np.array([1, 1, 0]), np.full(3, 1 / 3), 2)  # one class in a third of cases, else two
+    one = mode_coverage(np.array([1, 0]), np.full(2, 0.5), 1)
+    assert (one.seen_expected, one.seen_std) == (1, 0)  # one sample shows one class, whichever
+    two = mode_coverage(np.array([1, 1, 0]), np.full(3, 1 / 3), 2)  # one class in a third of cases, else two
     assert two.seen_expected == pytest.approx(5 / 3)
-    assert two.seen_spread == pytest.approx(np.sqrt(1 / 3 * 2 / 3))
+    assert two.seen_std == pytest.approx(np.sqrt(1 / 3 * 2 / 3))
 
 
 def test_stacked_mnist_as_it_is_published():
     """1000 modes, 26,000 samples of the truth: all are seen, as published for it."""
     law = np.full(1000, 1e-3)
     counts = np.random.default_rng(5).multinomial(26_000, law)
-    found = modes(counts, law, 26_000)
+    found = mode_coverage(counts, law, 26_000)
     assert found.seen == 1000 and found.seen_expected == pytest.approx(1000, abs=1e-6)
     counts[:100] = 0
-    assert modes(counts, law, 26_000).seen == 900
+    assert mode_coverage(counts, law, 26_000).seen == 900
 
 
 def test_rubbish_counts_for_no_class_among_the_sure():
     rng = np.random.default_rng(6)
     fine, rubbish = certain(np.arange(500) % 5, 10), certain(rng.integers(10, size=500), 10, 0.3)
     real = certain(np.arange(1000) % 10, 10)
-    loose, strict = (diversity(np.concatenate([fine, rubbish]), real, sure) for sure in (0.0, 0.9))
+    loose, strict = (class_diversity(np.concatenate([fine, rubbish]), real, sure) for sure in (0.0, 0.9))
     assert loose.modes.covered == 10 and strict.modes.covered == 5
     assert (loose.counted, strict.counted, strict.n) == (1000, 500, 1000)
     assert sum(strict.shares) == pytest.approx(0.5)
@@ -132,56 +132,58 @@ def test_rubbish_counts_for_no_class_among_the_sure():
 
 def test_shares_that_are_due_count_the_unsure_on_both_sides():
     half = np.concatenate([certain(np.arange(50) % 2, 2), np.full((50, 2), 0.5)])
-    found = diversity(half, half, 0.9, due=0.9)
+    found = class_diversity(half, half, 0.9, min_share=0.9)
     assert found.modes.covered == 2 and found.shares_real == (0.25, 0.25)
 
 
 def test_where_nothing_is_sure_nothing_is_said():
-    found = diversity(certain(np.arange(40) % 4, 4, 0.5), certain(np.arange(40) % 4, 4), 0.9)
+    found = class_diversity(certain(np.arange(40) % 4, 4, 0.5), certain(np.arange(40) % 4, 4), 0.9)
     assert found.counted == 0 and found.entropy is None and found.kl is None
     assert found.modes.covered == 0
 
 
 def test_a_class_that_the_data_lack_leaves_no_finite_divergence():
-    found = diversity_of_counts(np.array([5, 5]), np.array([0, 10]))
-    assert found.kl is None and found.kl_low is None and found.modes.of == 1
+    found = class_diversity_of_counts(np.array([5, 5]), np.array([0, 10]))
+    assert found.kl is None and found.kl_low is None and found.modes.total == 1
     assert type(found).model_validate_json(found.model_dump_json()) == found
 
 
 def test_order_and_copies_of_the_data_change_nothing():
     rng = np.random.default_rng(7)
     fake, real = rng.dirichlet(np.ones(6), 300), rng.dirichlet(np.ones(6), 200)
-    once = diversity(fake, real)
-    assert diversity(fake[::-1], np.concatenate([real, real])) == once.model_copy(update={"n_real": 400})
+    once = class_diversity(fake, real)
+    assert class_diversity(fake[::-1], np.concatenate([real, real])) == once.model_copy(
+        update={"n_real": 400}
+    )
 
 
 def test_the_jackknife_covers_the_mean_of_kl():
     law, model = np.full(6, 1 / 6), np.array([0.3, 0.2, 0.2, 0.1, 0.1, 0.1])
     rng = np.random.default_rng(8)
-    found = [diversity_of_counts(c, np.full(6, 100)) for c in rng.multinomial(500, model, size=400)]
+    found = [class_diversity_of_counts(c, np.full(6, 100)) for c in rng.multinomial(500, model, size=400)]
     mean = np.mean([f.kl for f in found])
     assert 0.92 <= np.mean([f.kl_low <= mean <= f.kl_high for f in found]) <= 0.98
-    assert divergence(model, law) < mean
+    assert kl_divergence(model, law) < mean
 
 
 def test_bad_input_is_refused_with_a_sentence():
     fine = certain(np.arange(6) % 3, 3)
     with pytest.raises(ValueError, match="4 classes of the fake pictures, 3 of the real ones"):
-        diversity(certain(np.arange(8) % 4, 4), fine)
+        class_diversity(certain(np.arange(8) % 4, 4), fine)
     with pytest.raises(ValueError, match="each row of fake must be probabilities"):
-        diversity(fine * np.nan, fine)
+        class_diversity(fine * np.nan, fine)
     with pytest.raises(ValueError, match=r"expected \(N, C\) real probabilities"):
-        diversity(fine, np.ones((3, 1)))
+        class_diversity(fine, np.ones((3, 1)))
     with pytest.raises(ValueError, match="no real picture was given a class"):
-        diversity(fine, fine, sure=0.999)
+        class_diversity(fine, fine, confidence=0.999)
     with pytest.raises(ValueError, match=r"expected \(C,\) fake counts, whole"):
-        diversity_of_counts(np.array([0.5, 0.5]), np.array([1, 1]))
+        class_diversity_of_counts(np.array([0.5, 0.5]), np.array([1, 1]))
     with pytest.raises(ValueError, match="2 classes of the fake pictures, 3 of the real ones"):
-        diversity_of_counts(np.array([1, 1]), np.array([1, 1, 1]))
+        class_diversity_of_counts(np.array([1, 1]), np.array([1, 1, 1]))
     with pytest.raises(ValueError, match="got n = 3"):
-        modes(np.array([2, 2]), np.array([0.5, 0.5]), 3)
+        mode_coverage(np.array([2, 2]), np.array([0.5, 0.5]), 3)
     with pytest.raises(ValueError, match="due is a share of a share"):
-        modes(np.array([2, 2]), np.array([0.5, 0.5]), 4, due=10)
+        mode_coverage(np.array([2, 2]), np.array([0.5, 0.5]), 4, min_share=10)
 
 
 def test_first_choices_are_counted_above_the_bar():

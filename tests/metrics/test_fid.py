@@ -3,7 +3,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from triptych.metrics.fid import Moments, distance, fid, fid_left_out, moments_without_each, without_each
+from triptych.metrics.fid import (
+    Moments,
+    fid,
+    fid_leave_groups_out,
+    frechet_distance,
+    leave_one_out_sums,
+    moments_leave_one_out,
+)
 
 
 def golden() -> tuple[np.ndarray, np.ndarray]:
@@ -87,8 +94,8 @@ def test_the_bias_at_small_n_is_as_documented():
 def test_moments_add_up_and_leave_one_out():
     rng = np.random.default_rng(5)
     parts = [rng.standard_normal((n, 4)) + n for n in (7, 11, 1, 5)]
-    for g, moments in enumerate(without_each([Moments.of(p) for p in parts])):
-        rest = Moments.of(np.concatenate(parts[:g] + parts[g + 1 :]))
+    for g, moments in enumerate(leave_one_out_sums([Moments.from_features(p) for p in parts])):
+        rest = Moments.from_features(np.concatenate(parts[:g] + parts[g + 1 :]))
         assert moments.count == rest.count
         np.testing.assert_allclose(moments.mean, rest.mean, rtol=1e-12)
         np.testing.assert_allclose(moments.covariance(), rest.covariance(), rtol=1e-12)
@@ -97,27 +104,29 @@ def test_moments_add_up_and_leave_one_out():
 def test_leaving_groups_out_is_leaving_pictures_out():
     real, fake = golden()
     reals, fakes = np.array_split(real, 5), np.array_split(fake, 5)
-    whole, *without = fid_left_out(reals, fakes, [(), *((g,) for g in range(5))])
+    whole, *without = fid_leave_groups_out(reals, fakes, [(), *((g,) for g in range(5))])
     assert whole == pytest.approx(fid(real, fake), abs=1e-10)
     for g, value in enumerate(without):
         kept = [np.concatenate(x[:g] + x[g + 1 :]) for x in (reals, fakes)]
         assert value == pytest.approx(fid(*kept), abs=1e-10)
-    assert distance(Moments.of(real), Moments.of(fake)) == pytest.approx(whole, abs=1e-10)
+    assert frechet_distance(Moments.from_features(real), Moments.from_features(fake)) == pytest.approx(
+        whole, abs=1e-10
+    )
 
 
 def test_moments_by_group_number_and_a_group_that_is_not_there():
     rng = np.random.default_rng(6)
     x, groups = rng.standard_normal((40, 3)), rng.integers(0, 4, 40)
-    whole, without = moments_without_each(x, groups, 6)
+    whole, without = moments_leave_one_out(x, groups, 6)
     np.testing.assert_allclose(whole.covariance(), np.cov(x.T), rtol=1e-12)
     for g in range(6):
         np.testing.assert_allclose(without[g].covariance(), np.cov(x[groups != g].T), rtol=1e-12)
         np.testing.assert_allclose(without[g].mean, x[groups != g].mean(0), rtol=1e-12)
     assert without[5] is whole
     with pytest.raises(ValueError, match="of 3 pictures in 2 groups fewer than 2 are left"):
-        moments_without_each(x[:3], np.array([0, 0, 1]), 2)
+        moments_leave_one_out(x[:3], np.array([0, 0, 1]), 2)
     with pytest.raises(ValueError, match="of 3 pictures in 1 groups"):
-        moments_without_each(x[:3], np.zeros(3, int), 2)
+        moments_leave_one_out(x[:3], np.zeros(3, int), 2)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from triptych.metrics.fid import fid
-from triptych.metrics.fid_infinity import fd_infinity, fd_infinity_without_each
+from triptych.metrics.fid_infinity import fd_infinity, fd_infinity_leave_one_out
 from triptych.metrics.stats.intervals import jackknife_interval
-from triptych.metrics.stats.resampling import deal
+from triptych.metrics.stats.resampling import split_groups
 
 
 def mean_of(values: list[float]) -> tuple[float, float]:
@@ -80,8 +80,8 @@ def test_it_is_the_same_every_time_and_for_another_seed_only_close():
 def test_leaving_groups_out_is_leaving_pictures_out_of_every_sample():
     rng = np.random.default_rng(5)
     real, fake = rng.standard_normal((300, 4)), rng.standard_normal((260, 4)) * 1.4
-    reals, fakes = deal(real, 6, 0), deal(fake, 6, 1)
-    whole, without = fd_infinity_without_each(reals, fakes)
+    reals, fakes = split_groups(real, 6, 0), split_groups(fake, 6, 1)
+    whole, without = fd_infinity_leave_one_out(reals, fakes)
     assert whole == pytest.approx(fd_infinity(np.concatenate(reals), np.concatenate(fakes)), abs=1e-10)
     anew = [
         fd_infinity(np.concatenate(reals[:g] + reals[g + 1 :]), np.concatenate(fakes[:g] + fakes[g + 1 :]))
@@ -98,7 +98,7 @@ def test_each_sample_without_a_group_has_its_own_size(monkeypatch: pytest.Monkey
     monkeypatch.setattr(fid_infinity, "distance", lambda r, f: 3 + 50 / r.count + 50 / f.count)
     x = np.random.default_rng(10).standard_normal((300, 2))
     groups = np.array_split(x, [100, 120, 200])
-    whole, without = fd_infinity_without_each(groups, groups)
+    whole, without = fd_infinity_leave_one_out(groups, groups)
     assert [whole, *without] == pytest.approx([3] * 5, abs=1e-9)
 
 
@@ -108,7 +108,9 @@ def test_the_interval_holds_the_population_value(shift: float):
     held = []
     for _ in range(60):
         real, fake = rng.standard_normal((240, d)), rng.standard_normal((240, d)) + shift
-        value, without = fd_infinity_without_each(deal(real, 12, 0), deal(fake, 12, 1), points=5)
+        value, without = fd_infinity_leave_one_out(
+            split_groups(real, 12, 0), split_groups(fake, 12, 1), points=5
+        )
         made = jackknife_interval(value, without)
         held.append(made.low <= target <= made.high)
     assert 0.88 <= np.mean(held) <= 1.0
@@ -133,4 +135,4 @@ def test_bad_input_gets_a_sentence(n: int, m: int, options: dict[str, object], w
 def test_groups_that_leave_too_few_get_a_sentence():
     x = np.random.default_rng(8).standard_normal((8, 1))
     with pytest.raises(ValueError, match="fewer than 2 are left without one group"):
-        fd_infinity_without_each([x[:4], x[4:]], [x[:4], x[4:]])
+        fd_infinity_leave_one_out([x[:4], x[4:]], [x[:4], x[4:]])

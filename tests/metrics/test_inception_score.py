@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from triptych.metrics.inception_score import inception_score, inception_score_without_each
-from triptych.metrics.stats.intervals import leave_each_out
+from triptych.metrics.inception_score import inception_score, inception_score_leave_one_out
+from triptych.metrics.stats.intervals import leave_one_out
 
 
 def test_uniform_predictions_score_1():
@@ -61,8 +61,8 @@ def test_the_shuffled_form_is_the_score_of_the_shuffled_pictures():
 
 def test_leaving_groups_out_is_leaving_pictures_out():
     groups = np.array_split(predictions(1), 6)
-    whole, without = inception_score_without_each(groups, splits=1)
-    same, anew = leave_each_out(lambda p: inception_score(p, splits=1), groups)
+    whole, without = inception_score_leave_one_out(groups, splits=1)
+    same, anew = leave_one_out(lambda p: inception_score(p, splits=1), groups)
     assert whole == pytest.approx(same, abs=1e-12)
     assert without == pytest.approx(anew, abs=1e-12)
 
@@ -70,7 +70,7 @@ def test_leaving_groups_out_is_leaving_pictures_out():
 def test_each_split_takes_its_part_of_every_group():
     """Three splits of groups of 30 are tens of each: left-out groups shorten all splits alike."""
     groups = np.array_split(predictions(2), 7)
-    whole, without = inception_score_without_each(groups, splits=3)
+    whole, without = inception_score_leave_one_out(groups, splits=3)
     tens = [np.concatenate([x[s * 10 : s * 10 + 10] for x in groups]) for s in range(3)]
     assert whole == pytest.approx(inception_score(np.concatenate(tens), splits=3), abs=1e-12)
     left = [np.concatenate([x[s * 10 : s * 10 + 10] for x in groups[1:]]) for s in range(3)]
@@ -79,6 +79,6 @@ def test_each_split_takes_its_part_of_every_group():
 
 def test_groups_smaller_than_the_splits_get_a_sentence():
     with pytest.raises(ValueError, match="10 splits need at least as many pictures, got 5"):
-        inception_score_without_each([predictions(3, 20), predictions(3, 5)])
+        inception_score_leave_one_out([predictions(3, 20), predictions(3, 5)])
     with pytest.raises(ValueError, match="at least 2 groups, got 1"):
-        inception_score_without_each([predictions(3)])
+        inception_score_leave_one_out([predictions(3)])

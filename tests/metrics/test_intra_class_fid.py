@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from triptych.metrics.fid import fid
-from triptych.metrics.intra_class_fid import intra_class_fid, intra_class_fid_without_each
-from triptych.metrics.stats.intervals import leave_each_out
-from triptych.metrics.stats.resampling import deal
+from triptych.metrics.intra_class_fid import intra_class_fid, intra_class_fid_leave_one_out
+from triptych.metrics.stats.intervals import leave_one_out
+from triptych.metrics.stats.resampling import split_groups
 
 
 def classes(seed: int, counts: tuple[int, ...] = (60, 40, 50)) -> tuple[np.ndarray, np.ndarray]:
@@ -42,9 +42,9 @@ def test_it_sees_two_classes_swapped_that_fid_cannot_see():
 
 def test_leaving_groups_out_is_leaving_pictures_out():
     (real, a), (fake, b) = classes(4), classes(5, (30, 45, 70))
-    sets = deal(real, 5, 0), deal(fake, 5, 1), deal(a, 5, 0), deal(b, 5, 1)
-    (mean, means), each = intra_class_fid_without_each(*sets)
-    whole, anew = leave_each_out(lambda *x: intra_class_fid(*x)[0], *sets)
+    sets = split_groups(real, 5, 0), split_groups(fake, 5, 1), split_groups(a, 5, 0), split_groups(b, 5, 1)
+    (mean, means), each = intra_class_fid_leave_one_out(*sets)
+    whole, anew = leave_one_out(lambda *x: intra_class_fid(*x)[0], *sets)
     assert mean == pytest.approx(whole, abs=1e-10)
     assert means == pytest.approx(anew, abs=1e-10)
     assert mean == pytest.approx(intra_class_fid(real, fake, a, b)[0], abs=1e-10)
@@ -82,4 +82,4 @@ def test_bad_labels_get_a_sentence(labels: np.ndarray, words: str):
 def test_unequal_groups_get_a_sentence():
     x, labels = classes(9)
     with pytest.raises(ValueError, match="got 1 real, 1 fake, 2 and 1 of labels"):
-        intra_class_fid_without_each([x], [x], [labels, labels], [labels])
+        intra_class_fid_leave_one_out([x], [x], [labels, labels], [labels])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from triptych.metrics import kid as kernel
-from triptych.metrics.kid import kid, kid_blocks, kid_left_out
+from triptych.metrics.kid import kid, kid_blocks, kid_leave_groups_out
 
 
 def golden() -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +55,7 @@ def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
 def test_leaving_groups_out_is_leaving_pictures_out():
     real, fake = golden()
     reals, fakes = np.array_split(real, 7), np.array_split(fake[:333], 7)
-    whole, *without = kid_left_out(reals, fakes, [(), *((g,) for g in range(7))])
+    whole, *without = kid_leave_groups_out(reals, fakes, [(), *((g,) for g in range(7))])
     assert whole == pytest.approx(kid(real, fake[:333]), abs=1e-12)
     for g, value in enumerate(without):
         kept = [np.concatenate(x[:g] + x[g + 1 :]) for x in (reals, fakes)]
@@ -118,7 +118,7 @@ def test_products_in_float32_are_close_and_the_rest_is_float64():
     rng = np.random.default_rng(4)
     real, fake = (1 + 0.3 * rng.standard_normal((700, 50)) * s for s in (1, 1.05))
     whole, mean = kid(real, fake), kid_blocks(real, fake, 300, 5)[0]
-    fast, fast_mean = kid(real, fake, "float32"), kid_blocks(real, fake, 300, 5, products="float32")[0]
+    fast, fast_mean = kid(real, fake, "float32"), kid_blocks(real, fake, 300, 5, dot_dtype="float32")[0]
     assert fast == pytest.approx(whole, abs=2e-8)
     assert fast_mean == pytest.approx(mean, abs=2e-8)
     assert fast != whole

@@ -6,7 +6,14 @@ import pytest
 from scipy import stats
 
 from triptych.metrics.knn.distances import exact_distances
-from triptych.metrics.memorization import Share, authenticity, canary_returns, chance_of, copy_share, nearest
+from triptych.metrics.memorization import (
+    authenticity,
+    beta_binomial_tail,
+    canary_test,
+    near_duplicate_test,
+    nearest_training_images,
+)
+from triptych.metrics.stats.binomial import Proportion
 
 
 def pictures(n: int, seed: int, width: int = 40) -> np.ndarray:
@@ -16,9 +23,9 @@ def pictures(n: int, seed: int, width: int = 40) -> np.ndarray:
 
 @pytest.mark.parametrize(("count", "n"), [(0, 7), (1, 7), (7, 7), (3, 400), (399, 400)])
 def test_clopper_pearson_1934(count: int, n: int):
-    share, other = Share.of(count, n), stats.binomtest(count, n).proportion_ci(method="exact")
+    share, other = Proportion.of(count, n), stats.binomtest(count, n).proportion_ci(method="exact")
     assert (share.low, share.high) == pytest.approx((other.low, other.high), abs=1e-12)
-    assert (share.value, share.count, share.pictures) == (count / n, count, n)
+    assert (share.value, share.count, share.total) == (count / n, count, n)
 
 
 def test_the_p_value_counts_the_orders_of_honest_and_asked_pictures():
@@ -29,27 +36,29 @@ def test_the_p_value_counts_the_orders_of_honest_and_asked_pictures():
         for places in combinations(range(honest + asked), honest):
             orders += places[rank - 1] - (rank - 1) >= count  # so many asked ones come before it
         expected = orders / comb(honest + asked, honest)
-        assert chance_of(count, asked, rank, honest) == pytest.approx(expected, abs=1e-12)
-    assert chance_of(37, 2000, 10, 1000) == pytest.approx(stats.betabinom.sf(36, 2000, 10, 991), rel=1e-9)
+        assert beta_binomial_tail(count, asked, rank, honest) == pytest.approx(expected, abs=1e-12)
+    assert beta_binomial_tail(37, 2000, 10, 1000) == pytest.approx(
+        stats.betabinom.sf(36, 2000, 10, 991), rel=1e-9
+    )
 
 
 def test_a_model_that_returns_training_pictures_scores_1():
     train, held_out = pictures(300, 0), pictures(250, 1)
     rng = np.random.default_rng(2)
     for fake in (train[:100], train[rng.integers(0, 300, 500)], train[:50] + 1e-3 * rng.random((50, 40))):
-        found = copy_share(train, fake, held_out)
+        found = near_duplicate_test(train, fake, held_out)
         assert found.share.value == 1 and found.share.high == 1
-        assert found.more_than_chance and found.p_value < 1e-9 and "more than chance" in str(found)
+        assert found.significant and found.p_value < 1e-9 and "more than chance" in str(found)
         assert authenticity(train, fake).value == 0
-    assert sorted(copy_share(train, train[:100], held_out).near) == list(range(100))
+    assert sorted(near_duplicate_test(train, train[:100], held_out).indices) == list(range(100))
 
 
 def test_a_held_out_sampler_scores_the_nominal_share():
     train = pictures(400, 3)
-    found = copy_share(train, pictures(2000, 4), pictures(1999, 5), alpha=0.05)
-    assert found.nominal == 0.05
+    found = near_duplicate_test(train, pictures(2000, 4), pictures(1999, 5), alpha=0.05)
+    assert found.expected == 0.05
     assert found.share.low <= 0.05 <= found.share.high
-    assert not found.more_than_chance and "no more than chance" in str(found)
+    assert not found.significant and "no more than chance" in str(found)
 
 
 def test_the_p_value_is_uniform_for_a_held_out_sampler():
@@ -58,7 +67,7 @@ def test_the_p_value_is_uniform_for_a_held_out_sampler():
     values = []
     for _ in range(300):
         train, fake, held_out = (rng.standard_normal((n, 2)) for n in (50, 60, 59))
-        values.append(copy_share(train, fake, held_out, alpha=0.1).p_value)
+        values.append(near_duplicate_test(train, fake, held_out, alpha=0.1).p_value)
     shares = [np.mean(np.array(values) <= p) for p in (0.05, 0.25, 0.5)]
     assert shares[0] <= 0.09 and 0.1 < shares[1] <= 0.31 and 0.3 < shares[2] <= 0.57
 
@@ -67,19 +76,19 @@ def test_a_few_copies_among_honest_samples_are_found_and_named():
     train, held_out, fake = pictures(500, 7), pictures(999, 8), pictures(1000, 9)
     few = fake.copy()
     few[[11, 500, 640, *range(700, 725)]] = train[:28] + 1e-6
-    found = copy_share(train, few, held_out)
-    assert found.more_than_chance and {11, 500, 640, 724} <= set(found.near)
+    found = near_duplicate_test(train, few, held_out)
+    assert found.significant and {11, 500, 640, 724} <= set(found.indices)
     few[11] = train[499]
-    assert copy_share(train, few, held_out).near[0] == 11
+    assert near_duplicate_test(train, few, held_out).indices[0] == 11
 
 
 def test_the_threshold_by_hand():
     train = np.array([[0.0], [10]])
     held_out = np.array([[1.0], [13], [2], [14]])  # 1, 3, 2, 4 from a training picture
     fake = np.array([[11.5], [-2], [8.5], [5]])  # 1.5, 2, 1.5, 5: on the threshold is not below it
-    found = copy_share(train, fake, held_out, alpha=0.4)
-    assert (found.threshold, found.nominal, found.near) == (2, 0.4, (0, 2))
-    assert found.share == Share.of(2, 4)
+    found = near_duplicate_test(train, fake, held_out, alpha=0.4)
+    assert (found.threshold, found.expected, found.indices) == (2, 0.4, (0, 2))
+    assert found.share == Proportion.of(2, 4)
     # X >= 2 of 4 below the 2nd of 4: 1 less the orders with 0 or 1 before it
     assert found.p_value == pytest.approx(stats.betabinom.sf(1, 4, 2, 3))
 
@@ -89,7 +98,7 @@ def test_near_copies_far_from_the_origin_are_still_told_apart():
     train = (pictures(200, 10, 64) + 1e4).astype(np.float32)
     fake = train[:40].copy()
     fake[:, 0] += np.float32(0.125)
-    numbers, distances = nearest(train, fake, k=1)
+    numbers, distances = nearest_training_images(train, fake, k=1)
     assert (numbers[:, 0] == np.arange(40)).all() and (distances == 0.125).all()
 
 
@@ -99,12 +108,15 @@ def test_nearest_against_whole_matrices(width: int):
     train = np.concatenate([rng.standard_normal((150, width)), np.zeros((30, width))])
     train[60:90] = train[:30]  # of equal distances the lowest number comes first
     fake = np.concatenate([train[20:70], np.zeros((2, width)), rng.standard_normal((30, width))])
-    numbers, distances = nearest(train, fake, k=7)
+    numbers, distances = nearest_training_images(train, fake, k=7)
     whole = exact_distances(fake, train)
     order = np.argsort(whole, axis=1, kind="stable")[:, :7]
     assert (numbers == order).all()
     assert (distances == np.take_along_axis(whole, order, axis=1)).all()
-    assert (nearest(train[:5], fake, k=5)[0].shape, nearest(train[:1], fake, k=1)[0].max()) == ((82, 5), 0)
+    assert (
+        nearest_training_images(train[:5], fake, k=5)[0].shape,
+        nearest_training_images(train[:1], fake, k=1)[0].max(),
+    ) == ((82, 5), 0)
 
 
 def test_authenticity_by_hand():
@@ -112,7 +124,7 @@ def test_authenticity_by_hand():
     train = np.array([[0.0], [1], [5]])
     assert authenticity(train, np.array([[-0.5]])).value == 0  # 0.5 from 0
     assert authenticity(train, np.array([[-1.0]])).value == 0  # as near as the neighbour is no nearer
-    assert authenticity(train, np.array([[-1.5], [8], [9.5]])) == Share.of(2, 3)  # 1.5 > 1, 3 < 4, 4.5 > 4
+    assert authenticity(train, np.array([[-1.5], [8], [9.5]])) == Proportion.of(2, 3)  # 3 < 4
 
 
 def test_authenticity_against_whole_matrices():
@@ -123,7 +135,7 @@ def test_authenticity_against_whole_matrices():
     np.fill_diagonal(own, np.inf)
     cross = exact_distances(fake, train)
     authentic = own.min(1)[cross.argmin(1)] < cross.min(1)
-    assert authenticity(train, fake) == Share.of(int(authentic.sum()), 150)
+    assert authenticity(train, fake) == Proportion.of(int(authentic.sum()), 150)
     assert 0.2 < authentic.mean() < 0.9
 
 
@@ -133,30 +145,30 @@ def test_canaries_that_come_back_are_counted():
     marked[:, -1] += 20  # the mark
     canaries, controls = marked[:20], marked[20:]
     fake = pictures(300, 16)
-    assert not canary_returns(canaries, fake, controls).more_than_chance
+    assert not canary_test(canaries, fake, controls).significant
     fake[:6] = canaries[[3, 1, 4, 15, 9, 2]] + 1e-4 * rng.random((6, 1))
-    found = canary_returns(canaries, fake, controls)
-    assert set(found.near) == {3, 1, 4, 15, 9, 2} and found.share == Share.of(6, 20)
-    assert found.more_than_chance and found.nominal == 1 / 121
+    found = canary_test(canaries, fake, controls)
+    assert set(found.indices) == {3, 1, 4, 15, 9, 2} and found.share == Proportion.of(6, 20)
+    assert found.significant and found.expected == 1 / 121
 
 
 def test_bad_input_gets_a_sentence():
     train, fake, held_out = pictures(30, 17), pictures(20, 18), pictures(40, 19)
     with pytest.raises(ValueError, match=r"at least 99 held-out pictures, got 40.* alpha of 0.024 or more"):
-        copy_share(train, fake, held_out)
-    assert copy_share(train, fake, held_out, alpha=0.025).nominal == 1 / 41
+        near_duplicate_test(train, fake, held_out)
+    assert near_duplicate_test(train, fake, held_out, alpha=0.025).expected == 1 / 41
     with pytest.raises(ValueError, match=r"share in \(0, 0.5\], got 1"):
-        copy_share(train, fake, held_out, alpha=1)
+        near_duplicate_test(train, fake, held_out, alpha=1)
     with pytest.raises(ValueError, match="10 of 40 held-out pictures equal one of the training pictures"):
-        copy_share(train, fake, np.concatenate([train[:10], held_out[10:]]), alpha=0.1)
+        near_duplicate_test(train, fake, np.concatenate([train[:10], held_out[10:]]), alpha=0.1)
     with pytest.raises(ValueError, match="training features are 40 wide, held-out ones 3"):
-        copy_share(train, fake, held_out[:, :3])
+        near_duplicate_test(train, fake, held_out[:, :3])
     with pytest.raises(ValueError, match="at least 9 controls, got 4"):
-        canary_returns(train, fake, held_out[:4], alpha=0.1)
+        canary_test(train, fake, held_out[:4], alpha=0.1)
     with pytest.raises(ValueError, match="at least 1 fake pictures, got 0"):
-        nearest(train, fake[:0])
+        nearest_training_images(train, fake[:0])
     with pytest.raises(ValueError, match="between 1 and the 30 training pictures, got 31"):
-        nearest(train, fake, k=31)
+        nearest_training_images(train, fake, k=31)
     with pytest.raises(ValueError, match="at least 2 training pictures, got 1"):
         authenticity(train[:1], fake)
     with pytest.raises(ValueError, match="1 of 20 fake pictures have NaN"):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from triptych.metrics.path_length import path_lengths, perceptual_path_length
-from triptych.metrics.stats.intervals import leave_each_out
-from triptych.metrics.stats.resampling import deal
+from triptych.metrics.stats.intervals import leave_one_out
+from triptych.metrics.stats.resampling import split_groups
 
 
 def test_karras_2019_eq_3_of_a_linear_map():
@@ -15,7 +15,7 @@ def test_karras_2019_eq_3_of_a_linear_map():
     for epsilon in (1e-4, 0.1):
         ends = [(a + (b - a) * share) @ matrix.T for share in (t, t + epsilon)]
         assert path_lengths(*ends, epsilon) == pytest.approx(expected, rel=1e-8)
-        whole = perceptual_path_length(*ends, epsilon, keep=(0, 100))
+        whole = perceptual_path_length(*ends, epsilon, percentiles=(0, 100))
         assert whole == pytest.approx(expected.mean(), rel=1e-8)
 
 
@@ -32,8 +32,10 @@ def test_percentiles_leave_the_cliffs_out_and_keep_their_rims():
     assert perceptual_path_length(start, end, 1.0) == pytest.approx(51)
     end[100] = 1e6  # one cliff
     assert perceptual_path_length(start, end, 1.0) == pytest.approx(51)
-    assert perceptual_path_length(start, end, 1.0, keep=(0, 100)) > 1e9
-    assert perceptual_path_length(start, end, 1.0, keep=(0, 10)) == pytest.approx(np.arange(1, 12).mean())
+    assert perceptual_path_length(start, end, 1.0, percentiles=(0, 100)) > 1e9
+    assert perceptual_path_length(start, end, 1.0, percentiles=(0, 10)) == pytest.approx(
+        np.arange(1, 12).mean()
+    )
 
 
 def test_equal_steps_are_kept_whole_and_standing_still_is_0():
@@ -49,7 +51,7 @@ def test_rounding_to_grey_levels_measures_the_rounding():
     ends = start, start + epsilon
     assert perceptual_path_length(*ends, epsilon) == pytest.approx(30, rel=1e-6)
     rounded = [np.round(x * 255) / 255 for x in ends]
-    found = perceptual_path_length(*rounded, epsilon, keep=(0, 100))
+    found = perceptual_path_length(*rounded, epsilon, percentiles=(0, 100))
     assert found == pytest.approx(30 / (255 * epsilon), rel=0.1)
     wide = [np.round(x * 255) / 255 for x in (start, start + 0.1)]
     assert perceptual_path_length(*wide, 0.1) == pytest.approx(30, rel=0.01)
@@ -58,8 +60,8 @@ def test_rounding_to_grey_levels_measures_the_rounding():
 def test_pairs_stay_pairs_when_groups_are_left_out():
     rng = np.random.default_rng(3)
     start = rng.standard_normal((60, 3))
-    groups = [deal(x, 5, seed=0) for x in (start, start + 0.5)]
-    whole, without = leave_each_out(lambda a, b: perceptual_path_length(a, b, 1.0), *groups)
+    groups = [split_groups(x, 5, seed=0) for x in (start, start + 0.5)]
+    whole, without = leave_one_out(lambda a, b: perceptual_path_length(a, b, 1.0), *groups)
     assert [whole, *without] == pytest.approx([0.75] * 6)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from triptych.metrics.prd import ANGLES, _curve, f_score, prd_curve, prd_f_scores, prd_without_each
+from triptych.metrics.prd import ANGLES, _curve, f_score, prd_curve, prd_f_scores, prd_leave_one_out
 
 
 def modes(seed: int, counts: list[int], width: int = 3) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_leaving_groups_out_with_the_clusters_kept():
     real, fake = modes(8, [40] * 5), modes(9, [90, 70, 40, 0, 0])
     rng = np.random.default_rng(11)
     reals, fakes = (np.array_split(rng.permutation(x), [30, 80, 140]) for x in (real, fake))
-    made = prd_without_each(reals, fakes, clusters=5, runs=2)
+    made = prd_leave_one_out(reals, fakes, clusters=5, runs=2)
     whole = prd_f_scores(np.concatenate(reals), np.concatenate(fakes), clusters=5, runs=2)
     assert list(made) == ["F_8", "F_1/8"]
     assert (made["F_8"][0], made["F_1/8"][0]) == pytest.approx(whole, abs=1e-12)

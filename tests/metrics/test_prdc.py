@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from triptych.metrics.knn import distances
 from triptych.metrics.knn.distances import exact_distances
-from triptych.metrics.prdc import density_coverage, neighbour_scores, precision_recall
+from triptych.metrics.prdc import density_coverage, prdc_scores, precision_recall
 
 KINDS = (
     "plain",
@@ -36,7 +36,7 @@ def golden() -> tuple[np.ndarray, np.ndarray]:
 def test_the_golden_vectors(k: int, both: tuple[float, ...]):
     found = precision_recall(*golden(), k=k) + density_coverage(*golden(), k=k)
     assert found == pytest.approx(both, abs=1e-9)
-    assert tuple(neighbour_scores(*golden(), precision_k=k, density_k=k).values()) == found
+    assert tuple(prdc_scores(*golden(), precision_k=k, density_k=k).values()) == found
 
 
 def test_kynkaanniemi_2019_eq_1_by_hand():
@@ -157,14 +157,14 @@ def test_bounds_decide_as_exact_distances_do(
     real, fake = (x.clip(-3e4, 3e4).astype(dtype) for x in drawn(kind, seed, n, m, width))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distances, "TILE", tile)
-        found = neighbour_scores(real, fake, k, density_k)
+        found = prdc_scores(real, fake, k, density_k)
     assert list(found.values()) == by_whole_matrices(real, fake, k, density_k)
 
 
 @pytest.mark.parametrize("size", [1e200, 1e-200])
 def test_squares_that_leave_float64_are_left_to_the_exact_distance(size: float):
     real, fake = (x[:40].repeat(3, axis=1) * size for x in golden())
-    assert list(neighbour_scores(real, fake).values()) == by_whole_matrices(real, fake, 3, 5)
+    assert list(prdc_scores(real, fake).values()) == by_whole_matrices(real, fake, 3, 5)
 
 
 def test_memory_stays_within_tiles(monkeypatch: pytest.MonkeyPatch):

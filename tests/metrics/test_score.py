@@ -19,7 +19,7 @@ PROTOCOL: dict[str, Any] = {
     "extractor": "digits-cnn",
     "extractor_hash": "def",
     "resize": "none",
-    "quantisation": "uint8 round",
+    "quantization": "uint8 round",
     "version": 1,
 }
 
@@ -30,7 +30,7 @@ def score(**changes: Any) -> Score:
 
 
 def test_alike_cards_compare_whatever_they_describe():
-    comparable(score(family="GAN", run="1"), score(family="VAE", run="2", controls={"steps": 5}))
+    comparable(score(model="GAN", run="1"), score(model="VAE", run="2", controls={"steps": 5}))
     assert first_difference(score().card, score(seeds="0-9").card) is None
 
 
@@ -44,7 +44,7 @@ def test_each_protocol_field_forbids_a_comparison(field: str):
 
 def test_every_field_is_protocol_or_description():
     described = {
-        "family",
+        "model",
         "run",
         "controls",
         "weights",
@@ -70,7 +70,7 @@ def test_a_score_survives_json_and_is_frozen():
 
 def stored(**changes: Any) -> dict[str, Any]:
     spread = ResamplingErrors((0.1, -0.1), 10.0, "2 groups")
-    made = score(controls={"guidance": 1.0}).model_copy(update={"spread": spread, **changes})
+    made = score(controls={"guidance": 1.0}).model_copy(update={"resampling": spread, **changes})
     return json.loads(json.dumps(made.model_dump(mode="json")))
 
 
@@ -78,7 +78,7 @@ def test_a_stored_score_is_sealed_and_comes_back():
     record = stored()
     assert is_sealed(record) and len(record["checksum"]) == 64
     back = Score.model_validate(record)
-    assert back.spread == ResamplingErrors((0.1, -0.1), 10.0, "2 groups")
+    assert back.resampling == ResamplingErrors((0.1, -0.1), 10.0, "2 groups")
     assert back.model_dump(mode="json") == record
     assert "checksum" not in score().model_dump()
 
@@ -88,7 +88,7 @@ def edits() -> list[tuple[str, Any]]:
         ("value", lambda r: r.update(value=0.6)),
         ("card", lambda r: r["card"].update(n_real=101)),
         ("controls", lambda r: r["card"]["controls"].update(guidance=2.0)),
-        ("spread", lambda r: r["spread"].update(errors=[0.1, -0.2])),
+        ("resampling", lambda r: r["resampling"].update(errors=[0.1, -0.2])),
         ("taken out", lambda r: r.pop("notes")),
         ("the checksum", lambda r: r.update(checksum="0" * 64)),
     ]
@@ -112,11 +112,11 @@ def test_a_seal_does_not_mind_how_json_is_written():
 
 def test_scores_from_before_there_were_seals_are_read():
     record = stored()
-    for name in ("checksum", "spread", "share_of", "target"):
+    for name in ("checksum", "resampling", "trials", "target"):
         record.pop(name)
     assert not is_sealed(record)
     back = Score.model_validate(record)
-    assert back.spread is None and back.target == "expectation"
+    assert back.resampling is None and back.target == "expectation"
 
 
 def test_a_later_field_does_not_break_an_older_seal():
@@ -125,3 +125,21 @@ def test_a_later_field_does_not_break_an_older_seal():
     record.pop("target")
     record["checksum"] = checksum(record)
     assert Score.model_validate(record).target == "expectation"
+
+
+def test_scores_stored_under_former_names_are_read():
+    record = stored(trials=200)
+    errors = record.pop("resampling")
+    errors["freedom"], errors["dealt"] = errors.pop("dof"), "5 deals of 4"
+    errors.pop("grouping")
+    record |= {"spread": errors, "share_of": record.pop("trials")}
+    card = record["card"]
+    card |= {"family": "GAN", "quantisation": card.pop("quantization"), "extractor": "inception-legacy-grey"}
+    card |= {"resize": "TF1 bilinear 299, grey repeated to RGB"}
+    card.pop("model")
+    record["checksum"] = checksum(record)
+    back = Score.model_validate(record)
+    assert back.resampling == ResamplingErrors((0.1, -0.1), 10.0, "5 splits into 4 blocks")
+    assert (back.trials, back.card.model, back.card.quantization) == (200, "GAN", "uint8 round")
+    assert back.card.extractor == "inception-legacy-gray"
+    assert back.card.resize == "TF1 bilinear 299, gray repeated to RGB"

@@ -4,14 +4,14 @@ import pytest
 from triptych.metrics import spectral
 from triptych.metrics.spectral import (
     ROUNDING,
+    image_sharpness,
     log_spectral_distance,
-    log_spectral_distance_without_each,
+    log_spectral_distance_leave_one_out,
     radial_power,
     radial_spectrum,
     sharpness,
-    sharpness_each,
 )
-from triptych.metrics.stats.intervals import leave_each_out
+from triptych.metrics.stats.intervals import leave_one_out
 
 
 def noise(seed: int, spread: float = 0.2, shape: tuple[int, ...] = (40, 32, 32, 1)) -> np.ndarray:
@@ -153,20 +153,20 @@ def test_pictures_that_are_not_square():
 
 def test_batches_do_not_change_a_picture(monkeypatch: pytest.MonkeyPatch):
     pixels = noise(10)
-    whole = radial_power(pixels), sharpness_each(pixels)
+    whole = radial_power(pixels), image_sharpness(pixels)
     monkeypatch.setattr(spectral, "BATCH_PX", 3000)
     np.testing.assert_allclose(radial_power(pixels), whole[0], rtol=1e-12)
-    np.testing.assert_allclose(sharpness_each(pixels), whole[1], rtol=1e-12)
+    np.testing.assert_allclose(image_sharpness(pixels), whole[1], rtol=1e-12)
 
 
 def test_leaving_groups_out_is_leaving_pictures_out():
     groups = [np.array_split(x, 5) for x in (noise(11), blurred(noise(12)))]
-    whole, without = log_spectral_distance_without_each(*groups)
-    same, anew = leave_each_out(log_spectral_distance, *groups)
+    whole, without = log_spectral_distance_leave_one_out(*groups)
+    same, anew = leave_one_out(log_spectral_distance, *groups)
     assert whole == pytest.approx(same, abs=1e-9)
     assert without == pytest.approx(anew, abs=1e-9)
     with pytest.raises(ValueError, match="at least 2, got 1 and 5"):
-        log_spectral_distance_without_each(groups[0][:1], groups[1])
+        log_spectral_distance_leave_one_out(groups[0][:1], groups[1])
 
 
 def test_bad_pixels_get_a_sentence():

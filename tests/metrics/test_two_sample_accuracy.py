@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from triptych.metrics.two_sample import accuracy_of_halves, beside_copies, distinct, matched_rows
+from triptych.metrics.two_sample import align_near_duplicates, cross_fit_accuracy, distinct_rows, matched_rows
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:
@@ -12,16 +12,16 @@ def noise(count: int, seed: int = 0) -> np.ndarray:
 
 def test_distinct_keeps_the_first_of_each() -> None:
     a = noise(4)
-    assert distinct(a[[2, 0, 2, 1, 0]]).tolist() == [0, 1, 3]
+    assert distinct_rows(a[[2, 0, 2, 1, 0]]).tolist() == [0, 1, 3]
 
 
 def test_copies_stand_beside_their_originals() -> None:
     real = noise(30)
     shift = np.clip(real.astype(int) + 2, 0, 255).astype(np.uint8)  # nearly equal
     order = np.random.default_rng(1).permutation(30)
-    assert (order[beside_copies(real, shift[order])] == np.arange(30)).all()
-    assert beside_copies(real, noise(30, 1)).tolist() == list(range(30))
-    collapsed = beside_copies(real, np.repeat(real[7:8], 30, 0))
+    assert (order[align_near_duplicates(real, shift[order])] == np.arange(30)).all()
+    assert align_near_duplicates(real, noise(30, 1)).tolist() == list(range(30))
+    collapsed = align_near_duplicates(real, np.repeat(real[7:8], 30, 0))
     assert sorted(collapsed.tolist()) == list(range(30))
 
 
@@ -52,6 +52,6 @@ def cross_fitted(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
 def test_the_interval_holds_a_half_where_there_is_nothing_to_tell(n: int, width: int) -> None:
     """The worst case, a linear classifier: a plain binomial interval holds 0.5 in only 83 to 90 %."""
     rng = np.random.default_rng(0)
-    made = [accuracy_of_halves(cross_fitted(rng, n, width)) for _ in range(600)]
+    made = [cross_fit_accuracy(cross_fitted(rng, n, width)) for _ in range(600)]
     assert np.mean([e.low <= 0.5 <= e.high for e in made]) >= 0.93
     assert np.mean([e.value for e in made]) == pytest.approx(0.5, abs=0.01)

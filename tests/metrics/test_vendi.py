@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from triptych.metrics import vendi
-from triptych.metrics.stats.intervals import leave_each_out
-from triptych.metrics.vendi import vendi_score, vendi_without_each
+from triptych.metrics.stats.intervals import leave_one_out
+from triptych.metrics.vendi import vendi_leave_one_out, vendi_score
 
 
 def test_identical_features_score_1():
@@ -55,8 +55,8 @@ def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("width", [5, 90])
 def test_leaving_groups_out_is_leaving_pictures_out(width: int):
     groups = np.array_split(np.random.default_rng(4).standard_normal((80, width)), 6)
-    whole, without = vendi_without_each(groups)
-    same, anew = leave_each_out(vendi_score, groups)
+    whole, without = vendi_leave_one_out(groups)
+    same, anew = leave_one_out(vendi_score, groups)
     assert whole == pytest.approx(same, abs=1e-10)
     assert without == pytest.approx(anew, abs=1e-10)
 
@@ -77,4 +77,4 @@ def test_bad_features_get_a_sentence(x: np.ndarray, words: str):
 
 def test_one_group_gets_a_sentence():
     with pytest.raises(ValueError, match="at least 2 groups, got 1"):
-        vendi_without_each([np.ones((4, 2))])
+        vendi_leave_one_out([np.ones((4, 2))])

@@ -94,7 +94,7 @@ def print_closer(made: Evaluation) -> None:
         print(f"authentic: {authentic.value:.1%} [{authentic.low:.1%}, {authentic.high:.1%}]")
     if found.diversity is not None:
         modes = found.diversity.modes
-        print(f"classes covered: {modes.covered} of {modes.of} (surely {modes.low} to {modes.high})")
+        print(f"classes covered: {modes.covered} of {modes.total} (surely {modes.low} to {modes.high})")
     if found.modes is not None:
         print(found.modes)
     if not any(score.card.metric == "bits/dim" for score in made.scores):

@@ -20,15 +20,15 @@ from triptych.core.checksummed import is_sealed, verify_checksum
 from triptych.core.errors import CompareError, SealError, UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.metrics.score import Card, Score, comparable
-from triptych.metrics.stats.intervals import LEVEL
 from triptych.metrics.stats.paired import (
-    LEAST_RUNS,
+    MIN_RUNS,
     Difference,
     difference,
     difference_over_runs,
     mean_of,
     over_runs,
 )
+from triptych.metrics.stats.quantiles import LEVEL
 from triptych.models.registry import saved_config
 from triptych.runs.run import open_run
 from triptych.runs.weights import evaluation_of
@@ -67,7 +67,7 @@ class Contestant:
     def speaks_of_family(self) -> bool:
         """Whether there are seeds enough, all different, to speak of runs with other seeds."""
         seeds = {entry.seed for entry in self.entries}
-        return len(self.entries) >= LEAST_RUNS and len(seeds) == len(self.entries) and None not in seeds
+        return len(self.entries) >= MIN_RUNS and len(seeds) == len(self.entries) and None not in seeds
 
     def claim(self) -> str:
         """What its interval speaks of, in words."""
@@ -78,7 +78,7 @@ class Contestant:
             return "this run only"
         if len({entry.seed for entry in self.entries}) < count:
             return f"these {count} runs only: some have the same seed"
-        return f"these {count} runs only: from {LEAST_RUNS} seeds on it would speak of others"
+        return f"these {count} runs only: from {MIN_RUNS} seeds on it would speak of others"
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _read_file(path: Path) -> Entry:
         ) from error
     scores, notes = _scores(record, path)
     card = next(iter(scores.values())).card
-    title = f"{card.family or card.run or path.stem} ({path.name})"
+    title = f"{card.model or card.run or path.stem} ({path.name})"
     return Entry(str(path), title, scores, notes=tuple(notes), record=record)
 
 
@@ -326,7 +326,7 @@ def rank(metric: str, contestants: Sequence[Contestant]) -> Ranking:
             f"{metric}'s expectation itself moves with the number of pictures: a number said to do assumes "
             "that the difference stays as it is"
         )
-    if any(score.spread is None for scores in scored.values() for score in scores):
+    if any(score.resampling is None for scores in scored.values() for score in scores):
         notes.append(
             f"what both have in common counts twice in these differences, for a score does not say what its "
             f"interval was made of: {AGAIN} again gives paired ones"
@@ -375,14 +375,14 @@ def _verdict(a: Contestant, b: Contestant, scored: dict[str, list[Score]], level
         whose = f" over seeds ({len(first)} and {len(second)} runs)"
     elif len(first) + len(second) > 2:
         whose = " (these runs only)"
-    if found.sure:
+    if found.significant:
         sentence = f"{a.label} is better than {b.label} in {name}{whose}: {values}, {span}"
     else:
         sentence = (
             f"{a.label} and {b.label} are not separable in {name}{whose} with {_pictures(first[0].card)}: "
             f"{values}, {span}; {_wanted(found, first, second, families)}"
         )
-    winner = a.label if found.sure else None
+    winner = a.label if found.significant else None
     return Verdict(a.label, b.label, winner, found.value, found.low, found.high, found.method, sentence)
 
 

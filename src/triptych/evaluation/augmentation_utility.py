@@ -18,7 +18,7 @@ from triptych.core.threads import one_thread
 from triptych.evaluation.classifier import fit_classifier, steps_for, untrained
 from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline
 from triptych.metrics.extractors.base import NetworkExtractor, Pixels
-from triptych.metrics.stats.binomial import exact_interval
+from triptych.metrics.stats.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
@@ -193,7 +193,7 @@ def _record(
 
 def _accuracy(right: np.ndarray) -> Accuracy:
     """right: (R, N) bool."""
-    low, high = exact_interval(float(right.mean(0).sum()), right.shape[1])
+    low, high = clopper_pearson(float(right.mean(0).sum()), right.shape[1])
     return Accuracy(value=float(right.mean()), low=low, high=high, each=tuple(right.mean(1).tolist()))
 
 

@@ -31,7 +31,7 @@ from triptych.metrics.extractors.base import (
     FeatureNetwork,
     NetworkExtractor,
     Pixels,
-    prepared,
+    network_input,
     weights_hash,
 )
 from triptych.metrics.extractors.domain_cnn import DomainCNN
@@ -39,7 +39,7 @@ from triptych.metrics.extractors.random_conv import random_conv
 from triptych.metrics.extractors.registry import PRETRAINED, pretrained, split_name
 from triptych.metrics.extractors.self_supervised import network as network_module
 from triptych.metrics.extractors.self_supervised import training
-from triptych.metrics.extractors.vit import dinov2_at_hand
+from triptych.metrics.extractors.vit import dinov2_flops_if_available
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
@@ -123,22 +123,22 @@ def _labelled(dataset: Dataset) -> bool:
 
 def _without_labels(dataset: Dataset, device: torch.device) -> str:
     """Which features judge a source that has no labels, by default."""
-    cost = dinov2_at_hand() if dataset.spec.channels in (1, 3) else None
+    cost = dinov2_flops_if_available() if dataset.spec.channels in (1, 3) else None
     if cost is not None and (device.type != "cpu" or cost <= SLOW_FLOP):
         return "dinov2"
     if cost is not None:
         log.info("DINOv2's weights are here but slow on a processor: --features dinov2 uses them")
-    enough = len(dataset.train) >= network_module.LEAST and dataset.spec.size >= network_module.SMALLEST_PX
+    enough = len(dataset.train) >= network_module.MIN_IMAGES and dataset.spec.size >= network_module.MIN_PX
     return "self-supervised" if enough else "random-conv"
 
 
 def _self_supervised(dataset: Dataset, progress: Progress | None) -> NetworkExtractor:
     """The network trained on the source's images alone. Raises ValueError where they are too few or small."""
     spec, train, version = dataset.spec, dataset.train.pixels, network_module.VERSION
-    if len(train) < network_module.LEAST or spec.size < network_module.SMALLEST_PX:
+    if len(train) < network_module.MIN_IMAGES or spec.size < network_module.MIN_PX:
         raise ValueError(
             f"{dataset.name} has {len(train)} training images of {spec.size} px, and self-supervised "
-            f"features need {network_module.LEAST} of {network_module.SMALLEST_PX} px or more: "
+            f"features need {network_module.MIN_IMAGES} of {network_module.MIN_PX} px or more: "
             "use --features random-conv"
         )
 
@@ -240,7 +240,7 @@ def fit_classifier(
         if step % per_pass == 0:
             order = torch.randperm(len(pixels), generator=source)
         rows = order[step % per_pass * size :][:size].sort().values  # sorted: kind to a memory map
-        shown = _shifted(prepared(np.asarray(pixels[rows.numpy()]), network), source)
+        shown = _shifted(network_input(np.asarray(pixels[rows.numpy()]), network), source)
         known = functional.one_hot(targets[rows], network.classes).float()  # (B, classes)
         if junk:
             shown, known = _with_junk(shown, known, source)

@@ -20,7 +20,7 @@ from triptych.evaluation.scoring import further_scores, subset_rows
 from triptych.evaluation.two_sample import two_sample_score
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics import memorization
-from triptych.metrics.class_coverage import SURE, Diversity, diversity
+from triptych.metrics.class_coverage import CONFIDENT, ClassDiversity, class_diversity
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.score import Score
 
@@ -64,8 +64,8 @@ class DetailedEvaluation(Record):
     scores: tuple[Score, ...]
     memorization: Memorization | None
     """None where held-out pictures are training pictures too: then nothing can be told apart."""
-    diversity: Diversity | None
-    diversity_confident: Diversity | None
+    diversity: ClassDiversity | None
+    diversity_confident: ClassDiversity | None
     """The same of pictures that the judge is over 0.9 sure of."""
     latent_geometry: LatentGeometry | None
     ground_truth: GroundTruthScores | None
@@ -107,10 +107,10 @@ def evaluate_in_detail(
     )
     bound = likelihood_score(model, dataset, min(LIKELY, len(dataset.test)), draws=DRAWS)
     own = extractor.classes > 0 and extractor.classes == dataset.spec.classes
-    views: list[Diversity | None] = [None, None]
+    views: list[ClassDiversity | None] = [None, None]
     if own:
         told = extractor.probabilities(fake), extractor.probabilities(real)
-        views = [diversity(*told), diversity(*told, sure=SURE)]
+        views = [class_diversity(*told), class_diversity(*told, confidence=CONFIDENT)]
     try:
         character = measure_latent_geometry(model, dataset, extractor, fake)
     except ValueError:  # one picture whatever the noise, or points, which have no sharpness
@@ -134,17 +134,17 @@ def _copies(
     train = judge(np.asarray(dataset.train.pixels[rows]))
     alpha = max(memorization.ALPHA, 1.001 / (len(held_out) + 1))  # the least that so few pictures can tell
     try:
-        found = memorization.copy_share(train, fake, held_out, alpha)
+        found = memorization.near_duplicate_test(train, fake, held_out, alpha)
     except ValueError:
         return None
     authentic = memorization.authenticity(train, fake)
-    index, distances = memorization.nearest(train, fake, 1)
+    index, distances = memorization.nearest_training_images(train, fake, 1)
     first = np.argsort(distances[:, 0], kind="stable")[:NEIGHBOURS]
     return Memorization(
         share=Share(value=found.share.value, low=found.share.low, high=found.share.high),
-        nominal=found.nominal,
+        nominal=found.expected,
         p_value=found.p_value,
-        more_than_chance=found.more_than_chance,
+        more_than_chance=found.significant,
         summary=str(found),
         authenticity=Share(value=authentic.value, low=authentic.low, high=authentic.high),
         n_train=len(rows),

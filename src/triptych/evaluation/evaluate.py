@@ -22,7 +22,7 @@ from triptych.evaluation.two_sample import two_sample_score
 from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline, load
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.score import Score
-from triptych.metrics.stats.intervals import LEAST
+from triptych.metrics.stats.intervals import MIN_IMAGES
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
@@ -80,8 +80,8 @@ def evaluate_run(
 
 def check_sample_count(samples: int) -> None:
     """Raises ValueError for fewer samples than an interval needs."""
-    if samples < LEAST:
-        raise ValueError(f"a score with an interval needs at least {LEAST} samples, got {samples}")
+    if samples < MIN_IMAGES:
+        raise ValueError(f"a score with an interval needs at least {MIN_IMAGES} samples, got {samples}")
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ def score_samples(
     closer: take a closer look too (`triptych.evaluation.detailed`). keep: False writes nothing.
     """
     rows = held_out(len(dataset.test), split)
-    if len(rows) < LEAST:
+    if len(rows) < MIN_IMAGES:
         where = "test split" if split == "test" else f"{split} half of the test split"
         raise ValueError(
             f"the {where} of {dataset.name} holds {len(rows)} pictures, and a score with an interval needs "
-            f"{LEAST}: give more pictures"
+            f"{MIN_IMAGES}: give more pictures"
         )
     rows = rows[subset_rows(len(rows), most_real)]
     real = np.asarray(dataset.test.pixels[rows])
@@ -205,7 +205,7 @@ def _about(model: Pipeline, first_seed: int, count: int, controls: Mapping[str, 
     settings = model.model.Controls(**controls)
     by_law = "drawn by the training data's class law" if model.model.conditional else "none"
     return {
-        "family": model.model.title,
+        "model": model.model.title,
         "run": model.run.path.name if model.run is not None else "",
         "controls": settings.model_dump(mode="json"),
         "weights": getattr(model, "weights", "ema"),

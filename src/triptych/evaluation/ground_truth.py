@@ -17,7 +17,7 @@ from scipy.special import gammaincinv
 from triptych.core.config import Record
 from triptych.data.datasets import shapes
 from triptych.data.datasets.shapes_inverse import PERIODS, Reading, read
-from triptych.metrics.stats.binomial import exact_interval
+from triptych.metrics.stats.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
@@ -138,7 +138,7 @@ def ground_truth_scores(
     valid = found.residual <= threshold
     causes = {name: values[valid] for name, values in found.factors.items()}
     count = int(valid.sum())
-    low, high = exact_interval(count, len(samples))
+    low, high = clopper_pearson(count, len(samples))
     grids = cell_coverages(causes)
     return GroundTruthScores(
         n=len(samples),

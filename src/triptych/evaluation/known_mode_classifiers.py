@@ -8,7 +8,7 @@ import numpy as np
 
 from triptych.core.images import to_float
 from triptych.data.datasets import ring, stacked_mnist
-from triptych.metrics.class_coverage import SURE
+from triptych.metrics.class_coverage import CONFIDENT
 from triptych.metrics.extractors.base import Extractor
 
 REACH = 3.0  # sigma: farther from every middle, a point belongs to no mode (98.9 % of the data's own do)
@@ -44,7 +44,7 @@ class RingClassifier:
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """(N, 8) float64: the posterior, with what falls to the even spread shared out evenly."""
         inside = np.exp(-0.5 * ring.distances(coordinates(pixels)) ** 2)  # (N, 8)
-        even = np.exp(-0.5 * REACH**2) * (1 - SURE) / (SURE - 1 / self.classes)
+        even = np.exp(-0.5 * REACH**2) * (1 - CONFIDENT) / (CONFIDENT - 1 / self.classes)
         return (inside + even / self.classes) / (inside.sum(1, keepdims=True) + even)
 
 

@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from triptych.core import rng as streams
 from triptych.core.config import Record
 from triptych.inference.pipeline import Pipeline
-from triptych.metrics.class_coverage import SURE
+from triptych.metrics.class_coverage import CONFIDENT
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.spectral import sharpness
 
@@ -101,7 +101,7 @@ def _walk(model: Pipeline, judge: Extractor) -> tuple[np.ndarray, np.ndarray, np
 def _sure(judge: Extractor, pictures: np.ndarray) -> float | None:
     if not judge.classes:
         return None
-    return float((judge.probabilities(pictures).max(1) > SURE).mean())
+    return float((judge.probabilities(pictures).max(1) > CONFIDENT).mean())
 
 
 def _probe(model: Pipeline, judge: Extractor) -> tuple[float, float]:

@@ -87,7 +87,7 @@ def _rows(count: int, n: int) -> np.ndarray:
 def _about(model: Pipeline, labelled: bool) -> dict[str, Any]:
     """The descriptive fields of the card."""
     return {
-        "family": model.model.title,
+        "model": model.model.title,
         "run": model.run.path.name if model.run is not None else "",
         "weights": model.weights,
         "step": model.step,

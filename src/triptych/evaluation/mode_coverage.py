@@ -1,4 +1,4 @@
-"""Modes that are known and can be counted: eight Gaussians on a ring, a thousand triples of digits."""
+"""ModeCoverage that are known and can be counted: eight Gaussians on a ring, a thousand triples of digits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from triptych.core.config import Record
 from triptych.data.datasets import ring, stacked_mnist
 from triptych.evaluation.known_mode_classifiers import REACH, StackedDigitsClassifier, channels, coordinates
-from triptych.metrics.class_coverage import Modes, diversity_of_counts
+from triptych.metrics.class_coverage import ModeCoverage, class_diversity_of_counts
 from triptych.metrics.extractors.base import Extractor
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class ModeCount(Record):
     """Samples."""
     near: float | None
     """Share of them within 3 sigma of a mode's middle; None where modes are recognised, not measured."""
-    modes: Modes
+    modes: ModeCoverage
     """Of the samples that belong to a mode."""
     kl: float | None
     """KL(samples' histogram || even), nats; None where no sample belongs to a mode."""
@@ -33,8 +33,8 @@ class ModeCount(Record):
     def __str__(self) -> str:
         m = self.modes
         text = (
-            f"{m.covered} of {m.of} modes have at least {m.due:.0%} of their share; {m.seen} were seen in "
-            f"{self.n:,} samples ({m.seen_expected:,.0f} expected of the data's own)"
+            f"{m.covered} of {m.total} modes have at least {m.min_share:.0%} of their share; {m.seen} were "
+            f"seen in {self.n:,} samples ({m.seen_expected:,.0f} expected of the data's own)"
         )
         if self.kl is not None:
             text += f"; KL to an even spread {self.kl:.3g} nats ({self.kl_expected:.3g} expected)"
@@ -78,5 +78,5 @@ def mode_count(pixels: np.ndarray, dataset: Dataset, extractor: Extractor) -> Mo
 
 
 def _counted(counts: np.ndarray, n: int, near: float | None) -> ModeCount:
-    found = diversity_of_counts(counts, np.ones(len(counts), np.int64), n)
+    found = class_diversity_of_counts(counts, np.ones(len(counts), np.int64), n)
     return ModeCount(n=n, near=near, modes=found.modes, kl=found.kl, kl_expected=found.kl_expected)

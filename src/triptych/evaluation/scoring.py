@@ -14,14 +14,14 @@ from triptych.core.threads import one_thread
 from triptych.metrics import fid as frechet
 from triptych.metrics import fid_infinity, inception_score, intra_class_fid, prdc, spectral, vendi
 from triptych.metrics import kid as kernel
-from triptych.metrics.class_coverage import SURE
+from triptych.metrics.class_coverage import CONFIDENT
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.fid import fid
 from triptych.metrics.kid import COEF, DEGREE, kid
-from triptych.metrics.prdc import DENSITY_K, PRECISION_K, neighbour_scores
+from triptych.metrics.prdc import DENSITY_K, PRECISION_K, prdc_scores
 from triptych.metrics.score import Card, Score
 from triptych.metrics.stats.intervals import METRICS, Estimate, estimates, groups_for, jackknife_interval
-from triptych.metrics.stats.resampling import deal
+from triptych.metrics.stats.resampling import split_groups
 
 PARAMETERS: dict[str, dict[str, int | float | str]] = {
     "FID": {"ddof": 1},
@@ -107,7 +107,7 @@ def class_view(
     def facts(pixels: np.ndarray) -> tuple[float, tuple[float, ...]]:
         p = extractor.probabilities(pixels)  # (N, classes)
         counts = np.bincount(p.argmax(1), minlength=extractor.classes)
-        return float((p.max(1) > SURE).mean()), tuple((counts / len(p)).tolist())
+        return float((p.max(1) > CONFIDENT).mean()), tuple((counts / len(p)).tolist())
 
     (sure, shares), (sure_real, shares_real) = facts(fake), facts(real)
     labels = tuple(names) if names else tuple(str(i) for i in range(extractor.classes))
@@ -155,8 +155,8 @@ def score_of(
         floor_n=floor_n,
         better=better,
         target=target,
-        spread=found.spread,
-        share_of=found.share_of,
+        resampling=found.resampling,
+        trials=found.trials,
         notes=notes,
         card=card,
     )
@@ -165,7 +165,7 @@ def score_of(
 @one_thread()
 def _floors(real: np.ndarray, train: np.ndarray) -> dict[str, float]:
     """Each score of training features in place of the samples'."""
-    return {"FID": fid(real, train), "KID": kid(real, train), **neighbour_scores(real, train)}
+    return {"FID": fid(real, train), "KID": kid(real, train), **prdc_scores(real, train)}
 
 
 def _notes(
@@ -179,7 +179,7 @@ def _notes(
         )
     if floor_n is not None and floor_n < card.n_fake:
         notes.append(f"the floor is of {floor_n} training pictures, all there are")
-    if extractor.accuracy is not None and extractor.accuracy < SURE:
+    if extractor.accuracy is not None and extractor.accuracy < CONFIDENT:
         notes.append(f"the judge is right about {extractor.accuracy:.0%} of the test pictures")
     learned_from = getattr(extractor, "images", None)
     if learned_from is not None and learned_from < FEW:
@@ -232,11 +232,11 @@ class _Judged:
 
     def dealt(self, both: Pair) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Both sets in the groups of every jackknife here: what belongs together stays together."""
-        return deal(np.asarray(both[0]), self.groups, seed=0), self.dealt_fakes(both[1])
+        return split_groups(np.asarray(both[0]), self.groups, seed=0), self.dealt_fakes(both[1])
 
     def dealt_fakes(self, rows: np.ndarray) -> list[np.ndarray]:
         """What is known of the made pictures, in the same groups."""
-        return deal(np.asarray(rows), self.groups, seed=1)
+        return split_groups(np.asarray(rows), self.groups, seed=1)
 
     @property
     def groups(self) -> int:
@@ -265,7 +265,7 @@ class _Judged:
         train = None if self.train is None else self.judge(self.train)
         fewest = min(len(x) for x in (*self.features, train) if x is not None)
         if self.judge.width <= WIDEST and fewest >= 2 * (self.judge.width + 1):
-            found = fid_infinity.fd_infinity_without_each(reals, fakes, points=POINTS)
+            found = fid_infinity.fd_infinity_leave_one_out(reals, fakes, points=POINTS)
             floor = (
                 None if train is None else fid_infinity.fd_infinity(self.features[0], train, points=POINTS)
             )
@@ -273,12 +273,12 @@ class _Judged:
             yield self.score(
                 "FD-infinity", fid_infinity.VERSION, line, found, floor, -np.inf, target="population"
             )
-        found = vendi.vendi_without_each(fakes)
+        found = vendi.vendi_leave_one_out(fakes)
         floor = None if train is None else vendi.vendi_score(train)
         yield self.score("Vendi", vendi.VERSION, {"kernel": "cosine"}, found, floor, better="higher")
         if self.labels is not None:
             try:
-                found, _ = intra_class_fid.intra_class_fid_without_each(
+                found, _ = intra_class_fid.intra_class_fid_leave_one_out(
                     reals, fakes, *self.dealt(self.labels)
                 )
             except ValueError:  # a class with too few pictures: there is no such score here
@@ -291,7 +291,7 @@ class _Judged:
             return
         train, told = self.train, self.dealt_fakes(self.judge.probabilities(self.pixels[1]))
         splits = 10 if min(map(len, told)) >= 10 and (train is None or len(train) >= 10) else 1
-        found = inception_score.inception_score_without_each(told, splits)
+        found = inception_score.inception_score_leave_one_out(told, splits)
         floor = (
             None
             if train is None
@@ -303,9 +303,9 @@ class _Judged:
 
     def of_pixels(self) -> Iterator[Score]:
         """LSD, of pictures large enough to have a spectrum."""
-        if min(self.pixels[1].shape[1:3]) < spectral.LEAST_PX:
+        if min(self.pixels[1].shape[1:3]) < spectral.MIN_PX:
             return
-        found = spectral.log_spectral_distance_without_each(*self.dealt(self.pixels))
+        found = spectral.log_spectral_distance_leave_one_out(*self.dealt(self.pixels))
         floor = None if self.train is None else spectral.log_spectral_distance(self.pixels[0], self.train)
         plain = {"extractor": "pixels", "extractor_hash": "none", "resize": "none"}
         yield self.score("LSD", spectral.VERSION, {"window": "Hann"}, found, floor, changed=plain)

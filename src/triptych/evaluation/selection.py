@@ -38,9 +38,10 @@ from triptych.inference.pipeline import SAMPLING_BATCH
 from triptych.metrics.extractors.base import Extractor, NetworkExtractor
 from triptych.metrics.extractors.domain_cnn import DomainCNN
 from triptych.metrics.extractors.random_conv import random_conv
-from triptych.metrics.fid import fid_left_out
-from triptych.metrics.stats.intervals import LEAST, groups_for, jackknife_interval, quantile
-from triptych.metrics.stats.resampling import deal
+from triptych.metrics.fid import fid_leave_groups_out
+from triptych.metrics.stats.intervals import MIN_IMAGES, groups_for, jackknife_interval
+from triptych.metrics.stats.quantiles import t_quantile
+from triptych.metrics.stats.resampling import split_groups
 from triptych.runs.weights import KEY, Comparison, Which, recorded
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Selector:
         device = self.training.device
         raw, ema = (losses(self.load(which), split, rows, device) for which in ("raw", "ema"))  # (units,)
         gaps = raw - ema
-        reach = float(quantile(len(gaps) - 1, 0.95) * gaps.std(ddof=1) / len(gaps) ** 0.5)
+        reach = float(t_quantile(len(gaps) - 1, 0.95) * gaps.std(ddof=1) / len(gaps) ** 0.5)
         name = f"{self.training.objectives[0].name}/loss"
         both = float(raw.mean()), float(ema.mean())
         count = len(rows)
@@ -187,7 +188,7 @@ class Selector:
         """The feature extractor, those of held-out images, (N, D), and where these come from: made once."""
         if self._judged is None:
             extractor = quick_extractor(self.dataset, self.training.plan.steps * self.training.options.batch)
-            split, rows, where = self._reference(LEAST)
+            split, rows, where = self._reference(MIN_IMAGES)
             rows = rows[subset_rows(len(rows), MOST_REAL)]
             self._judged = extractor, extractor(np.asarray(split.pixels[rows])), where
         return self._judged
@@ -235,9 +236,12 @@ def frechet_pair(
     """
     count = groups_for(min(len(real), len(raw)))
     left_out = [(), *((g,) for g in range(count))]
-    reals = deal(real.astype(np.float64), count, seed=0)
+    reals = split_groups(real.astype(np.float64), count, seed=0)
     # dealt with one seed: samples of the same noise are left out together, so what both share cancels
-    found = [fid_left_out(reals, deal(x.astype(np.float64), count, seed=1), left_out) for x in (raw, ema)]
+    found = [
+        fid_leave_groups_out(reals, split_groups(x.astype(np.float64), count, seed=1), left_out)
+        for x in (raw, ema)
+    ]
     gaps = np.array(found[0]) - np.array(found[1])
     estimate = jackknife_interval(float(gaps[0]), gaps[1:].tolist())
     return (found[0][0], found[1][0]), estimate.value, estimate.high - estimate.value

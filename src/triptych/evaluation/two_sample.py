@@ -23,8 +23,8 @@ from triptych.core.threads import one_thread
 from triptych.evaluation.scoring import score_of
 from triptych.metrics.extractors.base import weights_hash
 from triptych.metrics.score import Card, Score
-from triptych.metrics.stats.intervals import LEAST
-from triptych.metrics.two_sample import accuracy_of_halves, beside_copies, distinct, matched_rows
+from triptych.metrics.stats.intervals import MIN_IMAGES
+from triptych.metrics.two_sample import align_near_duplicates, cross_fit_accuracy, distinct_rows, matched_rows
 
 VERSION = 1  # of network and training: raised when either changes
 METRIC = "two-sample accuracy"
@@ -76,11 +76,11 @@ def two_sample_score(
         real, train = np.concatenate([real, train]), None
         card["split"] = f"{card['split']} and training"
         notes.append(f"{METRIC}: training images count as real, few are held out; copies would look perfect")
-    rows = distinct(real)  # one that recurs in both halves would be known by heart
+    rows = distinct_rows(real)  # one that recurs in both halves would be known by heart
     real, labels = real[rows], None if labels is None else (labels[0][rows], labels[1])
-    if min(real.shape[1:3]) < LEAST_PX or is_points(real) or min(len(real), len(fake)) < LEAST:
+    if min(real.shape[1:3]) < LEAST_PX or is_points(real) or min(len(real), len(fake)) < MIN_IMAGES:
         return None
-    found = accuracy_of_halves(right_of(real, fake, labels))
+    found = cross_fit_accuracy(right_of(real, fake, labels))
     count = min(len(real), len(fake), MOST)
     floor, floor_n = _floor(real, train)
     notes.insert(0, how_to_read(found.value, found.low, found.high))
@@ -122,7 +122,7 @@ def right_of(real: np.ndarray, fake: np.ndarray, labels: Labels | None = None) -
     """
     chosen = matched_rows(len(real), len(fake), MOST, labels, seed=0)
     first, second = np.asarray(real[chosen[0]]), np.asarray(fake[chosen[1]])
-    second = second[beside_copies(first, second)]
+    second = second[align_near_duplicates(first, second)]
     both = images.to_float(first), images.to_float(second)  # (n, C, H, W) each
     half = torch.arange(len(first)) < len(first) // 2
     right = np.zeros((2, len(first)), bool)
@@ -236,6 +236,6 @@ def _floor(real: np.ndarray, train: np.ndarray | None) -> tuple[float | None, in
     if train is None:
         order = np.random.default_rng(0).permutation(len(real))
         real, train = real[order[::2]], real[order[1::2]]
-    if min(len(real), len(train)) < LEAST:
+    if min(len(real), len(train)) < MIN_IMAGES:
         return None, None
     return float(right_of(real, train).mean()), min(len(train), len(real), MOST)

@@ -10,18 +10,18 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 
 from triptych.core.config import Record
-from triptych.metrics.stats.binomial import LEVEL, exact_bounds
+from triptych.metrics.stats.binomial import clopper_pearson_bounds
+from triptych.metrics.stats.quantiles import LEVEL, normal_quantile
 
 VERSION = 1
-DUE = 0.1  # of its share in the data: with less, a class counts as missing
-SURE = 0.9
-NORMAL = 1.959964  # 97.5 % quantile
+MIN_SHARE = 0.1  # of its share in the data: with less, a class counts as missing
+CONFIDENT = 0.9
 
 
-class Modes(Record):
+class ModeCoverage(Record):
     """How many of the classes that the data have the samples have too."""
 
-    of: int
+    total: int
     """Classes that the data have."""
     covered: int
     """Those with at least `due` of the share that the data give them (and at least one sample)."""
@@ -37,19 +37,19 @@ class Modes(Record):
     """Classes with at least one sample: the count that is published for stacked MNIST."""
     seen_expected: float
     """What `seen` would be on average if the samples were the data's own."""
-    seen_spread: float
+    seen_std: float
     """Its standard deviation then."""
-    due: float
+    min_share: float
     level: float
     """How often low..high holds the truth, at least, over all classes together."""
 
 
-class Diversity(Record):
+class ClassDiversity(Record):
     """The samples' classes beside the data's."""
 
     n: int
     n_real: int
-    sure: float
+    confidence: float
     """Only pictures with a class of more than this probability were counted; 0: all."""
     counted: int
     """How many samples that left."""
@@ -70,10 +70,12 @@ class Diversity(Record):
     kl_high: float | None
     kl_expected: float | None
     """What `kl` would be on average if the samples were the data's own: its floor at this n."""
-    modes: Modes
+    modes: ModeCoverage
 
 
-def diversity(fake: np.ndarray, real: np.ndarray, sure: float = 0.0, due: float = DUE) -> Diversity:
+def class_diversity(
+    fake: np.ndarray, real: np.ndarray, confidence: float = 0.0, min_share: float = MIN_SHARE
+) -> ClassDiversity:
     """The class histogram of samples against the data's: entropy, KL, modes covered.
 
     fake: (N, C), real: (M, C) class probabilities from one classifier. Both are counted by first
@@ -87,18 +89,18 @@ def diversity(fake: np.ndarray, real: np.ndarray, sure: float = 0.0, due: float 
             f"{fake.shape[1]} classes of the fake pictures, {real.shape[1]} of the real ones: "
             "both must come from the same classifier"
         )
-    counts, law = class_counts(fake, sure), class_counts(real, sure)
-    return diversity_of_counts(counts, law, len(fake), len(real), sure, due)
+    counts, law = class_counts(fake, confidence), class_counts(real, confidence)
+    return class_diversity_of_counts(counts, law, len(fake), len(real), confidence, min_share)
 
 
-def diversity_of_counts(
+def class_diversity_of_counts(
     counts: np.ndarray,
     real: np.ndarray,
     n: int | None = None,
     n_real: int | None = None,
-    sure: float = 0.0,
-    due: float = DUE,
-) -> Diversity:
+    confidence: float = 0.0,
+    min_share: float = MIN_SHARE,
+) -> ClassDiversity:
     """Like `diversity`, of how often each class was counted: (C,) among n and n_real pictures.
 
     n, n_real: None takes the sums; more than the sum where some pictures were given no class.
@@ -113,13 +115,13 @@ def diversity_of_counts(
         raise ValueError("no real picture was given a class: nothing to compare with")
     law = real / real.sum()
     floor = expected_entropy(law, counted) if counted else None
-    kl = divergence(counts, law) if counted else np.inf
-    reach = NORMAL * _kl_error(counts, law) if np.isfinite(kl) else 0.0
+    kl = kl_divergence(counts, law) if counted else np.inf
+    reach = normal_quantile((1 + LEVEL) / 2) * _kl_error(counts, law) if np.isfinite(kl) else 0.0
     finite = bool(np.isfinite(kl))
-    return Diversity(
+    return ClassDiversity(
         n=n,
         n_real=n_real,
-        sure=sure,
+        confidence=confidence,
         counted=counted,
         shares=tuple((counts / max(n, 1)).tolist()),
         shares_real=tuple((real / n_real).tolist()),
@@ -131,14 +133,14 @@ def diversity_of_counts(
         kl_low=max(kl - reach, 0.0) if finite else None,
         kl_high=kl + reach if finite else None,
         kl_expected=None if floor is None else entropy(law) - floor,
-        modes=modes(counts, real / n_real, n, due),
+        modes=mode_coverage(counts, real / n_real, n, min_share),
     )
 
 
-def class_counts(probabilities: np.ndarray, sure: float = 0.0) -> np.ndarray:
+def class_counts(probabilities: np.ndarray, confidence: float = 0.0) -> np.ndarray:
     """How often each class is the first choice, with more than `sure` probability. (N, C) -> (C,) int64."""
     p = np.asarray(probabilities)
-    return np.bincount(p.argmax(1)[p.max(1) > sure], minlength=p.shape[1])
+    return np.bincount(p.argmax(1)[p.max(1) > confidence], minlength=p.shape[1])
 
 
 def entropy(counts: np.ndarray) -> float:
@@ -147,7 +149,7 @@ def entropy(counts: np.ndarray) -> float:
     return float(-xlogy(p, p).sum()) + 0.0  # not -0
 
 
-def divergence(counts: np.ndarray, law: np.ndarray) -> float:
+def kl_divergence(counts: np.ndarray, law: np.ndarray) -> float:
     """KL = sum p log(p / q) of two histograms, nats; infinite where q lacks a class that p has. (C,) each."""
     p = np.asarray(counts, dtype=np.float64) / np.sum(counts)
     q = np.asarray(law, dtype=np.float64) / np.sum(law)
@@ -171,7 +173,7 @@ def expected_entropy(law: np.ndarray, n: int) -> float:
     return total + 0.0
 
 
-def modes(counts: np.ndarray, law: np.ndarray, n: int, due: float = DUE) -> Modes:
+def mode_coverage(counts: np.ndarray, law: np.ndarray, n: int, min_share: float = MIN_SHARE) -> ModeCoverage:
     """How many of the data's classes the samples cover.
 
     A class is covered if the model gives it at least `due` of its share in the data, `law`.
@@ -186,16 +188,16 @@ def modes(counts: np.ndarray, law: np.ndarray, n: int, due: float = DUE) -> Mode
     counts, law = _counts(counts, "fake"), np.asarray(law, dtype=np.float64)
     if n < max(counts.sum(), 1) or law.sum() > 1 + 1e-9 or not (law >= 0).all() or law.sum() == 0:
         raise ValueError(f"expected shares that sum to at most 1 and n >= {counts.sum()}, got n = {n}")
-    if not 0 <= due <= 1:
-        raise ValueError(f"due is a share of a share, 0..1, got {due}")
+    if not 0 <= min_share <= 1:
+        raise ValueError(f"due is a share of a share, 0..1, got {min_share}")
     present = np.flatnonzero(law > 0)
     held, p = counts[present], law[present]
-    needed = np.maximum(np.ceil(due * n * p - 1e-9), 1)  # samples
-    low, high = exact_bounds(held, n, (1 - LEVEL) / len(present))
-    proved, missed = (low >= due * p) & (held > 0), high < due * p
+    needed = np.maximum(np.ceil(min_share * n * p - 1e-9), 1)  # samples
+    low, high = clopper_pearson_bounds(held, n, (1 - LEVEL) / len(present))
+    proved, missed = (low >= min_share * p) & (held > 0), high < min_share * p
     misses = (1 - p) ** n  # chance that no sample of the data's own falls into the class
-    return Modes(
-        of=len(present),
+    return ModeCoverage(
+        total=len(present),
         covered=int((held >= needed).sum()),
         low=int(proved.sum()),
         high=len(present) - int(missed.sum()),
@@ -203,8 +205,8 @@ def modes(counts: np.ndarray, law: np.ndarray, n: int, due: float = DUE) -> Mode
         expected=float(sum(_at_least(int(k), n, share) for k, share in zip(needed, p, strict=True))),
         seen=int((held > 0).sum()),
         seen_expected=float((1 - misses).sum()),
-        seen_spread=_seen_spread(p, misses, n),
-        due=due,
+        seen_std=_seen_spread(p, misses, n),
+        min_share=min_share,
         level=LEVEL,
     )
 

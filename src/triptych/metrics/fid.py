@@ -27,7 +27,7 @@ class Moments:
     scatter: np.ndarray  # (D, D): sum of (x - mean)(x - mean)^T
 
     @classmethod
-    def of(cls, features: np.ndarray) -> Moments:
+    def from_features(cls, features: np.ndarray) -> Moments:
         """Moments of features, (N, D) float64, N >= 1."""
         mean = features.mean(0)
         centred = features - mean
@@ -55,10 +55,10 @@ def fid(real: np.ndarray, fake: np.ndarray) -> float:
     the features. Raises ValueError on NaN, unlike widths and too few pictures.
     """
     real, fake = checked_pair(real, fake, 2, "FID")
-    return distance(Moments.of(real), Moments.of(fake))
+    return frechet_distance(Moments.from_features(real), Moments.from_features(fake))
 
 
-def distance(real: Moments, fake: Moments) -> float:
+def frechet_distance(real: Moments, fake: Moments) -> float:
     """The Frechet distance from moments.
 
     tr((S1 S2)^1/2) is the sum of the square roots of the eigenvalues of F^T S2 F for any F with
@@ -81,22 +81,22 @@ def _factor(covariance: np.ndarray) -> np.ndarray:
         return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-def fid_left_out(
+def fid_leave_groups_out(
     real: Sequence[np.ndarray], fake: Sequence[np.ndarray], left_out: Sequence[tuple[int, ...]]
 ) -> list[float]:
     """FID without the groups of each entry of `left_out`, of both sets; () leaves nothing out.
 
     real, fake: G groups each, (n_g, D) float64. Moments are merged by additions, features are read once.
     """
-    sides = [[Moments.of(x) for x in groups] for groups in (real, fake)]
+    sides = [[Moments.from_features(x) for x in groups] for groups in (real, fake)]
 
     def rest(parts: list[Moments], gone: tuple[int, ...]) -> Moments:
         return reduce(Moments.__add__, [part for g, part in enumerate(parts) if g not in gone])
 
-    return [distance(rest(sides[0], gone), rest(sides[1], gone)) for gone in left_out]
+    return [frechet_distance(rest(sides[0], gone), rest(sides[1], gone)) for gone in left_out]
 
 
-def without_each(parts: Sequence[Moments]) -> list[Moments]:
+def leave_one_out_sums(parts: Sequence[Moments]) -> list[Moments]:
     """The sum of all parts but the g-th, for each g, by additions alone: a difference loses digits."""
     if len(parts) < 2:
         raise ValueError(f"leaving one out needs at least 2 groups, got {len(parts)}")
@@ -106,7 +106,7 @@ def without_each(parts: Sequence[Moments]) -> list[Moments]:
     return [after[1], *inner, before[-2]]
 
 
-def moments_without_each(
+def moments_leave_one_out(
     features: np.ndarray, groups: np.ndarray, count: int
 ) -> tuple[Moments, list[Moments]]:
     """Moments of all features, and without those of group g, for each g in 0..count - 1.
@@ -115,9 +115,9 @@ def moments_without_each(
     leaves nothing out. Raises ValueError where fewer than 2 pictures are left: they have no covariance.
     """
     present = np.unique(groups).tolist()
-    parts = [Moments.of(features[groups == g]) for g in present]
+    parts = [Moments.from_features(features[groups == g]) for g in present]
     whole = reduce(Moments.__add__, parts)
-    left = dict(zip(present, without_each(parts), strict=True)) if len(parts) > 1 else {}
+    left = dict(zip(present, leave_one_out_sums(parts), strict=True)) if len(parts) > 1 else {}
     made = [left.get(g, whole) for g in range(count)]
     if len(parts) < 2 <= count or min(m.count for m in [whole, *made]) < 2:
         raise ValueError(

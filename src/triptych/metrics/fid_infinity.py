@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from triptych.metrics.fid import Moments, distance, moments_without_each
+from triptych.metrics.fid import Moments, frechet_distance, moments_leave_one_out
 from triptych.metrics.validation import checked_pair
 
 VERSION = 1
@@ -39,10 +39,10 @@ def fd_infinity(
     Costs 37 FIDs with 15 points of a tenth to all, 16 with points=5, which spread no wider. On one
     core 0.1 s at D = 64 and 0.3 s at D = 128; at D = 2048 about 160 s, and 70 s with points=5.
     """
-    return fd_infinity_without_each([real], [fake], points, vary, seed)[0]
+    return fd_infinity_leave_one_out([real], [fake], points, vary, seed)[0]
 
 
-def fd_infinity_without_each(
+def fd_infinity_leave_one_out(
     real: Sequence[np.ndarray],
     fake: Sequence[np.ndarray],
     points: int = POINTS,
@@ -81,7 +81,7 @@ def fd_infinity_without_each(
             one = fixed or _Left(all_real[real_rows], groups[0][real_rows], count)
             two = _Left(all_fake[fake_rows], groups[1][fake_rows], count)
             xs.append(two.inverse if fixed else one.inverse + two.inverse)
-            ys.append([distance(r, f) for r, f in zip(one.moments, two.moments, strict=True)])
+            ys.append([frechet_distance(r, f) for r, f in zip(one.moments, two.moments, strict=True)])
         inverse.append(np.mean(xs, axis=0))
         found.append(np.mean(ys, axis=0))
     values = _at_zero(np.array(inverse), np.array(found))
@@ -92,7 +92,7 @@ class _Left:
     """Moments of one sample: whole, then without each group (for one group: whole alone)."""
 
     def __init__(self, features: np.ndarray, groups: np.ndarray, count: int) -> None:
-        whole, without = moments_without_each(features, groups, count if count > 1 else 0)
+        whole, without = moments_leave_one_out(features, groups, count if count > 1 else 0)
         self.moments: list[Moments] = [whole, *without]
         self.inverse = np.array([1 / m.count for m in self.moments])
 

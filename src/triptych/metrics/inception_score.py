@@ -26,7 +26,7 @@ def inception_score(probabilities: np.ndarray, splits: int = 10, shuffle: int | 
     return float(np.mean([_score(*_sums(block), len(block)) for block in _cut(p, splits)]))
 
 
-def inception_score_without_each(
+def inception_score_leave_one_out(
     probabilities: Sequence[np.ndarray], splits: int = 10
 ) -> tuple[float, list[float]]:
     """Inception score of all groups together, and with the g-th left out, for each g.

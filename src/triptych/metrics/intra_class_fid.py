@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from triptych.metrics.fid import Moments, distance, moments_without_each
+from triptych.metrics.fid import Moments, frechet_distance, moments_leave_one_out
 from triptych.metrics.validation import checked_pair
 
 VERSION = 1
-LEAST = 20  # pictures of a class in each set: what an interval asks of a whole set
+MIN_PER_CLASS = 20  # pictures of a class in each set: what an interval asks of a whole set
 LeftOut = tuple[float, list[float]]  # a value, and the values without each group
 
 
@@ -27,11 +27,11 @@ def intra_class_fid(
     to be, not what a classifier takes them for. Returns (mean, {class: FID}). Raises ValueError on
     NaN, unlike widths, labels that do not match, and a class with fewer than 20 pictures in either set.
     """
-    (mean, _), each = intra_class_fid_without_each([real], [fake], [real_labels], [fake_labels])
+    (mean, _), each = intra_class_fid_leave_one_out([real], [fake], [real_labels], [fake_labels])
     return mean, {label: value for label, (value, _) in each.items()}
 
 
-def intra_class_fid_without_each(
+def intra_class_fid_leave_one_out(
     real: Sequence[np.ndarray],
     fake: Sequence[np.ndarray],
     real_labels: Sequence[np.ndarray],
@@ -55,7 +55,7 @@ def intra_class_fid_without_each(
     each: dict[int, LeftOut] = {}
     for label in _classes(one.labels, two.labels):
         pairs = zip(one.moments(label, count), two.moments(label, count), strict=True)
-        value, *without = (distance(r, f) for r, f in pairs)
+        value, *without = (frechet_distance(r, f) for r, f in pairs)
         each[label] = (value, without)
     values = np.array([[value, *without] for value, without in each.values()])  # (classes, 1 + G)
     mean, *means = values.mean(0).tolist()
@@ -82,7 +82,7 @@ class _Set:
         """Of one class: whole, then without each group (for one group: whole alone)."""
         rows = self.labels == label
         left = count if count > 1 else 0
-        whole, without = moments_without_each(self.features[rows], self.groups[rows], left)
+        whole, without = moments_leave_one_out(self.features[rows], self.groups[rows], left)
         return [whole, *without]
 
 
@@ -93,12 +93,12 @@ def _classes(real: np.ndarray, fake: np.ndarray) -> list[int]:
         f"class {label} has {n} {name} pictures"
         for label in classes
         for name, labels in (("real", real), ("fake", fake))
-        if (n := int((labels == label).sum())) < LEAST
+        if (n := int((labels == label).sum())) < MIN_PER_CLASS
     ]
     if short:
         more = f" (and {len(short) - 3} more such)" if len(short) > 3 else ""
         raise ValueError(
-            f"intra-class FID needs at least {LEAST} pictures of each class in both sets: "
+            f"intra-class FID needs at least {MIN_PER_CLASS} pictures of each class in both sets: "
             f"{', '.join(short[:3])}{more}. Give more pictures of it, or leave the class out of both sets"
         )
     return classes

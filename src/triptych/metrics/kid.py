@@ -16,7 +16,7 @@ TILE = 1024  # rows and columns of one block of the kernel matrix: 8 MB
 Products = Literal["float64", "float32"]
 
 
-def kid(real: np.ndarray, fake: np.ndarray, products: Products = "float64") -> float:
+def kid(real: np.ndarray, fake: np.ndarray, dot_dtype: Products = "float64") -> float:
     """Squared maximum mean discrepancy with a cubic kernel (Binkowski et al. 2018, eq. 4). Lower is better.
 
     k(x, y) = (x.y / d + 1)^3; the unbiased estimator over the full sets, so its expectation does
@@ -27,9 +27,9 @@ def kid(real: np.ndarray, fake: np.ndarray, products: Products = "float64") -> f
     1e-10 where k is about 1; other toolkits compute all of it in float32. Returns a float. Raises
     ValueError on NaN, unlike widths and too few pictures.
     """
-    real, fake = (x.astype(_checked_type(products), copy=False) for x in checked_pair(real, fake, 2, "KID"))
+    real, fake = (x.astype(_checked_type(dot_dtype), copy=False) for x in checked_pair(real, fake, 2, "KID"))
     sums = KernelSums([real], [fake])
-    return sums.discrepancy(np.ones(1, bool))
+    return sums.mmd(np.ones(1, bool))
 
 
 def kid_blocks(
@@ -38,7 +38,7 @@ def kid_blocks(
     size: int = 1000,
     blocks: int = 100,
     seed: int = 0,
-    products: Products = "float64",
+    dot_dtype: Products = "float64",
 ) -> tuple[float, np.ndarray]:
     """KID as it is usually published: the mean over random blocks of both sets, and each block's value.
 
@@ -54,12 +54,12 @@ def kid_blocks(
     if size < 2 or blocks < 1:
         raise ValueError(f"KID in blocks needs size >= 2 and blocks >= 1, got {size} and {blocks}")
     checked = checked_pair(real, fake, size, f"KID in blocks of {size}")
-    real, fake = (x.astype(_checked_type(products), copy=False) for x in checked)
+    real, fake = (x.astype(_checked_type(dot_dtype), copy=False) for x in checked)
     draw = np.random.default_rng(seed)
     values = np.empty(blocks)
     for b in range(blocks):
         rows, columns = (draw.choice(len(x), size, replace=False) for x in (real, fake))
-        values[b] = KernelSums([real[rows]], [fake[columns]]).discrepancy(np.ones(1, bool))
+        values[b] = KernelSums([real[rows]], [fake[columns]]).mmd(np.ones(1, bool))
     return float(values.mean()), values
 
 
@@ -71,7 +71,7 @@ class KernelSums:
         self.real, self.fake = _within(real), _within(fake)  # (G, G), pairs of a picture with itself left out
         self.cross = np.array([[_sum(a, b) for b in fake] for a in real])  # (G, G)
 
-    def discrepancy(self, kept: np.ndarray) -> float:
+    def mmd(self, kept: np.ndarray) -> float:
         """KID of the groups where `kept`, (G,) bool, is true."""
         both = np.ix_(kept, kept)
         n, m = int(self.n_real[kept].sum()), int(self.n_fake[kept].sum())
@@ -79,7 +79,7 @@ class KernelSums:
         return float(within - 2 * self.cross[both].sum() / (n * m))
 
 
-def kid_left_out(
+def kid_leave_groups_out(
     real: Sequence[np.ndarray], fake: Sequence[np.ndarray], left_out: Sequence[tuple[int, ...]]
 ) -> list[float]:
     """KID without the groups of each entry of `left_out`, of both sets; () leaves nothing out.
@@ -87,7 +87,7 @@ def kid_left_out(
     real, fake: G groups each, (n_g, D) float64. Every kernel value is computed once.
     """
     sums, every = KernelSums(real, fake), np.arange(len(real))
-    return [sums.discrepancy(~np.isin(every, gone)) for gone in left_out]
+    return [sums.mmd(~np.isin(every, gone)) for gone in left_out]
 
 
 def _checked_type(products: str) -> str:

@@ -11,66 +11,49 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import betaincinv, betaln, gammaln
+from scipy.special import betaln, gammaln
 
 from triptych.metrics.knn import search
 from triptych.metrics.knn.distances import Points
-from triptych.metrics.validation import checked_alike
+from triptych.metrics.stats.binomial import Proportion
+from triptych.metrics.validation import checked_sets
 
 VERSION = 1
-LEVEL = 0.95
 ALPHA = 0.01  # share of honest samples that lie below the threshold
 CHANCE = 0.01  # a smaller p-value is called more than chance: one honest model in 100 is accused
 
 
 @dataclass(frozen=True)
-class Share:
-    """A share of independent pictures with its exact 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-    pictures: int
-
-    @classmethod
-    def of(cls, count: int, pictures: int) -> Share:
-        """count of so many pictures, by Clopper & Pearson (1934): it covers at least 95 %, whatever n."""
-        tail, rest = (1 - LEVEL) / 2, pictures - count
-        low = float(betaincinv(count, rest + 1, tail)) if count else 0.0
-        high = float(betaincinv(count + 1, rest, 1 - tail)) if rest else 1.0
-        return cls(count / pictures, low, high, count, pictures)
-
-
-@dataclass(frozen=True)
-class Nearness:
+class NearDuplicates:
     """How many pictures lie below a threshold that `nominal` of honest ones lie below."""
 
-    share: Share
+    share: Proportion
     """Of pictures below the threshold."""
-    nominal: float
+    expected: float
     """The share expected where nothing was copied; at most, if distances tie."""
     threshold: float
     p_value: float
     """Chance of so many or more below, had nothing been copied; the threshold's own error is in it."""
-    near: tuple[int, ...] = field(repr=False)
+    indices: tuple[int, ...] = field(repr=False)
     """Numbers of the pictures below the threshold, the nearest first: look at them."""
 
     @property
-    def more_than_chance(self) -> bool:
+    def significant(self) -> bool:
         """Whether chance would do this in fewer than one of 100 cases."""
         return self.p_value < CHANCE
 
     def __str__(self) -> str:
         share = self.share
-        verdict = "more than chance" if self.more_than_chance else "no more than chance may do"
+        verdict = "more than chance" if self.significant else "no more than chance may do"
         return (
-            f"{share.count} of {share.pictures} ({share.value:.1%} [{share.low:.1%}, {share.high:.1%}]) "
-            f"are nearer than {self.nominal:.1%} would be by chance: {verdict} (p = {self.p_value:.2g})"
+            f"{share.count} of {share.total} ({share.value:.1%} [{share.low:.1%}, {share.high:.1%}]) "
+            f"are nearer than {self.expected:.1%} would be by chance: {verdict} (p = {self.p_value:.2g})"
         )
 
 
-def copy_share(train: np.ndarray, fake: np.ndarray, held_out: np.ndarray, alpha: float = ALPHA) -> Nearness:
+def near_duplicate_test(
+    train: np.ndarray, fake: np.ndarray, held_out: np.ndarray, alpha: float = ALPHA
+) -> NearDuplicates:
     """Share of samples nearer to a training picture than held-out pictures are.
 
     Held-out pictures are what an honest sampler would draw. The threshold is the j-th smallest of
@@ -88,15 +71,15 @@ def copy_share(train: np.ndarray, fake: np.ndarray, held_out: np.ndarray, alpha:
     held-out pictures at least. alpha: in (0, 0.5]. Raises ValueError on NaN, unlike widths, too few
     held-out pictures, and where the threshold is 0 because held-out pictures are copies themselves.
     """
-    sets = checked_alike({"training": train, "fake": fake, "held-out": held_out}, 1, "a test for copies")
+    sets = checked_sets({"training": train, "fake": fake, "held-out": held_out}, 1, "a test for copies")
     points = Points(sets["training"])
     fakes, honest = (_nearest(points, sets[name], 1)[1][:, 0] for name in ("fake", "held-out"))
     return _nearness(fakes, honest, alpha, "held-out pictures", "training pictures")
 
 
-def canary_returns(
+def canary_test(
     canaries: np.ndarray, fake: np.ndarray, controls: np.ndarray, alpha: float = ALPHA
-) -> Nearness:
+) -> NearDuplicates:
     """How many canaries, marked pictures put into the training set, come back among the samples.
 
     A canary has come back if a sample lies nearer to it than the j-th smallest distance from H
@@ -108,13 +91,13 @@ def canary_returns(
     canaries: (C, D), fake: (M, D), controls: (H, D), 1 / alpha - 1 controls at least. alpha: in
     (0, 0.5]. Raises ValueError as `copy_share` does.
     """
-    sets = checked_alike({"canary": canaries, "fake": fake, "control": controls}, 1, "a test with canaries")
+    sets = checked_sets({"canary": canaries, "fake": fake, "control": controls}, 1, "a test with canaries")
     points = Points(sets["fake"])
     back, kept_out = (_nearest(points, sets[name], 1)[1][:, 0] for name in ("canary", "control"))
     return _nearness(back, kept_out, alpha, "controls", "samples")
 
 
-def authenticity(train: np.ndarray, fake: np.ndarray) -> Share:
+def authenticity(train: np.ndarray, fake: np.ndarray) -> Proportion:
     """Share of samples that are no copies by their surroundings (Alaa et al. 2022, section 3.3).
 
     A sample is authentic if its nearest training picture has another training picture nearer to it
@@ -125,7 +108,7 @@ def authenticity(train: np.ndarray, fake: np.ndarray) -> Share:
     train: (N, D), at least 2, fake: (M, D), at least 1. Raises ValueError on NaN, unlike widths and
     too few pictures.
     """
-    sets = checked_alike({"training": train, "fake": fake}, 1, "authenticity")
+    sets = checked_sets({"training": train, "fake": fake}, 1, "authenticity")
     if len(train) < 2:
         raise ValueError(f"authenticity needs at least 2 training pictures, got {len(train)}: give more")
     points = Points(sets["training"])
@@ -133,17 +116,17 @@ def authenticity(train: np.ndarray, fake: np.ndarray) -> Share:
     asked, which = np.unique(numbers[:, 0], return_inverse=True)
     own = _nearest(points, sets["training"][asked], 2)[1][:, 1]  # [:, 0] is the picture itself
     authentic = own[which] < distances[:, 0]
-    return Share.of(int(authentic.sum()), len(authentic))
+    return Proportion.of(int(authentic.sum()), len(authentic))
 
 
-def nearest(train: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def nearest_training_images(train: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest training pictures of each sample, to be looked at beside it.
 
     train: (N, D), at least k, fake: (M, D). Returns their numbers (M, k) int64 and distances (M, k)
     float64, nearest first, of equal distances the lowest numbers. Raises ValueError on NaN, unlike
     widths, k below 1 and fewer than k training pictures.
     """
-    sets = checked_alike({"training": train, "fake": fake}, 1, "a page of neighbours")
+    sets = checked_sets({"training": train, "fake": fake}, 1, "a page of neighbours")
     if not 1 <= k <= len(train):
         raise ValueError(f"k must lie between 1 and the {len(train)} training pictures, got {k}")
     return _nearest(Points(sets["training"]), sets["fake"], k)
@@ -154,7 +137,9 @@ def _nearest(points: Points, queries: np.ndarray, k: int) -> tuple[np.ndarray, n
     return numbers.astype(np.int64), distances
 
 
-def _nearness(distances: np.ndarray, honest: np.ndarray, alpha: float, kind: str, others: str) -> Nearness:
+def _nearness(
+    distances: np.ndarray, honest: np.ndarray, alpha: float, kind: str, others: str
+) -> NearDuplicates:
     """distances: (M,), of the pictures asked about; honest: (H,), the same of pictures never seen."""
     if not 0 < alpha <= 0.5:
         raise ValueError(f"alpha is a share in (0, 0.5], got {alpha}")
@@ -171,16 +156,16 @@ def _nearness(distances: np.ndarray, honest: np.ndarray, alpha: float, kind: str
             "cannot be told from them: take these out"
         )
     near = np.flatnonzero(distances < threshold)
-    return Nearness(
-        share=Share.of(len(near), len(distances)),
-        nominal=rank / (len(honest) + 1),
+    return NearDuplicates(
+        share=Proportion.of(len(near), len(distances)),
+        expected=rank / (len(honest) + 1),
         threshold=threshold,
-        p_value=chance_of(len(near), len(distances), rank, len(honest)),
-        near=tuple(near[np.argsort(distances[near], kind="stable")].tolist()),
+        p_value=beta_binomial_tail(len(near), len(distances), rank, len(honest)),
+        indices=tuple(near[np.argsort(distances[near], kind="stable")].tolist()),
     )
 
 
-def chance_of(count: int, pictures: int, rank: int, honest: int) -> float:
+def beta_binomial_tail(count: int, pictures: int, rank: int, honest: int) -> float:
     """P(X >= count), X ~ BetaBinomial(pictures, rank, honest + 1 - rank).
 
     Of pictures like the honest ones, how many lie below the honest ones' rank-th smallest value: the

@@ -8,11 +8,14 @@ from triptych.metrics.validation import checked_pair
 
 VERSION = 1
 EPSILON = 1e-4
-KEEP = (1.0, 99.0)
+PERCENTILES = (1.0, 99.0)
 
 
 def perceptual_path_length(
-    start: np.ndarray, end: np.ndarray, epsilon: float = EPSILON, keep: tuple[float, float] = KEEP
+    start: np.ndarray,
+    end: np.ndarray,
+    epsilon: float = EPSILON,
+    percentiles: tuple[float, float] = PERCENTILES,
 ) -> float:
     """Mean squared change of features per squared step along a path (Karras et al. 2019, eq. 2 and 3).
 
@@ -32,11 +35,11 @@ def perceptual_path_length(
     Returns a float >= 0, lower is smoother. Raises ValueError on NaN, unlike shapes, no pairs, an
     epsilon that is not positive, percentiles out of order.
     """
-    if not 0 <= keep[0] < keep[1] <= 100:
-        raise ValueError(f"keep must be two ascending percentiles in [0, 100], got {keep}")
+    if not 0 <= percentiles[0] < percentiles[1] <= 100:
+        raise ValueError(f"keep must be two ascending percentiles in [0, 100], got {percentiles}")
     lengths = path_lengths(start, end, epsilon)
-    low = np.percentile(lengths, keep[0], method="lower")
-    high = np.percentile(lengths, keep[1], method="higher")
+    low = np.percentile(lengths, percentiles[0], method="lower")
+    high = np.percentile(lengths, percentiles[1], method="higher")
     return float(lengths[(lengths >= low) & (lengths <= high)].mean())
 
 

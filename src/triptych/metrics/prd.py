@@ -60,7 +60,7 @@ def prd_f_scores(
     return f_score(*curve, BETA), f_score(*curve, 1 / BETA)
 
 
-def prd_without_each(
+def prd_leave_one_out(
     real: Sequence[np.ndarray],
     fake: Sequence[np.ndarray],
     clusters: int = CLUSTERS,

@@ -13,7 +13,7 @@ import numpy as np
 from triptych.core.threads import side_by_side
 from triptych.metrics.knn.distances import Block, Points, Tile, ladder
 from triptych.metrics.knn.search import nearest
-from triptych.metrics.validation import checked_alike
+from triptych.metrics.validation import checked_sets
 
 VERSION = 1
 PRECISION_K, DENSITY_K = 3, 5
@@ -48,7 +48,7 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = DENSITY_K) -> 
     return scores["density"], scores["coverage"]
 
 
-def neighbour_scores(
+def prdc_scores(
     real: np.ndarray, fake: np.ndarray, precision_k: int = PRECISION_K, density_k: int = DENSITY_K
 ) -> dict[str, float]:
     """Precision, recall, density and coverage by name, in one walk: half the time of one after another."""
@@ -59,7 +59,7 @@ def neighbour_scores(
 def _points(real: np.ndarray, fake: np.ndarray, k: int, metric: str) -> tuple[Points, Points]:
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    sets = checked_alike({"real": real, "fake": fake}, k + 1, metric)
+    sets = checked_sets({"real": real, "fake": fake}, k + 1, metric)
     return Points(sets["real"]), Points(sets["fake"])
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from triptych.core.checksummed import Checksummed
 from triptych.core.errors import UnlikeCardsError
@@ -26,7 +27,7 @@ class Card(BaseModel):
         "extractor",
         "extractor_hash",
         "resize",
-        "quantisation",
+        "quantization",
         "version",
     )
 
@@ -46,12 +47,12 @@ class Card(BaseModel):
     """Of the extractor's weights."""
     resize: str
     """How pictures were brought to the extractor's size; "none" if they were not."""
-    quantisation: str = "uint8 round"
+    quantization: str = Field("uint8 round", validation_alias=AliasChoices("quantization", "quantisation"))
     version: int
     """Of the metric's code: VERSION of its module, raised when the same features would give another value."""
 
     # --- description: shown, never compared ---
-    family: str = ""
+    model: str = Field("", validation_alias=AliasChoices("model", "family"))
     run: str = ""
     controls: dict[str, Any] = {}
     """Sampling options that were set."""
@@ -69,11 +70,13 @@ class Card(BaseModel):
     """Of sampling and of the extractor."""
     versions: dict[str, str] = {}
 
-    @field_validator("weights", mode="before")
+    @field_validator("weights", "extractor", "resize", mode="before")
     @classmethod
-    def _today(cls, name: object) -> object:
-        """EMA weights were called averaged once."""
-        return "ema" if name == "averaged" else name
+    def _former_values(cls, value: object) -> object:
+        """Stored cards say "averaged" for EMA weights, and "grey"."""
+        if not isinstance(value, str):
+            return value
+        return {"averaged": "ema"}.get(value, re.sub(r"\bgrey\b", "gray", value))
 
 
 class Score(Checksummed):
@@ -96,13 +99,19 @@ class Score(Checksummed):
     target: Literal["expectation", "population"] = "expectation"
     """What the interval is for: the score's expectation at these numbers of pictures, or its value
     for infinitely many (KID, whose expectation does not depend on them)."""
-    spread: ResamplingErrors | None = None
+    resampling: ResamplingErrors | None = Field(None, validation_alias=AliasChoices("resampling", "spread"))
     """What the interval was made of, for intervals of differences and means. None: unknown, so what two
     scores have in common is counted twice in their difference."""
-    share_of: int | None = None
+    trials: int | None = Field(None, validation_alias=AliasChoices("trials", "share_of"))
     """Of how many pictures it is a share; None where it is no share."""
     notes: tuple[str, ...] = ()
     card: Card
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _former_name(cls, name: object) -> object:
+        """Stored scores say "grey"."""
+        return name.replace("-grey]", "-gray]") if isinstance(name, str) else name
 
     def called(self) -> str:
         """What a sentence calls it."""

@@ -14,7 +14,7 @@ import numpy as np
 from triptych.core import images
 
 VERSION = 1
-LEAST_PX = 8  # each way, of a picture with a spectrum
+MIN_PX = 8  # each way, of a picture with a spectrum
 BATCH_PX = 1 << 20  # pixels transformed at a time: 16 MB of complex numbers
 ROUNDING = (2 / 255) ** 2 / 12  # power of rounding to 256 levels, in [-1, 1]: -53 dB; less tells nothing
 
@@ -29,10 +29,10 @@ def sharpness(pixels: np.ndarray) -> float:
     pixels: (N, H, W, C) uint8, at least 3 px each way. Returns a float >= 0 in squared units of
     [-1, 1]. Raises ValueError on other arrays.
     """
-    return float(sharpness_each(pixels).mean())
+    return float(image_sharpness(pixels).mean())
 
 
-def sharpness_each(pixels: np.ndarray) -> np.ndarray:
+def image_sharpness(pixels: np.ndarray) -> np.ndarray:
     """(N,) variance of the Laplacian of each picture; see `sharpness`, which is their mean."""
     pixels = _checked(pixels, 3)
     values = []
@@ -70,7 +70,7 @@ def radial_power(pixels: np.ndarray) -> np.ndarray:
     pixels: (N, H, W, C) uint8, at least 8 px each way. R: rounded half the diagonal, in cycles per
     shorter side; a radius r holds the frequencies of length r - 1/2 to r + 1/2.
     """
-    pixels = _checked(pixels, LEAST_PX)
+    pixels = _checked(pixels, MIN_PX)
     height, width = pixels.shape[1:3]
     window = np.outer(_hann(height), _hann(width))
     rings = _rings(height, width)  # (H, W // 2 + 1, R)
@@ -95,7 +95,7 @@ def log_spectral_distance(real: np.ndarray, fake: np.ndarray) -> float:
     return _distance(radial_power(real), radial_power(fake))
 
 
-def log_spectral_distance_without_each(
+def log_spectral_distance_leave_one_out(
     real: Sequence[np.ndarray], fake: Sequence[np.ndarray]
 ) -> tuple[float, list[float]]:
     """Log-spectral distance of all groups, and with the g-th real and g-th fake group left out, for each g.

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from triptych.metrics.stats.binomial import exact_interval
+from triptych.metrics.stats.binomial import clopper_pearson
 from triptych.metrics.stats.intervals import Estimate
 
 THUMB = 8  # pixels: copies are looked for in images averaged down to this
 COPY = 0.25  # of the distance to the nearest other real image: nearer is a copy (a quarter of it, squared)
 
 
-def distinct(pixels: np.ndarray) -> np.ndarray:
+def distinct_rows(pixels: np.ndarray) -> np.ndarray:
     """Rows of images that no earlier row equals, ascending.
 
     Args:
@@ -68,7 +68,7 @@ def matched_rows(
     return found[0][again], found[1][again]
 
 
-def beside_copies(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
+def align_near_duplicates(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
     """An order of the samples in which copies of real images stand at the real image's own place.
 
     Else a network that has learned a real image by heart in one fold would take its copy in another for
@@ -96,7 +96,7 @@ def beside_copies(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
     return places
 
 
-def accuracy_of_halves(right: np.ndarray) -> Estimate:
+def cross_fit_accuracy(right: np.ndarray) -> Estimate:
     """The share of held-out images named rightly, with a 95 % interval that holds under cross-fitting.
 
     Given its network, what one fold's images show is binomial. But two folds lean on each other: what the
@@ -112,7 +112,7 @@ def accuracy_of_halves(right: np.ndarray) -> Estimate:
         The mean over both sets with its interval.
     """
     value, count = float(right.mean()), right.shape[1]
-    low, high = exact_interval(value * count, count)
+    low, high = clopper_pearson(value * count, count)
     method = "exact binomial of half the held-out images (cross-fitting counts them up to twice)"
     return Estimate(value, low, high, method, None)
 

@@ -15,11 +15,11 @@ def checked_pair(
     real: (N, D), fake: (M, D), any real dtype. least: how many pictures `metric` needs in each set.
     Raises ValueError on other shapes, unlike widths, NaN or infinite values, too few pictures.
     """
-    checked = checked_alike({"real": real, "fake": fake}, least, metric)
+    checked = checked_sets({"real": real, "fake": fake}, least, metric)
     return checked["real"].astype(np.float64), checked["fake"].astype(np.float64)
 
 
-def checked_alike(sets: dict[str, np.ndarray], least: int, metric: str) -> dict[str, np.ndarray]:
+def checked_sets(sets: dict[str, np.ndarray], least: int, metric: str) -> dict[str, np.ndarray]:
     """Sets of features by name, as they came: a large set is neither copied nor converted.
 
     sets: {name: (N, D) of any real dtype}. Raises ValueError as `checked_pair` does.

@@ -30,7 +30,7 @@ def vendi_score(features: np.ndarray) -> float:
     return _effective_number(_gram(x) / len(x))
 
 
-def vendi_without_each(groups: Sequence[np.ndarray]) -> tuple[float, list[float]]:
+def vendi_leave_one_out(groups: Sequence[np.ndarray]) -> tuple[float, list[float]]:
     """Vendi score of all groups together, and with the g-th left out, for each g.
 
     groups: G >= 2, (n_g, D) each. Features are read twice and no Gram matrix is kept for a group:

@@ -9,7 +9,7 @@ from pathlib import Path
 from triptych.comparison.duel import Duel, unfair
 from triptych.core.errors import RunError
 from triptych.core.files import fit_to_write
-from triptych.metrics.stats.paired import LEAST_RUNS
+from triptych.metrics.stats.paired import MIN_RUNS
 from triptych.report import duel_summary as ranks
 from triptych.report.duel_summary import Standing, Summary
 from triptych.report.html import write_report
@@ -171,7 +171,7 @@ def _costs(found: Sequence[Standing]) -> Rows:
 
 def _level(found: Sequence[Standing]) -> str:
     fewest = min(len(s.runs) for s in found)
-    if fewest >= LEAST_RUNS:
+    if fewest >= MIN_RUNS:
         return (
             f"Each family was trained {fewest} times from seeds of its own; intervals are for its expected "
             "score (t, over the runs)."

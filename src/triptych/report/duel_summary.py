@@ -15,7 +15,7 @@ from triptych.evaluation.detailed import DetailedEvaluation
 from triptych.evaluation.records import Evaluation, evaluations
 from triptych.metrics.score import Score
 from triptych.metrics.stats.intervals import METRICS
-from triptych.metrics.stats.paired import LEAST_RUNS, mean_of, over_runs
+from triptych.metrics.stats.paired import MIN_RUNS, mean_of, over_runs
 from triptych.report.run_summary import ACCENTS
 from triptych.runs.run import Run
 from triptych.viz.budget_charts import Course, Place, Point, pareto_front
@@ -103,7 +103,7 @@ def _standing(duel: Duel, contestant: Contestant, color: str, runs: Sequence[Run
 def over(scores: Sequence[Score]) -> Summary:
     """One score over runs that differ in nothing but the seed; from three on it speaks of other seeds too."""
     mean, first = mean_of(scores), scores[0]
-    low, high = over_runs(scores)[:2] if len(scores) >= LEAST_RUNS else (mean.low, mean.high)
+    low, high = over_runs(scores)[:2] if len(scores) >= MIN_RUNS else (mean.low, mean.high)
     if first.card.metric != "KID" and first.card.metric != "FD-infinity":
         low = max(low, 0.0)
     return Summary(first.name, mean.value, low, high, len(scores), first.floor, first.better)

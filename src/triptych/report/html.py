@@ -265,7 +265,7 @@ def _cards(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
             f"judge {judge['name']} ({judge['hash'][:12]}, {judge['width']} features{accuracy})",
             f"intervals: 95 %, {first['method']}; floor: real training pictures in the samples' place",
             f"controls {json.dumps(card['controls'])}",
-            f"quantisation {card['quantisation']}, resize {card['resize']}",
+            f"quantization {card.get('quantization', card.get('quantisation'))}, resize {card['resize']}",
         ]
         notes = dict.fromkeys(note for s in f.evaluation["scores"] for note in s["notes"])
         entries.append((f.label, [*lines, *(f"note: {note}" for note in notes)]))

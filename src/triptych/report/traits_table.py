@@ -99,4 +99,4 @@ def _classes(s: Standing) -> Cell:
     if not modes:
         return NOT_MEASURED
     covered = [m.covered for m in modes]
-    return f"{np.mean(covered):.3g} of {modes[0].of}", f"surely at least {min(m.low for m in modes)}"
+    return f"{np.mean(covered):.3g} of {modes[0].total}", f"surely at least {min(m.low for m in modes)}"

@@ -20,7 +20,7 @@ from triptych.evaluation.sensitivity.printing import markdown, print_study, shee
 from triptych.evaluation.sensitivity.records import SensitivityStudy
 from triptych.evaluation.sensitivity.running import corruption_source, partition, study_sensitivity
 from triptych.metrics.extractors.base import NetworkExtractor
-from triptych.metrics.prd import prd_without_each
+from triptych.metrics.prd import prd_leave_one_out
 
 SAMPLES = 200
 TRAPS = ("honest", "dropped classes", "one fine picture", "copies")
@@ -41,7 +41,7 @@ def knower(digits: Dataset) -> NetworkExtractor:
 @pytest.fixture(scope="module")
 def found(digits: Dataset, knower: NetworkExtractor) -> SensitivityStudy:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "prd_without_each", partial(prd_without_each, runs=1))
+        patch.setattr(measuring, "prd_leave_one_out", partial(prd_leave_one_out, runs=1))
         return study_sensitivity(digits, SAMPLES, knower, kinds=TRAPS)
 
 

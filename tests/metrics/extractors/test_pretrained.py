@@ -64,7 +64,7 @@ def test_a_picture_s_features_depend_on_no_other_picture():
 def test_name_and_card_say_what_was_seen():
     rgb, grey = extractor(), extractor(1)
     assert (rgb.name, rgb.resize) == ("means", "TF1 bilinear 10, x / 2")
-    assert (grey.name, grey.resize) == ("means-grey", "TF1 bilinear 10, x / 2, grey repeated to RGB")
+    assert (grey.name, grey.resize) == ("means-gray", "TF1 bilinear 10, x / 2, gray repeated to RGB")
     assert rgb.hash == grey.hash and len(rgb.hash) == 64 and rgb.accuracy is None
     clean = PretrainedExtractor(Means(), "means", PillowBicubic(10), HALF)
     assert clean.hash == rgb.hash and clean.resize != rgb.resize
@@ -75,7 +75,7 @@ def test_grey_pictures_are_repeated_and_never_mixed_with_rgb():
     np.testing.assert_array_equal(extractor(1)(grey), extractor(3)(grey.repeat(3, axis=3)))
     with pytest.raises(ValueError, match=r"means expects \(N, H, W, 3\) uint8 pictures, got \(3, 5, 5, 1\)"):
         extractor(3)(grey)
-    with pytest.raises(ValueError, match="means-grey expects"):
+    with pytest.raises(ValueError, match="means-gray expects"):
         extractor(1)(pictures(3))
     with pytest.raises(ValueError, match="sees grey or RGB pictures, got 4 channels"):
         extractor(4)

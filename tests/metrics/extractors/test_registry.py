@@ -71,7 +71,7 @@ def source(channels: int, labelled: bool = True) -> Dataset:
 def test_the_judge_of_a_name(features: str, name: str, resize: str, stand_ins: list[Path | None]):
     rgb, grey = extractor_for(source(3), features), extractor_for(source(1, labelled=False), features)
     assert (rgb.name, rgb.resize) == (name, resize)
-    assert (grey.name, grey.resize) == (f"{name}-grey", f"{resize}, grey repeated to RGB")
+    assert (grey.name, grey.resize) == (f"{name}-gray", f"{resize}, gray repeated to RGB")
     assert rgb.accuracy is None
     assert stand_ins == [None, None]
     assert rgb(source(3).test.pixels).shape == (60, 3)

@@ -24,7 +24,7 @@ from triptych.metrics.extractors.self_supervised import network as network_modul
 from triptych.metrics.extractors.self_supervised import training
 from triptych.metrics.extractors.self_supervised.distortions import DISTORTIONS, distort
 from triptych.metrics.fid import fid
-from triptych.metrics.prdc import neighbour_scores
+from triptych.metrics.prdc import prdc_scores
 from triptych.metrics.stats.intervals import estimates
 
 
@@ -71,8 +71,8 @@ def test_it_sees_grain_and_swapped_halves_and_nothing_where_nothing_is(cache: Pa
     assert found["FID"].low > known["FID"].high
     assert fid(made(real), made(rolled(honest, 2))) > 2 * known["FID"].high
     blind = random_conv(16)
-    unmoved = neighbour_scores(blind(real), blind(grainy))["precision"]
-    assert unmoved > neighbour_scores(blind(real), blind(honest))["precision"] - 0.05 > 0.8
+    unmoved = prdc_scores(blind(real), blind(grainy))["precision"]
+    assert unmoved > prdc_scores(blind(real), blind(honest))["precision"] - 0.05 > 0.8
     floor = estimates(made(real), made(source.train.pixels))
     for metric in (
         "FID",

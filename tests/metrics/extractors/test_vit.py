@@ -21,7 +21,7 @@ from triptych.metrics.extractors.vit import (
     DINOV2,
     IMAGENET,
     OPENAI,
-    dinov2_at_hand,
+    dinov2_flops_if_available,
     load_clip,
     load_dinov2,
 )
@@ -67,21 +67,21 @@ def test_what_is_at_hand_costs_what_its_size_says(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *asked: None)
-    assert dinov2_at_hand() is None
+    assert dinov2_flops_if_available() is None
     monkeypatch.setenv("TRIPTYCH_DATA", str(published))
-    assert dinov2_at_hand() == 24 * 16**2 * 2 * (16**2 + 1)
+    assert dinov2_flops_if_available() == 24 * 16**2 * 2 * (16**2 + 1)
     copy(published / "dinov2-large", tmp_path / "dinov2-large", hidden_size=1024, num_hidden_layers=24)
     monkeypatch.setenv("TRIPTYCH_DATA", str(tmp_path))
-    assert dinov2_at_hand() == pytest.approx(1.6e11, rel=0.05)  # ViT-L/14
+    assert dinov2_flops_if_available() == pytest.approx(1.6e11, rel=0.05)  # ViT-L/14
     (tmp_path / "dinov2-large" / "config.json").write_text('{"model_type": "clip"}')
-    assert dinov2_at_hand() is None
+    assert dinov2_flops_if_available() is None
     monkeypatch.delenv("TRIPTYCH_DATA")
     monkeypatch.setattr(
         "huggingface_hub.try_to_load_from_cache", lambda *asked: str(published / "dinov2-large" / asked[1])
     )
-    assert dinov2_at_hand() is not None
+    assert dinov2_flops_if_available() is not None
     monkeypatch.setattr(vit, "find_spec", lambda name: None)
-    assert dinov2_at_hand() is None
+    assert dinov2_flops_if_available() is None
 
 
 @torch.inference_mode()

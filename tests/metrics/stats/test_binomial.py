@@ -2,35 +2,35 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from triptych.metrics.stats.binomial import exact_bounds, exact_interval
+from triptych.metrics.stats.binomial import clopper_pearson, clopper_pearson_bounds
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (0, 10), (10, 10), (3, 10), (1500, 2000)])
 def test_it_is_the_interval_of_clopper_and_pearson(k: int, n: int):
     known = binomtest(k, n).proportion_ci(0.95, "exact")
-    assert exact_interval(k, n) == pytest.approx((known.low, known.high), abs=1e-12)
+    assert clopper_pearson(k, n) == pytest.approx((known.low, known.high), abs=1e-12)
 
 
 def test_at_its_ends_so_few_or_so_many_have_probability_2_5_percent():
-    low, high = exact_interval(7, 40)
+    low, high = clopper_pearson(7, 40)
     assert binom.sf(6, 40, low) == pytest.approx(0.025) == binom.cdf(7, 40, high)
 
 
 def test_a_mean_of_counts_lies_between_the_intervals_of_its_neighbours():
-    below, between, above = (exact_interval(k, 20) for k in (4, 4.5, 5))
+    below, between, above = (clopper_pearson(k, 20) for k in (4, 4.5, 5))
     assert below[0] < between[0] < above[0] and below[1] < between[1] < above[1]
 
 
 def test_bounds_of_many_shares_are_those_of_each():
-    low, high = exact_bounds(np.array([0, 3, 10]), 10, 0.025)
-    each = [exact_interval(k, 10) for k in (0, 3, 10)]
+    low, high = clopper_pearson_bounds(np.array([0, 3, 10]), 10, 0.025)
+    each = [clopper_pearson(k, 10) for k in (0, 3, 10)]
     np.testing.assert_allclose(np.stack([low, high], 1), each)
 
 
 def test_bad_input_is_refused_with_a_sentence():
     with pytest.raises(ValueError, match="got 3 of 2"):
-        exact_interval(3, 2)
+        clopper_pearson(3, 2)
     with pytest.raises(ValueError, match="trials >= 1, got 0 of 0"):
-        exact_interval(0, 0)
+        clopper_pearson(0, 0)
     with pytest.raises(ValueError, match="a level lies between 0 and 1, got 95"):
-        exact_interval(1, 2, level=95)
+        clopper_pearson(1, 2, level=95)

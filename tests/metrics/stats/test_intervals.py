@@ -3,11 +3,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from triptych.metrics.fid import fid, fid_left_out
+from triptych.metrics.fid import fid, fid_leave_groups_out
 from triptych.metrics.kid import kid
 from triptych.metrics.stats import intervals
-from triptych.metrics.stats.intervals import estimates, jackknife_interval, leave_each_out, share_interval
-from triptych.metrics.stats.resampling import ResamplingErrors, deal
+from triptych.metrics.stats.intervals import estimates, jackknife_interval, leave_one_out, wilson_interval
+from triptych.metrics.stats.resampling import ResamplingErrors, split_groups
 
 Draw = Callable[[np.random.Generator], np.ndarray]
 
@@ -25,7 +25,7 @@ def coverage_of(names: tuple[str, ...], real: Draw, fake: Draw, repeats: int) ->
 
 def only(monkeypatch: pytest.MonkeyPatch) -> None:
     """FID and KID alone: their simulation needs no neighbours."""
-    monkeypatch.setattr(intervals, "neighbour_scores", lambda *_: {})
+    monkeypatch.setattr(intervals, "prdc_scores", lambda *_: {})
 
 
 def test_fid_and_kid_intervals_cover(monkeypatch: pytest.MonkeyPatch):
@@ -45,8 +45,8 @@ def test_near_the_floor_the_error_is_not_counted_twice(monkeypatch: pytest.Monke
     rng = np.random.default_rng(0)
     made = [estimates(*rng.standard_normal((2, 100, 5))) for _ in range(100)]
     for name in ("FID", "KID"):
-        variances = [e[name].spread.variance() for e in made]
-        plain = [np.mean(np.square(e[name].spread.errors)) for e in made]
+        variances = [e[name].resampling.variance() for e in made]
+        plain = [np.mean(np.square(e[name].resampling.errors)) for e in made]
         truth = np.var([e[name].value for e in made])
         assert np.mean(variances) / truth == pytest.approx(1.2, abs=0.35)
         assert np.mean(plain) / truth > 1.6
@@ -62,7 +62,7 @@ def test_neighbour_intervals_cover_and_are_not_too_wide():
         values = [e[name].value for e in made]
         held = np.mean([e[name].low <= np.mean(values) <= e[name].high for e in made])
         assert held >= 0.87, name
-        variance = np.mean([e[name].spread.variance() for e in made])
+        variance = np.mean([e[name].resampling.variance() for e in made])
         assert variance / np.var(values) < 1.8, name  # a jackknife's is 2 to 3 times too large
 
 
@@ -78,7 +78,7 @@ def test_an_interval_of_a_mean_is_the_textbook_interval():
 
 def test_share_intervals_stay_within_0_and_1_and_keep_a_width():
     def of(value: float, error: float) -> intervals.Estimate:
-        return share_interval(value, ResamplingErrors((error, -error), 10.0, "2 groups"), pictures=500)
+        return wilson_interval(value, ResamplingErrors((error, -error), 10.0, "2 groups"), trials=500)
 
     sure = of(1.0, 0.0)
     assert sure.high == 1.0 and 0.98 < sure.low < 1.0
@@ -102,10 +102,10 @@ def test_values_are_those_of_the_pure_functions():
 def test_groups_are_shuffled_and_depend_on_the_place_alone():
     """Pictures in order of their labels: no group may be one class."""
     labels = np.repeat(np.arange(10), 40)[:, None]
-    groups = deal(labels, 20, seed=0)
+    groups = split_groups(labels, 20, seed=0)
     assert [len(g) for g in groups] == [20] * 20
     assert min(len(np.unique(g)) for g in groups) >= 5
-    again = deal(labels * 2, 20, seed=0)
+    again = split_groups(labels * 2, 20, seed=0)
     assert all((a * 2 == b).all() for a, b in zip(groups, again, strict=True))
 
 
@@ -126,7 +126,7 @@ def test_few_pictures():
     rng = np.random.default_rng(4)
     made = estimates(rng.standard_normal((20, 4)), rng.standard_normal((20, 4)))
     assert "4 groups" in made["FID"].method
-    assert "20 deals of 2" in made["recall"].method
+    assert "20 splits into 2 blocks" in made["recall"].method
     with pytest.raises(ValueError, match="k = 12 needs 13 pictures in each: give at least 26"):
         estimates(rng.standard_normal((25, 4)), rng.standard_normal((40, 4)), density_k=12)
     with pytest.raises(ValueError, match="needs at least 20 fake pictures, got 19"):
@@ -136,15 +136,15 @@ def test_few_pictures():
 def test_leaving_out_by_computing_anew_is_what_the_fast_ways_give():
     rng = np.random.default_rng(5)
     groups = [np.array_split(rng.standard_normal((60, 3)), 5) for _ in range(2)]
-    whole, without = leave_each_out(fid, *groups)
-    fast, *fast_without = fid_left_out(*groups, [(), *((g,) for g in range(5))])
+    whole, without = leave_one_out(fid, *groups)
+    fast, *fast_without = fid_leave_groups_out(*groups, [(), *((g,) for g in range(5))])
     assert whole == pytest.approx(fast, abs=1e-10)
     assert without == pytest.approx(fast_without, abs=1e-10)
-    assert leave_each_out(lambda x: float(x.sum()), [np.ones(2), np.ones(3)]) == (5, [3, 2])
+    assert leave_one_out(lambda x: float(x.sum()), [np.ones(2), np.ones(3)]) == (5, [3, 2])
 
 
 def test_unequal_or_single_groups_get_a_sentence():
     with pytest.raises(ValueError, match=r"equally many groups .* got \[2, 3\]"):
-        leave_each_out(fid, [np.ones((2, 2))] * 2, [np.ones((2, 2))] * 3)
+        leave_one_out(fid, [np.ones((2, 2))] * 2, [np.ones((2, 2))] * 3)
     with pytest.raises(ValueError, match=r"at least 2, got \[1\]"):
-        leave_each_out(fid, [np.ones((2, 2))], [np.ones((2, 2))])
+        leave_one_out(fid, [np.ones((2, 2))], [np.ones((2, 2))])

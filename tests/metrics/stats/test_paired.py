@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from triptych.metrics.stats.intervals import Estimate, interval, jackknife_interval, share_interval
+from triptych.metrics.stats.intervals import Estimate, interval, jackknife_interval, wilson_interval
 from triptych.metrics.stats.paired import difference, difference_over_runs, mean_of, over_runs
 from triptych.metrics.stats.resampling import ResamplingErrors
 
@@ -19,7 +19,7 @@ def score(real: np.ndarray, own: np.ndarray, shift: float = 0.0) -> Estimate:
 
 
 def share(value: float, errors: tuple[float, ...] = (0.0, 0.0), pictures: int = 100) -> Estimate:
-    return share_interval(value, ResamplingErrors(errors, 10.0, "2 groups"), pictures)
+    return wilson_interval(value, ResamplingErrors(errors, 10.0, "2 groups"), pictures)
 
 
 def test_paired_differences_cover_and_are_narrow():
@@ -67,7 +67,7 @@ def test_two_families_are_told_apart_by_welch():
     error = np.sqrt(1 / 3 + (20 / 3) / 4)
     freedom = error**4 / ((1 / 3) ** 2 / 2 + (5 / 3) ** 2 / 3)
     assert f"{freedom:.1f} degrees" in found.method
-    assert found.value == -6 and found.sure and found.high < 0
+    assert found.value == -6 and found.significant and found.high < 0
     assert (found.high - found.low) / 2 == pytest.approx(2.7764451 * error, rel=0.02)  # t of 4, here 4.06
 
 
@@ -114,20 +114,20 @@ def test_the_mean_of_these_runs():
     assert both.high - both.low == pytest.approx(one.high - one.low)  # their errors are the same
     unknown = Estimate(3.0, 2.0, 5.0, "m", None)
     mixed = mean_of([one, unknown])
-    assert mixed.spread is None and mixed.high == pytest.approx((one.high + 5.0) / 2)
+    assert mixed.resampling is None and mixed.high == pytest.approx((one.high + 5.0) / 2)
 
 
 def test_shares_at_their_end_keep_a_width():
     found = difference(share(1.0), share(1.0))
-    assert found.value == 0 and found.low < -0.01 and found.high > 0.01 and not found.sure
+    assert found.value == 0 and found.low < -0.01 and found.high > 0.01 and not found.significant
     sure = difference(share(1.0), share(0.2))
-    assert sure.sure and 0.6 < sure.low < 0.8 < sure.high <= 1.0
+    assert sure.significant and 0.6 < sure.low < 0.8 < sure.high <= 1.0
 
 
 def test_paired_shares_are_narrower_than_unpaired_ones():
     errors = (0.05, -0.04)
     paired = difference(share(0.6, errors), share(0.5, errors))
-    other = share_interval(0.5, ResamplingErrors(errors, 10.0, "another deal"), 100)
+    other = wilson_interval(0.5, ResamplingErrors(errors, 10.0, "another deal"), 100)
     loose = difference(share(0.6, errors), other)
     assert paired.high - paired.low < 0.5 * (loose.high - loose.low)
     assert loose.method.startswith("not paired")

@@ -1,16 +1,22 @@
 import numpy as np
 import pytest
 
-from triptych.metrics.fid import fid, fid_left_out
-from triptych.metrics.kid import kid, kid_left_out
-from triptych.metrics.stats.resampling import ResamplingErrors, block_spread, combined, deal, jackknife_spread
+from triptych.metrics.fid import fid, fid_leave_groups_out
+from triptych.metrics.kid import kid, kid_leave_groups_out
+from triptych.metrics.stats.resampling import (
+    ResamplingErrors,
+    block_errors,
+    combine_errors,
+    jackknife_errors,
+    split_groups,
+)
 
 
 def test_the_jackknife_of_a_mean_is_its_textbook_variance():
     x = np.random.default_rng(0).standard_normal(20)
-    spread = jackknife_spread(x.mean(), [np.delete(x, i).mean() for i in range(20)])
+    spread = jackknife_errors(x.mean(), [np.delete(x, i).mean() for i in range(20)])
     assert spread.variance() == pytest.approx(x.var(ddof=1) / 20)
-    assert spread.freedom == 9.5 and spread.dealt == "20 groups" and spread.excess == ()
+    assert spread.dof == 9.5 and spread.grouping == "20 groups" and spread.excess == ()
 
 
 def test_the_second_order_excess_is_found():
@@ -26,7 +32,7 @@ def test_the_second_order_excess_is_found():
 
         left = [np.delete(x, [g], 0) for g in range(count)]
         left_two = [np.delete(x, [g, (g + 1) % count], 0) for g in range(count)]
-        spread = jackknife_spread(pairs(x), [pairs(r) for r in left], [pairs(r) for r in left_two])
+        spread = jackknife_errors(pairs(x), [pairs(r) for r in left], [pairs(r) for r in left_two])
         made["errors"].append(np.mean(np.square(spread.errors)))
         made["variance"].append(spread.variance())
         made["free"].append(spread.covariance(spread))  # not held at half of the errors' square
@@ -42,7 +48,7 @@ def test_a_mean_has_no_excess():
     x = np.random.default_rng(2).standard_normal(12)
     left = [np.delete(x, [g]).mean() for g in range(12)]
     left_two = [np.delete(x, [g, (g + 1) % 12]).mean() for g in range(12)]
-    spread = jackknife_spread(x.mean(), left, left_two)
+    spread = jackknife_errors(x.mean(), left, left_two)
     assert np.abs(spread.excess).max() < 1e-12
     assert spread.variance() == pytest.approx(x.var(ddof=1) / 12)
 
@@ -50,20 +56,23 @@ def test_a_mean_has_no_excess():
 def test_blocks_of_a_mean_give_its_variance():
     rng = np.random.default_rng(3)
     x = rng.standard_normal(600)
-    values = np.array([[b.mean() for b in deal(x, 3, (p, 0))] for p in range(200)])
-    assert block_spread(values).variance() == pytest.approx(x.var(ddof=1) / 600, rel=0.15)
-    assert block_spread(values[:10]).freedom == 10 and block_spread(values[:10]).dealt == "10 deals of 3"
+    values = np.array([[b.mean() for b in split_groups(x, 3, (p, 0))] for p in range(200)])
+    assert block_errors(values).variance() == pytest.approx(x.var(ddof=1) / 600, rel=0.15)
+    assert (
+        block_errors(values[:10]).dof == 10
+        and block_errors(values[:10]).grouping == "10 splits into 3 blocks"
+    )
 
 
 def test_what_two_scores_share_drops_out_of_their_difference():
     rng = np.random.default_rng(4)
     shared, a, b = rng.standard_normal((3, 20))
-    spreads = [jackknife_spread(0.0, (shared * 5 + own).tolist()) for own in (a, b)]
-    apart = combined(spreads, [1, -1])
-    own = jackknife_spread(0.0, (a - b).tolist())
+    spreads = [jackknife_errors(0.0, (shared * 5 + own).tolist()) for own in (a, b)]
+    apart = combine_errors(spreads, [1, -1])
+    own = jackknife_errors(0.0, (a - b).tolist())
     assert apart.variance() == pytest.approx(own.variance())
     assert apart.variance() < spreads[0].variance() / 5
-    mean = combined(spreads, [0.5, 0.5])
+    mean = combine_errors(spreads, [0.5, 0.5])
     parts = spreads[0].variance() + spreads[1].variance() + 2 * spreads[0].covariance(spreads[1])
     assert mean.variance() == pytest.approx(parts / 4)
 
@@ -74,7 +83,7 @@ def test_only_one_deal_pairs():
     others = (
         None,
         ResamplingErrors((0.0,), 5.0, "2 groups"),
-        ResamplingErrors((0.0, 0.0), 5.0, "1 deals of 2"),
+        ResamplingErrors((0.0, 0.0), 5.0, "1 splits into 2 blocks"),
     )
     assert not any(one.pairs_with(other) for other in others)
 
@@ -82,9 +91,9 @@ def test_only_one_deal_pairs():
 def test_left_out_values_are_those_of_the_rest():
     rng = np.random.default_rng(5)
     real, fake = rng.standard_normal((60, 3)), rng.standard_normal((45, 3)) * 1.2
-    groups = deal(real, 5, 0), deal(fake, 5, 1)
+    groups = split_groups(real, 5, 0), split_groups(fake, 5, 1)
     left_out = [(), (2,), (4, 0)]
-    for metric, compute in ((fid, fid_left_out), (kid, kid_left_out)):
+    for metric, compute in ((fid, fid_leave_groups_out), (kid, kid_leave_groups_out)):
         found = compute(*groups, left_out)
         for gone, value in zip(left_out, found, strict=True):
             rest = [np.concatenate([x for g, x in enumerate(side) if g not in gone]) for side in groups]

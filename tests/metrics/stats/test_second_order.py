@@ -56,9 +56,9 @@ def test_means_and_differences_inherit_it() -> None:
         real = rng.normal(size=(100, 16)) * FALLING
         runs = [_left_out("KID", real, rng.normal(size=(100, 16)) * FALLING) for _ in range(3)]
     mean = mean_of(runs)
-    assert mean.spread is not None and len(mean.spread.second_order) == 3
-    single = np.mean([sum(r.spread.second_order[:2]) for r in runs if r.spread is not None])
-    assert 0.4 < sum(mean.spread.second_order[:2]) / single < 0.6  # a quarter is shared: (2 + 6 / 3) / 8
+    assert mean.resampling is not None and len(mean.resampling.second_order) == 3
+    single = np.mean([sum(r.resampling.second_order[:2]) for r in runs if r.resampling is not None])
+    assert 0.4 < sum(mean.resampling.second_order[:2]) / single < 0.6  # a quarter is shared: (2 + 6 / 3) / 8
     assert mean.low <= 0 <= mean.high
     apart = difference(runs[0], runs[1])
     assert apart.low < 0 < apart.high
@@ -67,4 +67,4 @@ def test_means_and_differences_inherit_it() -> None:
 def test_images_that_are_all_alike_have_no_error() -> None:
     e = _left_out("KID", np.ones((30, 3)), np.ones((40, 3)))
     assert e.low == pytest.approx(0, abs=1e-9) and e.high == pytest.approx(0, abs=1e-9)
-    assert interval(e.value, e.spread).low == e.low if e.spread else False
+    assert interval(e.value, e.resampling).low == e.low if e.resampling else False

@@ -13,20 +13,21 @@ from triptych.core.threads import one_thread
 from triptych.evaluation.sensitivity.corruptions import LabeledImages
 from triptych.metrics import spectral
 from triptych.metrics.extractors.base import Extractor
-from triptych.metrics.fid_infinity import fd_infinity_without_each
-from triptych.metrics.inception_score import inception_score_without_each
-from triptych.metrics.intra_class_fid import intra_class_fid_without_each
-from triptych.metrics.memorization import Share, authenticity, copy_share
-from triptych.metrics.prd import prd_without_each
+from triptych.metrics.fid_infinity import fd_infinity_leave_one_out
+from triptych.metrics.inception_score import inception_score_leave_one_out
+from triptych.metrics.intra_class_fid import intra_class_fid_leave_one_out
+from triptych.metrics.memorization import authenticity, near_duplicate_test
+from triptych.metrics.prd import prd_leave_one_out
+from triptych.metrics.stats.binomial import Proportion
 from triptych.metrics.stats.intervals import (
     METRICS,
     estimates,
     groups_for,
     jackknife_interval,
-    leave_each_out,
+    leave_one_out,
 )
-from triptych.metrics.stats.resampling import deal
-from triptych.metrics.vendi import vendi_without_each
+from triptych.metrics.stats.resampling import split_groups
+from triptych.metrics.vendi import vendi_leave_one_out
 
 POINTS = 5  # of FD-infinity's line
 Better = Literal["lower", "higher", "near 1"]
@@ -117,13 +118,19 @@ class _Set:
         """Metrics that are computed together, and how."""
         return [
             (METRICS, self.common),
-            (("FD-infinity",), lambda: [_left_out(fd_infinity_without_each(self.reals, self.fakes, POINTS))]),
+            (
+                ("FD-infinity",),
+                lambda: [_left_out(fd_infinity_leave_one_out(self.reals, self.fakes, POINTS))],
+            ),
             (("IS",), self.inception),
             (("intra-class FID",), self.intra_class),
             (("PRD F8", "PRD F1/8"), self.prd),
-            (("Vendi",), lambda: [_left_out(vendi_without_each(self.fakes))]),
+            (("Vendi",), lambda: [_left_out(vendi_leave_one_out(self.fakes))]),
             (("sharpness ratio", "spectral distance"), self.of_pixels),
-            (("copy share",), lambda: [_of_share(copy_share(self.train, self.fake, self.real).share)]),
+            (
+                ("copy share",),
+                lambda: [_of_share(near_duplicate_test(self.train, self.fake, self.real).share)],
+            ),
             (("authenticity",), lambda: [_of_share(authenticity(self.train, self.fake))]),
         ]
 
@@ -133,7 +140,7 @@ class _Set:
 
     def inception(self) -> list[Measured]:
         groups = self._fake_groups(self.judge.probabilities(self.made.pixels))
-        return [_left_out(inception_score_without_each(groups, splits=1))]
+        return [_left_out(inception_score_leave_one_out(groups, splits=1))]
 
     def intra_class(self) -> list[Measured]:
         if self.reference.labels is None or self.made.labels is None:
@@ -142,30 +149,30 @@ class _Set:
             self._real_groups(self.reference.labels),
             self._fake_groups(self.made.labels),
         )
-        mean, _ = intra_class_fid_without_each(self.reals, self.fakes, real_labels, fake_labels)
+        mean, _ = intra_class_fid_leave_one_out(self.reals, self.fakes, real_labels, fake_labels)
         return [_left_out(mean)]
 
     def prd(self) -> list[Measured]:
-        scores = prd_without_each(self.reals, self.fakes)
+        scores = prd_leave_one_out(self.reals, self.fakes)
         return [_left_out(scores[name]) for name in ("F_8", "F_1/8")]
 
     def of_pixels(self) -> list[Measured]:
-        sharp = [spectral.sharpness_each(x.pixels) for x in (self.reference, self.made)]
-        ratio = leave_each_out(
+        sharp = [spectral.image_sharpness(x.pixels) for x in (self.reference, self.made)]
+        ratio = leave_one_out(
             lambda real, fake: float(fake.mean() / real.mean()),
             self._real_groups(sharp[0]),
             self._fake_groups(sharp[1]),
         )
-        distance = spectral.log_spectral_distance_without_each(
+        distance = spectral.log_spectral_distance_leave_one_out(
             self._real_groups(self.reference.pixels), self._fake_groups(self.made.pixels)
         )
         return [_left_out(ratio), _left_out(distance)]
 
     def _real_groups(self, values: np.ndarray) -> list[np.ndarray]:
-        return deal(values, self.count, seed=0)
+        return split_groups(values, self.count, seed=0)
 
     def _fake_groups(self, values: np.ndarray) -> list[np.ndarray]:
-        return deal(values, self.count, seed=1)
+        return split_groups(values, self.count, seed=1)
 
 
 def _left_out(found: tuple[float, list[float]]) -> Measured:
@@ -173,5 +180,5 @@ def _left_out(found: tuple[float, list[float]]) -> Measured:
     return Measured(made.value, made.low, made.high)
 
 
-def _of_share(share: Share) -> Measured:
+def _of_share(share: Proportion) -> Measured:
     return Measured(share.value, share.low, share.high)

@@ -20,7 +20,7 @@ from triptych.evaluation.sensitivity.corruptions import (
 from triptych.evaluation.sensitivity.measuring import BETTER, Found, MetricBench
 from triptych.evaluation.sensitivity.records import Graded, Row, SensitivityStudy, reading, trend
 from triptych.metrics.extractors.base import Extractor
-from triptych.metrics.stats.intervals import LEAST
+from triptych.metrics.stats.intervals import MIN_IMAGES
 
 KINDS = (
     "honest",
@@ -129,7 +129,7 @@ def _looked_at(
             progress("corruptions", done, len(chosen))
         made = corruption.make(stock)
         count = len(made)
-        if count < LEAST:  # too few for an interval: all but one class dropped from a small set
+        if count < MIN_IMAGES:  # too few for an interval: all but one class dropped from a small set
             continue
         if count not in honest:
             honest[count] = bench.measure(stock.honest.at(np.arange(count)))
@@ -164,9 +164,9 @@ def partition(dataset: Dataset, samples: int, seed: int) -> Partition:
         rule = "dealt anew: half for the judge, a sixth each"
     pool = LabeledImages(dataset.test.pixels, dataset.test.labels)
     count = min(samples, len(pool) // 3)
-    if count < LEAST:
+    if count < MIN_IMAGES:
         raise ValueError(
-            f"the probe needs at least {LEAST} pictures in each of three sets, got samples={samples} of "
+            f"the probe needs at least {MIN_IMAGES} pictures in each of three sets, got samples={samples} of "
             f"{len(pool)} pictures that the judge has not seen: give more"
         )
     order = shuffle.permutation(len(pool))

@@ -101,7 +101,7 @@ def _on_the_rim(function: Metric, k: int) -> list[str]:
 
 def _wrong_fids(real: np.ndarray, fake: np.ndarray) -> dict[str, tuple[float, ...]]:
     right = fid(real, fake)
-    gap = Moments.of(real).mean - Moments.of(fake).mean
+    gap = Moments.from_features(real).mean - Moments.from_features(fake).mean
     variances = [x.var(0, ddof=1) for x in (real, fake)]
     apart = float(((np.sqrt(variances[0]) - np.sqrt(variances[1])) ** 2).sum() + gap @ gap)
     values = {
@@ -118,7 +118,7 @@ def _wrong_fids(real: np.ndarray, fake: np.ndarray) -> dict[str, tuple[float, ..
 
 def _of_divisor(real: np.ndarray, fake: np.ndarray) -> float:
     """How much FID falls if covariances are divided by N: with N = M they all shrink by one factor."""
-    gap = Moments.of(real).mean - Moments.of(fake).mean
+    gap = Moments.from_features(real).mean - Moments.from_features(fake).mean
     return (fid(real, fake) - float(gap @ gap)) / len(real)
 
 

@@ -14,7 +14,7 @@ from triptych.metrics.fid_infinity import fd_infinity
 from triptych.metrics.inception_score import inception_score
 from triptych.metrics.intra_class_fid import intra_class_fid
 from triptych.metrics.kid import kid, kid_blocks
-from triptych.metrics.memorization import authenticity, copy_share
+from triptych.metrics.memorization import authenticity, near_duplicate_test
 from triptych.metrics.path_length import perceptual_path_length
 from triptych.metrics.prd import prd_f_scores
 from triptych.metrics.prdc import density_coverage, precision_recall
@@ -145,7 +145,7 @@ def _kernel() -> list[Check]:
     rng = np.random.default_rng(2)
     halves = [kid(rng.standard_normal((100, 16)), rng.standard_normal((100, 16))) for _ in range(DRAWS)]
     blocks = kid_blocks(v.real, v.fake, size=500, blocks=1)[0]
-    quick = kid(v.real, v.fake, products="float32")
+    quick = kid(v.real, v.fake, dot_dtype="float32")
     return [
         Check.of("KID of one distribution", _mean(halves), 0, 0.01, "unbiased: biased it would be 0.13"),
         Check.of("KID in one block of all", blocks, 0.0822770459, DIGITS, GOLDEN),
@@ -167,7 +167,9 @@ def _others() -> list[Check]:
         Check.of(
             "path length of a straight way", perceptual_path_length(steps, steps + 1e-4), 4, DIGITS, CLOSED
         ),
-        Check.of("copies among copies", copy_share(v.real, v.real, held_out).share.value, 1, 0, SAME),
+        Check.of(
+            "copies among copies", near_duplicate_test(v.real, v.real, held_out).share.value, 1, 0, SAME
+        ),
         Check.of("authenticity of copies", authenticity(v.real, v.real).value, 0, 0, SAME),
     ]
 

@@ -61,13 +61,13 @@ class Pixels(Protocol):
 
 
 class FeatureNetwork(nn.Module):
-    """A network with a feature layer. `widen`: grey pictures are repeated to `channels` channels."""
+    """A network with a feature layer. `repeat_gray`: grey pictures are repeated to `channels` channels."""
 
-    def __init__(self, channels: int, width: int, classes: int, widen: bool = False) -> None:
+    def __init__(self, channels: int, width: int, classes: int, repeat_gray: bool = False) -> None:
         super().__init__()
-        self.channels, self.width, self.classes, self.widen = channels, width, classes, widen
+        self.channels, self.width, self.classes, self.repeat_gray = channels, width, classes, repeat_gray
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float32 in [-1, 1] -> (B, width)."""
         raise NotImplementedError
 
@@ -103,7 +103,7 @@ class NetworkExtractor:
         return softmax(self.logits(pixels))
 
     def _run(self, pixels: np.ndarray, width: int, compute: _Compute) -> np.ndarray:
-        wanted = (1, 3) if self.network.widen else (self.network.channels,)
+        wanted = (1, 3) if self.network.repeat_gray else (self.network.channels,)
         size = (self.size_px, self.size_px)
         if pixels.ndim != 4 or pixels.shape[1:3] != size or pixels.shape[3] not in wanted:
             raise ValueError(
@@ -113,7 +113,7 @@ class NetworkExtractor:
         out = np.empty((len(pixels), width), np.float32)
         with torch.inference_mode(), torch.autocast("cpu", enabled=False):
             for start in range(0, len(pixels), BATCH):
-                batch = prepared(pixels[start : start + BATCH], self.network)
+                batch = network_input(pixels[start : start + BATCH], self.network)
                 full = torch.zeros(BATCH, *batch.shape[1:])
                 full[: len(batch)] = batch
                 out[start : start + len(batch)] = compute(full)[: len(batch)].numpy()
@@ -124,10 +124,10 @@ class _Compute(Protocol):
     def __call__(self, pictures: Tensor, /) -> Tensor: ...
 
 
-def prepared(pixels: np.ndarray, network: FeatureNetwork) -> Tensor:
+def network_input(pixels: np.ndarray, network: FeatureNetwork) -> Tensor:
     """Stored pixels, (B, H, W, C) uint8, as `network` sees them: (B, network.channels, h, w) in [-1, 1]."""
     pictures = images.to_float(np.array(pixels))  # a copy: torch warns of read-only memory maps
-    if network.widen and pictures.shape[1] == 1:
+    if network.repeat_gray and pictures.shape[1] == 1:
         pictures = pictures.expand(-1, network.channels, -1, -1)
     if pictures.shape[-1] > LARGEST_PX:
         pictures = functional.interpolate(pictures, (LARGEST_PX, LARGEST_PX), mode="area")

@@ -30,16 +30,16 @@ class InceptionV3(FeatureNetwork):
     """
 
     def __init__(self) -> None:
-        super().__init__(3, WIDTH, LOGITS, widen=True)
-        self.Conv2d_1a_3x3 = Unit(3, 32, 3, stride=2)
-        self.Conv2d_2a_3x3 = Unit(32, 32, 3)
-        self.Conv2d_2b_3x3 = Unit(32, 64, 3, padding=1)
-        self.Conv2d_3b_1x1 = Unit(64, 80, 1)
-        self.Conv2d_4a_3x3 = Unit(80, 192, 3)
+        super().__init__(3, WIDTH, LOGITS, repeat_gray=True)
+        self.Conv2d_1a_3x3 = ConvNormReLU(3, 32, 3, stride=2)
+        self.Conv2d_2a_3x3 = ConvNormReLU(32, 32, 3)
+        self.Conv2d_2b_3x3 = ConvNormReLU(32, 64, 3, padding=1)
+        self.Conv2d_3b_1x1 = ConvNormReLU(64, 80, 1)
+        self.Conv2d_4a_3x3 = ConvNormReLU(80, 192, 3)
         self.Mixed_5b = InceptionA(192, 32)
         self.Mixed_5c = InceptionA(256, 64)
         self.Mixed_5d = InceptionA(288, 64)
-        self.Mixed_6a = ToSeventeen(288)
+        self.Mixed_6a = InceptionB(288)
         self.Mixed_6b = InceptionC(768, 128)
         self.Mixed_6c = InceptionC(768, 160)
         self.Mixed_6d = InceptionC(768, 160)
@@ -73,7 +73,7 @@ class InceptionV3(FeatureNetwork):
         return functional.linear(features, self.fc.weight, self.fc.bias if biased else None)
 
 
-class Unit(nn.Module):
+class ConvNormReLU(nn.Module):
     """Convolution without bias, batch norm with the statistics of training, ReLU."""
 
     def __init__(
@@ -81,14 +81,14 @@ class Unit(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
-        self.bn = FixedNorm(outputs)
+        self.bn = FrozenBatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H', W')."""
         return functional.relu(self.bn(self.conv(x)))
 
 
-class FixedNorm(nn.Module):
+class FrozenBatchNorm(nn.Module):
     """Batch norm that only ever infers: the names of nn.BatchNorm2d without its count of batches."""
 
     weight: Tensor
@@ -108,14 +108,14 @@ class FixedNorm(nn.Module):
         )
 
 
-def wide(inputs: int, outputs: int) -> Unit:
+def conv_1x7(inputs: int, outputs: int) -> ConvNormReLU:
     """1 x 7."""
-    return Unit(inputs, outputs, (1, 7), padding=(0, 3))
+    return ConvNormReLU(inputs, outputs, (1, 7), padding=(0, 3))
 
 
-def tall(inputs: int, outputs: int) -> Unit:
+def conv_7x1(inputs: int, outputs: int) -> ConvNormReLU:
     """7 x 1."""
-    return Unit(inputs, outputs, (7, 1), padding=(3, 0))
+    return ConvNormReLU(inputs, outputs, (7, 1), padding=(3, 0))
 
 
 class InceptionA(nn.Module):
@@ -123,30 +123,30 @@ class InceptionA(nn.Module):
 
     def __init__(self, inputs: int, pooled: int) -> None:
         super().__init__()
-        self.branch1x1 = Unit(inputs, 64, 1)
-        self.branch5x5_1 = Unit(inputs, 48, 1)
-        self.branch5x5_2 = Unit(48, 64, 5, padding=2)
-        self.branch3x3dbl_1 = Unit(inputs, 64, 1)
-        self.branch3x3dbl_2 = Unit(64, 96, 3, padding=1)
-        self.branch3x3dbl_3 = Unit(96, 96, 3, padding=1)
-        self.branch_pool = Unit(inputs, pooled, 1)
+        self.branch1x1 = ConvNormReLU(inputs, 64, 1)
+        self.branch5x5_1 = ConvNormReLU(inputs, 48, 1)
+        self.branch5x5_2 = ConvNormReLU(48, 64, 5, padding=2)
+        self.branch3x3dbl_1 = ConvNormReLU(inputs, 64, 1)
+        self.branch3x3dbl_2 = ConvNormReLU(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = ConvNormReLU(96, 96, 3, padding=1)
+        self.branch_pool = ConvNormReLU(inputs, pooled, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, 224 + pooled, H, W)."""
         five = self.branch5x5_2(self.branch5x5_1(x))
         three = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        return torch.cat([self.branch1x1(x), five, three, self.branch_pool(averaged(x))], 1)
+        return torch.cat([self.branch1x1(x), five, three, self.branch_pool(average_pool(x))], 1)
 
 
-class ToSeventeen(nn.Module):
+class InceptionB(nn.Module):
     """From 35 x 35 to 17 x 17: 3 x 3, twice 3 x 3 and the maximum, each with stride 2."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.branch3x3 = Unit(inputs, 384, 3, stride=2)
-        self.branch3x3dbl_1 = Unit(inputs, 64, 1)
-        self.branch3x3dbl_2 = Unit(64, 96, 3, padding=1)
-        self.branch3x3dbl_3 = Unit(96, 96, 3, stride=2)
+        self.branch3x3 = ConvNormReLU(inputs, 384, 3, stride=2)
+        self.branch3x3dbl_1 = ConvNormReLU(inputs, 64, 1)
+        self.branch3x3dbl_2 = ConvNormReLU(64, 96, 3, padding=1)
+        self.branch3x3dbl_3 = ConvNormReLU(96, 96, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, 480 + inputs, H/2, W/2)."""
@@ -159,23 +159,23 @@ class InceptionC(nn.Module):
 
     def __init__(self, inputs: int, inner: int) -> None:
         super().__init__()
-        self.branch1x1 = Unit(inputs, 192, 1)
-        self.branch7x7_1 = Unit(inputs, inner, 1)
-        self.branch7x7_2 = wide(inner, inner)
-        self.branch7x7_3 = tall(inner, 192)
-        self.branch7x7dbl_1 = Unit(inputs, inner, 1)
-        self.branch7x7dbl_2 = tall(inner, inner)
-        self.branch7x7dbl_3 = wide(inner, inner)
-        self.branch7x7dbl_4 = tall(inner, inner)
-        self.branch7x7dbl_5 = wide(inner, 192)
-        self.branch_pool = Unit(inputs, 192, 1)
+        self.branch1x1 = ConvNormReLU(inputs, 192, 1)
+        self.branch7x7_1 = ConvNormReLU(inputs, inner, 1)
+        self.branch7x7_2 = conv_1x7(inner, inner)
+        self.branch7x7_3 = conv_7x1(inner, 192)
+        self.branch7x7dbl_1 = ConvNormReLU(inputs, inner, 1)
+        self.branch7x7dbl_2 = conv_7x1(inner, inner)
+        self.branch7x7dbl_3 = conv_1x7(inner, inner)
+        self.branch7x7dbl_4 = conv_7x1(inner, inner)
+        self.branch7x7dbl_5 = conv_1x7(inner, 192)
+        self.branch_pool = ConvNormReLU(inputs, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, 768, H, W)."""
         once = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
         twice = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         twice = self.branch7x7dbl_5(self.branch7x7dbl_4(twice))
-        return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(averaged(x))], 1)
+        return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(average_pool(x))], 1)
 
 
 class InceptionD(nn.Module):
@@ -183,12 +183,12 @@ class InceptionD(nn.Module):
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.branch3x3_1 = Unit(inputs, 192, 1)
-        self.branch3x3_2 = Unit(192, 320, 3, stride=2)
-        self.branch7x7x3_1 = Unit(inputs, 192, 1)
-        self.branch7x7x3_2 = wide(192, 192)
-        self.branch7x7x3_3 = tall(192, 192)
-        self.branch7x7x3_4 = Unit(192, 192, 3, stride=2)
+        self.branch3x3_1 = ConvNormReLU(inputs, 192, 1)
+        self.branch3x3_2 = ConvNormReLU(192, 320, 3, stride=2)
+        self.branch7x7x3_1 = ConvNormReLU(inputs, 192, 1)
+        self.branch7x7x3_2 = conv_1x7(192, 192)
+        self.branch7x7x3_3 = conv_7x1(192, 192)
+        self.branch7x7x3_4 = ConvNormReLU(192, 192, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, 512 + inputs, H/2, W/2)."""
@@ -206,15 +206,15 @@ class InceptionE(nn.Module):
     def __init__(self, inputs: int, pool: str) -> None:
         super().__init__()
         self.pool = pool
-        self.branch1x1 = Unit(inputs, 320, 1)
-        self.branch3x3_1 = Unit(inputs, 384, 1)
-        self.branch3x3_2a = Unit(384, 384, (1, 3), padding=(0, 1))
-        self.branch3x3_2b = Unit(384, 384, (3, 1), padding=(1, 0))
-        self.branch3x3dbl_1 = Unit(inputs, 448, 1)
-        self.branch3x3dbl_2 = Unit(448, 384, 3, padding=1)
-        self.branch3x3dbl_3a = Unit(384, 384, (1, 3), padding=(0, 1))
-        self.branch3x3dbl_3b = Unit(384, 384, (3, 1), padding=(1, 0))
-        self.branch_pool = Unit(inputs, 192, 1)
+        self.branch1x1 = ConvNormReLU(inputs, 320, 1)
+        self.branch3x3_1 = ConvNormReLU(inputs, 384, 1)
+        self.branch3x3_2a = ConvNormReLU(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3_2b = ConvNormReLU(384, 384, (3, 1), padding=(1, 0))
+        self.branch3x3dbl_1 = ConvNormReLU(inputs, 448, 1)
+        self.branch3x3dbl_2 = ConvNormReLU(448, 384, 3, padding=1)
+        self.branch3x3dbl_3a = ConvNormReLU(384, 384, (1, 3), padding=(0, 1))
+        self.branch3x3dbl_3b = ConvNormReLU(384, 384, (3, 1), padding=(1, 0))
+        self.branch_pool = ConvNormReLU(inputs, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, 2048, H, W)."""
@@ -222,10 +222,10 @@ class InceptionE(nn.Module):
         two = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
         fans = [self.branch3x3_2a(one), self.branch3x3_2b(one)]
         fans += [self.branch3x3dbl_3a(two), self.branch3x3dbl_3b(two)]
-        pooled = averaged(x) if self.pool == "average" else functional.max_pool2d(x, 3, 1, 1)
+        pooled = average_pool(x) if self.pool == "average" else functional.max_pool2d(x, 3, 1, 1)
         return torch.cat([self.branch1x1(x), *fans, self.branch_pool(pooled)], 1)
 
 
-def averaged(x: Tensor) -> Tensor:
+def average_pool(x: Tensor) -> Tensor:
     """Means over 3 x 3, at the edges over what lies inside, as TensorFlow's "SAME" takes them."""
     return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)

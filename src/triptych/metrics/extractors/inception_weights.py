@@ -24,7 +24,7 @@ from triptych.core.cache import cache_home, fetch
 from triptych.core.errors import WeightsError
 from triptych.metrics.extractors.base import tensors_hash
 from triptych.metrics.extractors.inception import InceptionV3
-from triptych.metrics.extractors.pretrained import WITHOUT, looked_in, places
+from triptych.metrics.extractors.pretrained import NO_DOWNLOAD, searched_dirs, weight_dirs
 
 KEPT = "inception-2015-12-05.safetensors"
 PUBLISHED = ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth")
@@ -58,7 +58,7 @@ def load_inception(path: Path | None = None) -> tuple[InceptionV3, bool]:
 
 def find() -> Weights:
     """The published weights from wherever they are; a safetensors file goes before the pickle."""
-    files = [place / name for name in (KEPT, *PUBLISHED) for place in places()]
+    files = [place / name for name in (KEPT, *PUBLISHED) for place in weight_dirs()]
     here = next((file for file in files if file.is_file()), None)
     return read(here) if here is not None else _converted(*_download())
 
@@ -133,8 +133,8 @@ def _download() -> tuple[bytes, Path]:
     except (OSError, HTTPException) as error:
         raise WeightsError(
             f"inception features need the published weights, which are not here and could not be downloaded "
-            f"({error}). Looked for {KEPT} and {' and '.join(PUBLISHED)} in {looked_in()}, and at {URL}. Put "
-            f"one of these files there, or name it: inception:PATH. {WITHOUT}"
+            f"({error}). Looked for {KEPT} and {' and '.join(PUBLISHED)} in {searched_dirs()}, and at {URL}. "
+            f"Put one of these files there, or name it: inception:PATH. {NO_DOWNLOAD}"
         ) from error
     finally:
         with suppress(OSError):

@@ -19,7 +19,7 @@ from triptych.metrics.extractors.base import FeatureNetwork, softmax, weights_ha
 from triptych.metrics.extractors.resize import Resizing
 
 BATCH = 32  # fixed, the last one padded; at 299 px the first layers take 6 MB a picture
-WITHOUT = "Features that need no download: auto, domain-cnn, self-supervised, random-conv"
+NO_DOWNLOAD = "Features that need no download: auto, domain-cnn, self-supervised, random-conv"
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class PretrainedExtractor:
     ) -> None:
         if channels not in (1, 3):
             raise ValueError(f"{name} sees grey or RGB pictures, got {channels} channels")
-        grey = channels == 1
-        self.name = f"{name}-grey" if grey else name
-        self.resize = f"{resizing.name}, {scaling.name}{', grey repeated to RGB' if grey else ''}"
+        gray = channels == 1
+        self.name = f"{name}-gray" if gray else name
+        self.resize = f"{resizing.name}, {scaling.name}{', gray repeated to RGB' if gray else ''}"
         self.width, self.classes, self.hash = network.width, network.classes, weights_hash(network)
         self.network = network.eval().requires_grad_(False).to(device)
         self.resizing, self.scaling, self.channels = resizing, scaling, channels
@@ -107,16 +107,16 @@ class _Compute(Protocol):
     def __call__(self, pictures: Tensor, /) -> Tensor: ...
 
 
-def places() -> list[Path]:
+def weight_dirs() -> list[Path]:
     """Folders in which published weights are looked for, in order."""
     own = os.environ.get("TRIPTYCH_DATA")
     return ([Path(own)] if own else []) + [cache_home() / "networks"]
 
 
-def looked_in() -> str:
+def searched_dirs() -> str:
     """The places in words, for a refusal."""
     unset = "" if os.environ.get("TRIPTYCH_DATA") else " (TRIPTYCH_DATA is not set)"
-    return " and ".join(map(str, places())) + unset
+    return " and ".join(map(str, weight_dirs())) + unset
 
 
 def read_json(path: Path) -> dict[str, Any]:

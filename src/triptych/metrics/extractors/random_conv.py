@@ -19,7 +19,7 @@ class RandomConv(FeatureNetwork):
     """
 
     def __init__(self) -> None:
-        super().__init__(3, 64, 0, widen=True)
+        super().__init__(3, 64, 0, repeat_gray=True)
         self.first = _random(nn.Conv2d(3, 32, 5, 2, 2), 0)
         self.second = _random(nn.Conv2d(32, 32, 3, 2, 1), 1)
         self.third = _random(nn.Conv2d(32, 8, 3, 1, 1), 2)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from triptych.core.errors import WeightsError
 from triptych.metrics.extractors.base import FeatureNetwork
-from triptych.metrics.extractors.pretrained import WITHOUT, Scaling, looked_in, places, read_json
+from triptych.metrics.extractors.pretrained import NO_DOWNLOAD, Scaling, read_json, searched_dirs, weight_dirs
 
 IMAGENET = Scaling("ImageNet mean and std", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 OPENAI = Scaling(
@@ -31,7 +31,7 @@ SIZES = {(384, 12): "vits", (768, 12): "vitb", (1024, 24): "vitl", (1280, 32): "
 log = logging.getLogger(__name__)
 
 
-class Kind(NamedTuple):
+class PublishedModel(NamedTuple):
     """One kind of published transformer: where it lies and which class of the library holds it."""
 
     name: str
@@ -40,8 +40,8 @@ class Kind(NamedTuple):
     loader: str
 
 
-DINOV2 = Kind("dinov2", "facebook/dinov2-large", ("dinov2",), "Dinov2Model")
-CLIP = Kind(
+DINOV2 = PublishedModel("dinov2", "facebook/dinov2-large", ("dinov2",), "Dinov2Model")
+CLIP = PublishedModel(
     "clip", "openai/clip-vit-large-patch14", ("clip", "clip_vision_model"), "CLIPVisionModelWithProjection"
 )
 
@@ -56,7 +56,7 @@ class DINOv2(FeatureNetwork):
     SIDE_PX = 224
 
     def __init__(self, model: Any) -> None:
-        super().__init__(3, model.config.hidden_size, 0, widen=True)
+        super().__init__(3, model.config.hidden_size, 0, repeat_gray=True)
         self.model, self.size_px = model, self.SIDE_PX
         self.title = _title("dinov2", model.config)
 
@@ -65,13 +65,13 @@ class DINOv2(FeatureNetwork):
         return self.model(pixel_values=pictures).last_hidden_state[:, 0]
 
 
-class CLIPImages(FeatureNetwork):
+class CLIPImageEncoder(FeatureNetwork):
     """CLIP's picture encoder (Radford et al. 2021): its projected embedding, not normalised; 768 features
     with ViT-L/14.
     """
 
     def __init__(self, model: Any) -> None:
-        super().__init__(3, model.config.projection_dim, 0, widen=True)
+        super().__init__(3, model.config.projection_dim, 0, repeat_gray=True)
         self.model, self.size_px = model, model.config.image_size
         self.title = _title("clip", model.config)
 
@@ -85,12 +85,12 @@ def load_dinov2(path: Path | None = None) -> DINOv2:
     return DINOv2(_opened(DINOV2, path))
 
 
-def load_clip(path: Path | None = None) -> CLIPImages:
+def load_clip(path: Path | None = None) -> CLIPImageEncoder:
     """CLIP from a folder, $TRIPTYCH_DATA/clip-vit-large-patch14, the hub's cache or the hub."""
-    return CLIPImages(_opened(CLIP, path))
+    return CLIPImageEncoder(_opened(CLIP, path))
 
 
-def dinov2_at_hand() -> int | None:
+def dinov2_flops_if_available() -> int | None:
     """What DINOv2 would cost where it needs no download: about how many FLOP an image.
 
     Looks at names and one small JSON file; neither the library nor the weights are loaded.
@@ -100,7 +100,7 @@ def dinov2_at_hand() -> int | None:
     """
     if find_spec("transformers") is None:
         return None
-    folders = [place / DINOV2.hub.split("/")[1] for place in places()]
+    folders = [place / DINOV2.hub.split("/")[1] for place in weight_dirs()]
     with suppress(ImportError, OSError, ValueError):  # a cache that cannot be read holds nothing
         from huggingface_hub import try_to_load_from_cache
 
@@ -127,7 +127,7 @@ def _title(kind: str, config: Any) -> str:
     return f"{kind}-{size}{config.patch_size}"
 
 
-def _opened(kind: Kind, path: Path | None) -> Any:
+def _opened(kind: PublishedModel, path: Path | None) -> Any:
     """The library's model in float32. Raises WeightsError where library or weights are absent."""
     try:
         import transformers
@@ -136,11 +136,11 @@ def _opened(kind: Kind, path: Path | None) -> Any:
     except ImportError as error:
         raise WeightsError(
             f"{kind.name} features need the transformers library ({error}): "
-            f"pip install 'triptych[text]'. {WITHOUT}"
+            f"pip install 'triptych[text]'. {NO_DOWNLOAD}"
         ) from error
     if path is not None:
         return _from_folder(loader, kind, path)
-    for place in places():
+    for place in weight_dirs():
         if (folder := place / kind.hub.split("/")[1]).is_dir():
             return _from_folder(loader, kind, folder)
     try:
@@ -155,8 +155,8 @@ def _opened(kind: Kind, path: Path | None) -> Any:
         raise WeightsError(
             f"{kind.name} features need the weights {kind.hub}, which are not to be had "
             f"({_first_line(error)}). Looked for a folder {kind.hub.split('/')[1]} in "
-            f"{looked_in()}, in the hub's cache and at the hub. Name a folder with {kind.name}:PATH. "
-            f"{WITHOUT}"
+            f"{searched_dirs()}, in the hub's cache and at the hub. Name a folder with {kind.name}:PATH. "
+            f"{NO_DOWNLOAD}"
         ) from error
 
 
@@ -171,7 +171,7 @@ def _look_at(hub: str) -> None:
     huggingface_hub.get_hf_file_metadata(url, timeout=10)
 
 
-def _from_folder(loader: Any, kind: Kind, folder: Path) -> Any:
+def _from_folder(loader: Any, kind: PublishedModel, folder: Path) -> Any:
     if not folder.is_dir():
         raise WeightsError(
             f"there is no folder {folder}: expected one with config.json and model.safetensors"

@@ -1,35 +1,83 @@
-"""What a count out of n pictures says of the share it was drawn from."""
+"""Exact confidence intervals for proportions: k successes in n independent trials."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.special import betaincinv
 
-LEVEL = 0.95
+from triptych.metrics.stats.quantiles import LEVEL
 
 
-def exact_interval(successes: float, trials: int, level: float = LEVEL) -> tuple[float, float]:
-    """Clopper and Pearson's interval (1934) for a share: covers it at least as often as `level` says.
+@dataclass(frozen=True)
+class Proportion:
+    """A proportion of independent images with its exact 95 % interval (Clopper-Pearson)."""
 
-    The ends are the shares at which so many successes or more, so many or fewer, have probability
-    (1 - level) / 2 each: quantiles of a beta distribution.
+    value: float
+    low: float
+    high: float
+    count: int
+    total: int
 
-    successes: 0..trials; a mean of several counts over the same pictures may be a fraction, and
-    then the interval is that of a single count, so too wide rather than too narrow. trials: at
-    least 1. Returns (low, high). Raises ValueError on anything else.
+    @classmethod
+    def of(cls, count: int, total: int) -> Proportion:
+        """The proportion count / total.
+
+        Args:
+            count: successes, 0..total.
+            total: trials, at least 1.
+
+        Returns:
+            The proportion with its interval.
+        """
+        return cls(count / total, *clopper_pearson(count, total), count, total)
+
+
+def clopper_pearson(successes: float, trials: int, level: float = LEVEL) -> tuple[float, float]:
+    """Exact interval for a binomial proportion: its coverage is at least `level` for every proportion.
+
+    The end points are the proportions at which as many successes or more, or as many or fewer, have
+    probability (1 - level) / 2: quantiles of beta distributions.
+
+    Args:
+        successes: 0..trials. May be fractional, as the mean count over several sets of the same trials:
+            the interval is then that of a single count, hence conservative.
+        trials: at least 1.
+        level: confidence level in (0, 1).
+
+    Returns:
+        (low, high), each in [0, 1].
+
+    Raises:
+        ValueError: if the count or the level is out of range.
+
+    References:
+        Clopper & Pearson 1934, "The use of confidence or fiducial limits".
     """
     if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"expected 0 <= successes <= trials and trials >= 1, got {successes} of {trials}")
+        raise ValueError(
+            f"expected 0 <= successes <= trials and trials >= 1, got {successes} successes in {trials} trials"
+        )
     if not 0 < level < 1:
-        raise ValueError(f"a level lies between 0 and 1, got {level}")
-    low, high = exact_bounds(np.array([successes]), trials, (1 - level) / 2)
+        raise ValueError(f"the confidence level must lie between 0 and 1, got {level}")
+    low, high = clopper_pearson_bounds(np.array([successes]), trials, (1 - level) / 2)
     return float(low[0]), float(high[0])
 
 
-def exact_bounds(successes: np.ndarray, trials: int, risk: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds of many shares, each wrong with probability at most `risk`. (N,) -> 2 x (N,)."""
+def clopper_pearson_bounds(successes: np.ndarray, trials: int, risk: float) -> tuple[np.ndarray, np.ndarray]:
+    """One-sided exact bounds for several proportions of the same number of trials.
+
+    Args:
+        successes: (N,), each in 0..trials.
+        trials: at least 1.
+        risk: probability, at most, that a single bound is wrong; in (0, 1).
+
+    Returns:
+        Lower and upper bounds, (N,) each, in [0, 1].
+    """
+    from scipy.stats import beta  # half a second to import: only where an interval is computed
+
     k = np.asarray(successes, dtype=np.float64)
-    with np.errstate(invalid="ignore"):  # the branch not taken has a parameter 0
-        low = np.where(k > 0, betaincinv(np.maximum(k, 1e-300), trials - k + 1, risk), 0.0)
-        high = np.where(k < trials, betaincinv(k + 1, np.maximum(trials - k, 1e-300), 1 - risk), 1.0)
+    low = np.where(k > 0, beta.ppf(risk, np.maximum(k, 1e-300), trials - k + 1), 0.0)
+    high = np.where(k < trials, beta.ppf(1 - risk, k + 1, np.maximum(trials - k, 1e-300)), 1.0)
     return low, high

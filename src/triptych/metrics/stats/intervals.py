@@ -16,25 +16,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtrit
 
 from triptych.core.threads import one_thread
-from triptych.metrics.fid import fid_left_out
-from triptych.metrics.kid import COEF, DEGREE, kid_left_out
-from triptych.metrics.prdc import DENSITY_K, PRECISION_K, neighbour_scores
-from triptych.metrics.stats.resampling import ResamplingErrors, block_spread, deal, jackknife_spread
+from triptych.metrics.fid import fid_leave_groups_out
+from triptych.metrics.kid import COEF, DEGREE, kid_leave_groups_out
+from triptych.metrics.prdc import DENSITY_K, PRECISION_K, prdc_scores
+from triptych.metrics.stats.quantiles import LEVEL, t_quantile
+from triptych.metrics.stats.resampling import ResamplingErrors, block_errors, jackknife_errors, split_groups
 from triptych.metrics.stats.second_order import second_order_parts
 from triptych.metrics.validation import checked_pair
 
 VERSION = 3
-LEVEL = 0.95
 GROUPS = 20  # enough for a steady variance, few enough that each holds several neighbourhoods
-LEAST = 20  # pictures in each set for an interval
-BLOCK = 250  # pictures in the smaller set's blocks, where there are enough for two
-MOST_BLOCKS = 5
-FREEDOM = 20  # degrees of freedom of a variance from blocks: as many deals as that takes
+MIN_IMAGES = 20  # pictures in each set for an interval
+BLOCK_SIZE = 250  # pictures in the smaller set's blocks, where there are enough for two
+MAX_BLOCKS = 5
+BLOCK_DOF = 20  # degrees of freedom of a variance from blocks: as many deals as that takes
 METRICS = ("FID", "KID", "precision", "recall", "density", "coverage")
-SHARES = ("precision", "recall", "coverage")  # means of zeros and ones
+PROPORTIONS = ("precision", "recall", "coverage")  # means of zeros and ones
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Estimate:
     low: float
     high: float
     method: str
-    spread: ResamplingErrors | None
-    share_of: int | None = None  # of how many pictures the value is a share; None: it is no share
+    resampling: ResamplingErrors | None
+    trials: int | None = None  # of how many pictures the value is a share; None: it is no share
 
 
 @one_thread()
@@ -65,14 +64,14 @@ def estimates(
     neighbours. Returns {name: Estimate} for METRICS. Raises ValueError on NaN, unlike widths, too few
     pictures.
     """
-    real, fake = checked_pair(real, fake, LEAST, "a score with an interval")
+    real, fake = checked_pair(real, fake, MIN_IMAGES, "a score with an interval")
     made = {name: _left_out(name, real, fake) for name in ("FID", "KID")}
-    values = neighbour_scores(real, fake, precision_k, density_k)
+    values = prdc_scores(real, fake, precision_k, density_k)
     spreads = _neighbour_spreads(real, fake, precision_k, density_k)
     sizes = {"recall": len(real), "coverage": len(real), "precision": len(fake)}
     for name, value in values.items():
-        if name in SHARES:
-            made[name] = share_interval(value, spreads[name], sizes[name])
+        if name in PROPORTIONS:
+            made[name] = wilson_interval(value, spreads[name], sizes[name])
         else:
             made[name] = interval(value, spreads[name], lowest=0.0)
     return made
@@ -86,11 +85,11 @@ def groups_for(pictures: int) -> int:
 def _left_out(name: str, real: np.ndarray, fake: np.ndarray) -> Estimate:
     """FID or KID by the jackknife."""
     count = groups_for(min(len(real), len(fake)))
-    groups = deal(real, count, seed=0), deal(fake, count, seed=1)
+    groups = split_groups(real, count, seed=0), split_groups(fake, count, seed=1)
     left_out = [(), *((g,) for g in range(count)), *((g, (g + 1) % count) for g in range(count))]
-    compute = {"FID": fid_left_out, "KID": kid_left_out}[name]
+    compute = {"FID": fid_leave_groups_out, "KID": kid_leave_groups_out}[name]
     value, *rest = compute(*groups, left_out)
-    spread = jackknife_spread(value, rest[:count], rest[count:])
+    spread = jackknife_errors(value, rest[:count], rest[count:])
     if name == "KID":
         parts = second_order_parts(np.concatenate(groups[0]), np.concatenate(groups[1]), DEGREE, COEF)
         return interval(value, replace(spread, second_order=parts))
@@ -102,22 +101,24 @@ def _neighbour_spreads(
 ) -> dict[str, ResamplingErrors]:
     """Spreads of the neighbour scores, from disjoint blocks of both sets under several deals."""
     fewest = min(len(real), len(fake))
-    blocks = min(max(fewest // BLOCK, 2), MOST_BLOCKS)
+    blocks = min(max(fewest // BLOCK_SIZE, 2), MAX_BLOCKS)
     if fewest // blocks <= (k := max(precision_k, density_k)):
         raise ValueError(
             f"an interval is made of {blocks} blocks of {fewest} pictures, and k = {k} needs {k + 1} "
             f"pictures in each: give at least {blocks * (k + 1)}"
         )
     made: dict[str, list[list[float]]] = {}
-    for number in range(-(-FREEDOM // (blocks - 1))):
-        pairs = zip(deal(real, blocks, (number, 0)), deal(fake, blocks, (number, 1)), strict=True)
-        scores = [neighbour_scores(r, f, precision_k, density_k) for r, f in pairs]
+    for number in range(-(-BLOCK_DOF // (blocks - 1))):
+        pairs = zip(
+            split_groups(real, blocks, (number, 0)), split_groups(fake, blocks, (number, 1)), strict=True
+        )
+        scores = [prdc_scores(r, f, precision_k, density_k) for r, f in pairs]
         for name in scores[0]:
             made.setdefault(name, []).append([score[name] for score in scores])
-    return {name: block_spread(np.array(values)) for name, values in made.items()}
+    return {name: block_errors(np.array(values)) for name, values in made.items()}
 
 
-def leave_each_out(metric: Callable[..., float], *sets: Sequence[np.ndarray]) -> tuple[float, list[float]]:
+def leave_one_out(metric: Callable[..., float], *sets: Sequence[np.ndarray]) -> tuple[float, list[float]]:
     """Any metric of one or more sets, whole and with the g-th group of every set left out, by computing anew.
 
     metric: called with as many arrays as there are sets. sets: G >= 2 groups each. Sets whose rows
@@ -136,18 +137,18 @@ def leave_each_out(metric: Callable[..., float], *sets: Sequence[np.ndarray]) ->
 
 def jackknife_interval(value: float, without: Sequence[float], lowest: float = -np.inf) -> Estimate:
     """An interval from the values without each group, for scores that are near to means."""
-    return interval(value, jackknife_spread(value, without), lowest)
+    return interval(value, jackknife_errors(value, without), lowest)
 
 
 def interval(
-    value: float, spread: ResamplingErrors, lowest: float = -np.inf, level: float = LEVEL
+    value: float, resampling: ResamplingErrors, lowest: float = -np.inf, level: float = LEVEL
 ) -> Estimate:
     """value -+ t quantile x standard error, cut off at `lowest`; of KID as `_two_order_interval` says."""
-    if spread.second_order:
-        return _two_order_interval(value, spread, level)
-    reach = quantile(spread.freedom, level) * np.sqrt(spread.variance())
-    method = f"{_words(spread)}, t with {spread.freedom:g} degrees of freedom"
-    return Estimate(value, max(value - reach, lowest), value + reach, method, spread)
+    if resampling.second_order:
+        return _two_order_interval(value, resampling, level)
+    reach = t_quantile(resampling.dof, level) * np.sqrt(resampling.variance())
+    method = f"{_words(resampling)}, t with {resampling.dof:g} degrees of freedom"
+    return Estimate(value, max(value - reach, lowest), value + reach, method, resampling)
 
 
 def _two_order_interval(value: float, spread: ResamplingErrors, level: float) -> Estimate:
@@ -161,7 +162,7 @@ def _two_order_interval(value: float, spread: ResamplingErrors, level: float) ->
     never negative, so neither is the upper end.
     """
     shared, rest, top = spread.second_order
-    t, z = quantile(spread.freedom, level), quantile(np.inf, level)
+    t, z = t_quantile(spread.dof, level), t_quantile(np.inf, level)
     pairs = shared + rest
     down = np.sqrt(t**2 * spread.first_order() + z**2 * pairs)
     errors, _ = spread.covariance_parts(spread)
@@ -169,33 +170,30 @@ def _two_order_interval(value: float, spread: ResamplingErrors, level: float) ->
     along = top if errors >= 4 * squared * top else errors / (4 * squared)  # variance of the length
     longer = (np.sqrt(squared) + np.sqrt(along) * (t if along < top else z)) ** 2 - value
     up = max(np.hypot(longer, z * np.sqrt(max(pairs - 2 * top**2, 0.0))), down)
-    method = f"{_words(spread)}, t with {spread.freedom:g} degrees of freedom, and all pairs' second order"
+    method = f"{_words(spread)}, t with {spread.dof:g} degrees of freedom, and all pairs' second order"
     return Estimate(value, float(value - down), float(max(value + up, 0.0)), method, spread)
 
 
-def share_interval(value: float, spread: ResamplingErrors, pictures: int, level: float = LEVEL) -> Estimate:
+def wilson_interval(
+    value: float, resampling: ResamplingErrors, trials: int, level: float = LEVEL
+) -> Estimate:
     """An interval for a share, by Wilson's formula (1927) with an effective number of pictures.
 
     That number is value (1 - value) / variance: what a plain share of independent pictures would need
     for the same error. Unlike value -+ reach this stays in [0, 1] and keeps a width at 0 and 1, where
     all errors are 0; `pictures` is the number used there.
     """
-    variance, t = spread.variance(), quantile(spread.freedom, level)
+    variance, t = resampling.variance(), t_quantile(resampling.dof, level)
     inner = value * (1 - value)
-    effective = inner / variance if inner > 0 and variance > 0 else float(pictures)
+    effective = inner / variance if inner > 0 and variance > 0 else float(trials)
     scale = 1 + t**2 / effective
     centre = (value + t**2 / (2 * effective)) / scale
     reach = t / scale * np.sqrt(inner / effective + t**2 / (4 * effective**2))
     low = max(float(centre - reach), 0.0) if value > 0 else 0.0
     high = min(float(centre + reach), 1.0) if value < 1 else 1.0
-    return Estimate(value, low, high, f"{_words(spread)}, Wilson", spread, pictures)
-
-
-def quantile(freedom: float, level: float) -> float:
-    """How many standard errors a two-sided t interval reaches."""
-    return float(stdtrit(freedom, (1 + level) / 2))
+    return Estimate(value, low, high, f"{_words(resampling)}, Wilson", resampling, trials)
 
 
 def _words(spread: ResamplingErrors) -> str:
-    way = "disjoint blocks" if "deals" in spread.dealt else "delete-a-group jackknife"
-    return f"{way} ({spread.dealt})"
+    way = "disjoint blocks" if "blocks" in spread.grouping else "delete-a-group jackknife"
+    return f"{way} ({spread.grouping})"

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.special import ndtri
 
-from triptych.metrics.stats.intervals import LEVEL, Estimate, interval, quantile, share_interval
-from triptych.metrics.stats.resampling import ResamplingErrors, combined
+from triptych.metrics.stats.intervals import Estimate, interval, wilson_interval
+from triptych.metrics.stats.quantiles import LEVEL, normal_quantile, t_quantile
+from triptych.metrics.stats.resampling import ResamplingErrors, combine_errors
 
-LEAST_RUNS = 3  # from so many seeds on a spread over runs says something
+MIN_RUNS = 3  # from so many seeds on a spread over runs says something
 POWER = 0.8  # with which a wanted number of pictures or runs would tell two models apart
-MOST_RUNS = 1000
+MAX_RUNS = 1000
 
 
 class Measured(Protocol):
@@ -34,9 +34,9 @@ class Measured(Protocol):
     @property
     def method(self) -> str: ...  # noqa: D102
     @property
-    def spread(self) -> ResamplingErrors | None: ...  # noqa: D102
+    def resampling(self) -> ResamplingErrors | None: ...  # noqa: D102
     @property
-    def share_of(self) -> int | None: ...  # noqa: D102
+    def trials(self) -> int | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Difference:
     factor: float
 
     @property
-    def sure(self) -> bool:
+    def significant(self) -> bool:
         """Whether the interval leaves out 0."""
         return self.low > 0 or self.high < 0
 
@@ -69,20 +69,20 @@ def difference(a: Measured, b: Measured, level: float = LEVEL) -> Difference:
     Donner (2008, eq. 8) with the correlation of the errors: two shares at 1 then still have a width. So do
     KIDs, whose upper ends know what their errors alone do not, where that is wider.
     """
-    paired = a.spread is not None and b.spread is not None and a.spread.pairs_with(b.spread)
+    paired = a.resampling is not None and b.resampling is not None and a.resampling.pairs_with(b.resampling)
     gap = a.value - b.value
-    freedom = min((s.freedom for s in (a.spread, b.spread) if s is not None), default=np.inf)
-    if paired and a.share_of is None and b.share_of is None:
-        assert a.spread is not None and b.spread is not None
-        made = interval(gap, combined([a.spread, b.spread], [1.0, -1.0]), level=level)
+    freedom = min((s.dof for s in (a.resampling, b.resampling) if s is not None), default=np.inf)
+    if paired and a.trials is None and b.trials is None:
+        assert a.resampling is not None and b.resampling is not None
+        made = interval(gap, combine_errors([a.resampling, b.resampling], [1.0, -1.0]), level=level)
         low, high = made.low, made.high
-        if a.spread.second_order and b.spread.second_order:
-            r = _correlation(a.spread, b.spread)
+        if a.resampling.second_order and b.resampling.second_order:
+            r = _correlation(a.resampling, b.resampling)
             (a_down, a_up), (b_down, b_up) = _arms(a, level), _arms(b, level)
             low = min(low, gap - _hypotenuse(a_down, b_up, r))
             high = max(high, gap + _hypotenuse(a_up, b_down, r))
     else:
-        r = _correlation(a.spread, b.spread) if paired and a.spread and b.spread else 0.0
+        r = _correlation(a.resampling, b.resampling) if paired and a.resampling and b.resampling else 0.0
         (a_down, a_up), (b_down, b_up) = _arms(a, level), _arms(b, level)
         low = gap - _hypotenuse(a_down, b_up, r)
         high = gap + _hypotenuse(a_up, b_down, r)
@@ -96,16 +96,16 @@ def mean_of(runs: Sequence[Measured]) -> Estimate:
     Its error is that of the samples and the real pictures alone; other seeds are not in it.
     """
     value = float(np.mean([run.value for run in runs]))
-    spreads = [run.spread for run in runs if run.spread is not None]
-    shares = [run.share_of for run in runs if run.share_of is not None]
+    spreads = [run.resampling for run in runs if run.resampling is not None]
+    shares = [run.trials for run in runs if run.trials is not None]
     if len(runs) == 1:
         only = runs[0]
-        return Estimate(only.value, only.low, only.high, only.method, only.spread, only.share_of)
+        return Estimate(only.value, only.low, only.high, only.method, only.resampling, only.trials)
     if len(spreads) < len(runs) or not all(spreads[0].pairs_with(s) for s in spreads):
         low, high = (float(np.mean([getattr(run, end) for run in runs])) for end in ("low", "high"))
         return Estimate(value, low, high, "mean of the runs' own intervals", None)
-    spread = combined(spreads, [1 / len(runs)] * len(runs))
-    return share_interval(value, spread, min(shares)) if shares else interval(value, spread)
+    spread = combine_errors(spreads, [1 / len(runs)] * len(runs))
+    return wilson_interval(value, spread, min(shares)) if shares else interval(value, spread)
 
 
 def over_runs(runs: Sequence[Measured], level: float = LEVEL) -> tuple[float, float, str]:
@@ -121,9 +121,9 @@ def over_runs(runs: Sequence[Measured], level: float = LEVEL) -> tuple[float, fl
     value = float(np.mean([run.value for run in runs]))
     common, its_freedom = _cross(runs, runs)
     variance, freedom = _satterthwaite([_between(runs), (max(common, 0.0), its_freedom)])
-    reach = quantile(freedom, level) * np.sqrt(variance)
+    reach = t_quantile(freedom, level) * np.sqrt(variance)
     low, high = value - reach, value + reach
-    if all(run.share_of is not None for run in runs):
+    if all(run.trials is not None for run in runs):
         low, high = max(low, 0.0), min(high, 1.0)
     return low, high, f"t over {len(runs)} runs, {freedom:.1f} degrees of freedom"
 
@@ -145,7 +145,7 @@ def difference_over_runs(
     variance, freedom = _satterthwaite([*between, shared])
     if variance == 0:  # every run the same: only the pictures' error is left
         return difference(mean_of(first), mean_of(second), level)
-    reach = quantile(freedom, level) * np.sqrt(variance)
+    reach = t_quantile(freedom, level) * np.sqrt(variance)
     counts = min(len(first), len(second))
     factor = _runs_factor(gap, between[0][0] + between[1][0], shared[0], counts, level)
     method = f"Welch's t over {len(first)} and {len(second)} runs, {freedom:.1f} degrees of freedom"
@@ -157,13 +157,13 @@ def difference_over_runs(
 
 def _arms(m: Measured, level: float) -> tuple[float, float]:
     """How far the interval reaches down and up, at another level."""
-    if m.spread is None:
-        wider = float(ndtri((1 + level) / 2) / ndtri((1 + LEVEL) / 2))
+    if m.resampling is None:
+        wider = float(normal_quantile((1 + level) / 2) / normal_quantile((1 + LEVEL) / 2))
         return (m.value - m.low) * wider, (m.high - m.value) * wider
-    if m.share_of is not None:
-        made = share_interval(m.value, m.spread, m.share_of, level)
+    if m.trials is not None:
+        made = wilson_interval(m.value, m.resampling, m.trials, level)
     else:
-        made = interval(m.value, m.spread, level=level)
+        made = interval(m.value, m.resampling, level=level)
     return m.value - made.low, made.high - m.value
 
 
@@ -181,22 +181,22 @@ def _factor(gap: float, low: float, high: float, freedom: float, level: float) -
     reach = gap - low if gap > 0 else high - gap
     if gap == 0:
         return float(np.inf) if reach > 0 else 1.0
-    return float((reach / abs(gap) * (1 + ndtri(POWER) / quantile(freedom, level))) ** 2)
+    return float((reach / abs(gap) * (1 + normal_quantile(POWER) / t_quantile(freedom, level))) ** 2)
 
 
 def _runs_factor(gap: float, between: float, shared: float, runs: int, level: float) -> float:
     """By how much the number of runs should grow: what the real pictures add does not shrink with it."""
-    for wanted in range(runs, MOST_RUNS + 1):
+    for wanted in range(runs, MAX_RUNS + 1):
         error = np.sqrt(between * runs / wanted + shared)
-        if abs(gap) >= error * (quantile(2 * wanted - 2, level) + ndtri(POWER)):
+        if abs(gap) >= error * (t_quantile(2 * wanted - 2, level) + normal_quantile(POWER)):
             return wanted / runs
     return float(np.inf)
 
 
 def _enough(runs: Sequence[Measured]) -> None:
-    if len(runs) < LEAST_RUNS:
+    if len(runs) < MIN_RUNS:
         raise ValueError(
-            f"{len(runs)} runs say too little about other seeds: train at least {LEAST_RUNS}, or speak of "
+            f"{len(runs)} runs say too little about other seeds: train at least {MIN_RUNS}, or speak of "
             "these runs only"
         )
 
@@ -217,11 +217,11 @@ def _cross(first: Sequence[Measured], second: Sequence[Measured]) -> tuple[float
     covariances, freedom = [], np.inf
     for i, a in enumerate(first):
         for j, b in enumerate(second):
-            if (first is second and i <= j) or a.spread is None or b.spread is None:
+            if (first is second and i <= j) or a.resampling is None or b.resampling is None:
                 continue
-            if a.spread.pairs_with(b.spread):
-                covariances.append(a.spread.covariance(b.spread))
-                freedom = min(freedom, a.spread.freedom, b.spread.freedom)
+            if a.resampling.pairs_with(b.resampling):
+                covariances.append(a.resampling.covariance(b.resampling))
+                freedom = min(freedom, a.resampling.dof, b.resampling.dof)
     return (float(np.mean(covariances)) if covariances else 0.0), freedom
 
 

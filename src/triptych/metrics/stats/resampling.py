@@ -8,13 +8,25 @@ errors, those of a mean their means.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
+from pydantic import AliasChoices, BeforeValidator, Field
 
 KEPT = 0.5  # of the nominal degrees of freedom: groups' values are heavier-tailed than normal ones
+
+
+def _current_grouping(value: object) -> object:
+    """Stored scores used to say "5 deals of 4"."""
+    return (
+        re.sub(r"^(\d+) deals of (\d+)$", r"\1 splits into \2 blocks", value)
+        if isinstance(value, str)
+        else value
+    )
 
 
 @dataclass(frozen=True)
@@ -29,8 +41,10 @@ class ResamplingErrors:
     """
 
     errors: tuple[float, ...]
-    freedom: float
-    dealt: str
+    dof: Annotated[float, Field(validation_alias=AliasChoices("dof", "freedom"))]
+    grouping: Annotated[
+        str, BeforeValidator(_current_grouping), Field(validation_alias=AliasChoices("grouping", "dealt"))
+    ]
     excess: tuple[float, ...] = ()
     second_order: tuple[float, ...] = ()
 
@@ -59,11 +73,11 @@ class ResamplingErrors:
 
     def pairs_with(self, other: ResamplingErrors | None) -> bool:
         """Whether both follow one deal, so that their errors correspond."""
-        mine = (self.dealt, len(self.errors), len(self.excess))
-        return other is not None and mine == (other.dealt, len(other.errors), len(other.excess))
+        mine = (self.grouping, len(self.errors), len(self.excess))
+        return other is not None and mine == (other.grouping, len(other.errors), len(other.excess))
 
 
-def combined(spreads: Sequence[ResamplingErrors], weights: Sequence[float]) -> ResamplingErrors:
+def combine_errors(spreads: Sequence[ResamplingErrors], weights: Sequence[float]) -> ResamplingErrors:
     """The spread of a weighted sum of scores with one deal: (1, -1) for a difference, 1/R for a mean of R."""
     first = spreads[0]
     assert all(first.pairs_with(other) for other in spreads), "scores with unlike deals cannot be combined"
@@ -73,8 +87,8 @@ def combined(spreads: Sequence[ResamplingErrors], weights: Sequence[float]) -> R
 
     return ResamplingErrors(
         sums([s.errors for s in spreads]),
-        min(s.freedom for s in spreads),
-        first.dealt,
+        min(s.dof for s in spreads),
+        first.grouping,
         sums([s.excess for s in spreads]),
         _mean_second_order(spreads, np.asarray(weights)),
     )
@@ -92,8 +106,8 @@ def _mean_second_order(spreads: Sequence[ResamplingErrors], weights: np.ndarray)
     return float((weights @ np.sqrt(shared)) ** 2), float(weights**2 @ rest), float(weights @ top)
 
 
-def jackknife_spread(
-    value: float, without: Sequence[float], without_pairs: Sequence[float] = (), dealt: str = ""
+def jackknife_errors(
+    value: float, without: Sequence[float], without_pairs: Sequence[float] = (), grouping: str = ""
 ) -> ResamplingErrors:
     """The spread by the delete-a-group jackknife (Shao & Wu 1989, eq. 2.1 for disjoint groups).
 
@@ -110,11 +124,11 @@ def jackknife_spread(
         ones = (count - 1) * (values + np.roll(values, -1))
         excess = count * value - ones + (count - 2) * np.asarray(without_pairs, np.float64)
         excess *= np.sqrt((count - 1) / (2 * count))
-    name = dealt or f"{count} groups"
+    name = grouping or f"{count} groups"
     return ResamplingErrors(tuple(errors.tolist()), (count - 1) * KEPT, name, tuple(excess.tolist()))
 
 
-def block_spread(values: np.ndarray, dealt: str = "") -> ResamplingErrors:
+def block_errors(values: np.ndarray, grouping: str = "") -> ResamplingErrors:
     """The spread from a score of disjoint blocks of pictures, for scores of nearest neighbours.
 
     values: (deals, B) scores of B disjoint blocks, each with 1/B of both sets, for several deals. Blocks
@@ -125,10 +139,12 @@ def block_spread(values: np.ndarray, dealt: str = "") -> ResamplingErrors:
     deals, blocks = values.shape
     errors = (values - values.mean(1, keepdims=True)) / np.sqrt(blocks - 1)
     freedom = deals * (blocks - 1) * KEPT
-    return ResamplingErrors(tuple(errors.ravel().tolist()), freedom, dealt or f"{deals} deals of {blocks}")
+    return ResamplingErrors(
+        tuple(errors.ravel().tolist()), freedom, grouping or f"{deals} splits into {blocks} blocks"
+    )
 
 
-def deal(features: np.ndarray, groups: int, seed: int | Sequence[int]) -> list[np.ndarray]:
+def split_groups(features: np.ndarray, groups: int, seed: int | Sequence[int]) -> list[np.ndarray]:
     """Features, (N, D), in groups of sizes that differ by one at most, by a fixed shuffle.
 
     Shuffled because pictures often come in order of their labels: a group of one class would be

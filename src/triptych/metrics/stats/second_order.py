@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-MOST = 1000  # images of each set: a variance to a few per cent, in a tenth of a second
+MAX_IMAGES = 1000  # images of each set: a variance to a few per cent, in a tenth of a second
 ITERATIONS = 30
 
 
@@ -37,7 +37,7 @@ def second_order_parts(
         the difference of both mean embeddings in the direction where it varies most.
     """
     n, m = len(real), len(fake)
-    x, y = real[:MOST], fake[:MOST]
+    x, y = real[:MAX_IMAGES], fake[:MAX_IMAGES]
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.asarray((a @ b.T / a.shape[1] + coef) ** degree)

@@ -15,8 +15,8 @@ VERSION = 1  # of network and training: raised when either changes
 WIDTH = 64
 GRID = 2  # features know in which quarter of the image something is
 SHRINKAGE = 0.1  # of the covariance, as a share of its mean eigenvalue
-LEAST = 8  # training images
-SMALLEST_PX = 8
+MIN_IMAGES = 8  # training images
+MIN_PX = 8
 
 
 class SelfSupervised(FeatureNetwork):

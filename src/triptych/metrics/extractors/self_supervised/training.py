@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from triptych.core import rng
-from triptych.metrics.extractors.base import Pixels, prepared
+from triptych.metrics.extractors.base import Pixels, network_input
 from triptych.metrics.extractors.self_supervised.distortions import DISTORTIONS, distort
 from triptych.metrics.extractors.self_supervised.network import VERSION, SelfSupervised
 
@@ -78,7 +78,7 @@ def fit(
     network.train()
     for step in range(steps):
         rows = torch.randint(0, len(pixels), (BATCH,), generator=source).sort().values  # kind to a memory map
-        images = prepared(np.asarray(pixels[rows.numpy()]), network)
+        images = network_input(np.asarray(pixels[rows.numpy()]), network)
         shown = [task.show(images, rows, source) for task in chosen]
         # all in one pass: what the normalization learns then is one distribution
         embedded = network.embed(torch.cat(shown)).split([len(views) for views in shown])
@@ -99,7 +99,7 @@ def _embedded(network: SelfSupervised, pixels: Pixels) -> np.ndarray:
     """What the network makes of the training images, or of an even choice of 4096: (N, width)."""
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), WHITENED_ON)).astype(np.int64))
     parts = [
-        network.embed(prepared(np.asarray(pixels[some]), network)).numpy()
+        network.embed(network_input(np.asarray(pixels[some]), network)).numpy()
         for some in np.array_split(rows, -(-len(rows) // 256))
     ]
     return np.concatenate(parts)
