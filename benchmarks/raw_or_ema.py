@@ -55,7 +55,7 @@ def training_of(words: str, dataset: Dataset, steps: int) -> Trainer:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", True)).model_copy(update={"steps": steps})
     torch.manual_seed(options.seed)
     training = Trainer(fresh_copy(family), dataset.train, options, plan)
-    training.model.fit(batches(dataset.train, options.batch, options.seed))
+    training.model.fit_preprocessing(batches(dataset.train, options.batch, options.seed))
     return training
 
 

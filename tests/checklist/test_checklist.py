@@ -38,8 +38,8 @@ class Spoilt(Dcgan):
     """A DCGAN with one mistake."""
     Config = SpoiltConfig
 
-    def __init__(self, config, spec, parts=None):
-        super().__init__(config, spec, parts)
+    def __init__(self, config, spec, components=None):
+        super().__init__(config, spec, components)
         if config.fault == "pooling":
             self.discriminator.insert(2, nn.AvgPool2d(1))
         if config.fault == "relu":
@@ -226,7 +226,7 @@ def test_a_player_moves_where_its_weights_do(
     shutil.copytree(sound, tmp_path / "run")
     run = open_run(tmp_path / "run")
     tensors, meta, _ = run.load_state()
-    lost = {n: v for n, v in tensors["optimizers"].items() if not n.startswith("generator/1/")}
+    lost = {n: v for n, v in tensors["optimizers"].items() if "/generator.0." not in n}
     run.save_state(3, {**tensors, "optimizers": lost}, meta)
     missing = moves(check(run.path))
     assert missing.answer == "not ok" and "0 steps in 3 turns" in missing.figure
@@ -304,10 +304,7 @@ def test_weights_that_the_settings_hold_are_not_missed(tmp_path: Path) -> None:
     answers = check(run.path)
     assert wrong(answers) == []
     reach = next(a for a in answers if a.question == "does the generator's loss reach all its weights")
-    assert "held by the settings" in reach.figure
-    other = triptych.train("stylegan", runs=tmp_path, **style)
-    states = [r.load_state()[0]["optimizers"].keys() for r in (run, other)]
-    assert states[0] == states[1]  # numbers mean the same weights: states of older runs are read
+    assert "frozen by the settings" in reach.figure
 
 
 def test_a_step_may_serve_the_penalty_that_every_step_pays(tmp_path: Path) -> None:

@@ -9,14 +9,19 @@ import pytest
 import torch
 from scipy.special import log_ndtr
 
-from triptych.core.bits_per_dim import cut, dimensions, log_mass, per_dimension
+from triptych.core.bits_per_dim import (
+    crop,
+    dimensions,
+    discretized_gaussian_log_likelihood,
+    nats_to_bits_per_dim,
+)
 from triptych.core.images import LEVEL_STEP, level_edges, to_float, to_uint8
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)
 
 
 def masses(mean: float, scale: float) -> torch.Tensor:
-    return log_mass(LEVELS, torch.full((256, 1, 1, 1), mean), scale).flatten()
+    return discretized_gaussian_log_likelihood(LEVELS, torch.full((256, 1, 1, 1), mean), scale).flatten()
 
 
 @pytest.mark.parametrize("mean", [-7.0, -1.0, -0.9961, 0.0, 0.3, 1.0, 2.5])
@@ -65,13 +70,13 @@ def test_tensors_and_arrays_are_the_same_pictures() -> None:
 
 def test_who_knows_nothing_needs_eight_bits() -> None:
     nats = torch.full((3,), 16 * 16 * 3 * math.log(256))
-    assert per_dimension(nats, (16, 16, 3), None).tolist() == pytest.approx([8.0] * 3)
+    assert nats_to_bits_per_dim(nats, (16, 16, 3), None).tolist() == pytest.approx([8.0] * 3)
 
 
 def test_only_the_box_counts() -> None:
     images = torch.arange(36.0).view(1, 1, 6, 6)
-    assert cut(images, None) is images
-    assert cut(images, (1, 2, 3, 5)).tolist() == [[[[8, 9, 10], [14, 15, 16]]]]
+    assert crop(images, None) is images
+    assert crop(images, (1, 2, 3, 5)).tolist() == [[[[8, 9, 10], [14, 15, 16]]]]
     assert dimensions((6, 6, 3), None) == 108
     assert dimensions((6, 6, 3), (1, 2, 3, 5)) == 18
     for box in ((0, 0, 7, 6), (-1, 0, 3, 3), (3, 0, 3, 6)):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from triptych.core.bits_per_dim import log_mass
+from triptych.core.bits_per_dim import discretized_gaussian_log_likelihood
 from triptych.core.images import to_float
 from triptych.diffusion.denoisers import Denoiser, Prediction, add_noise
 from triptych.diffusion.schedules import Schedule, make_schedule
@@ -66,7 +66,7 @@ def test_a_perfect_chain_needs_the_entropy_of_a_gaussian(name: str) -> None:
     """Within 0.01 bits at T = 1000."""
     schedule, pixels = make_schedule(name, 1000), gaussian_pixels(40, 32)  # type: ignore[arg-type]
     terms = variational_bound(gaussian_denoiser(schedule), schedule, pixels, 1000, range(40))
-    exact = -log_mass(pixels, torch.zeros(40, 1, 32, 32), STD).flatten(1).sum(1)
+    exact = -discretized_gaussian_log_likelihood(pixels, torch.zeros(40, 1, 32, 32), STD).flatten(1).sum(1)
     gap = bits(sum(terms) - exact, pixels)  # type: ignore[arg-type]
     error = gap.std().item() / math.sqrt(40)
     assert error < 0.009
@@ -192,7 +192,7 @@ def test_a_network_blind_to_fine_noise_is_read_at_coarser() -> None:
 
     blind = variational_bound(denoise, schedule, pixels, 100, range(8))
     coarse = float((schedule.sigma / schedule.alpha)[last_times(schedule)[-1]])
-    wanted = -log_mass(pixels, -torch.ones(8, 1, 16, 16), coarse).flatten(1).sum(1)
+    wanted = -discretized_gaussian_log_likelihood(pixels, -torch.ones(8, 1, 16, 16), coarse).flatten(1).sum(1)
     assert torch.allclose(blind.levels, wanted)
     assert bits(sum(blind), pixels).max().item() < 1.05  # type: ignore[arg-type]
 

@@ -9,8 +9,9 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from triptych.core.config import Settings
-from triptych.core.generative_model import Drawable
+from triptych.core.generative_model import GenerativeModel
 from triptych.core.images import to_float
+from triptych.core.objectives import Objective
 from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
 from triptych.evaluation import augmentation_utility as rooms
@@ -107,15 +108,18 @@ class Plain(Settings):
     """No controls."""
 
 
-class Album(Drawable[Plain]):
+class Album(GenerativeModel[Settings, Plain]):
     """Draws a picture of its label's page: the page's number is the brightness."""
 
     Controls, noise_shape, title, conditional = Plain, (1,), "Album", True
 
     def __init__(self, conditional: bool = True) -> None:
-        super().__init__()
-        self.conditional, self.spec = conditional, ImageSpec(1, 8, 10)
+        super().__init__(Settings(), ImageSpec(1, 8, 10))
+        self.conditional = conditional
         self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def objectives(self) -> list[Objective]:
+        return []
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: Plain, seeds: Sequence[int]

@@ -10,8 +10,9 @@ from run_cards import a_card
 from torch import Tensor
 
 from triptych.core.config import Settings
-from triptych.core.generative_model import Drawable
+from triptych.core.generative_model import GenerativeModel
 from triptych.core.images import to_float
+from triptych.core.objectives import Objective
 from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
 from triptych.data.load import load
@@ -53,16 +54,18 @@ class Dimming(Settings):
     """How much darker, 0..1."""
 
 
-class Copyist(Drawable[Dimming]):
+class Copyist(GenerativeModel[Settings, Dimming]):
     """Draws pictures of an album: which one is a function of the noise."""
 
     Controls, noise_shape, title = Dimming, (1,), "Copyist"
 
     def __init__(self, album: np.ndarray) -> None:
-        super().__init__()
+        super().__init__(Settings(), ImageSpec(album.shape[3], album.shape[1]))
         self.album = torch.nn.Parameter(to_float(album))
-        self.spec = ImageSpec(album.shape[3], album.shape[1])
         self.seen: list[int] = []
+
+    def objectives(self) -> list[Objective]:
+        return []
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: Dimming, seeds: Sequence[int]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from triptych.core.config import Settings
-from triptych.core.generative_model import Drawable
+from triptych.core.generative_model import GenerativeModel
+from triptych.core.objectives import Objective
 from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.data.dataset import Dataset, Split
 from triptych.evaluation.latent_geometry import STEPS, measure_latent_geometry
@@ -20,15 +21,18 @@ from triptych.metrics.spectral import sharpness
 SIZE = 8
 
 
-class Painter(Drawable[Settings]):
+class Painter(GenerativeModel[Settings, Settings]):
     """Draws whatever a function makes of the noise, (B, 64) -> (B, 64) in [-1, 1]."""
 
     Controls, noise_shape, title = Settings, (SIZE * SIZE,), "Painter"
 
     def __init__(self, paint: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.paint, self.spec = paint, ImageSpec(1, SIZE)
+        super().__init__(Settings(), ImageSpec(1, SIZE))
+        self.paint = paint
         self.nothing = torch.nn.Parameter(torch.zeros(()))  # says where the model is
+
+    def objectives(self) -> list[Objective]:
+        return []
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: Settings, seeds: Sequence[int]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +10,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from triptych.core.bits_per_dim import per_dimension
+from triptych.core.bits_per_dim import nats_to_bits_per_dim
 from triptych.core.config import Settings
 from triptych.core.errors import UnlikeCardsError
 from triptych.core.generative_model import GenerativeModel
 from triptych.core.objectives import Objective
-from triptych.core.types import Condition, GenerationStep, ImageSpec
+from triptych.core.types import Condition, GenerationStep, ImageSpec, LikelihoodQuery
 from triptych.data.dataset import Dataset, Split
 from triptych.evaluation.likelihood import likelihood_score
 from triptych.inference.pipeline import Pipeline
@@ -38,7 +37,7 @@ class Weigher(GenerativeModel[Nothing, Nothing]):
         super().__init__(Nothing(), spec)
         self.noise_shape, self.conditional = (1,), conditional
         self.place = torch.nn.Parameter(torch.zeros(()))
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[LikelihoodQuery] = []
 
     def objectives(self) -> list[Objective]:
         return []
@@ -48,20 +47,10 @@ class Weigher(GenerativeModel[Nothing, Nothing]):
     ) -> Iterator[GenerationStep]:
         raise NotImplementedError
 
-    def bits_per_dim(
-        self,
-        pixels: Tensor,
-        condition: Condition,
-        bound: str,
-        draws: int,
-        seeds: Sequence[int],
-        counted: tuple[int, int, int, int] | None = None,
-    ) -> Tensor:
-        self.asked.append(
-            {"seeds": seeds, "bound": bound, "draws": draws, "labels": condition.labels, "counted": counted}
-        )
-        nats = pixels[:, 0, 0, 0].double() * np.log(2)
-        return per_dimension(nats, pixels.shape[1:], counted)
+    def bits_per_dim(self, query: LikelihoodQuery) -> Tensor:
+        self.asked.append(query)
+        nats = query.pixels[:, 0, 0, 0].double() * np.log(2)
+        return nats_to_bits_per_dim(nats, query.pixels.shape[1:], query.box)
 
 
 def source(count: int = 90, box: tuple[int, int, int, int] | None = None) -> Dataset:
@@ -94,7 +83,7 @@ def test_a_choice_of_pictures_is_seeded_and_each_keeps_its_seed() -> None:
     data, family = source(), Weigher(SPEC)
     score = likelihood_score(Pipeline(family), data, n=70)
     assert score is not None and score.card.n_real == 70
-    seeds = [seed for call in family.asked for seed in call["seeds"]][:70]
+    seeds = [seed for call in family.asked for seed in call.seeds][:70]
     assert seeds == sorted(set(seeds)) and max(seeds) > 70
     values = data.test.pixels[seeds, 0, 0, 0] / 16
     assert score.value == pytest.approx(values.mean())
@@ -107,8 +96,8 @@ def test_bound_draws_labels_and_box_are_passed_on() -> None:
     score = likelihood_score(Pipeline(family), data, bound="tight", draws=5)
     assert score is not None
     (call,) = family.asked
-    assert call["bound"] == "tight" and call["draws"] == 5 and call["counted"] == (1, 1, 3, 3)
-    assert call["labels"].tolist() == [i % 3 for i in range(30)]
+    assert call.bound == "tight" and call.draws == 5 and call.box == (1, 1, 3, 3)
+    assert call.condition.labels.tolist() == [i % 3 for i in range(30)]
     assert score.card.parameters["counted"] == 4 and score.card.labels == "the pictures' own"
     assert score.value == pytest.approx(data.test.pixels[:, 0, 0, 0].mean() / 4)
 
@@ -144,7 +133,7 @@ def test_what_is_wrong_is_said() -> None:
         model.bits_per_dim(pixels, draws=0)
     with pytest.raises(ValueError, match="leave them out"):
         model.bits_per_dim(pixels, labels=[0])
-    with pytest.raises(ValueError, match="does not lie in a picture of 4x4"):
-        model.bits_per_dim(pixels, counted=(0, 0, 5, 4))
+    with pytest.raises(ValueError, match="does not lie in an image of 4x4"):
+        model.bits_per_dim(pixels, box=(0, 0, 5, 4))
     with pytest.raises(ValueError, match="uint8"):
         model.bits_per_dim(pixels.astype(np.float32))

@@ -52,7 +52,7 @@ def training_of(name: str, dataset: Dataset, steps: int = 0, config: Any = None,
     family = kind(kind.Config(**(SETTINGS[name] if config is None else config)), dataset.spec)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 2000})
     training = Trainer(family, dataset.train, Options(**{**FEW, **options}), plan)
-    training.model.fit(batches(dataset.train, 16, 0))
+    training.model.fit_preprocessing(batches(dataset.train, 16, 0))
     course = training.steps()
     for _ in range(steps):
         next(course)
@@ -91,17 +91,17 @@ def trained(request: pytest.FixtureRequest, digits: Dataset) -> Trainer:
 
 def test_the_better_weights_are_chosen(trained: Trainer, digits: Dataset) -> None:
     selector, good = selector_of(trained, digits), trained.model.state_dict()
-    for name, tensor in trained.average.tensors.items():
+    for name, tensor in trained.ema.tensors.items():
         tensor.copy_(good[name])
     equal = found(selector)
     assert equal.difference == 0 and equal.shown == "ema"  # a tie goes to the EMA
-    spoil(trained.average.tensors)
+    spoil(trained.ema.tensors)
     spoilt_ema = found(selector)
     assert spoilt_ema.shown == "raw" and spoilt_ema.high < 0 and spoilt_ema.raw == equal.raw
     before = {name: tensor.clone() for name, tensor in good.items()}
     with torch.no_grad():
         spoil(good)
-    for name, tensor in trained.average.tensors.items():
+    for name, tensor in trained.ema.tensors.items():
         tensor.copy_(before[name])
     spoilt_raw = found(selector)
     assert spoilt_raw.shown == "ema" and spoilt_raw.low > 0 and spoilt_raw.ema == equal.ema
@@ -116,7 +116,7 @@ def test_the_better_weights_are_chosen(trained: Trainer, digits: Dataset) -> Non
 
 def test_comparing_leaves_no_trace(trained: Trainer, digits: Dataset) -> None:
     def state() -> list[torch.Tensor]:
-        kept = [*trained.model.state_dict().values(), *trained.average.tensors.values()]
+        kept = [*trained.model.state_dict().values(), *trained.ema.tensors.values()]
         return [torch.get_rng_state(), *(tensor.clone() for tensor in kept)]
 
     selector = selector_of(trained, digits)

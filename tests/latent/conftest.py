@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from triptych.core.config import Settings
-from triptych.core.generative_model import Drawable
+from triptych.core.generative_model import GenerativeModel
 from triptych.core.images import LEVEL_STEP
+from triptych.core.objectives import Objective
 from triptych.core.style_space import StyleBased
 from triptych.core.types import Condition, GenerationStep, ImageSpec
 from triptych.inference.pipeline import Pipeline
@@ -29,7 +30,7 @@ class Plain(Settings):
     """Of what styles paint."""
 
 
-class Bands(Drawable[Plain]):
+class Bands(GenerativeModel[Settings, Plain]):
     """Three bands of 6 x 2 px; the level of each is a function of six numbers of noise."""
 
     Controls: ClassVar[type[Settings]] = Plain
@@ -37,8 +38,8 @@ class Bands(Drawable[Plain]):
     noise_shape = (6,)
 
     def __init__(self, bend: float = 0.0) -> None:
-        super().__init__()
-        self.spec, self.bend = ImageSpec(1, 6), bend
+        super().__init__(Settings(), ImageSpec(1, 6))
+        self.bend = bend
         self.mixing = nn.Parameter(torch.tensor(MIXING))
 
     def levels(self, noise: Tensor) -> Tensor:
@@ -46,6 +47,9 @@ class Bands(Drawable[Plain]):
         straight = noise @ self.mixing.T
         bent = self.bend * straight[:, :1] ** 3
         return torch.cat([straight[:, :1], straight[:, 1:2] + bent, straight[:, 2:]], 1)
+
+    def objectives(self) -> list[Objective]:
+        return []
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: Plain, seeds: Sequence[int]

@@ -11,7 +11,7 @@ from conftest import Bands
 from PIL import Image
 
 from triptych.core.errors import DataError, UsageError
-from triptych.core.generative_model import Unclamped
+from triptych.core.generative_model import StraightThroughClamp
 from triptych.core.types import ImageSpec
 from triptych.data.datasets import celeba, published
 from triptych.inference.pipeline import Pipeline
@@ -74,7 +74,7 @@ def test_noise_leaves_black_that_was_clamped() -> None:
 
 def test_slopes_are_untouched_but_of_the_range_of_pictures() -> None:
     x = torch.tensor([-3.0, 0.5, 3.0], requires_grad=True)
-    with Unclamped():
+    with StraightThroughClamp():
         shown, within, below = x.clamp(-1, 1), x.clamp(0, 1), torch.clamp(x, max=torch.ones(3))
     assert shown.tolist() == [-1, 0.5, 1]
     slopes = [torch.autograd.grad(y.sum(), x)[0].tolist() for y in (shown, within, below)]

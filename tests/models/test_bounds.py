@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.core.images import LEVEL_STEP, to_float
-from triptych.core.types import Condition, ImageSpec
+from triptych.core.types import Condition, ImageSpec, LikelihoodQuery
 from triptych.inference.pipeline import Pipeline
 from triptych.models.diffusion import Diffusion, DiffusionConfig
 from triptych.models.vae import Vae, VaeConfig
@@ -112,7 +112,7 @@ def test_pixels_that_do_not_count_are_marginalised() -> None:
     density = torch.distributions.MultivariateNormal(torch.zeros(32, dtype=torch.float64), covariance)
     seen = to_float(pixels)[:, :, 2:6].flatten(1).double()
     exact = (-density.log_prob(seen) / 32 - math.log(LEVEL_STEP)) / math.log(2)
-    found = model.bits_per_dim(pixels, bound="iwae", draws=512, counted=(2, 0, 6, 8))
+    found = model.bits_per_dim(pixels, bound="iwae", draws=512, box=(2, 0, 6, 8))
     assert found.mean() == pytest.approx(exact.mean().item(), abs=0.01)
 
 
@@ -140,5 +140,7 @@ def test_labels_reach_the_bound() -> None:
     zeros, ones, untold = (Pipeline(family).bits_per_dim(pixels, labels) for labels in (0, 1, None))
     assert not np.allclose(zeros, ones, rtol=1e-5) and not np.allclose(zeros, untold, rtol=1e-5)
     batch = torch.from_numpy(pixels)
-    nothing = family.bits_per_dim(batch, Condition(labels=torch.tensor([3, 3])), "vlb", 16, [0, 1])
+    nothing = family.bits_per_dim(
+        LikelihoodQuery(batch, Condition(labels=torch.tensor([3, 3])), "vlb", 16, [0, 1])
+    )
     np.testing.assert_allclose(untold, nothing.detach().numpy(), rtol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from triptych.core import rng as streams
+from triptych.core.errors import UsageError
 from triptych.core.generative_model import GenerativeModel
 from triptych.core.objectives import StepContext
 from triptych.core.types import Batch, ImageSpec
@@ -18,7 +19,7 @@ from triptych.data.loader import batches
 from triptych.inference.pipeline import Pipeline
 from triptych.models.registry import load_model_class, model_names
 from triptych.runs.options import Arithmetic, Options, Plan
-from triptych.training.trainer import Trainer, fresh_copy
+from triptych.training.trainer import Trainer, fresh_copy, parameter_names
 
 GRAY = ImageSpec(channels=1, size=16, classes=3)
 RGB = ImageSpec(channels=3, size=32)
@@ -95,7 +96,7 @@ def test_no_parameter_belongs_to_two_players_or_to_none(name: str) -> None:
 def bits(trained: Trainer) -> dict[str, torch.Tensor]:
     return {
         f"{file}/{key}": tensor.clone()
-        for file, held in trained.files().items()
+        for file, held in trained.state_tensors().items()
         for key, tensor in held.items()
     }
 
@@ -111,11 +112,37 @@ def test_20_steps_are_10_save_load_10(name: str, last: bool) -> None:
     half = run_for(10, begin())
     torch.manual_seed(99)  # a resumed process starts from other weights
     again = Trainer(fresh_copy(half.model), half.split, half.options, half.plan)
-    again.restore(10, {file: contiguous(held) for file, held in half.files().items()})
+    again.restore(10, {file: contiguous(held) for file, held in half.state_tensors().items()})
     resumed = bits(run_for(10, again))
     assert whole.keys() == resumed.keys()
     for key in whole:
         assert torch.equal(whole[key], resumed[key]), key
+
+
+def test_old_checkpoints_with_numbered_optimizer_state_resume_to_the_same_bits(name: str) -> None:
+    half = run_for(3, training(name))
+    saved = {file: contiguous(tensors) for file, tensors in half.state_tensors().items()}
+    numbers = {
+        f"{objective.name}/{half.parameter_names[parameter]}": f"{objective.name}/{number}"
+        for objective in half.objectives
+        for number, parameter in enumerate(p for g in objective.optimizer.param_groups for p in g["params"])
+    }
+    saved["optimizers"] = {
+        f"{numbers[path.rpartition('/')[0]]}/{path.rpartition('/')[2]}": tensor
+        for path, tensor in saved["optimizers"].items()
+    }
+    again = Trainer(fresh_copy(half.model), half.split, half.options, half.plan)
+    again.restore(3, saved)
+    whole, resumed = bits(run_for(3, half)), bits(run_for(3, again))
+    assert whole.keys() == resumed.keys() and any(key.startswith("optimizers/") for key in whole)
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_an_optimizer_may_only_hold_parameters_of_its_model(name: str) -> None:
+    trained = training(name)
+    trained.objectives[0].optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))]})
+    with pytest.raises(UsageError, match="holds a parameter that is not in the model"):
+        parameter_names(trained.model, trained.objectives)
 
 
 def fresh_seeded(name: str) -> AnyFamily:
@@ -205,7 +232,7 @@ def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) 
     model, shown = Pipeline(family), pictures(GRAY, 5)
     labels = shown.labels if family.conditional else None
     if not family.likelihood_bounds:
-        with pytest.raises(ValueError, match="is implicit: it can draw but not say how likely a picture is"):
+        with pytest.raises(ValueError, match="is implicit: it can draw but not say how likely an image is"):
             model.bits_per_dim(shown.pixels, labels)
         return
     for bound in family.likelihood_bounds:
@@ -220,7 +247,7 @@ def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) 
         np.testing.assert_allclose(np.concatenate(single), whole, rtol=1e-3)
         assert not np.allclose(whole, model.bits_per_dim(shown.pixels, labels, bound, 3, range(5, 10)), 1e-6)
         box = (2, 2, 14, 14)
-        inner = model.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5), counted=box)
+        inner = model.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5), box=box)
         assert np.isfinite(inner).all() and not np.allclose(inner, whole, rtol=1e-6)
 
 

@@ -114,15 +114,18 @@ def test_clipping_cuts_weights_after_every_move_and_goes_on_to_the_same_bits(bat
     for _ in range(3):
         next(stream)
     saved = {
-        name: {key: tensor.clone() for key, tensor in held.items()} for name, held in half.files().items()
+        name: {key: tensor.clone() for key, tensor in held.items()}
+        for name, held in half.state_tensors().items()
     }
     again = begin()
     again.restore(3, saved)
     stream = again.steps()
     for _ in range(3):
         next(stream)
-    for name, held in again.files().items():
-        assert all(torch.equal(tensor, whole.files()[name][key]) for key, tensor in held.items()), name
+    for name, held in again.state_tensors().items():
+        assert all(torch.equal(tensor, whole.state_tensors()[name][key]) for key, tensor in held.items()), (
+            name
+        )
 
 
 def test_what_is_left_out_is_the_papers_and_is_stored_as_a_number() -> None:

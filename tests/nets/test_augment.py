@@ -308,7 +308,7 @@ def begin(name: str) -> Trainer:
 
 
 def state(training: Trainer) -> dict[str, Tensor]:
-    files = training.files()
+    files = training.state_tensors()
     return {f"{f}/{key}": kept.clone() for f, held in files.items() for key, kept in held.items()}
 
 
@@ -324,7 +324,7 @@ def test_an_adaptive_run_goes_on_to_the_same_bits(name: str) -> None:
     assert all(bool(value.isfinite().all()) for values in seen for value in values.values())
     walk(half, 9)  # between two moves: signs are under way
     again = Trainer(fresh_copy(half.model), half.split, half.options, half.plan)
-    again.restore(9, {f: {k: t.clone() for k, t in held.items()} for f, held in half.files().items()})
+    again.restore(9, {f: {k: t.clone() for k, t in held.items()} for f, held in half.state_tensors().items()})
     walk(again, 6)
     resumed = state(again)
     for label, kept in state(straight).items():

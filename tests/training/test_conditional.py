@@ -116,9 +116,9 @@ def test_labels_asked_of_a_family_that_reads_none_are_refused(tmp_path: Path) ->
         "class Deaf(Dcgan):\n"
         '    """Deaf."""\n'
         '    title = "Deaf"\n'
-        "    def __init__(self, config, spec, parts=None):\n"
+        "    def __init__(self, config, spec, components=None):\n"
         "        from dataclasses import replace\n"
-        "        super().__init__(config, replace(spec, classes=0), parts)\n"
+        "        super().__init__(config, replace(spec, classes=0), components)\n"
     )
     with pytest.raises(UsageError, match="--conditional was asked for, but Deaf does not read labels"):
         triptych.train(str(own), conditional=True, runs=tmp_path / "runs", width=8, **SMALL)

@@ -47,8 +47,8 @@ class Toy(GenerativeModel[OwnConfig, Settings]):
     title = "Toy"
     ema_modules = ("level",)
 
-    def __init__(self, config, spec, parts=None):
-        super().__init__(config, spec, parts)
+    def __init__(self, config, spec, components=None):
+        super().__init__(config, spec, components)
         self.level = torch.nn.Parameter(torch.zeros(()))
         self.noise_shape = (1,)
 

@@ -51,13 +51,15 @@ def varied(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], run: 
     if not usable(tensors):
         return unknown("samples", VARIED, "no sample can be drawn: the weights are not finite")
     family, said = training.model, []
-    trained = family.training
+    trained, frozen = family.training, [p for p in family.parameters() if not p.requires_grad]
     for name, part in (("raw", "weights"), ("averaged", "average")):
         family.load_state_dict({**tensors["weights"], **tensors.get(part, {})})
         model = Pipeline(family, run, run.card.data.class_counts)
         drawn = np.asarray(model.sample(range(DRAWN)))
         said.append((name, len(np.unique(drawn.reshape(DRAWN, -1), axis=0))))
     family.train(trained).requires_grad_(True)
+    for parameter in frozen:
+        parameter.requires_grad_(False)
     figure = "; ".join(f"{count} different among {DRAWN} with the {name} weights" for name, count in said)
     return judged("samples", VARIED, all(count > 1 for _, count in said), figure)
 

@@ -60,13 +60,12 @@ def _of_player(training: Trainer, player: Objective, batch: Batch) -> list[Answe
     gradients = torch.autograd.grad(loss, own, allow_unused=True)
     names = {id(p): name for name, p in training.model.named_parameters()}
     named = [(names.get(id(p), "one without a name"), g) for p, g in zip(own, gradients, strict=True)]
-    free = [(name, g) for name, g in named if name not in training.model.frozen_parameters]
     unmoved = [
-        name for name, g in free if g is None or not bool(g.isfinite().all()) or not bool(g.abs().sum() > 0)
+        name for name, g in named if g is None or not bool(g.isfinite().all()) or not bool(g.abs().sum() > 0)
     ]
-    told = f"{len(free) - len(unmoved)} of {len(free)} tensors have a finite gradient other than 0"
-    if len(free) < len(own):
-        told += f" ({len(own) - len(free)} more are held by the settings)"
+    told = f"{len(own) - len(unmoved)} of {len(own)} tensors have a finite gradient other than 0"
+    if frozen := sum(len(group["params"]) for group in player.optimizer.param_groups) - len(own):
+        told += f" ({frozen} more are frozen by the settings)"
     answers = [
         judged(
             CHAPTER,

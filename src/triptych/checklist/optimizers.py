@@ -37,7 +37,7 @@ def _rate(training: Trainer, player: Objective, run: Run, meta: Mapping[str, Any
     wanted = config.get("lr")
     if game is not None and player.name == game.critic and config.get("critic_lr") is not None:
         wanted = config["critic_lr"]
-    found, schedule, ease = training.rates[player.name], 1.0, 1.0
+    found, schedule, ease = training.base_lrs[player.name], 1.0, 1.0
     if training.step and player.name in meta.get("rates", {}):
         found = meta["rates"][player.name]
         moved = (training.step - 1) // player.interval * player.interval  # the player's last turn
@@ -132,9 +132,9 @@ def _between_looks(player: Objective, run: Run) -> tuple[bool, str] | None:
 
 
 def _free(training: Trainer, player: Objective) -> list[tuple[str, torch.nn.Parameter]]:
-    """The parameters that a player may move, by name, without those that the settings hold."""
-    own, held = {id(p) for p in player.parameters()}, training.model.frozen_parameters
-    return [(n, p) for n, p in training.model.named_parameters() if id(p) in own and n not in held]
+    """The parameters that a player may move, by name, without those that the settings freeze."""
+    own = {id(p) for p in player.parameters()}
+    return [(n, p) for n, p in training.model.named_parameters() if id(p) in own]
 
 
 def _turns(training: Trainer, player: Objective) -> int:

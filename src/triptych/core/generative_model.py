@@ -1,8 +1,8 @@
-"""The contract between mathematics and machinery.
+"""The contract of a generative model: what a GAN, a VAE or a diffusion model has to define.
 
-A *model* is a way to learn to make pictures: a GAN, a VAE, a diffusion model. It says which
-players learn, what each of them minimises and how pictures are made; it never says how a step is
-taken, saved, resumed, sampled in batches or measured. One file in `models/` holds one model.
+A model defines its networks, what each of its objectives minimizes, and how it turns noise into images. It
+never defines how a training step is taken, saved or resumed, how samples are batched, or how they are scored:
+that code is shared. Each file in `models/` holds one model.
 """
 
 from __future__ import annotations
@@ -17,135 +17,174 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from triptych.core import rng as streams
+from triptych.core import rng
 from triptych.core.config import Settings
 from triptych.core.objectives import AdversarialSpec, Objective
-from triptych.core.types import Batch, Box, Condition, GenerationStep, ImageSpec
+from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec, LikelihoodQuery
 
 ConfigT = TypeVar("ConfigT", bound=Settings)
 ControlsT = TypeVar("ControlsT", bound=Settings)
 
+INVERSION_STEPS, INVERSION_LR = 150, 0.05
+PRIOR_WEIGHT = 0.01  # of the pull of inverted noise towards the norm of a standard normal draw
 
-class Unclamped(TorchFunctionMode):
-    """Within it, what is clamped to [-1, 1] keeps its value but has the slope it would have unclamped.
 
-    A pixel beyond black or white has no slope of its own, so a search by slopes would never bring it back.
+class GenerativeModel(nn.Module, ABC, Generic[ConfigT, ControlsT]):
+    """Base class of all models: one module that holds every network of the model.
+
+    Args:
+        config: The settings that are fixed at training time.
+        spec: Shape of the images, and the number of classes that the model is told (0: unconditional).
+        components: Trained models that this one is built on, by the names in the class's `components`. They
+            are not submodules: they are neither trained nor saved with this model.
     """
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if func in (torch.clamp, torch.clip, Tensor.clamp, Tensor.clip):
-            told = dict(zip(("input", "min", "max"), args, strict=False)) | (kwargs or {})
-            ends = told.get("min"), told.get("max")
-            if not any(isinstance(end, Tensor) for end in ends) and ends == (-1, 1):
-                return found.detach() + (told["input"] - told["input"].detach())
-        return found
+    Config: ClassVar[type[Settings]]
+    """Settings that are fixed at training time: flags of `train`, stored in run.json."""
+    Controls: ClassVar[type[Settings]]
+    """Settings that may change from sample to sample: flags of `sample`."""
+    title: ClassVar[str]
+    """The name in reports: "DCGAN"."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    """Name -> values for fields of Config and for training options. "fast" is the default of `train` and
+    serves best in minutes on two cores; "paper" is the published configuration."""
+    components: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Models that this one is built on: {"first_stage": "autoencoder"}."""
+    ema_modules: ClassVar[tuple[str, ...]]
+    """Name prefixes of the weights that `generate` uses: these are averaged (EMA) and exported."""
+    log_help: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Name of a logged value ("generator/loss") -> a sentence that says how to read it."""
+    adversarial: ClassVar[AdversarialSpec | None] = None
+    """Which objective is the critic and which the generator; None for a model that is no GAN."""
+    channels_last: ClassVar[bool] = False
+    """Whether its convolutions are faster in channels-last layout on CPUs (`benchmarks/arithmetic.py`)."""
+    deterministic_controls: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Controls that switch off all randomness other than the noise: {"detail": 0.0}."""
 
+    noise_shape: tuple[int, ...]
+    """Shape of one image's noise; set in `__init__`."""
+    conditional: bool = False
+    """Whether labels change the image; set in `__init__`, False where `spec.classes` is 0."""
+    step_period: int = 1
+    """Training steps after which the work per step repeats: lazy penalties make some steps dearer."""
+    likelihood_bounds: tuple[str, ...] = ()
+    """Names of the bounds that `bits_per_dim` can compute: "elbo", "iwae", "vlb"; empty: implicit model."""
 
-class Drawable(nn.Module, ABC, Generic[ControlsT]):
-    """Whatever makes pictures from noise."""
+    def __init__(
+        self,
+        config: ConfigT,
+        spec: ImageSpec,
+        components: Mapping[str, GenerativeModel[Any, Any]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+        self.component_models = dict(components or {})  # a dict registers no submodules
 
-    Controls: ClassVar[type[Settings]]  # free at sampling time: flags, sliders
-    noise_shape: tuple[int, ...]  # of one image: the steering handle all models share
-    conditional: bool = False  # whether labels change the picture: False where spec.classes is 0
+    @abstractmethod
+    def objectives(self) -> list[Objective]:
+        """Return what is minimized, in the order of the updates within a step: two for a GAN, else one."""
 
     @abstractmethod
     def generate(
         self, noise: Tensor, condition: Condition, controls: ControlsT, seeds: Sequence[int]
     ) -> Iterator[GenerationStep]:
-        """Make pictures. noise: (B, *noise_shape). Yields once (GAN, VAE) or once a step (diffusion)."""
+        """Turn noise into images.
+
+        Args:
+            noise: (B, *noise_shape) standard normal.
+            condition: What guides the images; its tensors have B rows.
+            controls: The sampling settings.
+            seeds: One per image: the source of randomness other than the noise (`rng.SamplerNoise`), so that
+                an image does not depend on its batch.
+
+        Yields:
+            One step (GAN, VAE), or one per sampler step (diffusion); the last one has the finished images.
+        """
+
+    def fit_preprocessing(self, batches: Iterator[Batch]) -> None:
+        """Measure on the data what training needs: a latent scale, a data-dependent initialization.
+
+        Called once before the first step. Keep the results in buffers, so that checkpoints have them.
+
+        Args:
+            batches: The training batches, without end.
+        """
+        return
 
     def invert(
         self, images: Tensor, condition: Condition, controls: ControlsT, seeds: Sequence[int]
     ) -> Tensor:
-        """Find noise whose picture is near `images`, (B, C, H, W) in [-1, 1]; returns (B, *noise_shape).
+        """Find noise from which `generate` makes images near the given ones.
 
-        Here by optimising the noise (Adam, squared error, a pull towards the prior's shell):
-        models with an encoder or an invertible sampler do better and override it.
+        This default optimizes the noise with Adam: squared error, plus a penalty on the distance of the
+        noise's mean square from 1. Models with an encoder or an invertible sampler override it.
+
+        Args:
+            images: (B, C, H, W) in [-1, 1].
+            condition: What guides the images.
+            controls: The sampling settings.
+            seeds: One per image: they decide where the search starts.
+
+        Returns:
+            (B, *noise_shape).
         """
-        found = streams.noise(seeds, self.noise_shape).to(images.device).requires_grad_()
-        steps = 150
-        optimizer = torch.optim.Adam([found], lr=0.05)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        noise = rng.noise(seeds, self.noise_shape).to(images.device).requires_grad_()
+        optimizer = torch.optim.Adam([noise], lr=INVERSION_LR)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, INVERSION_STEPS)
         with torch.enable_grad():
-            for _ in range(steps):
-                with Unclamped():
-                    *_, last = self.generate(found, condition, controls, seeds)
-                    shown = last.image()
-                error = (shown - images).square().flatten(1).mean(1)  # (B,)
-                prior = found.square().flatten(1).mean(1) - 1.0  # (B,): 0 on the prior's shell
+            for _ in range(INVERSION_STEPS):
+                with StraightThroughClamp():
+                    *_, last = self.generate(noise, condition, controls, seeds)
+                    generated = last.image()
+                error = (generated - images).square().flatten(1).mean(1)  # (B,)
+                excess = noise.square().flatten(1).mean(1) - 1.0  # (B,): 0 at the prior's typical norm
                 optimizer.zero_grad(set_to_none=True)
-                (error + 0.01 * prior.square()).sum().backward(inputs=[found])
+                (error + PRIOR_WEIGHT * excess.square()).sum().backward(inputs=[noise])
                 optimizer.step()
                 schedule.step()
-        return found.detach()
+        return noise.detach()
+
+    def bits_per_dim(self, query: LikelihoodQuery) -> Tensor:
+        """Bound -log2 P(image) per dimension from above; see `core.bits_per_dim`.
+
+        Args:
+            query: The images, their condition, which bound, and how many samples it takes.
+
+        Returns:
+            (B,) float64 on the CPU.
+
+        Raises:
+            ValueError: If the model is implicit, as GANs are.
+        """
+        raise ValueError(f"{self.title} is implicit: it can draw but not say how likely an image is")
 
     def first_layer_weight(self) -> Tensor | None:
-        """The (outputs, noise numbers) matrix by which the noise is first read; None: by no such matrix."""
+        """The (outputs, noise numbers) weight that multiplies the noise first; None if there is none."""
         return None
 
 
-class GenerativeModel(Drawable[ControlsT], Generic[ConfigT, ControlsT]):
-    """A way to learn to make pictures; see the module's docstring."""
+class StraightThroughClamp(TorchFunctionMode):
+    """Within it, clamping to [-1, 1] keeps its value but passes gradients on unchanged.
 
-    Config: ClassVar[type[Settings]]  # fixed at training time
-    needs: ClassVar[dict[str, str]] = {}  # parts made of other runs: {"first_stage": "autoencoder"}
-    ema_modules: ClassVar[tuple[str, ...]]  # module prefixes that generate() uses: averaged and exported
-    title: ClassVar[str]  # as a reader would say it: "DCGAN"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
-    """name -> values for fields of Config and for training options. "fast": the default of `train`, which
-    serves best in minutes on two cores. "paper": as published."""
-    log_help: ClassVar[dict[str, str]] = {}  # logged name -> a sentence on how to read it
-    adversarial: ClassVar[AdversarialSpec | None] = None  # of the models with two players
-    channels_last: ClassVar[bool] = (
-        False  # are convolutions faster so on processors: benchmarks/arithmetic.py
-    )
-    deterministic_controls: ClassVar[
-        Mapping[str, Any]
-    ] = {}  # controls that leave out what is drawn afresh beside the noise
-    step_period: int = 1  # steps after which a step's work comes again: lazy penalties make some steps dearer
-    frozen_parameters: tuple[
-        str, ...
-    ] = ()  # parameters, by name, that the settings keep from acting and so from moving
-    likelihood_bounds: tuple[
-        str, ...
-    ] = ()  # on the likelihood, that it can give: "elbo", "vlb"; () = implicit
+    Saturated pixels have a gradient of 0, so a gradient-based inversion could never correct them.
+    """
 
-    def __init__(
-        self, config: ConfigT, spec: ImageSpec, parts: Mapping[str, GenerativeModel[Any, Any]] | None = None
-    ) -> None:
-        super().__init__()
-        self.config, self.spec, self.parts = config, spec, dict(parts or {})
-
-    def fit(self, batches: Iterator[Batch]) -> None:
-        """Once before training: tokenizer, latent scale, data-dependent start. Saved with the state."""
-        return
-
-    @abstractmethod
-    def objectives(self) -> list[Objective]:
-        """Who learns, in the order of their turns within a step."""
-
-    def bits_per_dim(
-        self,
-        pixels: Tensor,
-        condition: Condition,
-        bound: str,
-        draws: int,
-        seeds: Sequence[int],
-        counted: Box | None = None,
-    ) -> Tensor:
-        """An upper bound on -log2 P(picture) per counted dimension, (B,) float64 on the CPU; see
-        `core.bits_per_dim`.
-
-        pixels: (B, H, W, C) uint8, on the weights' device. bound: one of `bounds`. draws: samples a picture.
-        seeds: one a picture: it decides the picture's draws, the batch does not. counted: the box of
-        pixels that count, None for all. Raises ValueError if the model is implicit.
-        """
-        raise ValueError(f"{self.title} is implicit: it can draw but not say how likely a picture is")
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in (torch.clamp, torch.clip, Tensor.clamp, Tensor.clip):
+            given = dict(zip(("input", "min", "max"), args, strict=False)) | (kwargs or {})
+            limits = given.get("min"), given.get("max")
+            if not any(isinstance(limit, Tensor) for limit in limits) and limits == (-1, 1):
+                return result.detach() + (given["input"] - given["input"].detach())
+        return result
 
 
 def model_class_in(module: Any) -> type[GenerativeModel[Any, Any]]:
-    """The one GenerativeModel that a module defines. Raises ValueError if there are none or several."""
+    """Find the one model that a module defines.
+
+    Raises:
+        ValueError: If the module defines no subclass of GenerativeModel, or several.
+    """
     own = [
         thing
         for thing in vars(module).values()
@@ -155,5 +194,7 @@ def model_class_in(module: Any) -> type[GenerativeModel[Any, Any]]:
     ]
     if len(own) != 1:
         names = ", ".join(c.__name__ for c in own) or "none"
-        raise ValueError(f"{module.__name__} must define exactly one GenerativeModel, found: {names}")
+        raise ValueError(
+            f"{module.__name__} must define exactly one subclass of GenerativeModel, found: {names}"
+        )
     return own[0]

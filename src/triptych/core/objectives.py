@@ -1,4 +1,4 @@
-"""What a loss is given and what a learner declares: the step's context, objectives, games."""
+"""What a model minimizes: objectives, the context that a loss receives, the roles in an adversarial pair."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from triptych.core import rng as streams
+from triptych.core import rng
 from triptych.core.lr_schedules import constant
 from triptych.core.types import Batch
 
@@ -17,64 +17,87 @@ T = TypeVar("T")
 
 
 class StepContext:
-    """What a loss may know beside weights and batch. Made anew for each (micro-)batch of a step."""
+    """Context of one training step, passed to every loss: step, progress, active objectives, random draws.
 
-    def __init__(self, run_seed: int, step: int, done: float, movers: frozenset[str], batch: Batch) -> None:
-        self.step, self.active = step, movers
-        self.progress = done  # share of the planned run, 0..1: what warm-ups and coolings go by
-        self.batch = batch
-        self._seed, self._streams = run_seed, 0
-        self._kept: dict[str, Any] = {}
+    There is one context per micro-batch. Draws are functions of (run seed, step, number of the draw), made
+    for the global batch and cut to the rows of the micro-batch: neither the size of micro-batches nor the
+    number of workers changes them.
+
+    Args:
+        run_seed: The seed of the training.
+        step: Steps done before this one.
+        progress: Share of the planned steps done, in [0, 1].
+        active: Names of the objectives that are updated in this step.
+        batch: The micro-batch, on the device.
+    """
+
+    def __init__(
+        self, run_seed: int, step: int, progress: float, active: frozenset[str], batch: Batch
+    ) -> None:
+        self.step, self.progress, self.active, self.batch = step, progress, active, batch
+        self._run_seed, self._draws = run_seed, 0
+        self._cache: dict[str, Any] = {}
 
     def randn(self, *shape: int) -> Tensor:
-        """(B, *shape) standard normal: this (micro-)batch's rows of a draw for the global batch."""
-        return self._cut(torch.randn, shape)
+        """Draw from a standard normal distribution: (B, *shape) float32 on the batch's device."""
+        return self._draw(torch.randn, shape)
 
     def rand(self, *shape: int) -> Tensor:
-        """(B, *shape) uniform in [0, 1), drawn like `randn`."""
-        return self._cut(torch.rand, shape)
+        """Draw uniformly from [0, 1): (B, *shape) float32 on the batch's device."""
+        return self._draw(torch.rand, shape)
 
     def cached(self, key: str, make: Callable[[], T]) -> T:
-        """What `make` returns, made once and shared by the players of this turn: a GAN's fakes."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]
+        """Compute a value once per micro-batch and share it between objectives, as a GAN does its fakes.
 
-    def _cut(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
-        stream, self._streams = self._streams, self._streams + 1
-        source = streams.generator(self._seed, self.step, stream)
-        drawn = draw(self.batch.global_size, *shape, generator=source)  # (global batch, *shape)
+        Args:
+            key: The name of the value.
+            make: Computes it at the first call.
+
+        Returns:
+            What `make` returned at the first call with this key.
+        """
+        if key not in self._cache:
+            self._cache[key] = make()
+        value: T = self._cache[key]
+        return value
+
+    def _draw(self, sampler: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        source = rng.generator(self._run_seed, self.step, self._draws)
+        self._draws += 1
+        drawn = sampler(self.batch.global_size, *shape, generator=source)  # (global batch, *shape)
         return drawn[self.batch.rows].to(self.batch.images.device)  # (B, *shape)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Somebody who learns: a GAN is a game of two, a VAE or a diffusion model has one player."""
+    """One loss and the optimizer that minimizes it. A VAE or a diffusion model has one, a GAN two.
 
-    name: str  # "critic", "generator", "denoiser": prefix in the log
-    optimizer: torch.optim.Optimizer  # holds exactly the parameters this player may move
+    The trainer computes gradients for the parameters of this optimizer only, so the critic's loss never
+    touches the generator. Parameters with `requires_grad` False stay as they are.
+    """
+
+    name: str  # "critic", "generator", "denoiser": the prefix of logged values
+    optimizer: torch.optim.Optimizer  # holds exactly the parameters that this objective updates
     loss: Callable[
         [Batch, StepContext], tuple[Tensor, dict[str, Tensor]]
-    ]  # scalar to minimise; extras to log
-    interval: int = 1  # its turn when step % every == 0
-    max_grad_norm: float | None = None  # largest gradient norm
-    lr_schedule: Callable[[float], float] = (
-        constant  # learning-rate factor over the done share of the run, 0..1
-    )
+    ]  # -> the scalar to minimize, further scalars to log; a function of (weights, batch, context) only
+    interval: int = 1  # updated at steps that are multiples of it
+    max_grad_norm: float | None = None  # gradients are clipped to this norm; None: not clipped
+    lr_schedule: Callable[[float], float] = constant  # progress in [0, 1] -> factor on the learning rate
 
     def parameters(self) -> list[nn.Parameter]:
-        """Every parameter this player may move, in the optimiser's order."""
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+        """The parameters that this objective updates, in the optimizer's order."""
+        return [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
 
 
 @dataclass(frozen=True)
 class AdversarialSpec:
-    """Who plays against whom in a model of two players, and how to read what the judging one logs.
+    """Which objective of a GAN is the critic and which the generator, and what the critic's log values mean.
 
-    The critic logs `real` and `fake`: its mean verdict on real pictures and on fakes.
+    The critic logs `real` and `fake`: its mean output on real images and on generated ones.
     """
 
-    critic: str = "discriminator"  # the judging player's name
-    generator: str = "generator"
-    critic_output: Literal["probabilities", "scores"] = "probabilities"  # of being real, or without a scale
-    penalties: tuple[str, ...] = ()  # what the critic logs of what its loss punishes beside wrong verdicts
+    critic: str = "discriminator"  # name of the objective
+    generator: str = "generator"  # name of the objective
+    critic_output: Literal["probabilities", "scores"] = "probabilities"  # of being real, or unbounded scores
+    penalties: tuple[str, ...] = ()  # logged values of the critic that are penalties, not classification

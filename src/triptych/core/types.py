@@ -84,6 +84,18 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class LikelihoodQuery:
+    """The images whose likelihood a model bounds, and how: the argument of `GenerativeModel.bits_per_dim`."""
+
+    pixels: Tensor  # (B, H, W, C) uint8, on the device of the weights
+    condition: Condition
+    bound: str  # one of the model's `likelihood_bounds`
+    draws: int  # samples per image, at least 1
+    seeds: Sequence[int]  # (B,): an image's draws depend on its seed, not on the batch
+    box: Box | None = None  # the pixels that count (a padded image's own); None: all
+
+
+@dataclass(frozen=True)
 class GenerationStep:
     """One moment of generation."""
 

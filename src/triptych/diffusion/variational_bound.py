@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from triptych.core.bits_per_dim import cut, log_mass
+from triptych.core.bits_per_dim import crop, discretized_gaussian_log_likelihood
 from triptych.core.images import LEVEL_STEP, to_float
 from triptych.core.rng import SamplerNoise, generator
 from triptych.core.types import Box
@@ -140,7 +140,11 @@ class _Chain:
     def levels(self, look: Look, t: Tensor) -> Tensor:
         """Nats to tell the counted gray levels from a look at t: (B,)."""
         coarse = self.schedule.at(self.schedule.sigma / self.schedule.alpha, t, look.error)
-        return -cut(log_mass(self.pixels, look.image, coarse), self.counted).flatten(1).sum(1)
+        return (
+            -crop(discretized_gaussian_log_likelihood(self.pixels, look.image, coarse), self.counted)
+            .flatten(1)
+            .sum(1)
+        )
 
     def preferred(self, ends: Tensor, noise: SamplerNoise) -> Tensor:
         """Which of the times ends, (K,), promises each picture the smallest bound: (B,) int64.

@@ -9,7 +9,7 @@ import torch
 from scipy.special import stdtrit
 
 from triptych._version import __version__
-from triptych.core.bits_per_dim import DEQUANTISATION, dimensions
+from triptych.core.bits_per_dim import DEQUANTIZATION, dimensions
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics.score import Card, Score
 
@@ -51,7 +51,7 @@ def likelihood_score(
         parameters={
             "bound": bound or bounds[0],
             "draws": draws,
-            "dequantisation": DEQUANTISATION,
+            "dequantisation": DEQUANTIZATION,
             "counted": dimensions(pixels.shape[1:], dataset.content_box),
         },
         data=dataset.fingerprint,

@@ -111,7 +111,7 @@ class Selector:
 
     def load(self, which: Which) -> Pipeline:
         """The model with these weights of the training as it is now."""
-        average = self.training.average.tensors if which == "ema" else {}
+        average = self.training.ema.tensors if which == "ema" else {}
         self.shown.model.load_state_dict({**self.training.model.state_dict(), **average})
         self.shown.weights = which
         return self.shown

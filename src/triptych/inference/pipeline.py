@@ -17,7 +17,7 @@ from triptych.core.config import read_settings
 from triptych.core.device import choose
 from triptych.core.errors import UsageError
 from triptych.core.style_space import StyleBased
-from triptych.core.types import Condition, GenerationStep
+from triptych.core.types import Box, Condition, GenerationStep, LikelihoodQuery
 from triptych.core.weights import named_under
 from triptych.models.registry import AnyModel, build, load_model_class, misfit, model_names
 from triptych.runs.run import Run, open_run
@@ -190,13 +190,13 @@ class Pipeline:
         bound: str | None = None,
         draws: int = 16,
         seeds: Iterable[int] | None = None,
-        counted: tuple[int, int, int, int] | None = None,
+        box: Box | None = None,
     ) -> np.ndarray:
         """How many bits per dimension the model needs at most for each picture: lower is more likely.
 
         pixels: (N, H, W, C) uint8. labels: of the pictures, for a model that reads them; None: it is not
         told. bound: one of the model's, None its first. draws: samples (ELBO, IWAE) or times (VLB) a
-        picture. seeds: one a picture, None for 0, 1, ... counted: the box (top, left, bottom, right) of
+        picture. seeds: one a picture, None for 0, 1, ... box: the part (top, left, bottom, right) of
         pixels that count: those of a padded picture that were not added, `Dataset.content_box`. Returns
         (N,) float64. Raises ValueError for an implicit model and for unfit arguments.
         """
@@ -212,17 +212,22 @@ class Pipeline:
         found = []
         with torch.inference_mode():
             for rows, kept in equal_batches(len(chosen)):
-                batch, asked = torch.from_numpy(pixels[rows]).to(self.device), condition.cut(rows)
-                told = [chosen[row] for row in rows]
-                nats = self.model.bits_per_dim(batch, asked.to(self.device), name, draws, told, counted)
-                found.append(nats[:kept].cpu().numpy())
+                query = LikelihoodQuery(
+                    torch.from_numpy(pixels[rows]).to(self.device),
+                    condition.cut(rows).to(self.device),
+                    name,
+                    draws,
+                    [chosen[row] for row in rows],
+                    box,
+                )
+                found.append(self.model.bits_per_dim(query)[:kept].cpu().numpy())
         return np.concatenate(found)
 
     def _bound(self, asked: str | None) -> str:
         there_are = getattr(self.model, "likelihood_bounds", ())
         if not there_are:
             raise ValueError(
-                f"{self.model.title} is implicit: it can draw but not say how likely a picture is"
+                f"{self.model.title} is implicit: it can draw but not say how likely an image is"
             )
         if asked is not None and asked not in there_are:
             raise ValueError(f"{self.model.title} has no bound {asked!r}: there are {', '.join(there_are)}")

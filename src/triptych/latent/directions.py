@@ -17,7 +17,7 @@ from torch import Tensor
 from triptych.core.config import Record
 from triptych.core.errors import UsageError
 from triptych.core.files import fit_to_write
-from triptych.core.generative_model import Drawable
+from triptych.core.generative_model import GenerativeModel
 from triptych.core.nearest import did_you_mean
 from triptych.core.style_space import StyleBased
 from triptych.inference.pipeline import Pipeline
@@ -175,7 +175,9 @@ def reader_of_noise(model: Pipeline) -> Tensor:
             f"there is nothing to factorise. {instead}"
         )
     able = [
-        n for n in model_names() if load_model_class(n).first_layer_weight is not Drawable.first_layer_weight
+        n
+        for n in model_names()
+        if load_model_class(n).first_layer_weight is not GenerativeModel.first_layer_weight
     ]
     raise UsageError(
         f"this {family.title} reads its noise by no single matrix{_as_trained(family)}: there is nothing to "
@@ -183,9 +185,9 @@ def reader_of_noise(model: Pipeline) -> Tensor:
     )
 
 
-def _as_trained(family: Drawable[Any]) -> str:
+def _as_trained(family: GenerativeModel[Any, Any]) -> str:
     """What a sentence adds about a family whose noise meets a single matrix under other settings."""
-    own = type(family).first_layer_weight is not Drawable.first_layer_weight
+    own = type(family).first_layer_weight is not GenerativeModel.first_layer_weight
     return " with the settings that it was trained with" if own else ""
 
 

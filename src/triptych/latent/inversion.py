@@ -15,7 +15,7 @@ from torch import Tensor
 from triptych.core import images as pictures
 from triptych.core.config import Record, read_settings
 from triptych.core.errors import DataError, UsageError
-from triptych.core.generative_model import Unclamped
+from triptych.core.generative_model import StraightThroughClamp
 from triptych.core.style_space import StyleBased
 from triptych.data.datasets import celeba
 from triptych.data.datasets.published import padded_side
@@ -280,7 +280,7 @@ def _style_loss(
     styles: Tensor,
 ) -> Tensor:
     """Squared error of the pictures, and how far the styles are from where the mapping puts them."""
-    with Unclamped():
+    with StraightThroughClamp():
         shown = family.paint_styles(styles, seeds, settings)
     error = (shown - wanted).square().flatten(1).mean(1)  # (B,)
     away = ((styles - mean) / spread).square().flatten(1).mean(1)

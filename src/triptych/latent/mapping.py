@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from triptych.core.errors import UsageError
-from triptych.core.generative_model import Drawable
+from triptych.core.generative_model import GenerativeModel
 from triptych.core.images import is_points
 from triptych.evaluation.evaluate import data_of
 from triptych.inference.pipeline import Pipeline
@@ -53,7 +53,7 @@ def encode_test_images(model: Pipeline, count: int, dimensions: tuple[int, int],
         UsageError: For a family without an encoder.
         ValueError: Where the source is not to be had.
     """
-    if type(model.model).invert is Drawable.invert:
+    if type(model.model).invert is GenerativeModel.invert:
         raise UsageError(f"{model.model.title} has no encoder")
     dataset = data_of(model)
     pixels = np.asarray(dataset.test.pixels[:count])

@@ -107,9 +107,9 @@ class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
         self,
         config: DcganConfig,
         spec: ImageSpec,
-        parts: Mapping[str, GenerativeModel[Any, Any]] | None = None,
+        components: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
-        super().__init__(config, spec, parts)
+        super().__init__(config, spec, components)
         self.noise_shape = (config.latent,)
         self.conditional = spec.classes > 0
         told = spec.classes  # numbers that say the label, one-hot

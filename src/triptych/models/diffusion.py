@@ -14,15 +14,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from triptych.core import bits_per_dim as bits_per_dim_module
-from triptych.core import types
+from triptych.core.bits_per_dim import nats_to_bits_per_dim
 from triptych.core.config import Settings
 from triptych.core.errors import UsageError
 from triptych.core.generative_model import GenerativeModel
 from triptych.core.lr_schedules import warmup_cosine
 from triptych.core.objectives import Objective, StepContext
 from triptych.core.rng import SamplerNoise
-from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
+from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec, LikelihoodQuery
 from triptych.diffusion.denoisers import (
     Denoiser,
     Prediction,
@@ -94,9 +93,9 @@ class Diffusion(GenerativeModel[DiffusionConfig, DiffusionControls]):
         self,
         config: DiffusionConfig,
         spec: ImageSpec,
-        parts: Mapping[str, GenerativeModel[Any, Any]] | None = None,
+        components: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
-        super().__init__(config, spec, parts)
+        super().__init__(config, spec, components)
         levels = len(config.channels)
         if spec.size % (config.fold * 2 ** (levels - 1)):
             raise UsageError(
@@ -174,15 +173,7 @@ class Diffusion(GenerativeModel[DiffusionConfig, DiffusionControls]):
         denoise = self.denoiser(self.labels_or_none(condition, images), plain)
         return encode(denoise, self.schedule, images, times)
 
-    def bits_per_dim(
-        self,
-        pixels: Tensor,
-        condition: Condition,
-        bound: str,
-        draws: int,
-        seeds: Sequence[int],
-        counted: types.Box | None = None,
-    ) -> Tensor:
+    def bits_per_dim(self, query: LikelihoodQuery) -> Tensor:
         """The variational bound of the chain through all times, of which `draws` are visited.
 
         See `diffusion.variational_bound`. Unguided. Predicted pictures are clipped to [-1, 1]: the chain's
@@ -190,6 +181,7 @@ class Diffusion(GenerativeModel[DiffusionConfig, DiffusionControls]):
         Pixels that do not count (padding) leave their noise in the bound: it still holds, a little less
         tightly.
         """
-        denoise = self.denoiser(self.labels_or_none(condition, pixels), self.Controls(guidance=1, clip=True))
-        nats = sum(variational_bound(denoise, self.schedule, pixels, draws, seeds, counted))
-        return bits_per_dim_module.per_dimension(torch.as_tensor(nats), pixels.shape[1:], counted)
+        labels = self.labels_or_none(query.condition, query.pixels)
+        denoise = self.denoiser(labels, self.Controls(guidance=1, clip=True))
+        terms = variational_bound(denoise, self.schedule, query.pixels, query.draws, query.seeds, query.box)
+        return nats_to_bits_per_dim(torch.as_tensor(sum(terms)), query.pixels.shape[1:], query.box)

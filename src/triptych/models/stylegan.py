@@ -146,9 +146,9 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
         self,
         config: StyleganConfig,
         spec: ImageSpec,
-        parts: Mapping[str, GenerativeModel[Any, Any]] | None = None,
+        components: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
-        super().__init__(config, spec, parts)
+        super().__init__(config, spec, components)
         self.noise_shape = (config.latent,)
         self.conditional = spec.classes > 0
         self.step_period, self.mixed = config.penalty_interval, config.mixing_probability > 0
@@ -166,8 +166,10 @@ class Stylegan(GenerativeModel[StyleganConfig, StyleganControls], StyleBased):
             config.style_dependent_input,
         )
         self.discriminator = StyleDiscriminator(spec, channels, told, config.minibatch_std_group)
-        if config.noise_lr_scale == 0:  # the optimiser keeps them all the same: its states go by their number
-            self.frozen_parameters = tuple(n for n, _ in self.named_parameters() if n.endswith(".strength"))
+        if config.noise_lr_scale == 0:
+            for name, parameter in self.generator.named_parameters():
+                if name.endswith(".strength"):
+                    parameter.requires_grad_(False)
         self.augment = Augment(config.augment, spec)
         self.style_shape = (self.generator.layers, config.style)
 

@@ -16,8 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from triptych.core import bits_per_dim as bits_per_dim_module
-from triptych.core import types
+from triptych.core.bits_per_dim import crop, discretized_gaussian_log_likelihood, nats_to_bits_per_dim
 from triptych.core.config import Settings
 from triptych.core.errors import UsageError
 from triptych.core.generative_model import GenerativeModel
@@ -25,7 +24,7 @@ from triptych.core.images import to_float
 from triptych.core.lr_schedules import warmup_cosine
 from triptych.core.objectives import Objective, StepContext
 from triptych.core.rng import SamplerNoise
-from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
+from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec, LikelihoodQuery
 from triptych.nets import autoencoder as nets
 from triptych.nets.realnvp import Flow
 
@@ -87,9 +86,12 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
     likelihood_bounds = ("elbo", "iwae")
 
     def __init__(
-        self, config: VaeConfig, spec: ImageSpec, parts: Mapping[str, GenerativeModel[Any, Any]] | None = None
+        self,
+        config: VaeConfig,
+        spec: ImageSpec,
+        components: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
-        super().__init__(config, spec, parts)
+        super().__init__(config, spec, components)
         self.noise_shape = (config.latent,)
         self.encoder = nets.encoder(spec, 2 * config.latent, config.width)
         self.conditional = spec.classes > 0
@@ -189,58 +191,39 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         assert isinstance(first, nn.Linear)
         return first.weight[:, : self.config.latent].detach() if self.config.prior == "normal" else None
 
-    def bits_per_dim(
-        self,
-        pixels: Tensor,
-        condition: Condition,
-        bound: str,
-        draws: int,
-        seeds: Sequence[int],
-        counted: types.Box | None = None,
-    ) -> Tensor:
+    def bits_per_dim(self, query: LikelihoodQuery) -> Tensor:
         """The ELBO, or the tighter importance-weighted bound (Burda et al. 2016, eq. 8) with k = draws.
 
         Both from the same latents z_1..z_k of q(z|x): the mean of log p(x, z) - log q(z|x), or the log of
         the mean of its exponential. Pixels that do not count are marginalised exactly. A label that is not
         given is summed out, each class alike: log p(x) >= log mean_y exp(bound of log p(x|y)).
         """
-        if not self.conditional or condition.labels is not None:
-            nats = self.nats(pixels, condition.labels, bound, draws, seeds, counted)
+        pixels = query.pixels
+        if not self.conditional or query.condition.labels is not None:
+            nats = self.nats(query, query.condition.labels)
         else:
             classes = torch.arange(self.spec.classes, device=pixels.device)[:, None].expand(-1, len(pixels))
-            each = torch.stack([self.nats(pixels, y, bound, draws, seeds, counted) for y in classes])
+            each = torch.stack([self.nats(query, y) for y in classes])
             nats = math.log(self.spec.classes) - (-each).logsumexp(0)  # (classes, B) -> (B,)
-        return bits_per_dim_module.per_dimension(nats, pixels.shape[1:], counted)
+        return nats_to_bits_per_dim(nats, pixels.shape[1:], query.box)
 
-    def nats(
-        self,
-        pixels: Tensor,
-        labels: Tensor | None,
-        bound: str,
-        draws: int,
-        seeds: Sequence[int],
-        counted: types.Box | None,
-    ) -> Tensor:
+    def nats(self, query: LikelihoodQuery, labels: Tensor | None) -> Tensor:
         """A bound on -log P(x|y) in nats, (B,) float64 on the CPU; see `bits_per_dim`."""
         label = self.one_hot(labels)
-        mean, log_std = self.posterior(to_float(pixels), label)
-        noise = SamplerNoise(seeds, "bound")
+        mean, log_std = self.posterior(to_float(query.pixels), label)
+        noise = SamplerNoise(query.seeds, "bound")
         weights = torch.stack(
-            [
-                self.log_weight(pixels, label, mean, log_std, noise.randn_like(mean), counted)
-                for _ in range(draws)
-            ]
+            [self.log_weight(query, label, mean, log_std, noise.randn_like(mean)) for _ in range(query.draws)]
         )  # (draws, B)
-        return -weights.mean(0) if bound == "elbo" else math.log(draws) - weights.logsumexp(0)
+        return -weights.mean(0) if query.bound == "elbo" else math.log(query.draws) - weights.logsumexp(0)
 
     def log_weight(
         self,
-        pixels: Tensor,
+        query: LikelihoodQuery,
         label: Tensor | None,
         mean: Tensor,
         log_std: Tensor,
         noise: Tensor,
-        counted: types.Box | None,
     ) -> Tensor:
         """log P(x|z, y) + log p(z|y) - log q(z|x, y) at z = mean + std noise, in nats: (B,) float64, CPU.
 
@@ -249,13 +232,8 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         """
         latent = mean + log_std.exp() * noise
         picture = self.decode(latent, label)
-        seen = (
-            bits_per_dim_module.cut(
-                bits_per_dim_module.log_mass(pixels, picture, self.log_scale.exp()), counted
-            )
-            .flatten(1)
-            .sum(1)
-        )
+        of_pixels = discretized_gaussian_log_likelihood(query.pixels, picture, self.log_scale.exp())
+        seen = crop(of_pixels, query.box).flatten(1).sum(1)
         source, log_det = self.flow.inverse(latent, label)
         prior = log_det - 0.5 * source.square().sum(1)
         posterior = -log_std.sum(1) - 0.5 * noise.square().sum(1)

@@ -130,9 +130,9 @@ class Wgan(GenerativeModel[WganConfig, WganControls]):
         self,
         config: WganConfig,
         spec: ImageSpec,
-        parts: Mapping[str, GenerativeModel[Any, Any]] | None = None,
+        components: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
-        super().__init__(config, spec, parts)
+        super().__init__(config, spec, components)
         self.conditional = spec.classes > 0
         self.noise_shape = (config.latent,)
         told = spec.classes  # numbers that say the label, one-hot

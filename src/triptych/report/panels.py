@@ -13,6 +13,7 @@ import torch
 
 from triptych.core import images as pixels
 from triptych.core import rng as streams
+from triptych.core.generative_model import GenerativeModel
 from triptych.core.images import is_points
 from triptych.core.types import GenerationStep
 from triptych.inference.pipeline import Pipeline
@@ -68,8 +69,8 @@ def album(model: Pipeline, real: np.ndarray, labels: np.ndarray | None) -> Album
     found = model.invert(real, given)
     again = model.generate(found, given)
     errors = np.abs(again.astype(np.int64) - real).mean(axis=(1, 2, 3)).tolist()
-    own = type(model.model).invert.__qualname__.split(".")[0]
-    how = "by optimising the noise" if own == "Drawable" else f"by {model.model.title}'s own inverse"
+    searches = type(model.model).invert is GenerativeModel.invert
+    how = "by optimising the noise" if searches else f"by {model.model.title}'s own inverse"
     return Album(
         samples=sheet(model.sample(seeds, asked), 8),
         strip=sheet(_between(model), STRIP),

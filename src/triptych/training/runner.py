@@ -103,7 +103,7 @@ def train(
         announce(advice)
     torch.manual_seed(options.seed)
     training = Trainer(fresh_copy(untrained), dataset.train, options, plan)
-    training.model.fit(training.batches())
+    training.model.fit_preprocessing(training.batches())
     card = RunCard(
         triptych=versions()["triptych"],
         created=began,
@@ -253,7 +253,7 @@ def stretch(
         if step.step in looks or ends:
             followers.samples(draw(training, run, selector), step.step)
             raw, seen = named_under(training.model, training.model.ema_modules), {"seconds": clock.seconds}
-            run.save_average(step.step, training.average.tensors, {**seen, **selector.meta()}, raw)
+            run.save_average(step.step, training.ema.tensors, {**seen, **selector.meta()}, raw)
         if lookout is not None and lookout.due(step.step, ends):
             lookout.look(ends)
         keeps = lookout is not None and lookout.wants_state()
@@ -282,7 +282,7 @@ def save(
         **rescue_meta(training, run),
         **clock.meta(),
     }
-    run.save_state(training.step, training.files(), meta)
+    run.save_state(training.step, training.state_tensors(), meta)
     clock.saved_at = time.perf_counter()
 
 
