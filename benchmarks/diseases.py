@@ -21,7 +21,9 @@ import torch
 import triptych
 from triptych.core.errors import TrainingError
 from triptych.models.registry import load_model_class
-from triptych.monitor.diagnosis import CALM, alarms, diagnose
+from triptych.monitor.diagnosis import alarms, diagnose
+from triptych.monitor.records import observations
+from triptych.monitor.verdicts import NO_PROBLEM
 from triptych.runs.options import Options
 from triptych.runs.run import open_run
 
@@ -135,20 +137,20 @@ class Case:
 
 
 MIN_MAX = {"loss": "min-max", "instance_noise": 0.0}
-LOST = ("critic overpowering", "diverged", "generator collapsed")  # a generator that helps its opponent
+LOST = ("critic too strong", "divergence", "mode collapse")  # a generator that helps its opponent
 TOLD = {"conditional": True}
 CASES = (
-    Case("healthy, recipe", CALM),
-    Case("healthy, told the class", CALM, config=TOLD, labelled=True),
-    Case("healthy, textbook", CALM, recipe="textbook"),
-    Case("learning rate x 100", ("diverged",), factor=100),
-    Case("learning rate x 100, textbook", ("diverged",), factor=100, recipe="textbook"),
+    Case("healthy, recipe", NO_PROBLEM),
+    Case("healthy, told the class", NO_PROBLEM, config=TOLD, labelled=True),
+    Case("healthy, textbook", NO_PROBLEM, recipe="textbook"),
+    Case("learning rate x 100", ("divergence",), factor=100),
+    Case("learning rate x 100, textbook", ("divergence",), factor=100, recipe="textbook"),
     Case("frozen discriminator", ("critic not learning",), plant="frozen"),
-    Case("min-max, overtrained", ("critic overpowering",), plant="overtrained", config=MIN_MAX),
-    Case("latent of 1", ("generator collapsed",), config={"latent": 1}),
-    Case("latent of 2", ("generator collapsed",), config={"latent": 2}),
-    Case("labels shuffled", ("labels carry nothing",), plant="labels", config=TOLD, labelled=True),
-    Case("NaN injected", ("not finite",), plant="nan"),
+    Case("min-max, overtrained", ("critic too strong",), plant="overtrained", config=MIN_MAX),
+    Case("latent of 1", ("mode collapse",), config={"latent": 1}),
+    Case("latent of 2", ("mode collapse",), config={"latent": 2}),
+    Case("labels shuffled", ("labels have no effect",), plant="labels", config=TOLD, labelled=True),
+    Case("NaN injected", ("non-finite values",), plant="nan"),
     # not asked for: does it carry over?
     Case("discriminator frozen late", ("critic not learning",), plant="frozen late"),
     Case("frozen generator", ("generator not learning",), plant="generator frozen"),
@@ -206,13 +208,14 @@ def judged(kept: Path, family: str, right: tuple[str, ...]) -> dict[str, Any]:
     """What the watch says at the end, and the first alarm on the way."""
     run, game = open_run(kept), load_model_class(family).adversarial
     assert game is not None
-    log, looks, steps = run.log(), run.looks(), run.card.plan.steps
+    log, looks, steps = run.log(), observations(run), run.card.plan.steps
     last = diagnose(log, looks, game, steps)
     heard = alarms(log, looks, game, steps)
     wrong = [alarm for alarm in heard if alarm[1] not in right]
     seconds = sum(look.get("seconds", 0.0) for look in looks)
     return {
-        "verdict": last.verdict, "line": last.line(), "also": list(last.also), "right": last.verdict in right,
+        "verdict": last.verdict, "line": last.summary(), "also": list(last.secondary),
+        "right": last.verdict in right,
         "fatal": last.fatal, "first_alarm": heard[0] if heard else None, "wrong_on_the_way": wrong[:1],
         "steps": steps, "look_seconds": round(seconds, 2),
         "train_seconds": log[-1]["seconds"] if log else 0.0,

@@ -24,7 +24,8 @@ from triptych.data.load import load
 from triptych.models.registry import load_model_class
 from triptych.monitor import gan_monitor
 from triptych.monitor.diagnosis import alarms, diagnose
-from triptych.monitor.sample_statistics import Reference, look_at
+from triptych.monitor.records import observations
+from triptych.monitor.sample_statistics import Reference, observe_samples
 from triptych.runs.run import Run, open_run
 from triptych.viz.grids import write_png
 
@@ -78,7 +79,7 @@ def train(family: str, source: str, seed: int, out: Path) -> Path:
     shutil.rmtree(home, ignore_errors=True)
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
-    sound, drawn = look_at, []
+    sound, drawn = observe_samples, []
 
     def keeping(
         reference: Reference, pixels: Any, labels: Any = None, before: Any = None, detailed: Any = None
@@ -86,14 +87,14 @@ def train(family: str, source: str, seed: int, out: Path) -> Path:
         drawn.append((pixels, labels, detailed))
         return sound(reference, pixels, labels, before, detailed)
 
-    gan_monitor.look_at = keeping  # type: ignore[attr-defined]
+    gan_monitor.observe_samples = keeping  # type: ignore[attr-defined]
     try:
         name = family.split()[0]
         triptych.train(name, data, runs=home, **settings(family, source, seed))
     except TrainingError as error:
         print(f"  {error}")
     finally:
-        gan_monitor.look_at = sound  # type: ignore[attr-defined]
+        gan_monitor.observe_samples = sound  # type: ignore[attr-defined]
     (path,) = home.glob("0*")
     for file in ("run.json", "log.jsonl", "watch.jsonl"):
         shutil.copy(path / file, kept / file)
@@ -119,10 +120,10 @@ def measured_again(kept: Path, source: str, references: dict[str, Reference]) ->
     labels = held["labels"] if "labels" in held.files else None
     detailed = held["detailed"] if "detailed" in held.files else [None] * len(held["pixels"])
     looks: list[dict[str, Any]] = []
-    for old, pixels, fine in zip(run.looks(), held["pixels"], detailed, strict=False):
-        seen = look_at(references[source], pixels, labels, looks[-1] if looks else None, fine)
-        own = ("step", "turns", "weights", "scales", "seconds")
-        looks.append({**{k: old[k] for k in own if k in old}, **seen})
+    for old, pixels, fine in zip(observations(run), held["pixels"], detailed, strict=False):
+        seen = observe_samples(references[source], pixels, labels, looks[-1] if looks else None, fine)
+        own = ("step", "updates", "weight_probes", "weight_scales", "seconds")
+        looks.append({"format": 1, **{k: old[k] for k in own if k in old}, **seen})
     (kept / "watch.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
 
 
@@ -130,14 +131,14 @@ def judged(run: Run, family: str) -> dict[str, Any]:
     """The verdict at the end and every alarm on the way."""
     game = load_model_class(family.split()[0]).adversarial
     assert game is not None
-    log, looks, steps = run.log(), run.looks(), run.card.plan.steps
+    log, looks, steps = run.log(), observations(run), run.card.plan.steps
     heard = alarms(log, looks, game, steps)
     last = diagnose(log, looks, game, steps)
-    turns = min(looks[-1]["turns"].values())
-    collapsed = [step for step, verdict in heard if verdict == "generator collapsed"]
+    turns = min(looks[-1]["updates"].values())
+    collapsed = [step for step, verdict in heard if verdict == "mode collapse"]
     return {
         "steps": steps, "generator_steps": turns, "looks": len(looks), "verdict": last.verdict,
-        "line": last.line(), "alarms": [list(alarm) for alarm in heard], "collapsed": collapsed,
+        "line": last.summary(), "alarms": [list(alarm) for alarm in heard], "collapsed": collapsed,
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.evaluate import draw, score_samples
 from triptych.models.registry import load_model_class, model_names
 from triptych.monitor.diagnosis import alarms, diagnose
+from triptych.monitor.records import observations
 from triptych.runs.run import Run
 
 SOUND = 1.5  # times the median FID of its family
@@ -57,7 +58,7 @@ def heard(family: str, run: Run) -> Row:
     game, log, looks, steps = (
         load_model_class(family).adversarial,
         run.log(),
-        run.looks(),
+        observations(run),
         run.card.plan.steps,
     )
     assert game is not None

@@ -19,7 +19,7 @@ from triptych.checklist.answers import Answer
 from triptych.checklist.checklist import check
 from triptych.core.errors import RunError
 from triptych.models.dcgan import Dcgan
-from triptych.monitor.diagnosis import SHAPELESS, Diagnosis
+from triptych.monitor.verdicts import PROBE_UNRELIABLE, Diagnosis
 from triptych.runs.run import Run, open_run
 from triptych.training.runner import resume
 
@@ -142,65 +142,88 @@ def test_a_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path)
     ("verdict", "word"),
     [
         ("healthy", "ok"),
-        ("labels carry nothing", "ok"),
+        ("labels have no effect", "ok"),
         ("too early", "not known"),
-        ("critic overpowering", "not ok"),
-        ("oscillating", "not ok"),
-        ("generator collapsed", "not ok"),
+        ("critic too strong", "not ok"),
+        ("oscillation", "not ok"),
+        ("mode collapse", "not ok"),
     ],
 )
 def test_samples_are_as_the_watch_finds_them(
     verdict: Any, word: str, sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = {"step": 3, "modes": 0.1, "spread": 0.1, "sparse": 1.0, "distance": 4.0}
+    look = {
+        "step": 3,
+        "modes": 0.1,
+        "pairwise_distance": 0.1,
+        "nearest_sample_ratio": 1.0,
+        "data_distance": 4.0,
+    }
     monkeypatch.setattr(Run, "looks", lambda run: [look])
-    monkeypatch.setattr(checklist, "diagnosis_of", lambda run, game: Diagnosis(verdict))
+    monkeypatch.setattr(checklist, "diagnose_run", lambda run, game: Diagnosis(verdict))
     answers = checklist.samples(open_run(sound), Dcgan, 3)
     assert [a.answer for a in answers if "watch" in a.question] == [word]
 
 
 def test_all_that_the_watch_finds_counts(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = {"step": 3, "modes": 0.9, "spread": 1.0, "sparse": 1.0, "distance": 1.0}
+    look = {
+        "step": 3,
+        "modes": 0.9,
+        "pairwise_distance": 1.0,
+        "nearest_sample_ratio": 1.0,
+        "data_distance": 1.0,
+    }
     monkeypatch.setattr(Run, "looks", lambda run: [look])
-    found = Diagnosis("labels carry nothing", also=("oscillating",))
-    monkeypatch.setattr(checklist, "diagnosis_of", lambda run, game: found)
+    found = Diagnosis("labels have no effect", secondary=("oscillation",))
+    monkeypatch.setattr(checklist, "diagnose_run", lambda run, game: found)
     run = open_run(sound)
     for answer in (*checklist.balance(run, Dcgan), *checklist.samples(run, Dcgan, 3)[:1]):
-        assert answer.answer == "not ok" and "oscillating" in answer.figure
+        assert answer.answer == "not ok" and "oscillation" in answer.figure
 
 
 @pytest.mark.parametrize(
     ("found", "seen", "word"),
     [
-        (Diagnosis("healthy"), {"told": 0.81, "told_real": 0.9}, "ok"),
-        (Diagnosis("labels carry nothing"), {"told": 0.0, "told_real": 0.9}, "not ok"),
+        (Diagnosis("healthy"), {"label_association": 0.81, "label_association_real": 0.9}, "ok"),
         (
-            Diagnosis("generator collapsed", also=("labels carry nothing",)),
-            {"told": 0.0, "told_real": 0.9},
+            Diagnosis("labels have no effect"),
+            {"label_association": 0.0, "label_association_real": 0.9},
             "not ok",
         ),
-        (Diagnosis("healthy"), {"unread": "there is only one class"}, "not known"),
+        (
+            Diagnosis("mode collapse", secondary=("labels have no effect",)),
+            {"label_association": 0.0, "label_association_real": 0.9},
+            "not ok",
+        ),
+        (Diagnosis("healthy"), {"labels_not_measured": "there is only one class"}, "not known"),
         (Diagnosis("healthy"), {}, "not known"),
         (
-            Diagnosis("healthy", evidence=(f"not asked: {SHAPELESS}",)),
-            {"told": 0.5, "told_real": 0.9},
+            Diagnosis("healthy", evidence=(f"not asked: {PROBE_UNRELIABLE}",)),
+            {"label_association": 0.5, "label_association_real": 0.9},
             "not known",
         ),
-        (Diagnosis("too early"), {"told": 0.8, "told_real": 0.9}, "not known"),
-        (Diagnosis("diverged"), {"told": 0.01, "told_real": 0.9}, "not known"),
+        (Diagnosis("too early"), {"label_association": 0.8, "label_association_real": 0.9}, "not known"),
+        (Diagnosis("divergence"), {"label_association": 0.01, "label_association_real": 0.9}, "not known"),
     ],
 )
 def test_whether_the_label_shows(
     found: Diagnosis, seen: dict[str, Any], word: str, sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = {"step": 3, "modes": 0.9, "spread": 1.0, "sparse": 1.0, "distance": 1.0, **seen}
+    look = {
+        "step": 3,
+        "modes": 0.9,
+        "pairwise_distance": 1.0,
+        "nearest_sample_ratio": 1.0,
+        "data_distance": 1.0,
+        **seen,
+    }
     monkeypatch.setattr(Run, "looks", lambda run: [look])
-    monkeypatch.setattr(checklist, "diagnosis_of", lambda run, game: found)
+    monkeypatch.setattr(checklist, "diagnose_run", lambda run, game: found)
     monkeypatch.setattr(Dcgan, "conditional", True)
     (answer,) = (a for a in checklist.samples(open_run(sound), Dcgan, 3) if a.question == checklist.LABEL)
     assert answer.answer == word
-    if "unread" in seen:
-        assert answer.figure == seen["unread"]
+    if "labels_not_measured" in seen:
+        assert answer.figure == seen["labels_not_measured"]
     if word == "ok":
         assert "0.90 and in real pictures by 0.95" in answer.figure
 
@@ -216,7 +239,9 @@ def test_a_player_moves_where_its_weights_do(
     fine = moves(check(sound))
     assert fine.answer == "ok" and "3 steps in 3 turns" in fine.figure
     still = {"discriminator": [0.1, 0.2], "generator": [0.1, 0.2]}
-    looks = [{"step": s, "turns": {"discriminator": 3, "generator": s}, "weights": still} for s in (2, 3)]
+    looks = [
+        {"step": s, "updates": {"discriminator": 3, "generator": s}, "weight_probes": still} for s in (2, 3)
+    ]
     monkeypatch.setattr(Run, "looks", lambda run: looks)
     stopped = moves(check(sound))
     assert stopped.answer == "not ok" and "0 of 2 probed weights moved" in stopped.figure

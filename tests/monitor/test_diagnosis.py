@@ -12,10 +12,12 @@ import pytest
 from triptych.core.objectives import AdversarialSpec
 from triptych.data.dataset import Split
 from triptych.data.load import load
-from triptych.monitor.diagnosis import CALM, Diagnosis, diagnose
-from triptych.monitor.label_probe import association
+from triptych.metrics.association import cramers_v_squared
+from triptych.metrics.intrinsic_dimension import two_nn
+from triptych.monitor.diagnosis import diagnose
 from triptych.monitor.remedies import remedies_for
-from triptych.monitor.sample_statistics import Reference, dimension, look_at
+from triptych.monitor.sample_statistics import Reference, observe_samples
+from triptych.monitor.verdicts import NO_PROBLEM, Diagnosis
 
 GAME = AdversarialSpec()
 STEPS, LOOKS = 1000, 25
@@ -33,11 +35,12 @@ def game(change: Change = lambda done, line, look: None, looks: int = LOOKS) -> 
         noise = rng.normal(0, 0.02, 8)
         weights = 0.02 * (1 + 0.5 * math.sqrt(done)) * np.sin(np.arange(32) + 3 * done)
         look = {
-            "step": round(STEPS * done), "modes": 0.9 - 0.85 * untrained + noise[0], "spread": 1 - untrained,
-            "sparse": 1.2 + noise[1], "distance": 1.4 + 2.6 * untrained + noise[2], "duplicates": 0.0,
-            "covered": 0.6 * (1 - untrained) ** 4, "shifted": 0.25 + noise[3], "cells": [0.05] * 20,
-            "weights": {"discriminator": weights.tolist(), "generator": (1.3 * weights).tolist()},
-            "turns": {"discriminator": 5 * round(STEPS * done), "generator": 5 * round(STEPS * done)},
+            "step": round(STEPS * done), "modes": 0.9 - 0.85 * untrained + noise[0],
+            "pairwise_distance": 1 - untrained, "nearest_sample_ratio": 1.2 + noise[1],
+            "data_distance": 1.4 + 2.6 * untrained + noise[2], "duplicates": 0.0,
+            "coverage": 0.6 * (1 - untrained) ** 4, "mode_shift": 0.25 + noise[3], "mode_shares": [0.05] * 20,
+            "weight_probes": {"discriminator": weights.tolist(), "generator": (1.3 * weights).tolist()},
+            "updates": {"discriminator": 5 * round(STEPS * done), "generator": 5 * round(STEPS * done)},
         }  # fmt: skip
         line = {
             "step": look["step"], "discriminator/loss": 1.3, "generator/loss": 0.9 + noise[4],
@@ -59,16 +62,16 @@ def test_a_healthy_game_is_healthy_at_every_moment() -> None:
     log, looks = game()
     for k in range(len(looks) + 1):
         seen = [line for line in log if k and line["step"] <= looks[k - 1]["step"]]
-        assert diagnose(seen, looks[:k], GAME, STEPS).verdict in CALM, k
+        assert diagnose(seen, looks[:k], GAME, STEPS).verdict in NO_PROBLEM, k
     assert diagnose(log, looks, GAME, STEPS) == Diagnosis(
-        "healthy", evidence=(diagnose(log, looks, GAME, STEPS).evidence[0],), sound=True
+        "healthy", evidence=(diagnose(log, looks, GAME, STEPS).evidence[0],), clean=True
     )
 
 
 def test_noise_at_the_start_is_no_collapse() -> None:
     def slow(done: float, line: Line, look: Line) -> None:  # near the data soon, but of few kinds for long
-        look |= {"modes": 0.05 + 0.3 * done, "spread": 0.1 + 0.5 * done, "covered": 0.4 * done}
-        look["distance"] = 4 - 2.6 * min(1, 2.5 * done)
+        look |= {"modes": 0.05 + 0.3 * done, "pairwise_distance": 0.1 + 0.5 * done, "coverage": 0.4 * done}
+        look["data_distance"] = 4 - 2.6 * min(1, 2.5 * done)
 
     def rough(done: float, line: Line, look: Line) -> None:
         if 0.1 < done < 0.25:
@@ -78,125 +81,148 @@ def test_noise_at_the_start_is_no_collapse() -> None:
         log, looks = game(change)
         for k in range(len(looks)):
             found = diagnose(log[:k], looks[: k + 1], GAME, STEPS)
-            assert found.verdict in CALM, (k, found)
+            assert found.verdict in NO_PROBLEM, (k, found)
 
 
 def test_one_ghost_that_slowly_comes_nearer_is_no_collapse() -> None:
     """Blurs of the data's mean fall into one mode; whether they still sharpen tells a start from an end."""
 
     def ghosts(done: float, look: Line, pace: float) -> None:
-        look["energy"] = 3.0
+        look["energy_distance"] = 3.0
         if done:
-            look |= {"modes": 0.1, "spread": 0.3, "distance": 2.9, "covered": 0.0, "sparse": 1.2}
-            look["energy"] = 1.95 + 0.05 * math.sin(40 * done) - pace * done
+            look |= {
+                "modes": 0.1,
+                "pairwise_distance": 0.3,
+                "data_distance": 2.9,
+                "coverage": 0.0,
+                "nearest_sample_ratio": 1.2,
+            }
+            look["energy_distance"] = 1.95 + 0.05 * math.sin(40 * done) - pace * done
 
     found = {pace: verdict(lambda done, line, look, p=pace: ghosts(done, look, p)) for pace in (0.3, 0.0)}
     assert found[0.3].verdict == "still learning", found
-    assert found[0.0].verdict == "generator collapsed", found
+    assert found[0.0].verdict == "mode collapse", found
 
 
 def collapsed(done: float, line: Line, look: Line) -> None:
     if done > 0.5:
-        look |= {"modes": 0.1, "sparse": 0.2, "duplicates": 0.4, "cells": [0.7, 0.3] + [0.0] * 18}
+        look |= {
+            "modes": 0.1,
+            "nearest_sample_ratio": 0.2,
+            "duplicates": 0.4,
+            "mode_shares": [0.7, 0.3] + [0.0] * 18,
+        }
 
 
 def few_but_for_a_lucky_look(done: float, line: Line, look: Line) -> None:
     if done > 0.4:
-        look |= {"modes": 0.55 if done == 1 else 0.2, "cells": [0.7, 0.3] + [0.0] * 18}
+        look |= {"modes": 0.55 if done == 1 else 0.2, "mode_shares": [0.7, 0.3] + [0.0] * 18}
 
 
 def thin(done: float, line: Line, look: Line) -> None:
-    look |= {"sparse": 0.15}
+    look |= {"nearest_sample_ratio": 0.15}
 
 
 def frozen(done: float, line: Line, look: Line) -> None:
-    look["weights"]["discriminator"] = [0.1] * 32
+    look["weight_probes"]["discriminator"] = [0.1] * 32
     line |= {"discriminator/real": 0.5, "discriminator/fake": 0.9}
 
 
 def frozen_late(done: float, line: Line, look: Line) -> None:  # the generator runs off from it later
     if done > 0.4:
-        look["weights"]["discriminator"] = [0.02] * 32
+        look["weight_probes"]["discriminator"] = [0.02] * 32
     if done > 0.7:
         line["discriminator/gradient"] = 5e4
-        look |= {"distance": 4.4, "covered": 0.0}
+        look |= {"data_distance": 4.4, "coverage": 0.0}
 
 
 def stopped_by_a_burst(done: float, line: Line, look: Line) -> None:
     if done > 0.4:
         line["generator/loss"] = 4e6
-        look |= {"distance": 4.4, "covered": 0.0}
+        look |= {"data_distance": 4.4, "coverage": 0.0}
     if done > 0.7:
-        look["weights"]["discriminator"] = [0.02] * 32
+        look["weight_probes"]["discriminator"] = [0.02] * 32
 
 
 def idle(done: float, line: Line, look: Line) -> None:  # before a critic that has learnt to see it
-    look["weights"]["generator"] = [0.02 + 1e-5 * done] * 32
-    look |= {"distance": 4.0, "covered": 0.0, "modes": 0.05, "spread": 0.0, "duplicates": 1.0}
+    look["weight_probes"]["generator"] = [0.02 + 1e-5 * done] * 32
+    look |= {
+        "data_distance": 4.0,
+        "coverage": 0.0,
+        "modes": 0.05,
+        "pairwise_distance": 0.0,
+        "duplicates": 1.0,
+    }
     line |= {"discriminator/real": 0.99, "discriminator/fake": 0.01}
 
 
 def weak(done: float, line: Line, look: Line) -> None:
     line |= {"discriminator/real": 0.45, "discriminator/fake": 0.8}
-    look |= {"distance": 3.5, "covered": 0.0}
+    look |= {"data_distance": 3.5, "coverage": 0.0}
 
 
 def vanished(done: float, line: Line, look: Line) -> None:
     line |= {"discriminator/real": 0.999, "discriminator/fake": 1e-3}
     line["generator/gradient"] = 5.0 if done < 0.05 else 1e-3
-    look |= {"distance": 3.8, "covered": 0.0, "modes": 0.05}
+    look |= {"data_distance": 3.8, "coverage": 0.0, "modes": 0.05}
 
 
 def sure(done: float, line: Line, look: Line) -> None:
     line |= {"discriminator/real": 0.999, "discriminator/fake": 1e-3}
-    look |= {"distance": 3.8, "covered": 0.0}
+    look |= {"data_distance": 3.8, "coverage": 0.0}
 
 
 def ran_away(done: float, line: Line, look: Line) -> None:
     scale = 1 + 40 * math.sqrt(done)
-    look["weights"] = {who: (scale * np.array(w)).tolist() for who, w in look["weights"].items()}
+    look["weight_probes"] = {who: (scale * np.array(w)).tolist() for who, w in look["weight_probes"].items()}
 
 
 def blown(done: float, line: Line, look: Line) -> None:
     if done > 0.5:
         line |= {"generator/loss": 4e6, "discriminator/real": 1.0, "discriminator/fake": 0.0}
-        look |= {"distance": 4.5, "covered": 0.0}
+        look |= {"data_distance": 4.5, "coverage": 0.0}
 
 
 def blind(done: float, line: Line, look: Line) -> None:
     line |= {"discriminator/real": 0.501, "discriminator/fake": 0.5}
-    look |= {"covered": 0.1}
+    look |= {"coverage": 0.1}
 
 
 def burst(done: float, line: Line, look: Line) -> None:
     if done < 0.05:
         line["generator/loss"] = 2e4
-    look |= {"covered": 0.1, "modes": 0.2}  # and few modes ever since
+    look |= {"coverage": 0.1, "modes": 0.2}  # and few modes ever since
 
 
 def garbage(done: float, line: Line, look: Line) -> None:
     if done > 0.4:
-        look |= {"distance": 3.0, "covered": 0.0}
+        look |= {"data_distance": 3.0, "coverage": 0.0}
 
 
 def silent(done: float, line: Line, look: Line) -> None:
-    look |= {"told": 0.001 * math.sin(20 * done), "told_real": 0.8}
+    look |= {"label_association": 0.001 * math.sin(20 * done), "label_association_real": 0.8}
 
 
 def mumbled(done: float, line: Line, look: Line) -> None:  # shuffled labels that act as more noise
-    look |= {"told": 0.08 + 0.01 * math.sin(20 * done), "told_real": 0.73}
+    look |= {"label_association": 0.08 + 0.01 * math.sin(20 * done), "label_association_real": 0.73}
 
 
 def meaningless(done: float, line: Line, look: Line) -> None:
-    look |= {"told": 0.001, "told_real": 0.001}
+    look |= {"label_association": 0.001, "label_association_real": 0.001}
 
 
 def worse(done: float, line: Line, look: Line) -> None:
-    look |= {"distance": 4 + 2 * done, "covered": 0.0, "modes": 0.05, "spread": 0.05, "duplicates": 1.0}
+    look |= {
+        "data_distance": 4 + 2 * done,
+        "coverage": 0.0,
+        "modes": 0.05,
+        "pairwise_distance": 0.05,
+        "duplicates": 1.0,
+    }
 
 
 def hopping(done: float, line: Line, look: Line) -> None:
-    look |= {"shifted": 0.8, "modes": 0.9 if round(LOOKS * done) % 2 else 0.45}
+    look |= {"mode_shift": 0.8, "modes": 0.9 if round(LOOKS * done) % 2 else 0.45}
 
 
 def poisoned(done: float, line: Line, look: Line) -> None:
@@ -207,27 +233,27 @@ def poisoned(done: float, line: Line, look: Line) -> None:
 @pytest.mark.parametrize(
     ("change", "name", "fatal"),
     [
-        (collapsed, "generator collapsed", True),
-        (few_but_for_a_lucky_look, "generator collapsed", True),
-        (thin, "generator collapsed", True),
+        (collapsed, "mode collapse", True),
+        (few_but_for_a_lucky_look, "mode collapse", True),
+        (thin, "mode collapse", True),
         (frozen, "critic not learning", False),
         (frozen_late, "critic not learning", False),
-        (stopped_by_a_burst, "diverged", True),
+        (stopped_by_a_burst, "divergence", True),
         (idle, "generator not learning", False),
         (weak, "critic not learning", False),
-        (vanished, "critic overpowering", True),
-        (sure, "critic overpowering", False),
-        (ran_away, "diverged", False),
-        (blown, "diverged", True),
+        (vanished, "critic too strong", True),
+        (sure, "critic too strong", False),
+        (ran_away, "divergence", False),
+        (blown, "divergence", True),
         (blind, "critic not learning", False),
-        (burst, "diverged", False),
-        (garbage, "diverged", True),
-        (worse, "generator collapsed", True),
-        (silent, "labels carry nothing", False),
-        (mumbled, "labels carry nothing", False),
-        (meaningless, "labels carry nothing", False),
-        (hopping, "oscillating", False),
-        (poisoned, "not finite", True),
+        (burst, "divergence", False),
+        (garbage, "divergence", True),
+        (worse, "mode collapse", True),
+        (silent, "labels have no effect", False),
+        (mumbled, "labels have no effect", False),
+        (meaningless, "labels have no effect", False),
+        (hopping, "oscillation", False),
+        (poisoned, "non-finite values", True),
     ],
 )
 def test_diseases_are_named(change: Change, name: str, fatal: bool) -> None:
@@ -254,16 +280,16 @@ def test_weights_on_unlike_scales_are_watched_alike() -> None:
 
     def scaled(done: float, line: Line, look: Line) -> None:
         ran_away(done, line, look)
-        look["weights"]["generator"][:2] = [100.0, -100.0]
-        look["weights"]["discriminator"] = [0.02] * 32
+        look["weight_probes"]["generator"][:2] = [100.0, -100.0]
+        look["weight_probes"]["discriminator"] = [0.02] * 32
         if done == 0:
-            look["scales"] = {"generator": [100.0] * 2 + [0.015] * 30}
+            look["weight_scales"] = {"generator": [100.0] * 2 + [0.015] * 30}
 
     def unscaled(done: float, line: Line, look: Line) -> None:
         scaled(done, line, look)
-        look.pop("scales", None)
+        look.pop("weight_scales", None)
 
-    assert verdict(scaled).verdict == "diverged" and verdict(unscaled).verdict != "diverged"
+    assert verdict(scaled).verdict == "divergence" and verdict(unscaled).verdict != "divergence"
 
 
 def test_a_run_made_longer_still_sees_a_collapse() -> None:
@@ -272,13 +298,13 @@ def test_a_run_made_longer_still_sees_a_collapse() -> None:
     for line, look in zip(later_log, later[1:], strict=True):  # 7,000 more, a look every 280
         look["step"] = line["step"] = STEPS + 7 * look["step"]
     found = diagnose([*log, *later_log[:15]], [*looks, *later[1:16]], GAME, 8 * STEPS)
-    assert (found.verdict, found.since) == ("generator collapsed", 2120)  # the first after the warm-up
+    assert (found.verdict, found.since) == ("mode collapse", 2120)  # the first after the warm-up
 
 
 def test_a_spike_of_the_loss_that_was_got_over_is_no_disease() -> None:
     def got_over(done: float, line: Line, look: Line) -> None:
         burst(done, line, look)
-        look |= {"covered": 0.15, "modes": 0.7}  # hard data: much stays uncovered in good health
+        look |= {"coverage": 0.15, "modes": 0.7}  # hard data: much stays uncovered in good health
 
     assert verdict(got_over).verdict == "healthy"
 
@@ -292,16 +318,20 @@ def test_a_critic_of_scores_may_win_without_alarm() -> None:
     def dead(done: float, line: Line, look: Line) -> None:
         scores(done, line, look)
         line["generator/gradient"] = 5.0 if done < 0.05 else 1e-4
-        look |= {"distance": 3.8, "covered": 0.0}
+        look |= {"data_distance": 3.8, "coverage": 0.0}
 
-    assert verdict(dead, game_of=AdversarialSpec(critic_output="scores")).verdict == "critic overpowering"
+    assert verdict(dead, game_of=AdversarialSpec(critic_output="scores")).verdict == "critic too strong"
 
 
 def pale(done: float, look: Line, until: float) -> None:
     """Natural pictures: gray ones, as at the start, lie nearer to them than they do to each other."""
     gray = 1 if done <= until else math.exp(-12 * (done - until))
-    look |= {"distance": 1.1 - 0.6 * gray, "energy": 0.05 + 0.9 * gray, "covered": 0.6 - 0.56 * gray}
-    look |= {"modes": 0.9 - 0.84 * gray, "spread": 1 - 0.95 * gray}
+    look |= {
+        "data_distance": 1.1 - 0.6 * gray,
+        "energy_distance": 0.05 + 0.9 * gray,
+        "coverage": 0.6 - 0.56 * gray,
+    }
+    look |= {"modes": 0.9 - 0.84 * gray, "pairwise_distance": 1 - 0.95 * gray}
 
 
 def test_pale_pictures_are_not_taken_for_good_ones() -> None:
@@ -309,43 +339,45 @@ def test_pale_pictures_are_not_taken_for_good_ones() -> None:
         sure(done, line, look)
         pale(done, look, 1)
 
-    assert verdict(starved).verdict == "critic overpowering"
+    assert verdict(starved).verdict == "critic too strong"
 
     def slow(done: float, line: Line, look: Line) -> None:
         pale(done, look, 0.35)
 
     log, looks = game(slow)
     for k in range(len(looks)):
-        assert diagnose(log[:k], looks[: k + 1], GAME, STEPS).verdict in CALM, k
+        assert diagnose(log[:k], looks[: k + 1], GAME, STEPS).verdict in NO_PROBLEM, k
     assert diagnose(log, looks, GAME, STEPS).verdict == "healthy"
 
 
 def test_one_picture_elsewhere_than_at_the_start_is_a_collapse() -> None:
     def stuck(done: float, line: Line, look: Line, moves: float = 0.4) -> None:
         pale(done, look, 1)
-        look |= {"duplicates": 1.0, "sketch": [[moves * min(1, 5 * done), 0.0]] * 8}
+        look |= {"duplicates": 1.0, "projections": [[moves * min(1, 5 * done), 0.0]] * 8}
 
-    assert verdict(stuck).verdict == "generator collapsed"
-    assert verdict(lambda *now: stuck(*now, moves=0.1)).verdict == "poor images"  # it may yet begin
+    assert verdict(stuck).verdict == "mode collapse"
+    assert verdict(lambda *now: stuck(*now, moves=0.1)).verdict == "poor image quality"  # it may yet begin
 
 
 def test_a_failure_is_the_verdict() -> None:
     log, looks = game(looks=4)
     looks.append({"step": 161, "failure": "the generator's loss became nan by step 160"})
     found = diagnose(log, looks, GAME, STEPS)
-    assert found.verdict == "not finite" and found.since == 161 and "nan by step 160" in found.line()
+    assert (
+        found.verdict == "non-finite values" and found.since == 161 and "nan by step 160" in found.summary()
+    )
 
 
 def test_what_is_no_number_any_more_because_it_ran_away_has_diverged() -> None:
     log, looks = game()
     half = len(log) // 2
     log[half]["generator/gradient"] = math.inf
-    assert diagnose(log, looks, GAME, STEPS).verdict == "not finite"
+    assert diagnose(log, looks, GAME, STEPS).verdict == "non-finite values"
     log[half - 9]["generator/loss"] = 1e9  # long past
-    assert diagnose(log, looks, GAME, STEPS).verdict == "not finite"
+    assert diagnose(log, looks, GAME, STEPS).verdict == "non-finite values"
     log[half - 1]["generator/loss"] = 1e9
     found = diagnose(log, looks, GAME, STEPS)
-    assert found.verdict == "diverged" and found.fatal
+    assert found.verdict == "divergence" and found.fatal
     assert "generator/loss reached 1e+09" in found.evidence[0] and "inf by step" in found.evidence[1]
 
 
@@ -355,22 +387,24 @@ def test_without_looks_it_is_too_early() -> None:
 
 def test_remedies_are_two_and_fit_the_family() -> None:
     config = {"lr": 0.02, "loss": "min-max", "instance_noise": 0.0, "latent": 2, "beta1": 0.5}
-    first, second = remedies_for("critic overpowering", config, {"seed": 0})
+    first, second = remedies_for("critic too strong", config, {"seed": 0})
     assert first.flags == {"--loss": "non-saturating"} and second.flags == {"--instance-noise": "0.3"}
-    assert remedies_for("diverged", config, {})[0].flags == {"--lr": "0.0002"}
-    assert remedies_for("generator collapsed", config, {})[0].flags == {"--latent": "100"}
-    for name in ("not finite", "diverged", "critic overpowering", "generator collapsed"):
+    assert remedies_for("divergence", config, {})[0].flags == {"--lr": "0.0002"}
+    assert remedies_for("mode collapse", config, {})[0].flags == {"--latent": "100"}
+    for name in ("non-finite values", "divergence", "critic too strong", "mode collapse"):
         assert len(remedies_for(name, {}, {"seed": 3})) == 2
-    assert remedies_for("oscillating", {}, {"seed": 3, "batch": 128})[0].flags == {"--seed": "4"}
+    assert remedies_for("oscillation", {}, {"seed": 3, "batch": 128})[0].flags == {"--seed": "4"}
 
 
 def test_remedies_are_ones_that_the_run_does_not_have() -> None:
     def flags(verdict: str, config: Line, options: Line) -> list[dict[str, str]]:
         return [remedy.flags for remedy in remedies_for(verdict, config, options)]
 
-    assert flags("not finite", {}, {"precision": "fp32", "on_collapse": "rollback"}) == [{"--seed": "1"}]
-    assert flags("oscillating", {}, {"batch": 96, "micro_batch": 48})[0] == {"--batch": "144"}
-    for never_fatal in ("oscillating", "labels carry nothing", "critic not learning"):
+    assert flags("non-finite values", {}, {"precision": "fp32", "on_collapse": "rollback"}) == [
+        {"--seed": "1"}
+    ]
+    assert flags("oscillation", {}, {"batch": 96, "micro_batch": 48})[0] == {"--batch": "144"}
+    for never_fatal in ("oscillation", "labels have no effect", "critic not learning"):
         assert {"--on-collapse": "rollback"} not in flags(
             never_fatal, {}, {"batch": 128, "conditional": None}
         )
@@ -382,9 +416,9 @@ def test_remedies_are_ones_that_the_run_does_not_have() -> None:
     assert flags("generator not learning", idle, {}) == [{"--lr": "1e-3"}, {"--generator-interval": "1"}]
     assert flags("generator not learning", {**idle, "lr": 1e-3}, {})[1] == {"--clip-value": "0.01"}
     style = {"augment": {"kind": "none"}, "gamma": 10.0, "latent": 64}
-    few, many = {"pictures": 300, "batch": 16}, {"pictures": 60_000, "batch": 16}
-    assert flags("generator collapsed", style, few) == [{"--augment": "adaptive"}, {"--gamma": "30"}]
-    assert flags("generator collapsed", style, many) == [{"--gamma": "30"}, {"--batch": "128"}]
+    few, many = {"images": 300, "batch": 16}, {"images": 60_000, "batch": 16}
+    assert flags("mode collapse", style, few) == [{"--augment": "adaptive"}, {"--gamma": "30"}]
+    assert flags("mode collapse", style, many) == [{"--gamma": "30"}, {"--batch": "128"}]
 
 
 # --- what a look measures ------------------------------------------------------------------
@@ -399,11 +433,20 @@ def digits() -> tuple[Reference, Split]:
 def test_real_pictures_look_like_the_data(digits: tuple[Reference, Split]) -> None:
     reference, test = digits
     assert test.labels is not None
-    seen = look_at(reference, test.pixels[:256], np.asarray(test.labels[:256]))
-    for name in ("modes", "spread", "sparse", "distance", "covered", "dimension"):
+    seen = observe_samples(reference, test.pixels[:256], np.asarray(test.labels[:256]))
+    for name in (
+        "modes",
+        "pairwise_distance",
+        "nearest_sample_ratio",
+        "data_distance",
+        "coverage",
+        "intrinsic_dimension",
+    ):
         assert seen[name] == pytest.approx(1, abs=0.15), name
-    assert seen["duplicates"] == 0 and seen["told"] > 0.8 and seen["told_real"] > 0.8
-    assert seen["saturated"] == pytest.approx(seen["saturated_real"], abs=0.02)
+    assert (
+        seen["duplicates"] == 0 and seen["label_association"] > 0.8 and seen["label_association_real"] > 0.8
+    )
+    assert seen["saturation"] == pytest.approx(seen["saturation_real"], abs=0.02)
 
 
 def test_gray_pictures_are_near_natural_ones_but_unlike_them() -> None:
@@ -412,30 +455,35 @@ def test_gray_pictures_are_near_natural_ones_but_unlike_them() -> None:
     natural = np.clip(128 + rng.normal(0, 40, (800, 1, 1, 1)) + wide, 0, 255).astype(np.uint8)
     reference = Reference(Split(natural[:600]))
     gray = np.full((150, 16, 16, 3), 128, dtype=np.uint8)
-    assert look_at(reference, gray)["distance"] < 1
-    assert look_at(reference, gray)["energy"] > 0.5
-    assert abs(look_at(reference, natural[600:750])["energy"]) < 0.02
+    assert observe_samples(reference, gray)["data_distance"] < 1
+    assert observe_samples(reference, gray)["energy_distance"] > 0.5
+    assert abs(observe_samples(reference, natural[600:750])["energy_distance"]) < 0.02
 
 
 def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:
     reference, test = digits
     pixels, labels = test.pixels[:256], np.asarray(test.labels)[:256]
-    one = look_at(reference, np.repeat(pixels[:1], 256, axis=0))
-    assert one["spread"] == 0 and one["modes"] < 0.1
-    assert one["duplicates"] == pytest.approx(1 - reference.chance_twins, abs=1e-5)
-    two = look_at(reference, pixels[labels < 2])
-    assert two["modes"] < 0.5 and two["distance"] < 1.3 and sum(two["classes"][:2]) > 0.9
+    one = observe_samples(reference, np.repeat(pixels[:1], 256, axis=0))
+    assert one["pairwise_distance"] == 0 and one["modes"] < 0.1
+    assert one["duplicates"] == pytest.approx(1 - reference.chance_duplicates, abs=1e-5)
+    two = observe_samples(reference, pixels[labels < 2])
+    assert two["modes"] < 0.5 and two["data_distance"] < 1.3 and sum(two["class_shares"][:2]) > 0.9
     blend = np.linspace(0, 1, 256)[:, None, None, None]
     line = (blend * pixels[0] + (1 - blend) * pixels[3]).astype(np.uint8)
-    assert look_at(reference, line)["sparse"] < 0.1
+    assert observe_samples(reference, line)["nearest_sample_ratio"] < 0.1
     noise = np.random.default_rng(0).integers(0, 256, pixels.shape, dtype=np.uint8)
-    lost = look_at(reference, noise)
-    assert lost["covered"] == 0 and lost["distance"] > 3
-    shuffled = look_at(reference, pixels, np.random.default_rng(0).permutation(labels))
-    assert abs(shuffled["told"]) < 0.03 and shuffled["kinds"] == pytest.approx(1, abs=0.05)
-    assert look_at(reference, np.repeat(pixels[:2], 128, axis=0), labels)["kinds"] <= 0.21
-    swapped = look_at(reference, pixels, 9 - labels)
-    assert swapped["told"] > 0.8  # another name for every class is no silence
+    lost = observe_samples(reference, noise)
+    assert lost["coverage"] == 0 and lost["data_distance"] > 3
+    shuffled = observe_samples(reference, pixels, np.random.default_rng(0).permutation(labels))
+    assert abs(shuffled["label_association"]) < 0.03 and shuffled["class_diversity_ratio"] == pytest.approx(
+        1, abs=0.05
+    )
+    assert (
+        observe_samples(reference, np.repeat(pixels[:2], 128, axis=0), labels)["class_diversity_ratio"]
+        <= 0.21
+    )
+    swapped = observe_samples(reference, pixels, 9 - labels)
+    assert swapped["label_association"] > 0.8  # another name for every class is no silence
 
 
 def test_a_generator_that_has_its_pictures_by_heart_has_not_collapsed() -> None:
@@ -444,8 +492,10 @@ def test_a_generator_that_has_its_pictures_by_heart_has_not_collapsed() -> None:
         reference = Reference(Split(pixels[:count]))
         for _ in range(5):
             drawn = pixels[rng.integers(0, count, reference.samples)]
-            assert look_at(reference, drawn)["duplicates"] < 0.12
-        assert look_at(reference, np.repeat(pixels[:1], reference.samples, axis=0))["duplicates"] > 0.6
+            assert observe_samples(reference, drawn)["duplicates"] < 0.12
+        assert (
+            observe_samples(reference, np.repeat(pixels[:1], reference.samples, axis=0))["duplicates"] > 0.6
+        )
 
 
 def test_a_ground_that_is_a_little_off_hides_no_label() -> None:
@@ -455,7 +505,10 @@ def test_a_ground_that_is_a_little_off_hides_no_label() -> None:
     train[:, :8], test[:, :8] = 0, 0
     kinds = np.asarray(data.test.labels)[:256]
     reference = Reference(Split(train, np.asarray(data.train.labels)[:1500]), data.spec.classes)
-    told = [look_at(reference, np.maximum(test[:256], level), kinds)["told"] for level in (0, 4)]
+    told = [
+        observe_samples(reference, np.maximum(test[:256], level), kinds)["label_association"]
+        for level in (0, 4)
+    ]
     assert told[0] > 0.2 and told[1] > 0.8 * told[0]
 
 
@@ -465,16 +518,16 @@ def test_labels_that_cannot_be_read_are_not_asked_for(digits: tuple[Reference, S
 
     def seen(labels: np.ndarray, count: int = len(data), classes: int = 2) -> Line:
         split = Split(data.pixels[:count], labels[:count])
-        return look_at(Reference(split, classes), shown, asked)
+        return observe_samples(Reference(split, classes), shown, asked)
 
     rare = (rng.random(len(data)) < 0.03).astype(np.int64)
-    assert "told" not in seen(rare) and "rare" in seen(rare)["unread"]
+    assert "label_association" not in seen(rare) and "rare" in seen(rare)["labels_not_measured"]
     random = rng.integers(0, 2, len(data))
-    assert "told" not in seen(random, count=40)
+    assert "label_association" not in seen(random, count=40)
     found = seen(random)  # fairly asked: these labels do say nothing
-    assert abs(found["told_real"]) < 0.006 and "unread" not in found
-    assert "only one class" in seen(np.zeros(len(data), dtype=np.int64), classes=1)["unread"]
-    assert "more than 40 classes" in seen(rng.integers(0, 50, len(data)), classes=50)["unread"]
+    assert abs(found["label_association_real"]) < 0.006 and "labels_not_measured" not in found
+    assert "only one class" in seen(np.zeros(len(data), dtype=np.int64), classes=1)["labels_not_measured"]
+    assert "more than 40 classes" in seen(rng.integers(0, 50, len(data)), classes=50)["labels_not_measured"]
 
 
 def test_labels_of_shapeless_pictures_are_not_asked_for() -> None:
@@ -482,30 +535,30 @@ def test_labels_of_shapeless_pictures_are_not_asked_for() -> None:
 
     def blobs(done: float, line: Line, look: Line) -> None:
         silent(done, line, look)
-        look["kinds"] = 0.4
+        look["class_diversity_ratio"] = 0.4
 
     def shapes(done: float, line: Line, look: Line) -> None:
         silent(done, line, look)
-        look["kinds"] = 0.9
+        look["class_diversity_ratio"] = 0.9
 
     assert (
         verdict(blobs).verdict == "healthy"
-        and "labels show was not asked: the reader" in verdict(blobs).line()
+        and "labels was not measured: the label probe" in verdict(blobs).summary()
     )
-    assert verdict(shapes).verdict == "labels carry nothing"
+    assert verdict(shapes).verdict == "labels have no effect"
 
 
 def test_a_healthy_game_says_what_was_not_asked() -> None:
-    found = verdict(lambda done, line, look: look.update(unread="the pictures are few"))
-    assert found.verdict == "healthy" and found.line().endswith("was not asked: the pictures are few")
+    found = verdict(lambda done, line, look: look.update(labels_not_measured="the pictures are few"))
+    assert found.verdict == "healthy" and found.summary().endswith("was not measured: the pictures are few")
 
 
 def test_a_critic_that_hardly_tells_is_named_in_health() -> None:
     found = verdict(
         lambda done, line, look: line.update({"discriminator/fake": line["discriminator/real"] - 0.004})
     )
-    assert found.verdict == "healthy" and "hardly tells real from fake" in found.line()
-    assert "hardly" not in verdict(lambda done, line, look: None).line()
+    assert found.verdict == "healthy" and "hardly distinguishes real from fake" in found.summary()
+    assert "hardly" not in verdict(lambda done, line, look: None).summary()
 
 
 def test_data_that_repeats_itself_is_no_collapse() -> None:
@@ -514,17 +567,17 @@ def test_data_that_repeats_itself_is_no_collapse() -> None:
     reference = Reference(Split(np.where(blank[:, None, None, None], 0, data.train.pixels)))
     faithful = data.test.pixels[:256].copy()
     faithful[:77] = 0
-    assert look_at(reference, faithful)["duplicates"] < 0.1
-    assert look_at(reference, np.zeros_like(faithful))["duplicates"] > 0.6
+    assert observe_samples(reference, faithful)["duplicates"] < 0.1
+    assert observe_samples(reference, np.zeros_like(faithful))["duplicates"] > 0.6
 
 
 def test_what_moved_is_seen_from_look_to_look(digits: tuple[Reference, Split]) -> None:
     reference, test = digits
-    first = look_at(reference, test.pixels[:256])
-    assert "moved" not in first
-    assert look_at(reference, test.pixels[:256], None, first)["moved"] == 0
-    other = look_at(reference, test.pixels[::-1][:256], None, first)
-    assert other["moved"] > 0.5 and other["shifted"] < 0.4
+    first = observe_samples(reference, test.pixels[:256])
+    assert "projection_shift" not in first
+    assert observe_samples(reference, test.pixels[:256], None, first)["projection_shift"] == 0
+    other = observe_samples(reference, test.pixels[::-1][:256], None, first)
+    assert other["projection_shift"] > 0.5 and other["mode_shift"] < 0.4
 
 
 def test_points_and_unlabelled_pictures_can_be_looked_at() -> None:
@@ -533,9 +586,9 @@ def test_points_and_unlabelled_pictures_can_be_looked_at() -> None:
     ring = np.stack([np.cos(turn), np.sin(turn)], 1) * 90 + 128 + rng.normal(0, 2, (4000, 2))
     points = ring.round().astype(np.uint8)[:, None, None, :]  # (N, 1, 1, 2)
     reference = Reference(Split(points))
-    assert look_at(reference, points[-256:])["modes"] == pytest.approx(1, abs=0.2)
+    assert observe_samples(reference, points[-256:])["modes"] == pytest.approx(1, abs=0.2)
     half = points[-512:][(turn[-512:] < 3)][:200]
-    assert look_at(reference, half)["modes"] < 0.65
+    assert observe_samples(reference, half)["modes"] < 0.65
 
 
 def test_the_dimension_of_a_line_and_of_a_cube() -> None:
@@ -543,13 +596,13 @@ def test_the_dimension_of_a_line_and_of_a_cube() -> None:
     for d in (1, 3):
         points = rng.random((2000, d))
         gaps = np.sort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)[:, 1:3]
-        assert dimension(gaps) == pytest.approx(d, rel=0.1)  # Facco et al. 2017
+        assert two_nn(gaps) == pytest.approx(d, rel=0.1)  # Facco et al. 2017
 
 
 def test_association_is_unbiased() -> None:
     rng = np.random.default_rng(0)
-    chance = [association(rng.integers(0, 5, 200), rng.integers(0, 5, 200), 5) for _ in range(300)]
+    chance = [cramers_v_squared(rng.integers(0, 5, 200), rng.integers(0, 5, 200), 5) for _ in range(300)]
     assert abs(np.mean(chance)) < 0.002 < np.std(chance)  # Bergsma 2013: 0 on average, not only above it
     labels = rng.integers(0, 5, 200)
-    assert association(labels, (labels + 2) % 5, 5) == pytest.approx(1, abs=0.01)
-    assert association(labels, np.zeros(200, dtype=np.int64), 5) == 0
+    assert cramers_v_squared(labels, (labels + 2) % 5, 5) == pytest.approx(1, abs=0.01)
+    assert cramers_v_squared(labels, np.zeros(200, dtype=np.int64), 5) == 0

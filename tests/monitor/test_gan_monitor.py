@@ -19,8 +19,11 @@ from triptych.cli.train import finished
 from triptych.core.atomic import sha256
 from triptych.core.errors import TrainingError
 from triptych.inference.pipeline import Pipeline
-from triptych.monitor import gan_monitor, rollback_candidates, sample_statistics
+from triptych.monitor import gan_monitor, sample_statistics
 from triptych.monitor.postmortem import command_with
+from triptych.monitor.records import observations
+from triptych.monitor.rollback_candidates import rollback_candidates
+from triptych.monitor.verdicts import Diagnosis
 from triptych.runs.card import Rollback
 from triptych.runs.run import Run, create, open_run
 from triptych.training import rollback, runner
@@ -58,9 +61,9 @@ class Sick(Dcgan):
 
 @pytest.fixture(autouse=True)
 def looks_every_four_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gan_monitor, "APART_PICTURES", 64)
+    monkeypatch.setattr(gan_monitor, "IMAGES_BETWEEN", 64)
     monkeypatch.setattr(sample_statistics, "SAMPLES", 32)  # seconds rather than minutes
-    monkeypatch.setattr(sample_statistics, "POOL", 150)
+    monkeypatch.setattr(sample_statistics, "POOL_IMAGES", 150)
 
 
 @pytest.fixture
@@ -88,27 +91,27 @@ def stopping_at(step: int) -> Any:
 
 def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
-    looks = run.looks()
+    looks = observations(run)
     assert [look["step"] for look in looks] == list(range(0, 41, 4))
     assert all(0 <= look["modes"] <= 1.5 and look["verdict"] for look in looks)
-    assert all(look["moved"] > 0 for look in looks[1:])  # of the weights of the moment
+    assert all(look["projection_shift"] > 0 for look in looks[1:])  # of the weights of the moment
     assert (run.path / "watch" / "step-00000040.png").is_file()
     assert {"discriminator/gradient", "generator/gradient"} <= set(run.log()[-1])
-    for player, weights in looks[0]["weights"].items():
-        scales = looks[0]["scales"][player]
+    for player, weights in looks[0]["weight_probes"].items():
+        scales = looks[0]["weight_scales"][player]
         assert len(scales) == len(weights) and 0.3 < np.std(np.divide(weights, scales)) < 3
-    monkeypatch.setattr(gan_monitor, "APART_PICTURES", 10**9)
-    monkeypatch.setattr(gan_monitor, "APART_STEPS", 10**9)
+    monkeypatch.setattr(gan_monitor, "IMAGES_BETWEEN", 10**9)
+    monkeypatch.setattr(gan_monitor, "STEPS_BETWEEN", 10**9)
     unwatched = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
-    assert unwatched.looks() == [] and hashes(unwatched) == hashes(run)
+    assert observations(unwatched) == [] and hashes(unwatched) == hashes(run)
 
 
 @pytest.mark.parametrize("count", [3, 10, 30])  # a tenth or so is kept for testing
 def test_tiny_sets_are_trained_on_and_watched_only_if_they_can_be(count: int, tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (count, 16, 16), dtype=np.uint8)
     run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "data": pictures})
-    assert bool(run.looks()) == (run.card.data.train >= 24) == (count == 30)
-    assert all(math.isfinite(look["distance"]) and look["modes"] > 0 for look in run.looks())
+    assert bool(observations(run)) == (run.card.data.train >= 24) == (count == 30)
+    assert all(math.isfinite(look["data_distance"]) and look["modes"] > 0 for look in observations(run))
 
 
 def test_where_the_clock_ends_a_run_there_is_a_last_look(
@@ -120,7 +123,7 @@ def test_where_the_clock_ends_a_run_there_is_a_last_look(
 
     monkeypatch.setattr(runner, "make_plan", out_of_time)
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
-    assert [look["step"] for look in run.looks()] == [0, 1] and run.states() == [0, 1]
+    assert [look["step"] for look in observations(run)] == [0, 1] and run.states() == [0, 1]
 
 
 def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
@@ -128,20 +131,20 @@ def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         triptych.train("dcgan", runs=tmp_path / "b", save_every=10, watch=stopping_at(27), **OPTIONS)
     run = open_run(tmp_path / "b" / "0001-dcgan-digits")
-    assert run.looks()[-1]["step"] == 24 and run.states()[-1] == 20
+    assert observations(run)[-1]["step"] == 24 and run.states()[-1] == 20
     again = resume(run.path)
     assert hashes(again) == hashes(whole)
-    assert timeless(again.looks()) == timeless(whole.looks())
+    assert timeless(observations(again)) == timeless(observations(whole))
     assert timeless(again.log()) == timeless(whole.log())
 
 
 def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> None:
     whole = triptych.train("dcgan", runs=tmp_path / "a", **OPTIONS)
     short = triptych.train("dcgan", runs=tmp_path / "b", **{**OPTIONS, "steps": 10})
-    assert short.looks() == []
+    assert observations(short) == []
     longer = resume(short.path, 40)
-    assert [look["step"] for look in longer.looks()] == [0, *range(12, 41, 4)]
-    assert timeless(longer.looks()[:1]) == timeless(whole.looks()[:1])
+    assert [look["step"] for look in observations(longer)] == [0, *range(12, 41, 4)]
+    assert timeless(observations(longer)[:1]) == timeless(observations(whole)[:1])
     assert sha256(longer.state_path(40) / "weights.safetensors") == hashes(whole)[0]
 
 
@@ -158,7 +161,7 @@ def test_what_fails_while_steps_are_timed_is_named_in_a_run_all_the_same(sick: s
     with pytest.raises(TrainingError, match=r"became nan.*post-mortem\.html"):
         triptych.train(sick, runs=tmp_path, fails_at=3, **{**OPTIONS, "steps": None, "minutes": 0.05})
     (path,) = tmp_path.glob("0*")
-    assert open_run(path).looks()[-1]["verdict"] == "not finite"
+    assert observations(open_run(path))[-1]["verdict"] == "non-finite values"
 
 
 def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
@@ -166,9 +169,9 @@ def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
         triptych.train(sick, runs=tmp_path / "runs", save_every=5, **OPTIONS)
     (path,) = (tmp_path / "runs").glob("0*")
     run = open_run(path)
-    assert run.looks()[-1]["verdict"] == "not finite" and run.states()[-1] <= 20
+    assert observations(run)[-1]["verdict"] == "non-finite values" and run.states()[-1] <= 20
     page = (path / "post-mortem.html").read_text()
-    assert "<h1>Not finite</h1>" in page and "became nan" in page
+    assert "<h1>Non-finite values</h1>" in page and "became nan" in page
     bare = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert not re.search(r"(src|href)=\"(?!data:|#)", bare) and "<script" not in bare
     assert "--lr" in page and "prefers-color-scheme: dark" in page and page.count("<svg") >= 4
@@ -178,7 +181,7 @@ def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) ->
     asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
     run = triptych.train(sick, runs=tmp_path / "a", **asked)
     (way,) = run.card.rollbacks
-    assert way.lr_scale == 0.5 and way.verdict == "not finite" and "nan" in way.reason
+    assert way.lr_scale == 0.5 and way.verdict == "non-finite values" and "nan" in way.reason
     assert run.states()[-1] == 40 and run.state_meta()["ease"] == 0.5
     after = [line for line in run.log() if line["step"] > way.to_step]
     assert after and all(line["rollbacks"] == 1 and line["rate_factor"] == 0.5 for line in after)
@@ -187,7 +190,7 @@ def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) ->
         triptych.train(sick, runs=tmp_path / "b", watch=stopping_at(33), **asked)
     stopped = open_run(tmp_path / "b" / "0001-sick-digits")
     again = resume(stopped.path, model_file=sick)
-    assert hashes(again) == hashes(run) and timeless(again.looks()) == timeless(run.looks())
+    assert hashes(again) == hashes(run) and timeless(observations(again)) == timeless(observations(run))
 
 
 def test_time_on_a_lost_way_is_spent(sick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,31 +215,29 @@ def test_three_ways_back_and_no_more(sick: str, tmp_path: Path) -> None:
 
 
 def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sick = gan_monitor.Diagnosis("generator collapsed", 12, ("one picture",), fatal=True)
-    fine = gan_monitor.Diagnosis("healthy", sound=True)
+    sick = Diagnosis("mode collapse", 12, ("one picture",), fatal=True)
+    fine = Diagnosis("healthy", clean=True)
 
     def say(self: Any, looks: Any = None) -> Any:
-        seen = self.run.looks() if looks is None else looks
+        seen = observations(self.run) if looks is None else looks
         return sick if seen and seen[-1]["step"] > 20 else fine
 
     monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", say)
     told: list[str] = []
     run = triptych.train("dcgan", runs=tmp_path, watch=lambda p: told.append(p.news), **OPTIONS)
-    assert told[-1] == "the watch: generator collapsed since step 12: one picture" and "" in told
+    assert told[-1] == "the watch: mode collapse since step 12: one picture" and "" in told
     assert run.states()[-1] == 40 and (run.path / "post-mortem.html").is_file()
     assert run.healthy_states() == [8, 16]  # kept from pruning although others came after them
-    with pytest.raises(TrainingError, match=r"generator collapsed.*last good state, of step 8, is kept"):
+    with pytest.raises(TrainingError, match=r"mode collapse.*last good state, of step 8, is kept"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="stop", **OPTIONS)
-    with pytest.raises(TrainingError, match="generator collapsed"):
+    with pytest.raises(TrainingError, match="mode collapse"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="rollback", **OPTIONS)
     last = open_run(sorted(tmp_path.glob("0*"))[-1])
     assert len(last.card.rollbacks) == rollback.MOST and last.card.rollbacks[0].to_step < 12
 
 
 def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        gan_monitor.GanMonitor, "diagnose", lambda *_: gan_monitor.Diagnosis("healthy", sound=True)
-    )
+    monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", lambda *_: Diagnosis("healthy", clean=True))
     run = triptych.train("dcgan", runs=tmp_path, save_every=3, **OPTIONS)
     assert run.healthy_states() == [32, 40]  # looks are at multiples of 4, states well apart are marked
     assert run.states() == [0, 32, 39, 40]
@@ -250,13 +251,13 @@ def test_the_way_back_leads_farther_each_time(tmp_path: Path) -> None:
     run = create(tmp_path, "sick", a_card())
     for step in (0, 10, 20, 30):
         run.save_state(step, {"weights": {}}, {"healthy": step in (10, 20)}, keep=9)
-    late = gan_monitor.Diagnosis("generator collapsed", 25, fatal=True)
-    assert rollback_candidates.candidates(run, late) == [20, 10, 0]
+    late = Diagnosis("mode collapse", 25, fatal=True)
+    assert rollback_candidates(run, late) == [20, 10, 0]
     run.update_card(rollbacks=(went_back(20),))  # it was tried, and led to the same end
-    assert rollback_candidates.candidates(run, late) == [10, 0, 20]
+    assert rollback_candidates(run, late) == [10, 0, 20]
     run.update_card(rollbacks=(went_back(20), went_back(10)))
-    assert rollback_candidates.candidates(run, late) == [0, 20, 10]
-    assert rollback_candidates.candidates(run, None) == [30, 0, 20, 10]
+    assert rollback_candidates(run, late) == [0, 20, 10]
+    assert rollback_candidates(run, None) == [30, 0, 20, 10]
 
 
 def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,15 +298,15 @@ def test_a_remedy_for_pictures_in_memory_is_an_argument() -> None:
 def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ill = gan_monitor.Diagnosis("oscillating", 12, ("to and fro",))
+    ill = Diagnosis("oscillation", 12, ("to and fro",))
 
     def say(self: Any, looks: Any = None) -> Any:
-        seen = self.run.looks() if looks is None else looks
-        return ill if len(seen) > 5 else gan_monitor.Diagnosis("healthy", sound=True)
+        seen = observations(self.run) if looks is None else looks
+        return ill if len(seen) > 5 else Diagnosis("healthy", clean=True)
 
     monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", say)
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
-    assert "<h1>Oscillating</h1>" in (run.path / "post-mortem.html").read_text()
+    assert "<h1>Oscillation</h1>" in (run.path / "post-mortem.html").read_text()
     finished(run)  # whose real looks are of health, or too early to say
     assert "was written at step 40; the run has recovered since" in capsys.readouterr().err
     monkeypatch.setattr(gan_monitor, "diagnose", lambda *_: ill)
@@ -315,7 +316,7 @@ def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
 
 def test_short_runs_are_watched_too_if_they_have_steps_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert gan_monitor.looks_every(10_000, 64) == 313  # some thirty in a run
-    assert gan_monitor.looks_every(300, 32) == 25  # twelve, where 2,000 pictures apart would be four
-    assert gan_monitor.looks_every(60, 128) == 10
-    assert 40 // gan_monitor.looks_every(40, 16) < gan_monitor.FEWEST_LOOKS
+    assert gan_monitor.observation_interval(10_000, 64) == 313  # some thirty in a run
+    assert gan_monitor.observation_interval(300, 32) == 25  # twelve, where 2,000 pictures apart would be four
+    assert gan_monitor.observation_interval(60, 128) == 10
+    assert 40 // gan_monitor.observation_interval(40, 16) < gan_monitor.MIN_OBSERVATIONS

@@ -11,14 +11,15 @@ from triptych.data.dataset import Split
 from triptych.data.load import load
 from triptych.models.registry import load_model_class
 from triptych.models.stylegan import Stylegan
-from triptych.monitor.diagnosis import CALM, alarms, diagnose
-from triptych.monitor.sample_statistics import Reference, look_at
+from triptych.monitor.diagnosis import alarms, diagnose
+from triptych.monitor.sample_statistics import Reference, observe_samples
+from triptych.monitor.verdicts import NO_PROBLEM
 
 
 def test_a_generator_that_stops_is_named_before_the_critic_that_then_wins() -> None:
     def stopped(done: float, line: Line, look: Line) -> None:
         if done > 0.4:
-            look["weights"]["generator"] = [0.02] * 32
+            look["weight_probes"]["generator"] = [0.02] * 32
         if done > 0.5:  # the critic has learnt to see it, its gradient has gone
             line |= {"discriminator/real": 0.99, "discriminator/fake": 0.001, "generator/gradient": 1e-4}
 
@@ -29,82 +30,91 @@ def test_a_generator_that_stops_is_named_before_the_critic_that_then_wins() -> N
 def test_a_generator_whose_turn_has_not_come_does_not_stand_still() -> None:
     def seldom(done: float, line: Line, look: Line) -> None:  # moves every third look
         turn = int(LOOKS * done) // 3
-        look["turns"] = {"discriminator": look["step"], "generator": 100 + turn}
-        look["weights"]["generator"] = (0.02 * np.sin(np.arange(32) + turn)).tolist()
+        look["updates"] = {"discriminator": look["step"], "generator": 100 + turn}
+        look["weight_probes"]["generator"] = (0.02 * np.sin(np.arange(32) + turn)).tolist()
 
     assert verdict(seldom).verdict == "healthy"
 
 
 def test_a_critic_that_overpowered_is_named_until_the_pictures_are_better() -> None:
     def wavering(done: float, line: Line, look: Line, healed: bool) -> None:
-        look |= {"distance": 3.8, "covered": 0.0}
+        look |= {"data_distance": 3.8, "coverage": 0.0}
         line |= {"discriminator/real": 0.999, "discriminator/fake": 1e-3}
         line["generator/gradient"] = 5.0 if done < 0.2 else 1e-3
         if done > 0.7:  # the sign is gone
             line |= {"discriminator/fake": 0.05, "generator/gradient": 1.0}
-            look["distance"] = 1.4 if healed else 3.8 - 4 * (done - 0.7)  # better, but not yet good
-            look["covered"] = 0.6 if healed else 0.0
+            look["data_distance"] = 1.4 if healed else 3.8 - 4 * (done - 0.7)  # better, but not yet good
+            look["coverage"] = 0.6 if healed else 0.0
 
     sick = verdict(lambda done, line, look: wavering(done, line, look, False))
-    assert sick.verdict == "critic overpowering" and sick.fatal, sick
+    assert sick.verdict == "critic too strong" and sick.fatal, sick
     assert verdict(lambda done, line, look: wavering(done, line, look, True)).verdict == "healthy"
 
 
 def test_good_pictures_of_half_the_classes_are_no_alarm_but_named() -> None:
     def half(look: Line, kinds: float, real: float = 0.9) -> None:
-        look |= {"kinds": kinds, "modes": 0.5, "told_real": real, "classes": [0.2] * 5 + [0.0] * 5}
+        look |= {
+            "class_diversity_ratio": kinds,
+            "modes": 0.5,
+            "label_association_real": real,
+            "class_shares": [0.2] * 5 + [0.0] * 5,
+        }
 
     lost, kept = (verdict(lambda done, line, look, k=k: half(look, k)) for k in (0.5, 0.9))
     assert lost.verdict == kept.verdict == "healthy"
-    assert "only 50% of the data's classes in the samples: class 0 (20%" in lost.line()
-    assert "classes" not in kept.line() and "labels" not in kept.line()
-    assert "classes" not in verdict(lambda done, line, look: half(look, 0.5, 0.3)).line()  # a poor reader
+    assert "only 50% of the data's classes in the samples: class 0 (20%" in lost.summary()
+    assert "classes" not in kept.summary() and "labels" not in kept.summary()
+    assert "classes" not in verdict(lambda done, line, look: half(look, 0.5, 0.3)).summary()  # a poor reader
 
 
 def test_labels_need_not_show_before_both_players_have_had_turns_enough() -> None:
     def mute(done: float, line: Line, look: Line, turns: int) -> None:
-        look |= {"told": 0.0, "told_real": 0.8}
-        look["turns"] = {"discriminator": look["step"], "generator": round(turns * done)}
+        look |= {"label_association": 0.0, "label_association_real": 0.8}
+        look["updates"] = {"discriminator": look["step"], "generator": round(turns * done)}
 
     few, many = (verdict(lambda done, line, look, t=t: mute(done, line, look, t)) for t in (140, 400))
-    assert (few.verdict, many.verdict) == ("healthy", "labels carry nothing")
+    assert (few.verdict, many.verdict) == ("healthy", "labels have no effect")
 
 
 def test_labels_that_begin_to_show_are_given_time() -> None:
     def shown(done: float, line: Line, look: Line, grows: bool) -> None:
-        look |= {"told": 0.09 * (done if grows else 1.0), "told_real": 0.86}
+        look |= {"label_association": 0.09 * (done if grows else 1.0), "label_association_real": 0.86}
 
     def heard(grows: bool) -> str:
         return verdict(lambda done, line, look: shown(done, line, look, grows)).verdict
 
-    assert (heard(True), heard(False)) == ("healthy", "labels carry nothing")
+    assert (heard(True), heard(False)) == ("healthy", "labels have no effect")
 
 
 def test_a_swing_between_halves_with_equally_many_modes_is_one() -> None:
-    assert verdict(lambda done, line, look: look.update(shifted=0.95)).verdict == "oscillating"
-    assert verdict(lambda done, line, look: look.update(shifted=0.7)).verdict == "healthy"
+    assert verdict(lambda done, line, look: look.update(mode_shift=0.95)).verdict == "oscillation"
+    assert verdict(lambda done, line, look: look.update(mode_shift=0.7)).verdict == "healthy"
 
     def start(done: float, line: Line, look: Line) -> None:
-        look.update(shifted=0.95, turns={"discriminator": round(90 * done), "generator": round(90 * done)})
+        look.update(
+            mode_shift=0.95, updates={"discriminator": round(90 * done), "generator": round(90 * done)}
+        )
 
-    assert verdict(start).verdict != "oscillating"
+    assert verdict(start).verdict != "oscillation"
 
 
 def test_few_modes_that_reach_ever_more_of_the_data_are_a_start() -> None:
     def reaching(done: float, line: Line, look: Line, covered: float) -> None:
-        look |= {"modes": 0.3, "spread": 0.7, "covered": covered}
+        look |= {"modes": 0.3, "pairwise_distance": 0.7, "coverage": covered}
 
     for k in range(LOOKS + 1):
         log, looks = game(lambda done, line, look: reaching(done, line, look, 0.1 + 0.3 * done))
         found = diagnose(log[:k], looks[: k + 1], AdversarialSpec(), STEPS)
-        assert found.verdict in CALM, (k, found)
+        assert found.verdict in NO_PROBLEM, (k, found)
     still = verdict(lambda done, line, look: reaching(done, line, look, 0.2))
-    assert still.verdict == "generator collapsed" and not still.fatal
+    assert still.verdict == "mode collapse" and not still.fatal
 
 
 def test_a_few_varied_modes_are_named_late_and_very_few_soon() -> None:
     def heard(modes: float) -> list[float]:
-        log, looks = game(lambda done, line, look: look.update(modes=modes, spread=0.7, covered=0.2))
+        log, looks = game(
+            lambda done, line, look: look.update(modes=modes, pairwise_distance=0.7, coverage=0.2)
+        )
         return [step / STEPS for step, _ in alarms(log, looks, AdversarialSpec(), STEPS)]
 
     assert 0.6 < heard(0.3)[0] < 0.8
@@ -113,13 +123,13 @@ def test_a_few_varied_modes_are_named_late_and_very_few_soon() -> None:
 
 def test_far_pictures_that_steadily_come_nearer_are_not_lost() -> None:
     def slow(done: float, line: Line, look: Line, pace: float) -> None:
-        look["energy"] = 3.0
+        look["energy_distance"] = 3.0
         if done:
-            look |= {"distance": 2.8, "covered": 0.0}
-            look["energy"] = 1.9 + 0.02 * np.sin(40 * done) - pace * done
+            look |= {"data_distance": 2.8, "coverage": 0.0}
+            look["energy_distance"] = 1.9 + 0.02 * np.sin(40 * done) - pace * done
 
     found = {p: verdict(lambda done, line, look, p=p: slow(done, line, look, p)) for p in (0.25, 0.0)}
-    assert found[0.25].verdict == "still learning" and found[0.0].verdict == "diverged", found
+    assert found[0.25].verdict == "still learning" and found[0.0].verdict == "divergence", found
 
 
 def test_sets_of_which_most_pictures_are_one_may_be_learnt() -> None:
@@ -128,17 +138,17 @@ def test_sets_of_which_most_pictures_are_one_may_be_learnt() -> None:
     reference = Reference(Split(np.where(blank[:, None, None, None], 0, data.train.pixels)))
     faithful = data.test.pixels[:256].copy()
     faithful[:154] = 0
-    seen = look_at(reference, faithful)
-    assert seen["sparse"] == 1 and seen["duplicates"] < 0.1
-    assert look_at(reference, np.zeros_like(faithful))["spread"] < 0.1
+    seen = observe_samples(reference, faithful)
+    assert seen["nearest_sample_ratio"] == 1 and seen["duplicates"] < 0.1
+    assert observe_samples(reference, np.zeros_like(faithful))["pairwise_distance"] < 0.1
 
 
 def test_a_set_of_a_few_pictures_many_times_over_has_a_yardstick() -> None:
     data = load("digits")
     few = np.concatenate([data.train.pixels[:16], np.repeat(data.train.pixels[16:18], 120, axis=0)])
     reference = Reference(Split(few))
-    assert look_at(reference, few[: reference.samples])["distance"] < 2
-    assert 0.3 < look_at(reference, data.test.pixels[: reference.samples])["distance"] < 5
+    assert observe_samples(reference, few[: reference.samples])["data_distance"] < 2
+    assert 0.3 < observe_samples(reference, data.test.pixels[: reference.samples])["data_distance"] < 5
 
 
 @pytest.mark.parametrize("family", ["dcgan", "wgan", "stylegan"])

@@ -17,9 +17,10 @@ from triptych.data.dataset import Dataset, Split
 from triptych.data.load import reopen
 from triptych.models.registry import build
 from triptych.monitor import thresholds as limits
-from triptych.monitor.diagnosis import SHAPELESS, Diagnosis
-from triptych.monitor.gan_monitor import diagnosis_of
-from triptych.monitor.symptoms import hardly_told
+from triptych.monitor.gan_monitor import diagnose_run
+from triptych.monitor.records import observations
+from triptych.monitor.symptoms import label_association_absent
+from triptych.monitor.verdicts import PROBE_UNRELIABLE, Diagnosis
 from triptych.runs.run import Run, open_run
 from triptych.runs.weights import NAMES, Which, scored
 from triptych.runs.weights import checked as known_weights
@@ -28,9 +29,9 @@ from triptych.training.trainer import Trainer
 from triptych.viz.svg import short
 
 LABEL = "does the label show in the pictures"
-SILENT = "labels carry nothing"
+SILENT = "labels have no effect"
 FINE = ("healthy", SILENT)  # verdicts that say nothing against the pictures themselves
-OPEN = ("too early", "still learning", "not judged")  # verdicts that leave it open whether they are good
+OPEN = ("too early", "still learning", "not assessed")  # verdicts that leave it open whether they are good
 UNRIPE = ("too early", "still learning")
 JUDGED = ("precision", "recall", "coverage")  # shares: their floors hardly depend on the number of samples
 BROUGHT = 0.5  # of what real pictures score: samples that bring so much are called good
@@ -105,24 +106,24 @@ def balance(run: Run, family: Any) -> list[Answer]:
     game = family.adversarial
     if game is None:
         return [beside("balance", question, f"{family.title} plays no game of two")]
-    found = diagnosis_of(run, game)
+    found = diagnose_run(run, game)
     log = run.log()[-20:]
     names = [f"{game.critic}/real", f"{game.critic}/fake"]
     names += [f"{game.critic}/gradient", f"{game.generator}/gradient"]
     means = {n: sum(v) / len(v) for n in names if (v := [line[n] for line in log if n in line])}
     figures = ", ".join(f"{name} {short(value)}" for name, value in means.items())
-    words = f"the watch: {found.line()}{_also(found)}; lately {figures}"
+    words = f"the watch: {found.summary()}{_also(found)}; lately {figures}"
     if found.verdict in UNRIPE:
         return [unknown("balance", question, words)]
-    return [judged("balance", question, _fine(found) or not found.sick, words)]
+    return [judged("balance", question, _fine(found) or not found.is_problem, words)]
 
 
 def _fine(found: Diagnosis) -> bool:
-    return {found.verdict, *found.also} <= set(FINE)
+    return {found.verdict, *found.secondary} <= set(FINE)
 
 
 def _also(found: Diagnosis) -> str:
-    return f"; signs too of: {', '.join(found.also)}" if found.also else ""
+    return f"; signs too of: {', '.join(found.secondary)}" if found.secondary else ""
 
 
 def samples(run: Run, family: Any, step: int, shown: Which = "ema") -> list[Answer]:
@@ -135,16 +136,17 @@ def _by_the_watch(run: Run, family: Any) -> list[Answer]:
     asked = [question, LABEL] if family.conditional else [question]
     if family.adversarial is None:
         return [beside("samples", each, "the watch looks at games of two") for each in asked]
-    seen = [look for look in run.looks() if "modes" in look]
+    seen = [look for look in observations(run) if "modes" in look]
     if not seen:
         return [unknown("samples", each, "no look was taken: too few steps or pictures") for each in asked]
-    last, found = seen[-1], diagnosis_of(run, family.adversarial)
+    last, found = seen[-1], diagnose_run(run, family.adversarial)
     words = (
-        f"{last['modes']:.0%} of the data's modes, spread {last['spread']:.0%}, nearest sample "
-        f"{last['sparse']:.2f} and distance to the data {last['distance']:.2f} times the data's own"
+        f"{last['modes']:.0%} of the data's modes, spread {last['pairwise_distance']:.0%}, nearest sample "
+        f"{last['nearest_sample_ratio']:.2f} and distance to the data {last['data_distance']:.2f} times the "
+        "data's own"
     )
     if not _fine(found):
-        reason = "" if found.sick or not found.evidence else f": {found.evidence[0]}"
+        reason = "" if found.is_problem or not found.evidence else f": {found.evidence[0]}"
         words += f"; the watch: {found.verdict}{reason}{_also(found)}"
     good = judged("samples", question, _fine(found), words)
     answers = [unknown("samples", question, words) if found.verdict in OPEN else good]
@@ -154,21 +156,21 @@ def _by_the_watch(run: Run, family: Any) -> list[Answer]:
 def _label(look: Mapping[str, Any], found: Diagnosis) -> Answer:
     """Whether the label shows: ok only where the watch asked, found it, and could have found it missing."""
     figures = "the watch did not ask"
-    told, real = look.get("told"), look.get("told_real")
+    told, real = look.get("label_association"), look.get("label_association_real")
     if told is not None and real is not None:
         figures = (
             f"a reader finds it in the samples by {max(told, 0.0) ** 0.5:.2f} and in real pictures by "
             f"{max(real, 0.0) ** 0.5:.2f} (Cramer's V, 0 is chance)"
         )
-    if SILENT in (found.verdict, *found.also):
+    if SILENT in (found.verdict, *found.secondary):
         return judged("samples", LABEL, False, f"the watch: {SILENT}; {figures}")
     if told is None or real is None:
-        return unknown("samples", LABEL, str(look.get("unread", figures)))
+        return unknown("samples", LABEL, str(look.get("labels_not_measured", figures)))
     if found.verdict == "too early":
         return unknown("samples", LABEL, f"too early; {figures}")
-    if any(SHAPELESS in line for line in found.evidence):
-        return unknown("samples", LABEL, f"{SHAPELESS}; {figures}")
-    if hardly_told(np.array(told), np.array(real)) or told < limits.SPEAKS:
+    if any(PROBE_UNRELIABLE in line for line in found.evidence):
+        return unknown("samples", LABEL, f"{PROBE_UNRELIABLE}; {figures}")
+    if label_association_absent(np.array(told), np.array(real)) or told < limits.LABELS_UNREADABLE:
         return unknown("samples", LABEL, f"{figures}, but not for long, or not in good pictures")
     return judged("samples", LABEL, True, figures)
 

@@ -12,6 +12,7 @@ from triptych.checklist.answers import Answer, beside, judged, unknown
 from triptych.core.errors import RunError
 from triptych.core.objectives import Objective
 from triptych.models.registry import saved_config
+from triptych.monitor.records import observations
 from triptych.runs.run import Run
 from triptych.training.trainer import Trainer
 
@@ -119,11 +120,11 @@ def _left_the_start(training: Trainer, player: Objective, run: Run) -> tuple[boo
 
 def _between_looks(player: Objective, run: Run) -> tuple[bool, str] | None:
     """None without two looks, or where the player had no turn between them."""
-    looks = [look for look in run.looks() if look.get("weights", {}).get(player.name)][-2:]
+    looks = [look for look in observations(run) if look.get("weight_probes", {}).get(player.name)][-2:]
     if len(looks) < 2:
         return None
-    before, after = (look["weights"][player.name] for look in looks)
-    turns = [look.get("turns", {}).get(player.name, look["step"]) for look in looks]
+    before, after = (look["weight_probes"][player.name] for look in looks)
+    turns = [look.get("updates", {}).get(player.name, look["step"]) for look in looks]
     if len(before) != len(after) or turns[0] >= turns[1]:
         return None
     moved = sum(a != b for a, b in zip(before, after, strict=True))

@@ -56,7 +56,7 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
     family: as the user named it on this command line, None where they did not.
     """
     from triptych.models.registry import load_model_class, load_user_model_class
-    from triptych.monitor.gan_monitor import diagnosis_of, last_sick
+    from triptych.monitor.gan_monitor import diagnose_run, last_problem_step
     from triptych.monitor.postmortem import newest_post_mortem
     from triptych.runs.weights import recorded
 
@@ -73,13 +73,13 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
         after = say_what_next(run, own)
         print(run.path)
         return {**told, **after}
-    found = diagnosis_of(run, game)
-    say(f"the watch: {found.line()}")
+    found = diagnose_run(run, game)
+    say(f"the watch: {found.summary()}")
     page = newest_post_mortem(run)
-    if page and found.sick:
+    if page and found.is_problem:
         say(f"what it shows, and what may help: open {page} in a browser")
     elif page:
-        say(f"{page} was written at step {last_sick(run):,}; the run has recovered since")
+        say(f"{page} was written at step {last_problem_step(run):,}; the run has recovered since")
     after = say_what_next(run, own)
     print(run.path)
     return {**told, "watch": {"verdict": found.verdict, "since": found.since}, **after}

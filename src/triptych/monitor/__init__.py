@@ -1,1 +1,1 @@
-"""The watch over games of two players: a few samples now and then, and a verdict in words."""
+"""The GAN monitor: measures a few samples now and then during training and names what goes wrong."""

@@ -1,4 +1,4 @@
-"""The space in which the watch looks at pictures: cheap, fixed, the same for every run on a source."""
+"""The feature space of the GAN monitor: cheap, fixed, and the same for every run on a data set."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ from triptych.core.images import to_float
 from triptych.metrics.extractors.base import NetworkExtractor
 from triptych.metrics.extractors.random_conv import random_conv
 
-THUMB_PX = 8  # side to which pixels are averaged: where things are, rather than how they are textured
-SMALLEST_PX = 8  # below this a picture is a handful of numbers, and they are its features
+THUMBNAIL_PX = 8  # side to which pixels are averaged: layout rather than texture
+MIN_CONV_PX = 8  # below this the pixels themselves are the features
 
 
-class Space:
-    """Features of pictures: random convolutions (texture, edges) beside the pixels of a thumbnail.
+class FeatureSpace:
+    """Features of images: random convolutions (texture, edges) beside the pixels of a thumbnail.
 
-    Each of the two is divided by its total standard deviation on `real`, (N, H, W, C) uint8, so that both
-    weigh alike and a distance of about 1.4 a block is that between two pictures of the source. `real`
-    afterwards holds their features, (N, D).
+    Each of the two blocks is divided by its total standard deviation over the reference images, so that both
+    weigh alike and two unrelated images are about 1.4 apart in each.
+
+    Args:
+        real: (N, H, W, C) uint8 reference images.
+
+    Attributes:
+        real: (N, D) float32 features of the reference images.
     """
 
     def __init__(self, real: np.ndarray) -> None:
         size, channels = real.shape[1], real.shape[3]
         self._network: NetworkExtractor | None = None
-        if size >= SMALLEST_PX and channels in (1, 3):
+        if size >= MIN_CONV_PX and channels in (1, 3):
             self._network = random_conv(size)
         blocks = self._blocks(real)
         self._scales = [float(np.sqrt(block.var(axis=0).sum())) or 1.0 for block in blocks]
@@ -40,14 +45,22 @@ class Space:
         return np.concatenate(scaled, axis=1).astype(np.float32)
 
     def _blocks(self, pixels: np.ndarray) -> list[np.ndarray]:
-        pictures = to_float(np.array(pixels))  # (N, C, H, W)
-        if pictures.shape[-1] > THUMB_PX:
-            pictures = functional.interpolate(pictures, (THUMB_PX, THUMB_PX), mode="area")
-        thumbs = pictures.flatten(1).numpy()  # (N, C * 64)
-        return [thumbs] if self._network is None else [thumbs, self._network(pixels)]
+        images = to_float(np.array(pixels))  # (N, C, H, W)
+        if images.shape[-1] > THUMBNAIL_PX:
+            images = functional.interpolate(images, (THUMBNAIL_PX, THUMBNAIL_PX), mode="area")
+        thumbnails = images.flatten(1).numpy()  # (N, C * 64)
+        return [thumbnails] if self._network is None else [thumbnails, self._network(pixels)]
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Euclidean distances between the rows of (N, D) and (M, D): (N, M) float64."""
+    """Compute Euclidean distances between the rows of two matrices.
+
+    Args:
+        a: (N, D).
+        b: (M, D).
+
+    Returns:
+        (N, M) float64.
+    """
     first, second = torch.from_numpy(a).double(), torch.from_numpy(b).double()
     return torch.cdist(first, second, compute_mode="use_mm_for_euclid_dist").numpy()

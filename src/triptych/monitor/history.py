@@ -1,4 +1,4 @@
-"""A run's past as the watch reads it: everything on the grid of the looks, medians between them."""
+"""The history of a run as the GAN monitor reads it: one value per observation, log lines in between."""
 
 from __future__ import annotations
 
@@ -14,196 +14,218 @@ Records = Sequence[Mapping[str, Any]]
 
 
 class TrainingHistory:
-    """Series of what was logged and seen, one value a look, and how long a sign has lasted.
+    """Series of logged and observed values, one value per observation, and how long a symptom has lasted.
 
-    log: log lines. looks: lines of watch.jsonl. planned: steps of the whole run.
+    Args:
+        log: Lines of log.jsonl.
+        observations: Lines of monitor.jsonl, with today's keys.
+        total_steps: Planned for the whole run.
+
+    Attributes:
+        untrained: The observation of the untrained generator; None where there is none.
+        observations: The others, in order.
+        steps: (T,) int64, the step of each of these.
+        failures: Records of non-finite values.
     """
 
-    def __init__(self, log: Records, looks: Records, planned: int) -> None:
-        seen = [look for look in looks if "modes" in look]
-        self.first = seen[0] if seen and seen[0]["step"] == 0 else None  # the untrained generator's look
-        self.looks = seen[1:] if self.first else seen
-        self.log, self.planned = log, planned
-        self.steps = np.array([look["step"] for look in self.looks], dtype=np.int64)
-        self.failures = [look for look in looks if "failure" in look]
+    def __init__(self, log: Records, observations: Records, total_steps: int) -> None:
+        measured = [record for record in observations if "modes" in record]
+        self.untrained = measured[0] if measured and measured[0]["step"] == 0 else None
+        self.observations = measured[1:] if self.untrained else measured
+        self.log, self.total_steps = log, total_steps
+        self.steps = np.array([record["step"] for record in self.observations], dtype=np.int64)
+        self.failures = [record for record in observations if "failure" in record]
         ends = np.array([line["step"] for line in log], dtype=np.int64)
-        self._places = np.searchsorted(self.steps, ends)  # the look that sums a log line up
+        self._places = np.searchsorted(self.steps, ends)  # the observation that a log line belongs to
 
     def __len__(self) -> int:
-        return len(self.looks)
+        return len(self.observations)
 
-    def seen(self, name: str) -> np.ndarray:
-        """A number of every look, nan where it is missing."""
-        return np.array([_number(look.get(name)) for look in self.looks])
+    def values(self, name: str) -> np.ndarray:
+        """A number of every observation, (T,); NaN where it is missing."""
+        return np.array([_number(record.get(name)) for record in self.observations])
 
-    def steady(self, name: str) -> np.ndarray:
-        """The median of a number in the three looks up to each: for what a single look is too few samples."""
-        values = self.poorness if name == "poorness" else self.seen(name)
+    def smoothed(self, name: str) -> np.ndarray:
+        """The median of a number over the three observations up to each, (T,): one alone is too noisy."""
+        values = self.relative_distance if name == "relative_distance" else self.values(name)
         return np.array([np.median(values[max(0, k - 2) : k + 1]) for k in range(len(values))])
 
     def logged(self, name: str) -> np.ndarray:
-        """The median of a logged value between two looks, on the looks' grid; nan where there is none."""
+        """The median of a logged value since the previous observation, (T,); NaN where there is none."""
         return self._between(name, np.median)
 
-    def peaks(self, name: str) -> np.ndarray:
-        """The largest size of a logged value between two looks; nan where there is none."""
+    def logged_peaks(self, name: str) -> np.ndarray:
+        """The largest magnitude of a logged value since the previous observation, (T,); NaN for none."""
         return self._between(name, lambda values: np.abs(values).max())
 
     def _between(self, name: str, summary: Callable[[np.ndarray], Any]) -> np.ndarray:
         values = np.array([_number(line.get(name)) for line in self.log])
-        found = np.full(len(self), np.nan)
+        series = np.full(len(self), np.nan)
         for k in range(len(self)):
             own = values[self._places == k] if len(values) else values
             own = own[~np.isnan(own)]
-            found[k] = summary(own) if len(own) else np.nan
-        return found
+            series[k] = summary(own) if len(own) else np.nan
+        return series
 
-    def early(self, name: str) -> float:
-        """The largest of the first few logged values: what later ones are measured with."""
+    def early_maximum(self, name: str) -> float:
+        """The largest of the first few logged values, which later ones are compared with."""
         values = [_number(line.get(name)) for line in self.log]
         known = [v for v in values if math.isfinite(v)]
         return max(known[: max(3, len(known) // 20)], default=math.nan)
 
-    def at_first(self, name: str) -> float:
-        """The median of the first few logged values."""
+    def early_median(self, name: str) -> float:
+        """The median magnitude of the first few logged values."""
         known = [v for line in self.log if math.isfinite(v := _number(line.get(name)))]
         return float(np.median(np.abs(known[: max(3, len(known) // 20)]))) if known else math.nan
 
     def weights(self, player: str) -> np.ndarray:
-        """The probed weights of a player, (looks, probes); no columns where they are missing.
+        """The probed weights of a network, (T, probes); no columns where they are missing.
 
-        In units of their own tensor before training, where the run has noted it: layers may be stored on
-        scales that are thousands apart.
+        Each is divided by the RMS of its tensor before training, where the run has recorded it: the scales of
+        layers may differ by factors of thousands.
         """
-        rows = [look.get("weights", {}).get(player, []) for look in self.looks]
+        rows = [record.get("weight_probes", {}).get(player, []) for record in self.observations]
         if not rows or len({len(row) for row in rows}) > 1:
             return np.zeros((len(rows), 0))
         return np.array(rows) / self._scales(player, len(rows[0]))
 
-    def start(self, player: str) -> np.ndarray | None:
-        """The probed weights of a player before training, in the same units."""
-        found = (self.first or {}).get("weights", {}).get(player)
-        return np.array(found) / self._scales(player, len(found)) if found else None
+    def initial_weights(self, player: str) -> np.ndarray | None:
+        """The probed weights of a network before training, in the same units."""
+        probes = (self.untrained or {}).get("weight_probes", {}).get(player)
+        return np.array(probes) / self._scales(player, len(probes)) if probes else None
 
     def _scales(self, player: str, probes: int) -> np.ndarray:
-        known = (self.first or {}).get("scales", {}).get(player, [])
+        known = (self.untrained or {}).get("weight_scales", {}).get(player, [])
         return np.array(known) if len(known) == probes else np.ones(probes)
 
-    def strayed_weights(self, player: str) -> np.ndarray:
-        """How far a player's weights lie from their start, beside its size: (looks,); nan where unknown."""
-        start, weights = self.start(player), self.weights(player)
+    def weight_displacement(self, player: str) -> np.ndarray:
+        """Distance of a network's weights from their start, over its size: (T,); NaN where unknown."""
+        start, weights = self.initial_weights(player), self.weights(player)
         if start is None or weights.shape[1] != len(start):
             return np.full(len(self), np.nan)
         size = max(float(np.linalg.norm(start)), 1e-30)
         return np.asarray(np.linalg.norm(weights - start, axis=1) / size)
 
-    def now(self, values: np.ndarray) -> float:
+    def recent_median(self, values: np.ndarray) -> float:
         """The median of a series' last fifth."""
-        tail = values[-max(3, round(limits.NOW * len(values))) :]
+        tail = values[-max(3, round(limits.RECENT_SHARE * len(values))) :]
         tail = tail[~np.isnan(tail)]
         return float(np.median(tail)) if len(tail) else math.nan
 
-    def lasting(
-        self, sign: np.ndarray, warm_up: float = limits.WARM_UP, still: np.ndarray | None = None
+    def persists_since(
+        self,
+        symptom: np.ndarray,
+        warmup: float = limits.WARMUP_SHARE,
+        aftermath: np.ndarray | None = None,
     ) -> int | None:
-        """The step since which a sign has held, if it holds now and has for long enough.
+        """Find the step since which a symptom has persisted.
 
-        sign: (looks,) bool. Looks in the run's first `warm_up` share do not count. still: (looks,) bool, what
-        the sign leaves behind: one that has held for long enough counts as long as that has held ever since.
+        Args:
+            symptom: (T,) bool.
+            warmup: Share of the planned steps, 0 to 1, whose observations do not count.
+            aftermath: (T,) bool, what the symptom leaves behind: one that has persisted for long enough
+                counts as long as this has held ever since.
+
+        Returns:
+            The step; None if the symptom is absent now or has not lasted for long enough.
         """
-        counts = sign & (self.steps > warm_up * self.planned)
-        for end in range(len(sign), 0, -1):
-            held = 0
-            while held < end and counts[end - 1 - held]:
-                held += 1
-            if held >= self.patience:
-                return int(self.steps[end - held])
-            if still is None or not still[end - 1]:
+        counts = symptom & (self.steps > warmup * self.total_steps)
+        for end in range(len(symptom), 0, -1):
+            lasted = 0
+            while lasted < end and counts[end - 1 - lasted]:
+                lasted += 1
+            if lasted >= self.required_observations:
+                return int(self.steps[end - lasted])
+            if aftermath is None or not aftermath[end - 1]:
                 return None
         return None
 
     @property
-    def patience(self) -> int:
-        """Looks that a sign must last."""
-        return max(limits.PERSISTS_LOOKS, round(limits.PERSISTS * self.looks_planned))
+    def required_observations(self) -> int:
+        """How many observations in a row a symptom must last."""
+        return max(limits.MIN_PERSISTENCE, round(limits.PERSISTENCE_SHARE * self.planned_observations))
 
     @property
-    def looks_planned(self) -> float:
-        """How many looks the whole run will have, at their latest pace, as a run may be made longer."""
-        between = float(np.median(np.diff(self.steps[-5:]))) if len(self) > 1 else float(self.planned)
-        return self.planned / max(between, 1.0)
+    def planned_observations(self) -> float:
+        """Observations of the whole run at the latest interval, as a run may have been made longer."""
+        last = float(np.median(np.diff(self.steps[-5:]))) if len(self) > 1 else float(self.total_steps)
+        return self.total_steps / max(last, 1.0)
 
     @property
-    def poorness(self) -> np.ndarray:
-        """How far the pictures are on the way from real ones (0) back to the untrained generator's (1).
+    def relative_distance(self) -> np.ndarray:
+        """How far samples are from the data, from 0 (as real images) to 1 (as the untrained generator's).
 
-        The worse of two: a nearest neighbour's distance, which says little where pale pictures lie near
-        everything, and the energy distance, which looks of older runs do not have.
+        The larger of two: the distance to the nearest real image, which says little where low-contrast images
+        are near everything, and the energy distance, which older runs have not recorded.
         """
-        distance, start = self.seen("distance"), self._untrained("distance")
+        distance, start = self.values("data_distance"), self._untrained("data_distance")
         near = (distance - 1) / max(start - 1, 1.0) if math.isfinite(start) else (distance - 1) / 3
-        far = self.seen("energy") / max(limits.APART, self._untrained("energy"))
+        energy = self.values("energy_distance")
+        far = energy / max(limits.MIN_UNTRAINED_ENERGY, self._untrained("energy_distance"))
         return np.asarray(np.fmax(near, far))
 
     def _untrained(self, name: str) -> float:
-        return _number((self.first or {}).get(name))
+        return _number((self.untrained or {}).get(name))
 
     @property
-    def begun(self) -> np.ndarray:
-        """Looks after the pictures first left the untrained generator's behind, (looks,) bool."""
-        late = self.steps > limits.BEGUN_STEPS
-        away = (self.poorness < limits.BEGUN) | (self.poorness > limits.WORSE)
+    def left_start(self) -> np.ndarray:
+        """Observations since samples first differed clearly from the untrained generator's, (T,) bool."""
+        late = self.steps > limits.LEFT_START_STEPS
+        distance = self.relative_distance
+        away = (distance < limits.LEFT_START) | (distance > limits.WORSE_THAN_UNTRAINED)
         left = np.logical_or.accumulate(away) if len(self) else late
-        return np.asarray((left | late) & self.practised)
+        return np.asarray((left | late) & self.minimally_trained)
 
     @property
-    def practised(self) -> np.ndarray:
-        """Looks after moves enough of both players to have learnt something, (looks,) bool."""
-        return self.practised_for(limits.FEWEST_TURNS)
+    def minimally_trained(self) -> np.ndarray:
+        """Observations after enough updates of both networks to have learned something, (T,) bool."""
+        return self.after_updates(limits.MIN_UPDATES)
 
-    def practised_for(self, moves: int) -> np.ndarray:
-        """Looks after so many moves of both players, (looks,) bool."""
-        return np.array([_turns(look) >= moves for look in self.looks], dtype=bool)
+    def after_updates(self, count: int) -> np.ndarray:
+        """Observations after so many updates of both networks, (T,) bool."""
+        return np.array([_fewest_updates(record) >= count for record in self.observations], dtype=bool)
 
     @property
-    def strayed(self) -> np.ndarray:
-        """Looks after the samples first lay elsewhere than the untrained generator's, (looks,) bool."""
-        start = np.array((self.first or {}).get("sketch", []))
-        places = [np.array(look.get("sketch", [])) for look in self.looks]
+    def samples_moved(self) -> np.ndarray:
+        """Observations since the samples first lay elsewhere than the untrained ones, (T,) bool."""
+        start = np.array((self.untrained or {}).get("projections", []))
+        places = [np.array(record.get("projections", [])) for record in self.observations]
         known = [p.shape == start.shape and start.size > 0 for p in places]
         away = [
-            k and bool(np.median(np.linalg.norm(p - start, axis=1)) > limits.STRAYED)
+            k and bool(np.median(np.linalg.norm(p - start, axis=1)) > limits.SAMPLES_MOVED)
             for k, p in zip(known, places, strict=True)
         ]
         return np.logical_or.accumulate(np.array(away, dtype=bool))
 
-    def growth(self, player: str) -> np.ndarray:
-        """How fast a player's weights grew: beside their start, over the root of its moves, (looks,)."""
-        start, weights = self.start(player), self.weights(player)
+    def weight_growth(self, player: str) -> np.ndarray:
+        """Relative growth of a network's weights since the start, over the root of its updates, (T,)."""
+        start, weights = self.initial_weights(player), self.weights(player)
         if start is None or weights.shape[1] != len(start):
             return np.full(len(self), np.nan)
         sizes = np.sqrt(np.square(weights).mean(axis=1)) / max(float(np.sqrt(np.square(start).mean())), 1e-30)
-        return np.asarray((sizes - 1) / np.sqrt(np.maximum(self.turns(player), 1)))
+        return np.asarray((sizes - 1) / np.sqrt(np.maximum(self.updates(player), 1)))
 
-    def turns(self, player: str) -> np.ndarray:
-        """How often a player has moved, (looks,); in looks of older runs, once a step."""
-        return np.array([look.get("turns", {}).get(player, look["step"]) for look in self.looks])
+    def updates(self, player: str) -> np.ndarray:
+        """Updates of a network so far, (T,); in older runs one per step."""
+        return np.array(
+            [record.get("updates", {}).get(player, record["step"]) for record in self.observations]
+        )
 
-    def moved(self, player: str) -> np.ndarray:
-        """Whether a player had a turn since the look before, (looks,) bool."""
-        return np.diff(self.turns(player), prepend=0) > 0
+    def was_updated(self, player: str) -> np.ndarray:
+        """Whether a network had an update since the previous observation, (T,) bool."""
+        return np.diff(self.updates(player), prepend=0) > 0
 
     @property
-    def poor(self) -> np.ndarray:
-        """Looks whose pictures are not like the data, (looks,) bool."""
-        poorness = self.poorness  # pale pictures may cover others without being like them
-        poor = (poorness > limits.POOR) & (self.seen("covered") < limits.UNCOVERED)
-        return np.asarray(poor | (poorness > limits.BEGUN))
+    def far_from_data(self) -> np.ndarray:
+        """Observations whose samples are unlike the data, (T,) bool."""
+        distance = self.relative_distance  # low-contrast images may cover others without being like them
+        far = (distance > limits.FAR_FROM_DATA) & (self.values("coverage") < limits.LOW_COVERAGE)
+        return np.asarray(far | (distance > limits.LEFT_START))
 
 
-def _turns(look: Mapping[str, Any]) -> float:
-    """The moves of the player that has made the fewest."""
-    return float(min(look.get("turns", {}).values(), default=look["step"]))
+def _fewest_updates(record: Mapping[str, Any]) -> float:
+    """The updates of the network that has had the fewest."""
+    return float(min(record.get("updates", {}).values(), default=record["step"]))
 
 
 def _number(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""A run and its diagnosis -> one self-contained HTML page."""
+"""Writes a post-mortem: a run and its diagnosis as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from triptych.data.datasets.memory import IN_MEMORY
 from triptych.models.registry import saved_config
-from triptych.monitor.diagnosis import Diagnosis
+from triptych.monitor.records import observations
 from triptych.monitor.remedies import remedies_for
+from triptych.monitor.verdicts import Diagnosis
 from triptych.runs.card import RunCard
 from triptych.runs.options import BUDGETS
 from triptych.runs.run import Run
@@ -24,65 +25,80 @@ if TYPE_CHECKING:
     from triptych.core.objectives import AdversarialSpec
 
 COLORS = ("var(--one)", "var(--two)", "var(--three)")
-SEEN = {  # looks: name -> title, how to read it
-    "modes": ("Modes covered", "Effective number of modes among the samples, as a share of the data's."),
-    "sparse": (
-        "Distance to the nearest sample",
-        "In units of the samples' spread, beside the data's own: near 0, samples repeat each other.",
+OBSERVED = {  # key of an observation: title, how to read it
+    "modes": ("Modes covered", "Effective number of modes among the samples, relative to the data."),
+    "nearest_sample_ratio": (
+        "Nearest other sample",
+        "Distance to it over the mean pairwise distance, relative to the data: near 0 are near-duplicates.",
     ),
-    "spread": ("Spread", "Mean distance between two samples, as a share of that between two real pictures."),
-    "distance": (
+    "pairwise_distance": (
+        "Pairwise distance",
+        "Mean distance between two samples, relative to that between two real images.",
+    ),
+    "data_distance": (
         "Distance to the data",
-        "From a sample to the nearest real picture, beside that between real pictures: 1 is perfect.",
+        "From a sample to the nearest training image, relative to that of other real images: 1 is perfect.",
     ),
 }
 
 
-def write_post_mortem(run: Run, found: Diagnosis, game: AdversarialSpec, kept: Sequence[int]) -> Path:
-    """Write RUN/post-mortem.html, or post-mortem-2.html after a first way back, and return its path.
+def write_post_mortem(run: Run, diagnosis: Diagnosis, spec: AdversarialSpec, kept: Sequence[int]) -> Path:
+    """Write RUN/post-mortem.html, or post-mortem-2.html after a first rollback.
 
-    kept: the steps of the states that a rollback may take, best first.
+    Args:
+        run: The run.
+        diagnosis: What is wrong with it.
+        spec: The names of the model's two networks, and what the critic's output means.
+        kept: The steps of the checkpoints that a rollback may restore, best first.
+
+    Returns:
+        The page's path.
     """
     past = run.card.rollbacks
     out = run.path / _page_name(len(past))
-    options = {
-        **run.card.options.model_dump(mode="json"),
-        "precision": run.card.plan.precision,
-    }  # what auto came to
-    options["pictures"] = run.card.data.train
-    log, looks = run.log(), [look for look in run.looks() if "modes" in look]
+    # the precision that "auto" chose
+    options = {**run.card.options.model_dump(mode="json"), "precision": run.card.plan.precision}
+    options["images"] = run.card.data.train
+    log, records = run.log(), [record for record in observations(run) if "modes" in record]
     page = _template().render(
         css=(resources.files("triptych.viz") / "style.css").read_text(encoding="utf-8"),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         run=run,
-        found=found,
+        diagnosis=diagnosis,
         past=past,
-        pictures=_pictures(run, looks, found.since),
-        curves=[*_game_curves(log, game), *_look_curves(looks)],
+        images=_images(run, records, diagnosis.since),
+        curves=[*_log_curves(log, spec), *_observation_curves(records)],
         remedies=[
-            (remedy.words, command_with(run.card, remedy.flags))
-            for remedy in remedies_for(found.verdict, saved_config(run.card), options)
+            (remedy.sentence, command_with(run.card, remedy.flags))
+            for remedy in remedies_for(diagnosis.verdict, saved_config(run.card), options)
         ],
-        good=next(iter(kept), None),
-        line=found.line(),
+        restorable=next(iter(kept), None),
     )
     out.write_text(page, encoding="utf-8")
     return out
 
 
 def newest_post_mortem(run: Run) -> Path | None:
-    """The page written last, after the most ways back; None if there is none."""
-    names = (_page_name(ways) for ways in range(len(run.card.rollbacks), -1, -1))
+    """The post-mortem written last, after the most rollbacks; None if there is none."""
+    names = (_page_name(count) for count in range(len(run.card.rollbacks), -1, -1))
     return next((run.path / name for name in names if (run.path / name).is_file()), None)
 
 
-def _page_name(ways_back: int) -> str:
-    return f"post-mortem-{ways_back + 1}.html" if ways_back else "post-mortem.html"
+def _page_name(rollbacks: int) -> str:
+    return f"post-mortem-{rollbacks + 1}.html" if rollbacks else "post-mortem.html"
 
 
 def command_with(card: RunCard, flags: dict[str, str]) -> str:
-    """The command of a run with other settings. flags: "--lr" -> "1e-4", "" for a switch."""
-    if card.options.data == IN_MEMORY:  # no command can bring these pictures back
+    """Give the command that makes a run again with other settings.
+
+    Args:
+        card: The run's run.json.
+        flags: Flag to value, as "--batch" to "128"; "" for a switch.
+
+    Returns:
+        A shell command; for images given from Python, a call of `triptych.train`.
+    """
+    if card.options.data == IN_MEMORY:  # no command can bring these images back
         return f"triptych.train(..., {', '.join(_argument(*flag) for flag in flags.items())})"
     words = shlex.split(card.command) or _words(card)
     for flag, value in flags.items():
@@ -103,7 +119,7 @@ def _argument(flag: str, value: str) -> str:
 
 
 def _words(card: RunCard) -> list[str]:
-    """A run made from Python, as a command: what it was told beside the defaults is not known, so all."""
+    """The command of a run made from Python, with every setting, as it is not known which were given."""
     words = ["triptych", "train", card.model, "--data", card.data.source]
     words += ["--steps", str(card.plan.steps)]
     options = {k: v for k, v in card.options.model_dump(mode="json").items() if k not in ("data", *BUDGETS)}
@@ -113,7 +129,7 @@ def _words(card: RunCard) -> list[str]:
 
 
 def _flag(flag: str, value: Any) -> list[str]:
-    """A setting as a flag and its value; a setting that comes in kinds as one and those of its kind."""
+    """A setting as a flag and its value; a tagged union as its kind and the fields of that kind."""
     if value is None:
         return []
     if isinstance(value, bool):
@@ -148,21 +164,21 @@ def _template() -> Any:
     return environment.get_template("page.html")
 
 
-def _pictures(run: Run, looks: Sequence[dict[str, Any]], since: int | None) -> list[tuple[str, int, str]]:
-    """(what it shows, step, data URI) of samples before and after, as far as they were kept."""
-    steps = [look["step"] for look in looks if (run.path / "watch" / _name(look["step"])).exists()]
+def _images(run: Run, records: Sequence[dict[str, Any]], since: int | None) -> list[tuple[str, int, str]]:
+    """(caption, step, data URI) of samples before and after, as far as they were kept."""
+    steps = [record["step"] for record in records if (run.path / "watch" / _name(record["step"])).exists()]
     if not steps:
         return []
     before = [step for step in steps if since is None or step < since]
     middle = [step for step in steps if since is not None and since <= step < steps[-1]]
-    chosen = {"last looks before": before[-1:], "first of the disease": middle[:1], "now": steps[-1:]}
+    chosen = {"last observation before": before[-1:], "when it began": middle[:1], "now": steps[-1:]}
     chosen = {
-        what: found for what, found in chosen.items() if found and (what == "now" or found != steps[-1:])
+        caption: own for caption, own in chosen.items() if own and (caption == "now" or own != steps[-1:])
     }
     return [
-        (what, step, _uri(run.path / "watch" / _name(step)))
-        for what, found in chosen.items()
-        for step in found
+        (caption, step, _uri(run.path / "watch" / _name(step)))
+        for caption, own in chosen.items()
+        for step in own
     ]
 
 
@@ -174,21 +190,21 @@ def _uri(file: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
 
 
-def _game_curves(log: Sequence[dict[str, Any]], game: AdversarialSpec) -> list[tuple[str, str, str]]:
-    """(title, SVG, how to read it) of what the two players logged."""
-    critic, generator = game.critic, game.generator
-    scale = "probability of being real" if game.critic_output == "probabilities" else "score without a scale"
+def _log_curves(log: Sequence[dict[str, Any]], spec: AdversarialSpec) -> list[tuple[str, str, str]]:
+    """(title, SVG, how to read it) of what was logged of the two networks."""
+    critic, generator = spec.critic, spec.generator
+    scale = "probability of being real" if spec.critic_output == "probabilities" else "score without a scale"
     wanted = [
-        ("Losses", [f"{critic}/loss", f"{generator}/loss"], "What each player minimises."),
+        ("Losses", [f"{critic}/loss", f"{generator}/loss"], "What each network minimizes."),
         (
-            "Verdicts",
+            "Critic output",
             [f"{critic}/real", f"{critic}/fake"],
-            f"The {critic} on real pictures and on fakes: {scale}.",
+            f"Mean output of the {critic} on real images and on fakes: {scale}.",
         ),
         (
             "Gradients",
             [f"{critic}/gradient", f"{generator}/gradient"],
-            "Norm of each player's gradient: a player whose gradient is near 0 learns nothing.",
+            "Gradient norm of each network: one whose gradient is near 0 learns nothing.",
         ),
     ]
     drawn = []
@@ -200,17 +216,17 @@ def _game_curves(log: Sequence[dict[str, Any]], game: AdversarialSpec) -> list[t
                 xs, ys = zip(*pairs, strict=True)
                 series.append((name, color, xs, ys))
         if series:
-            told = ", ".join(
+            legend = ", ".join(
                 f"{name} ({'orange' if k == 0 else 'blue'})" for k, (name, *_) in enumerate(series)
             )
-            drawn.append((title, charts.curve(title, series), f"{reading} {told}."))
+            drawn.append((title, charts.curve(title, series), f"{reading} {legend}."))
     return drawn
 
 
-def _look_curves(looks: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    xs = [look["step"] for look in looks]
+def _observation_curves(records: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    xs = [record["step"] for record in records]
     return [
-        (title, charts.curve(title, [(title, COLORS[2], xs, [look[name] for look in looks])]), reading)
-        for name, (title, reading) in SEEN.items()
-        if looks
+        (title, charts.curve(title, [(title, COLORS[2], xs, [record[name] for record in records])]), reading)
+        for name, (title, reading) in OBSERVED.items()
+        if records
     ]

@@ -1,4 +1,4 @@
-"""What keeps a game without a disease from being called healthy: poor samples, or what could not be asked."""
+"""Why a run without a training problem is not called healthy: poor samples, or what was not measured."""
 
 from __future__ import annotations
 
@@ -8,78 +8,83 @@ import numpy as np
 
 from triptych.monitor import thresholds as limits
 from triptych.monitor.history import TrainingHistory
-from triptych.monitor.symptoms import creeping, crowded, improving, widening
+from triptych.monitor.symptoms import gaining_diversity, improving, low_diversity, slowly_improving
 
 
-def faults(course: TrainingHistory) -> list[str]:
-    """What is poor about the samples of late, in sentences with figures; none of it need be a disease."""
-    if few(course):
+def quality_problems(history: TrainingHistory) -> list[str]:
+    """What is poor about the recent samples, in sentences with figures; no training problem by itself."""
+    if too_few_samples(history):
         return []
-    said = []
-    shapes, halves = course.steady("shapes")[-1], course.steady("shapes_halves")[-1]
-    if broken(course)[-1]:
+    problems = []
+    shapes, halves = history.smoothed("shape_density")[-1], history.smoothed("shape_density_halves")[-1]
+    if shapes_broken(history)[-1]:
         worse = "no nearer to real images than" if shapes < halves else "hardly nearer to real images than"
-        said.append(
-            f"shapes are {worse} images put together from halves of two ({shapes:.2f} of the real density "
-            f"around a sample, those {halves:.2f})"
+        problems.append(
+            f"shapes are {worse} images composed of halves of two (density of real images around a sample: "
+            f"{shapes:.2f} of that around a real image, around a composed one {halves:.2f})"
         )
-    grain, blur = course.steady("grain")[-1], course.steady("blur")[-1]
-    if grain > limits.GRAINY:
-        said.append(
+    grain, blur = history.smoothed("grain")[-1], history.smoothed("blur")[-1]
+    if grain > limits.MAX_GRAIN:
+        problems.append(
             f"grain: fine detail exceeds that of real images {grain:.1f} times as much as visible noise would"
         )
-    elif blur < limits.JAGGED and math.isnan(grain):
-        said.append("fine detail that the real images have not, as of a checkerboard")
-    if blur > limits.BLURRED:
-        said.append(f"blur: fine detail falls short of that of real images by {blur:.1f} times visible blur")
-    if (crowded(course) | course.poor)[-1]:
-        said.append("too few modes, or far from the data")
-    return said
+    elif blur < limits.CHECKERBOARD_BLUR and math.isnan(grain):
+        problems.append("fine detail that real images do not have, as of a checkerboard pattern")
+    if blur > limits.MAX_BLUR:
+        problems.append(
+            f"blur: fine detail falls short of that of real images by {blur:.1f} times visible blur"
+        )
+    if (low_diversity(history) | history.far_from_data)[-1]:
+        problems.append("too few modes, or far from the data")
+    return problems
 
 
-def broken(course: TrainingHistory) -> np.ndarray:
-    """Looks at which shapes are about as far from real ones as those of halved images, (looks,) bool."""
-    shapes, halves = course.steady("shapes"), course.steady("shapes_halves")
-    with np.errstate(invalid="ignore", divide="ignore"):  # nan in looks of older runs, and of points
+def shapes_broken(history: TrainingHistory) -> np.ndarray:
+    """Observations whose shapes are about as far from real ones as those of composed images, (T,) bool."""
+    shapes, halves = history.smoothed("shape_density"), history.smoothed("shape_density_halves")
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN in older runs, and for 2-D points
         way = np.log(np.maximum(shapes, 1e-6) / halves) / np.log(1 / halves)  # 0: halves, 1: real
-        telling = halves < limits.TELLING
-        return np.asarray(np.where(telling, way < limits.BROKEN, shapes < limits.FAR_BELOW * halves))
+        informative = halves < limits.SHAPES_UNINFORMATIVE
+        far_below = shapes < limits.SHAPES_FAR_BELOW_HALVES * halves
+        return np.asarray(np.where(informative, way < limits.SHAPES_BROKEN, far_below))
 
 
-def unripe(course: TrainingHistory) -> bool:
+def may_improve(history: TrainingHistory) -> bool:
     """Whether samples may be poor because the run is young, or are still getting better."""
-    young = not bool(course.practised_for(limits.RIPE_TURNS)[-1])
-    return young or improving(course) or creeping(course) or widening(course) or _sharpening(course)
+    young = not bool(history.after_updates(limits.MATURE_UPDATES)[-1])
+    better = improving(history) or slowly_improving(history) or gaining_diversity(history)
+    return young or better or _shapes_improving(history)
 
 
-def _sharpening(course: TrainingHistory) -> bool:
-    """Whether ever more of the shapes are like real ones."""
-    shapes = course.steady("shapes")
+def _shapes_improving(history: TrainingHistory) -> bool:
+    """Whether ever more samples have shapes like real ones."""
+    shapes = history.smoothed("shape_density")
     half = shapes[len(shapes) // 2 :]
     third = max(1, len(half) // 3)
-    return bool(np.median(half[-third:]) > limits.WIDENS * max(np.median(half[:third]), limits.TRIFLE))
+    before = max(np.median(half[:third]), limits.TREND_MIN_CHANGE)
+    return bool(np.median(half[-third:]) > limits.GROWN_DIVERSITY * before)
 
 
-def few(course: TrainingHistory) -> bool:
-    """Whether a look has too few samples for anything to be said of them; unknown in older runs: no."""
-    samples = course.seen("samples")
-    return bool(len(samples)) and bool(samples[-1] < limits.FEWEST_SAMPLES)
+def too_few_samples(history: TrainingHistory) -> bool:
+    """Whether an observation has too few samples to say anything; older runs, which do not tell: no."""
+    samples = history.values("samples")
+    return bool(len(samples)) and bool(samples[-1] < limits.MIN_SAMPLES)
 
 
-def unasked(course: TrainingHistory) -> list[str]:
-    """What the samples were not asked, and why, in sentences."""
-    last = course.looks[-1]
-    if few(course):
+def not_measured(history: TrainingHistory) -> list[str]:
+    """What was not measured, and why, in sentences."""
+    last = history.observations[-1]
+    if too_few_samples(history):
         return [
-            f"diversity and quality were not asked: of {last['images']:,.0f} training images, "
-            f"{last['samples']:,.0f} samples a look are too few to tell"
+            f"diversity and quality were not measured: {last['images']:,.0f} training images allow "
+            f"{last['samples']:,.0f} samples per observation, which are too few"
         ]
-    halves = course.seen("shapes_halves")[-1]
+    halves = history.values("shape_density_halves")[-1]
     if "samples" in last and math.isnan(halves):
-        return ["whether shapes are right was not asked: these are points or images of a few pixels"]
-    if halves >= limits.TELLING and not broken(course)[-1]:
+        return ["shapes were not measured: these are 2-D points or images of a few pixels"]
+    if halves >= limits.SHAPES_UNINFORMATIVE and not shapes_broken(history)[-1]:
         return [
-            "whether shapes are right was not asked: on these images the features hardly tell whole images "
-            "from images put together from halves of two (triptych evaluate asks more)"
+            "shapes were not measured: on these images the features hardly distinguish whole images from "
+            "images composed of halves of two (triptych evaluate measures more)"
         ]
     return []

@@ -1,4 +1,4 @@
-"""What may help against a disease: settings of the family at hand, gentlest first."""
+"""What may help against a training problem: settings of the model at hand, gentlest first."""
 
 from __future__ import annotations
 
@@ -6,79 +6,86 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-FEW_PICTURES = 1000  # to train on: short runs on more pay for augmentation (`benchmarks/small_data.py`)
+FEW_IMAGES = 1000  # training images: short runs on more lose by augmentation (`benchmarks/small_data.py`)
 
 
 class Remedy(NamedTuple):
     """One thing to try."""
 
-    words: str
+    sentence: str
     flags: dict[str, str]  # "--lr" -> "1e-4"; "" for a switch
 
 
 def remedies_for(verdict: str, config: Mapping[str, Any], options: Mapping[str, Any]) -> list[Remedy]:
-    """At most two remedies for a verdict, with flags that the run's family has.
+    """List at most two remedies for a verdict, with flags that the run's model has.
 
-    config: the family's, as run.json keeps it. options: the training's; "pictures" beside them says how
-    many it was trained on.
+    Args:
+        verdict: The verdict, as `verdicts.Verdict`.
+        config: The model's settings, as run.json has them.
+        options: The training's, and "images": how many it was trained on.
+
+    Returns:
+        The gentlest first.
     """
-    back = (_rollback,) if verdict in MAY_BE_FATAL else ()  # others never set it off
-    makers = (*ORDER.get(verdict, ()), *back, _another_seed)
-    return [remedy for make in makers if (remedy := make(config, options)) is not None][:2]
+    rollback = (_rollback,) if verdict in MAY_BE_FATAL else ()  # others never set it off
+    candidates = (*ORDER.get(verdict, ()), *rollback, _another_seed)
+    return [remedy for make in candidates if (remedy := make(config, options)) is not None][:2]
 
 
 Values = Mapping[str, Any]
 
 
-def _gentler(config: Values, options: Values) -> Remedy | None:
+def _lower_lr(config: Values, options: Values) -> Remedy | None:
     if "lr" not in config:
         return None
     rate = config["lr"] / (100 if config["lr"] >= 0.02 else 10 if config["lr"] >= 2e-3 else 4)
     flags = {"--lr": f"{rate:.3g}"}
     if config.get("critic_lr") is not None:
         flags["--critic-lr"] = f"{config['critic_lr'] * rate / config['lr']:.3g}"
-    return Remedy("A smaller learning rate for both players.", flags)
+    return Remedy("A lower learning rate for both networks.", flags)
 
 
-def _slower_critic(config: Values, options: Values) -> Remedy | None:
+def _lower_critic_lr(config: Values, options: Values) -> Remedy | None:
     if "critic_lr" not in config:
         return None
     rate = (config["critic_lr"] or config["lr"]) / 4
     return Remedy(
-        "A slower critic: it must not win before the generator has learnt.", {"--critic-lr": f"{rate:.3g}"}
+        "A lower learning rate for the critic: it must not win before the generator has learned.",
+        {"--critic-lr": f"{rate:.3g}"},
     )
 
 
-def _faster_critic(config: Values, options: Values) -> Remedy | None:
+def _equal_critic_lr(config: Values, options: Values) -> Remedy | None:
     if not (config.get("critic_lr") or math.inf) < config.get("lr", 0):
         return None
-    return Remedy("A critic that learns as fast as the generator.", {"--critic-lr": f"{config['lr']:.3g}"})
+    return Remedy("The generator's learning rate for the critic too.", {"--critic-lr": f"{config['lr']:.3g}"})
 
 
-def _patient_generator(config: Values, options: Values) -> Remedy | None:
+def _more_critic_updates(config: Values, options: Values) -> Remedy | None:
     if "generator_interval" not in config:
         return None
     every = str(2 * config["generator_interval"])
-    return Remedy("More of the critic's steps to each of the generator's.", {"--generator-interval": every})
+    return Remedy("More updates of the critic per update of the generator.", {"--generator-interval": every})
 
 
-def _quicker(config: Values, options: Values) -> Remedy | None:
+def _usual_lr(config: Values, options: Values) -> Remedy | None:
     if "lr" not in config or config["lr"] >= 1e-3:
         return None
-    return Remedy("A usual learning rate for both players.", {"--lr": "1e-3"})
+    return Remedy("A usual learning rate for both networks.", {"--lr": "1e-3"})
 
 
-def _quicker_generator(config: Values, options: Values) -> Remedy | None:
+def _update_generator_every_step(config: Values, options: Values) -> Remedy | None:
     if config.get("generator_interval", 1) <= 1:
         return None
-    return Remedy("A generator that moves at every step.", {"--generator-interval": "1"})
+    return Remedy("An update of the generator at every step.", {"--generator-interval": "1"})
 
 
 def _usual_clipping(config: Values, options: Values) -> Remedy | None:
     if config.get("lipschitz") != "clipping" or config["clip_value"] >= 0.01:
         return None
     return Remedy(
-        "A critic with larger weights: what it tells the generator fades.", {"--clip-value": "0.01"}
+        "A larger bound on the critic's weights: with a small one the generator's gradient vanishes.",
+        {"--clip-value": "0.01"},
     )
 
 
@@ -86,31 +93,30 @@ def _non_saturating(config: Values, options: Values) -> Remedy | None:
     if config.get("loss") != "min-max":
         return None
     return Remedy(
-        "The non-saturating loss: log(1 - D(G(z))) vanishes where the critic is sure.",
+        "The non-saturating loss: the gradient of log(1 - D(G(z))) vanishes where the critic is confident.",
         {"--loss": "non-saturating"},
     )
 
 
-def _noise(config: Values, options: Values) -> Remedy | None:
+def _instance_noise(config: Values, options: Values) -> Remedy | None:
     if "instance_noise" not in config or config["instance_noise"] >= 0.3:
         return None
     return Remedy(
-        "Noise on what the critic sees, so that real and fake overlap.", {"--instance-noise": "0.3"}
+        "Noise on the critic's inputs, so that the distributions of real images and fakes overlap.",
+        {"--instance-noise": "0.3"},
     )
 
 
-def _wider_latent(config: Values, options: Values) -> Remedy | None:
+def _larger_latent(config: Values, options: Values) -> Remedy | None:
     if not isinstance(config.get("latent"), int) or config["latent"] >= 64:
         return None
-    return Remedy(
-        f"More numbers in the latent vector: {config['latent']} span too little.", {"--latent": "100"}
-    )
+    return Remedy(f"A latent vector of more dimensions: {config['latent']} are too few.", {"--latent": "100"})
 
 
 def _usual_momentum(config: Values, options: Values) -> Remedy | None:
     if config.get("beta1", 0.5) <= 0.5:
         return None
-    return Remedy("Less momentum: a high beta1 is known to make the game swing.", {"--beta1": "0.5"})
+    return Remedy("Less momentum: a high beta1 is known to make GANs oscillate.", {"--beta1": "0.5"})
 
 
 def _larger_batch(config: Values, options: Values) -> Remedy | None:
@@ -118,15 +124,13 @@ def _larger_batch(config: Values, options: Values) -> Remedy | None:
         return None
     part = options.get("micro_batch") or 1  # it must divide the batch
     larger = str(math.ceil(128 / part) * part)
-    return Remedy("A larger batch: each step then sees more of the modes.", {"--batch": larger})
+    return Remedy("A larger batch, which holds more of the modes.", {"--batch": larger})
 
 
 def _augment(config: Values, options: Values) -> Remedy | None:
-    if config.get("augment", {}).get("kind") != "none" or options.get("pictures", math.inf) > FEW_PICTURES:
+    if config.get("augment", {}).get("kind") != "none" or options.get("images", math.inf) > FEW_IMAGES:
         return None
-    return Remedy(
-        "Augmentation: of few pictures the critic soon knows each by heart.", {"--augment": "adaptive"}
-    )
+    return Remedy("Augmentation: the critic soon memorizes a small data set.", {"--augment": "adaptive"})
 
 
 def _stronger_penalty(config: Values, options: Values) -> Remedy | None:
@@ -136,10 +140,10 @@ def _stronger_penalty(config: Values, options: Values) -> Remedy | None:
     return Remedy("A stronger penalty on the critic's gradients.", {"--gamma": f"{gamma:.3g}"})
 
 
-def _lighter_penalty(config: Values, options: Values) -> Remedy | None:
+def _weaker_penalty(config: Values, options: Values) -> Remedy | None:
     if not config.get("gamma"):
         return None
-    return Remedy("A lighter penalty: the critic may say more.", {"--gamma": f"{config['gamma'] / 10:.3g}"})
+    return Remedy("A weaker penalty on the critic's gradients.", {"--gamma": f"{config['gamma'] / 10:.3g}"})
 
 
 def _fp32(config: Values, options: Values) -> Remedy | None:
@@ -159,23 +163,25 @@ def _unconditional(config: Values, options: Values) -> Remedy | None:
 def _rollback(config: Values, options: Values) -> Remedy | None:
     if options.get("on_collapse") == "rollback":
         return None
-    return Remedy("Let it go back to its last good state, at lower rates.", {"--on-collapse": "rollback"})
+    return Remedy(
+        "Roll back to the last healthy checkpoint, at lower learning rates.", {"--on-collapse": "rollback"}
+    )
 
 
 def _another_seed(config: Values, options: Values) -> Remedy:
-    return Remedy("Another seed: some games are lost by chance.", {"--seed": str(options.get("seed", 0) + 1)})
+    return Remedy("Another seed: some trainings fail by chance.", {"--seed": str(options.get("seed", 0) + 1)})
 
 
-MAY_BE_FATAL = ("not finite", "diverged", "generator collapsed", "critic overpowering")
+MAY_BE_FATAL = ("non-finite values", "divergence", "mode collapse", "critic too strong")
 ORDER = {
-    "not finite": (_gentler, _fp32),
-    "diverged": (_gentler, _usual_momentum, _noise),
-    "generator collapsed": (
-        _wider_latent, _augment, _noise, _stronger_penalty, _larger_batch, _gentler,
+    "non-finite values": (_lower_lr, _fp32),
+    "divergence": (_lower_lr, _usual_momentum, _instance_noise),
+    "mode collapse": (
+        _larger_latent, _augment, _instance_noise, _stronger_penalty, _larger_batch, _lower_lr,
     ),
-    "critic overpowering": (_non_saturating, _noise, _slower_critic, _gentler),
-    "critic not learning": (_faster_critic, _lighter_penalty, _patient_generator, _gentler),
-    "generator not learning": (_quicker, _quicker_generator, _usual_clipping),
-    "oscillating": (_usual_momentum, _gentler, _larger_batch),
-    "labels carry nothing": (_unconditional,),
+    "critic too strong": (_non_saturating, _instance_noise, _lower_critic_lr, _lower_lr),
+    "critic not learning": (_equal_critic_lr, _weaker_penalty, _more_critic_updates, _lower_lr),
+    "generator not learning": (_usual_lr, _update_generator_every_step, _usual_clipping),
+    "oscillation": (_usual_momentum, _lower_lr, _larger_batch),
+    "labels have no effect": (_unconditional,),
 }  # fmt: skip

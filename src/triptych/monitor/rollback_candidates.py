@@ -7,20 +7,28 @@ from typing import TYPE_CHECKING
 from triptych.runs.run import Run
 
 if TYPE_CHECKING:
-    from triptych.monitor.diagnosis import Diagnosis
+    from triptych.monitor.verdicts import Diagnosis
 
 
-def candidates(run: Run, found: Diagnosis | None) -> list[int]:
-    """The steps of the states to go back to, best first: newest first, those tried in vain last."""
+def rollback_candidates(run: Run, diagnosis: Diagnosis | None) -> list[int]:
+    """List the checkpoints to roll back to, best first.
+
+    Args:
+        run: The run.
+        diagnosis: What is wrong; None for a model that is not adversarial, whose every checkpoint is good.
+
+    Returns:
+        Steps: the newest first, those that a rollback has restored in vain last.
+    """
     tried = {rollback.to_step for rollback in run.card.rollbacks}
-    return sorted(_fit(run, found), key=lambda step: (step in tried, -step))
+    return sorted(_healthy(run, diagnosis), key=lambda step: (step in tried, -step))
 
 
-def _fit(run: Run, found: Diagnosis | None) -> list[int]:
-    states = run.states()
-    if found is None:
-        return states
-    good = [step for step in run.healthy_states() if found.since is None or step < found.since]
-    if not good and found.verdict == "not finite":
-        good = states  # saved only while every weight was finite, and nothing was said against the game
-    return [*good, *(step for step in states if step == 0 and step not in good)]
+def _healthy(run: Run, diagnosis: Diagnosis | None) -> list[int]:
+    steps = run.states()
+    if diagnosis is None:
+        return steps
+    healthy = [step for step in run.healthy_states() if diagnosis.since is None or step < diagnosis.since]
+    if not healthy and diagnosis.verdict == "non-finite values":
+        healthy = steps  # saved only while every weight was finite, and no other problem was found
+    return [*healthy, *(step for step in steps if step == 0 and step not in healthy)]

@@ -1,4 +1,4 @@
-"""Signs in a run's course: what pictures and weights do, look by look."""
+"""Symptoms in a run's history: what samples and weights do, observation by observation."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from triptych.monitor import thresholds as limits
 from triptych.monitor.history import TrainingHistory
 
 
-def unwell(course: TrainingHistory) -> np.ndarray:
-    """Looks at which pictures are neither good nor diverse, (looks,) bool."""
-    return (course.seen("covered") < limits.READABLE_COVERED) | crowded(course)
+def poor_or_narrow(history: TrainingHistory) -> np.ndarray:
+    """Observations whose samples are neither good nor diverse, (T,) bool."""
+    return (history.values("coverage") < limits.READABLE_COVERAGE) | low_diversity(history)
 
 
-def improving(course: TrainingHistory) -> bool:
-    """Whether pictures come nearer to the data."""
-    energy = course.seen("energy")  # pictures that fade lie nearer to their nearest neighbour
-    before, now = _then_and_now(course.seen("distance") if np.isnan(energy).any() else energy)
-    return now < limits.IMPROVES * before
+def improving(history: TrainingHistory) -> bool:
+    """Whether samples come nearer to the data."""
+    energy = history.values("energy_distance")  # images that fade come nearer to their nearest neighbor
+    before, now = _then_and_now(history.values("data_distance") if np.isnan(energy).any() else energy)
+    return now < limits.IMPROVED_DISTANCE * before
 
 
-def creeping(course: TrainingHistory) -> bool:
-    """Whether pictures come nearer to the data by steps too small for `improving`, but steadily."""
-    energy = course.seen("energy")
+def slowly_improving(history: TrainingHistory) -> bool:
+    """Whether samples come nearer to the data by steps too small for `improving`, but steadily."""
+    energy = history.values("energy_distance")
     late = energy[len(energy) // 3 :]
-    if len(late) < limits.STEADY_LOOKS:
+    if len(late) < limits.TREND_MIN_OBSERVATIONS:
         return False
     falls = np.sign(late[:, None] - late[None, :])[np.triu_indices(len(late), 1)]  # Kendall's tau with time
     third = len(late) // 3
     before, now = np.median(late[:third]), np.median(late[-third:])
-    return bool(falls.mean() > limits.STEADILY and now < (1 - limits.TRIFLE) * before)
+    return bool(falls.mean() > limits.TREND_TAU and now < (1 - limits.TREND_MIN_CHANGE) * before)
 
 
-def widening(course: TrainingHistory) -> bool:
-    """Whether samples become more diverse, or reach more of the data."""
-    pairs = {name: _then_and_now(course.steady(name)) for name in ("modes", "spread", "covered")}
-    if pairs["covered"][1] < limits.UNCOVERED:
-        del pairs["covered"]  # a few pictures more by chance
-    return any(now > limits.WIDENS * before for before, now in pairs.values())
+def gaining_diversity(history: TrainingHistory) -> bool:
+    """Whether samples become more diverse, or cover more of the data."""
+    names = ("modes", "pairwise_distance", "coverage")
+    pairs = {name: _then_and_now(history.smoothed(name)) for name in names}
+    if pairs["coverage"][1] < limits.LOW_COVERAGE:
+        del pairs["coverage"]  # a few images more by chance
+    return any(now > limits.GROWN_DIVERSITY * before for before, now in pairs.values())
 
 
 def _then_and_now(values: np.ndarray) -> tuple[float, float]:
@@ -47,98 +48,119 @@ def _then_and_now(values: np.ndarray) -> tuple[float, float]:
     return float(np.median(half[:third])), float(np.median(half[-third:]))
 
 
-def crowded(course: TrainingHistory) -> np.ndarray:
-    """Looks at which samples repeat each other, or few modes are left: (looks,) bool."""
-    few = course.steady("modes") < limits.FEW_MODES
-    same = course.seen("spread") < limits.SAME
-    return few | same | repeating(course)
+def low_diversity(history: TrainingHistory) -> np.ndarray:
+    """Observations whose samples repeat each other or have few modes left, (T,) bool."""
+    few = history.smoothed("modes") < limits.LOW_MODES
+    same = history.values("pairwise_distance") < limits.LOW_PAIRWISE
+    return few | same | near_duplicates(history)
 
 
-def narrow(course: TrainingHistory) -> np.ndarray:
-    """Looks at which modes are few, but not very few, and varied within, (looks,) bool."""
-    some = course.steady("modes") > limits.FEW_MODES / 2
-    varied = (course.seen("spread") > limits.VARIED) & (course.seen("covered") > limits.UNCOVERED)
-    return np.asarray(some & varied & ~repeating(course))
+def few_but_diverse_modes(history: TrainingHistory) -> np.ndarray:
+    """Observations with few, but not very few modes, and diversity within them, (T,) bool."""
+    some = history.smoothed("modes") > limits.LOW_MODES / 2
+    diverse = history.values("pairwise_distance") > limits.DIVERSE_PAIRWISE
+    diverse &= history.values("coverage") > limits.LOW_COVERAGE
+    return np.asarray(some & diverse & ~near_duplicates(history))
 
 
-def repeating(course: TrainingHistory) -> np.ndarray:
-    """Looks at which samples lie closer to each other than those of the data ever do, (looks,) bool."""
-    near = course.seen("sparse") < limits.CROWDED
-    return near | (course.seen("duplicates") > limits.DUPLICATES)
+def near_duplicates(history: TrainingHistory) -> np.ndarray:
+    """Observations whose samples are closer to each other than real images ever are, (T,) bool."""
+    near = history.values("nearest_sample_ratio") < limits.LOW_NEAREST_SAMPLE
+    return near | (history.values("duplicates") > limits.MAX_DUPLICATES)
 
 
-def stuck(course: TrainingHistory) -> np.ndarray:
-    """Looks at which samples repeat each other as no beginning does, (looks,) bool.
+def early_near_duplicates(history: TrainingHistory) -> np.ndarray:
+    """Observations with more near-duplicates than a normal start has, (T,) bool.
 
-    An untrained generator's are all one gray: what repeats must be spread over the data, or lie farther from
-    it than those, elsewhere.
+    An untrained generator's samples are all one gray: near-duplicates count if the samples are spread over
+    the data, or are farther from it than the untrained ones, and elsewhere.
     """
-    near = course.seen("sparse") < limits.STUCK
-    again = near | (course.seen("duplicates") > limits.DUPLICATES)
-    elsewhere = course.strayed & (course.poorness > limits.WORSE)
-    return np.asarray(again & ((course.steady("spread") > limits.SAME) | elsewhere))
+    near = history.values("nearest_sample_ratio") < limits.VERY_LOW_NEAREST_SAMPLE
+    again = near | (history.values("duplicates") > limits.MAX_DUPLICATES)
+    elsewhere = history.samples_moved & (history.relative_distance > limits.WORSE_THAN_UNTRAINED)
+    return np.asarray(again & ((history.smoothed("pairwise_distance") > limits.LOW_PAIRWISE) | elsewhere))
 
 
-def ripe(course: TrainingHistory) -> np.ndarray:
-    """Looks after moves so many that few modes, or poor samples, are no beginning any more, (looks,) bool."""
-    return course.practised_for(limits.RIPE_TURNS)
+def mature(history: TrainingHistory) -> np.ndarray:
+    """Observations after so many updates that few modes, or poor samples, are no start, (T,) bool."""
+    return history.after_updates(limits.MATURE_UPDATES)
 
 
-def lost_variety(course: TrainingHistory) -> np.ndarray:
-    """Looks whose samples are far less varied than earlier ones were, (looks,) bool."""
-    if not len(course):
+def lost_diversity(history: TrainingHistory) -> np.ndarray:
+    """Observations whose samples are far less diverse than earlier ones were, (T,) bool."""
+    if not len(history):
         return np.zeros(0, dtype=bool)
-    modes, spread = course.steady("modes"), course.steady("spread")
-    most = [np.maximum.accumulate(np.nan_to_num(values)) for values in (modes, spread)]
+    modes, pairwise = history.smoothed("modes"), history.smoothed("pairwise_distance")
+    most = [np.maximum.accumulate(np.nan_to_num(values)) for values in (modes, pairwise)]
+    factor = limits.DIVERSITY_LOSS_FACTOR
     with np.errstate(invalid="ignore"):
-        fewer = (most[0] > limits.LOSES * modes) & (most[0] > limits.LOSES * limits.FEW_MODES)
-        nearer = (most[1] > limits.LOSES * spread) & (most[1] > limits.LOSES * limits.SAME)
-        return np.asarray(np.where(ripe(course), fewer | nearer, fewer & nearer))
+        fewer = (most[0] > factor * modes) & (most[0] > factor * limits.LOW_MODES)
+        nearer = (most[1] > factor * pairwise) & (most[1] > factor * limits.LOW_PAIRWISE)
+        return np.asarray(np.where(mature(history), fewer | nearer, fewer & nearer))
 
 
-def worsened(course: TrainingHistory) -> np.ndarray:
-    """Looks whose samples are much farther from the data than earlier ones were, (looks,) bool."""
-    if not len(course):
+def worsened(history: TrainingHistory) -> np.ndarray:
+    """Observations whose samples are much farther from the data than earlier ones were, (T,) bool."""
+    if not len(history):
         return np.zeros(0, dtype=bool)
-    far = course.steady("poorness")
-    best = np.fmin.accumulate(far)
+    distance = history.smoothed("relative_distance")
+    best = np.fmin.accumulate(distance)
     with np.errstate(invalid="ignore"):
-        return np.asarray(far - best > limits.POOR)
+        return np.asarray(distance - best > limits.FAR_FROM_DATA)
 
 
-def movement(course: TrainingHistory, player: str) -> np.ndarray:
-    """How far a player's probed weights moved since the look before, beside their size: (looks,)."""
-    weights, start = course.weights(player), course.start(player)
+def weight_movement(history: TrainingHistory, player: str) -> np.ndarray:
+    """Measure how far a network's weights moved since the previous observation.
+
+    Args:
+        history: The run so far.
+        player: The network's name in the log, as "generator".
+
+    Returns:
+        (T,) RMS change of the probed weights over their RMS; NaN where they were not recorded.
+    """
+    weights, start = history.weights(player), history.initial_weights(player)
     if weights.shape[1] == 0:
-        return np.full(len(course), np.nan)
+        return np.full(len(history), np.nan)
     before = np.vstack([weights[:1] if start is None else start[None], weights[:-1]])
     size = np.sqrt(np.square(weights).mean(axis=1))
     return np.sqrt(np.square(weights - before).mean(axis=1)) / np.maximum(size, 1e-30)
 
 
-def classes_lost(course: TrainingHistory) -> np.ndarray:
-    """Looks whose pictures are good, but of few of the data's classes and modes, (looks,) bool.
+def missing_classes(history: TrainingHistory) -> np.ndarray:
+    """Observations whose images are good, but of few of the data's classes and modes, (T,) bool.
 
-    Asked only of a reader that is rarely wrong: another takes what has no clear shape for one or two classes.
+    Only where the label probe is accurate: another assigns images without clear shapes to one or two classes.
     """
     with np.errstate(invalid="ignore"):
-        few = (course.steady("kinds") < limits.LOST_KINDS) & (course.steady("modes") < limits.LOST_KINDS)
-        good = course.seen("covered") > limits.READABLE_COVERED
-        return np.asarray(few & good & (course.seen("told_real") > limits.SHARP))
+        few = history.smoothed("class_diversity_ratio") < limits.LOW_CLASS_DIVERSITY
+        few &= history.smoothed("modes") < limits.LOW_CLASS_DIVERSITY
+        good = history.values("coverage") > limits.READABLE_COVERAGE
+        return np.asarray(few & good & (history.values("label_association_real") > limits.ACCURATE_PROBE))
 
 
-def shapeless(course: TrainingHistory) -> np.ndarray:
-    """Looks in whose samples the reader finds too few of the data's classes to be trusted, (looks,) bool."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(course.steady("kinds") < limits.READABLE_KINDS)  # unknown in looks of older runs
+def probe_unreliable(history: TrainingHistory) -> np.ndarray:
+    """Observations in which the label probe finds too few of the classes to be trusted, (T,) bool."""
+    with np.errstate(invalid="ignore"):  # older runs have not recorded it
+        return np.asarray(history.smoothed("class_diversity_ratio") < limits.READABLE_CLASS_DIVERSITY)
 
 
-def hardly_told(told: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Where so little of a label is read, beside what is read from real pictures, that it says nothing."""
-    return np.asarray(told < np.where(real > limits.SHARP, limits.MUMBLED, limits.SILENT) * real)
+def label_association_absent(association: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Decide where samples do not show the label they were conditioned on.
+
+    Args:
+        association: (T,) or a scalar array: Cramer's V squared of label and predicted class on samples.
+        real: The same on held-out real images.
+
+    Returns:
+        Bool, of the same shape.
+    """
+    share = np.where(real > limits.ACCURATE_PROBE, limits.LABELS_ABSENT_ACCURATE, limits.LABELS_ABSENT)
+    return np.asarray(association < share * real)
 
 
-def taking_hold(course: TrainingHistory) -> bool:
-    """Whether labels begin to show: more is read of them than silence explains, and ever more."""
-    before, now = _then_and_now(course.seen("told"))
-    return now > limits.SILENT * course.seen("told_real")[-1] and now > limits.WIDENS * before
+def labels_emerging(history: TrainingHistory) -> bool:
+    """Whether samples begin to show their labels: above the threshold of absence, and rising."""
+    before, now = _then_and_now(history.values("label_association"))
+    floor = limits.LABELS_ABSENT * history.values("label_association_real")[-1]
+    return now > floor and now > limits.GROWN_DIVERSITY * before

@@ -1,79 +1,84 @@
-"""Every threshold of the watch, in one place, and why it is what it is.
+"""Every threshold of the GAN monitor, in one place, and why it has its value.
 
-All are ratios: to what real pictures score in the samples' place, to the untrained generator, or to the
-run's own past. None has a unit, and none knows a source, a resolution or a network.
+All are ratios: to the value on real images, to the untrained generator, or to the run's own past. None has a
+unit, and none depends on a data set, a resolution or a network. An *update* is one optimizer step.
 """
 
-FEWEST_LOOKS = 5  # with fewer a run is too short to be judged
-FEWEST_PICTURES = 24  # to train on: with fewer they cannot be split into samples' place, judges and a pool
-FEWEST_TURNS = 100  # of the generator: with fewer it has learnt nothing yet, whatever its samples look like
-RIPE_TURNS = (
-    1000  # of the generator: with fewer, poor samples and few modes are a beginning; digits that end well
-)
-# leave their scraps behind within 300 to 800
-FEWEST_SAMPLES = 24  # a look: with fewer, nothing is said of them (sets of under a hundred images)
-WARM_UP = 0.25  # share of the planned steps in which early noise is not called a disease
-PERSISTS = 0.12  # share of the planned looks that a sign must last, and ...
-PERSISTS_LOOKS = 3  # ... looks at least: one bad look is chance
-NOW = 0.2  # share of the looks that "now" is made of
+MIN_OBSERVATIONS = 5  # with fewer a run is too short to be assessed
+MIN_TRAINING_IMAGES = 24  # with fewer they cannot be split into held-out, reference and probe images
+MIN_UPDATES = 100  # of both networks: with fewer nothing has been learned yet, whatever the samples look like
+MATURE_UPDATES = 1000  # with fewer, poor samples and few modes are a normal start: runs on digits that end
+# well leave the stage of fragments within 300 to 800
+MIN_SAMPLES = 24  # per observation: with fewer nothing is said of them (data sets of under a hundred images)
+WARMUP_SHARE = 0.25  # share of the planned steps in which early noise is not reported as a problem
+PERSISTENCE_SHARE = 0.12  # share of the planned observations that a symptom must last, and ...
+MIN_PERSISTENCE = 3  # ... at least so many: one bad observation is chance
+RECENT_SHARE = 0.2  # share of the observations that "recent" stands for
 
-# --- pictures ------------------------------------------------------------------------------
-FEW_MODES = 0.4  # effective modes, of the data's: healthy runs keep 0.7 and more
-LOST_KINDS = 0.6  # effective classes and modes, of the data's, in good pictures: some may never be painted
-CROWDED = 0.5  # distance to the nearest sample in units of the spread, of the data's; healthy: 0.8 to 1.6
-STUCK = 0.4  # the same where a run is young: beginnings have 0.66 and more, latents of 1 or 2 0.01 to 0.25
-SAME = 0.35  # mean distance of two samples, of the data's: less is nearly one picture
-NARROW_WARM_UP = 0.6  # few modes, but varied ones, may yet widen: until then they are no alarm
-VARIED = 0.6  # of that: more is no longer nearly one picture
-DUPLICATES = 0.15  # share of samples that another repeats to a tenth of the data's nearest distance, beyond
-# the share of real pictures that another repeats so
-APART = 0.5  # energy distance, in spreads of the data: an untrained generator is at least so far from it
-BEGUN = 0.7  # of that way: a generator that was never nearer has not begun, so it cannot have collapsed
-BEGUN_STEPS = 2000  # after so many steps even that is no excuse: usual rates leave the start in a few hundred
-STRAYED = 0.2  # spreads of the data from where the untrained samples lay: a slow start that still repeats
-# itself has not moved so far, so repeating elsewhere is no start
-WORSE = 1.1  # of that way: worse than at the start, so something was learnt, but not to paint
-POOR = 0.4  # of the way from real pictures (0) back to the untrained generator's (1); healthy: under 0.25
-UNCOVERED = 0.1  # share of real pictures with a sample among them, beside the data's own
-IMPROVES = 0.85  # a distance to the data that fell below this share of its past is still falling, ...
-WIDENS = 1.2  # ... and modes or a spread that grew by this factor are still growing
-STEADILY = 0.5  # an energy distance falls, however slowly, if so steadily (Kendall's tau with time), ...
-TRIFLE = 0.05  # ... by more than this share, ...
-STEADY_LOOKS = 6  # ... over so many looks: fewer are too often in order by chance
+# --- images --------------------------------------------------------------------------------
+LOW_MODES = 0.4  # effective modes, relative to the data: healthy runs keep 0.7 and more
+LOW_CLASS_DIVERSITY = 0.6  # effective classes and modes, relative to the data, in good images: some classes
+# may never be generated
+LOW_NEAREST_SAMPLE = 0.5  # nearest-sample distance over mean pairwise distance, relative to the data;
+# healthy: 0.8 to 1.6
+VERY_LOW_NEAREST_SAMPLE = 0.4  # the same in a young run: at the start it is 0.66 and more, with a latent of 1
+# or 2 dimensions 0.01 to 0.25
+LOW_PAIRWISE = 0.35  # mean pairwise distance, relative to the data: below, all samples are nearly one image
+LOW_MODES_WARMUP = 0.6  # share of the steps before which few but diverse modes are not reported
+DIVERSE_PAIRWISE = 0.6  # mean pairwise distance above which samples are diverse although modes are few
+MAX_DUPLICATES = 0.15  # share of samples with a near-duplicate (closer than a tenth of the data's median
+# nearest-neighbor distance), beyond the share of real images that have one
+MIN_UNTRAINED_ENERGY = 0.5  # an untrained generator's energy distance counts as at least so much
+LEFT_START = 0.7  # relative distance (0: real, 1: untrained): a generator that was never nearer has not left
+# its start, so it cannot have collapsed
+LEFT_START_STEPS = 2000  # after so many steps it counts as past its start: usual learning rates need a few
+# hundred
+SAMPLES_MOVED = 0.2  # distance of the samples from the untrained ones, in the data's scale: a slow start has
+# not moved so far, so near-duplicates elsewhere are no start
+WORSE_THAN_UNTRAINED = 1.1  # relative distance: something was learned, but not to generate images
+FAR_FROM_DATA = 0.4  # relative distance above which samples are unlike the data; healthy: under 0.25
+LOW_COVERAGE = 0.1  # share of real images with a sample in their neighborhood, relative to the data
+IMPROVED_DISTANCE = 0.85  # a distance below this share of its past value is still falling, ...
+GROWN_DIVERSITY = 1.2  # ... and modes or pairwise distances that grew by this factor are still growing
+TREND_TAU = 0.5  # a slow fall of the energy distance is a trend if it is so steady (Kendall's tau), ...
+TREND_MIN_CHANGE = 0.05  # ... by more than this share, ...
+TREND_MIN_OBSERVATIONS = 6  # ... over so many observations: fewer are too often in order by chance
+DIVERSITY_LOSS_FACTOR = 1.5  # modes or pairwise distances that were once so many times their present value
 
-LOSES = 1.5  # modes or a spread that were so many times what they are now: variety was there, and went
-# --- likeness: 0 as spoilt images, 1 as real ones (`likeness`) ---------------------------------
-BROKEN = 0.2  # of the way from images of two halves to real ones, on a log scale: shapes are scraps
-TELLING = 0.5  # density around images of two halves, of the real one: above, shapes cannot be told, ...
-FAR_BELOW = 0.5  # ... except where samples are farther from real images than half of that
-GRAINY, BLURRED, JAGGED = 1.0, 1.0, -2.0  # of the effect of visible noise or blur on fine detail
+# --- image statistics: 0 as distorted real images, 1 as real ones (`image_statistics`) ---------
+SHAPES_BROKEN = 0.2  # of the way from images of two halves to real ones, on a log scale: only fragments
+SHAPES_UNINFORMATIVE = 0.5  # density around images of two halves, relative to real ones: above, the features
+# cannot tell whether shapes are right, ...
+SHAPES_FAR_BELOW_HALVES = 0.5  # ... unless samples reach less than half of that
+MAX_GRAIN, MAX_BLUR, CHECKERBOARD_BLUR = 1.0, 1.0, -2.0  # relative to the effect of visible noise or blur
 
-# --- the game ------------------------------------------------------------------------------
-FOOLED = 0.1  # by which a mean probability on fakes exceeds that on real pictures: worse than chance
-BLIND = 0.02  # between the mean probabilities of real pictures and fakes: a critic that sees no difference
-SURE = 0.03  # a mean verdict this near to 0 or 1: the critic no longer doubts
-DEAD = 0.01  # of the generator's early gradient: two orders of magnitude
-STILL = 1e-3  # of the generator's movement: a critic whose weights move less stands still
-IDLE = 0.02  # of their own size at the start: weights that are no farther from there have learnt nothing
-RUNAWAY = 0.25  # growth of the weights beside their start, over the root of the steps: healthy runs of
-# Adam at the usual rates stay under 0.05, a rate 100 times too high is at 0.3 to 5 from the first look on
-LAST_WORDS = 5  # lines of the log before a value is no number: they tell whether it was on its way there
-BLOWN = 100.0  # times its own early size: a gradient or loss that ran away
+# --- generator against critic --------------------------------------------------------------
+CRITIC_INVERTED_MARGIN = 0.1  # by which the mean probability on fakes exceeds that on real images
+CRITIC_BLIND_GAP = 0.02  # between the mean probabilities of real images and fakes: no difference is seen
+CRITIC_SATURATED = 0.03  # a mean probability this near to 0 or 1: the critic is confident of every image
+CRITIC_UPDATES = 150  # before so many updates of both networks a saturated critic is a normal start: two of
+# twenty healthy first runs of a plain DCGAN were like that at 84 to 112
+VANISHED_GRADIENT = 0.01  # of the generator's early gradient norm: two orders of magnitude
+STATIC_WEIGHTS = 1e-3  # of the generator's weight movement: below, the critic's weights stand still
+UNMOVED_WEIGHTS = 0.02  # distance from the initial weights, relative to their size: nothing was learned
+WEIGHT_GROWTH = 0.25  # relative growth of the weights over the root of the updates: healthy runs with Adam
+# stay under 0.05, a learning rate 100 times too high has 0.3 to 5 from the first observation on
+LINES_BEFORE_FAILURE = 5  # log lines before the first NaN or infinity that are searched for divergence
+EXPLODED = 100.0  # times its own early size: a gradient or a loss that exploded
 
-# --- labels: association of label and picture is Cramer's V squared, 0 where chance decides ---
-SHARP = 0.6  # in the data: a reader that finds its labels so well is believed when it misses classes
-SILENT = 0.06  # of that in the data, over the last looks: below, the condition has no effect
-MUMBLED = (
-    0.15  # the same for a sharp reader: a label that says nothing still is a number that shifts pictures
-)
-SPEAKS = 0.006  # in the data itself: below, no reader finds the labels in the real pictures
-READABLE_POOR, READABLE_COVERED = 0.5, 0.25  # pictures at least so good show a label if they have one, ...
-READABLE_KINDS = 0.6  # ... if the reader also finds so many of the data's classes in them: it takes what is
-# still without shape for one or two
-LABEL_TURNS = 150  # moves of both players before which no label need show
-LABELS_WARM_UP = 0.5  # labels are learnt after shapes
+# --- labels: association of label and image is Cramer's V squared, 0 at chance ----------------
+ACCURATE_PROBE = 0.6  # association on real images from which on the probe is trusted about missing classes
+LABELS_ABSENT = 0.06  # association relative to real images: below, the label has no effect
+LABELS_ABSENT_ACCURATE = 0.15  # the same with an accurate probe: a label without meaning still is an input
+# that shifts images
+LABELS_UNREADABLE = 0.006  # association on real images below which they do not show their labels
+READABLE_DISTANCE, READABLE_COVERAGE = 0.5, 0.25  # images at least so good show a label if they have one, ...
+READABLE_CLASS_DIVERSITY = 0.6  # ... if the probe also finds so many of the classes in them: it assigns
+# images without clear shapes to one or two classes
+LABEL_UPDATES = 150  # of both networks before which no label need show
+LABELS_WARMUP = 0.5  # share of the steps: labels are learned after shapes
 
-# --- swings --------------------------------------------------------------------------------
-HOPS = 0.6  # share of the samples that changes its mode from one look to the next
-LEAPS = 0.8  # so large a share is a swing by itself, between halves with equally many modes
-SWINGS = 0.25  # change of the number of modes from look to look, as a share of it; healthy: under 0.15
+# --- oscillation ---------------------------------------------------------------------------
+MODE_SHIFT = 0.6  # share of the samples that changes its mode from one observation to the next
+LARGE_MODE_SHIFT = 0.8  # so large a share counts by itself, even between halves with equally many modes
+MODE_SWING = 0.25  # relative change of the number of modes between observations; healthy: under 0.15

@@ -20,7 +20,8 @@ from triptych.data.load import load as load_data
 from triptych.inference.pipeline import load
 from triptych.metrics.stats.intervals import METRICS
 from triptych.models.registry import load_model_class, saved_config
-from triptych.monitor.gan_monitor import diagnosis_of
+from triptych.monitor.gan_monitor import diagnose_run
+from triptych.monitor.records import observations
 from triptych.report.panels import Album, album, neighbours, sheet, shown_of, uri
 from triptych.report.run_summary import Facts, differences, findings, gather
 from triptych.runs.run import Run, open_run
@@ -204,9 +205,9 @@ def _watch(f: Facts) -> str:
     try:
         game = load_model_class(f.run.card.model).adversarial
     except ValueError:  # a family of the user's own: what was said of it at the time
-        seen = [look["verdict"] for look in f.run.looks()]
+        seen = [record["verdict"] for record in observations(f.run)]
         return seen[-1] if seen else ""
-    return "" if game is None else diagnosis_of(f.run, game).line()
+    return "" if game is None else diagnose_run(f.run, game).summary()
 
 
 def _classes(f: Facts) -> str | None:

@@ -92,7 +92,7 @@ class StepTimer:
 def news(lookout: GanMonitor | None) -> str:
     """What the watch has to say that cannot wait, in one line."""
     found = None if lookout is None else lookout.diagnosis
-    return f"the watch: {found.line()}" if found is not None and found.fatal else ""
+    return f"the watch: {found.summary()}" if found is not None and found.fatal else ""
 
 
 def number(value: Tensor | float) -> float:

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from triptych.core.errors import RunError
-from triptych.monitor.rollback_candidates import candidates
+from triptych.monitor.rollback_candidates import rollback_candidates
 from triptych.runs.card import Rollback
 from triptych.runs.older_runs import rollbacks_in_present_form
 from triptych.runs.run import Run
 
 if TYPE_CHECKING:
-    from triptych.monitor.diagnosis import Diagnosis
+    from triptych.monitor.verdicts import Diagnosis
     from triptych.training.trainer import Trainer
 
 GENTLER = 0.5  # factor on all learning rates, each time, ...
@@ -35,12 +35,12 @@ def go_back(
     past = run.card.rollbacks
     if training.options.on_collapse != "rollback" or len(past) >= MOST:
         return None
-    for step in candidates(run, found):
+    for step in rollback_candidates(run, found):
         try:
             tensors, meta, _ = run.load_state(step)
         except RunError:
             continue
-        factor = MUCH_GENTLER if found is not None and found.verdict == "diverged" else GENTLER
+        factor = MUCH_GENTLER if found is not None and found.verdict == "divergence" else GENTLER
         ease = min(training.lr_scale, meta.get("ease", 1.0)) * factor
         note = Rollback(
             at_step=training.step,

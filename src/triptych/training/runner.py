@@ -28,10 +28,10 @@ from triptych.evaluation.selection import Selector
 from triptych.inference.pipeline import Pipeline
 from triptych.models.configure import check_reads_labels, configure, spec_told, suggestion
 from triptych.models.registry import build, load_user_model_class
-from triptych.monitor.diagnosis import Diagnosis
 from triptych.monitor.gan_monitor import GanMonitor
 from triptych.monitor.postmortem import newest_post_mortem
-from triptych.monitor.rollback_candidates import candidates
+from triptych.monitor.rollback_candidates import rollback_candidates
+from triptych.monitor.verdicts import Diagnosis
 from triptych.runs.card import Cost, DataCard, Resumption, RunCard
 from triptych.runs.environment import versions
 from triptych.runs.options import Options, Plan
@@ -202,14 +202,14 @@ def drive(
                 stopped = stretch(training, run, clock, selector, lookout, watch, stop_asked, followers)
                 break
             except TrainingError as error:
-                found = None if lookout is None else lookout.fail(error)
+                found = None if lookout is None else lookout.record_failure(error)
                 meta = go_back(training, run, found, str(error), clock.seconds)
                 if meta is None:
                     raise TrainingError(explain_failure(error, run, found)) from error
                 clock.go_back(meta)
                 selector.go_back(meta)
                 if lookout is not None:
-                    lookout.start_again()
+                    lookout.reset()
     if stopped:
         raise Interrupted(
             f"stopped at step {training.step} of {training.plan.steps}, state saved. "
@@ -236,7 +236,7 @@ def stretch(
     if training.step == 0:
         save(training, run, clock, selector, lookout)
     if lookout is not None and lookout.due(0) and not run.looks():
-        lookout.look_at_start()
+        lookout.observe_untrained()
     clock.go_on()
     for step in training.steps():
         clock.lap(training, step)
@@ -255,8 +255,8 @@ def stretch(
             raw, seen = named_under(training.model, training.model.ema_modules), {"seconds": clock.seconds}
             run.save_average(step.step, training.ema.tensors, {**seen, **selector.meta()}, raw)
         if lookout is not None and lookout.due(step.step, ends):
-            lookout.look(ends)
-        keeps = lookout is not None and lookout.wants_state()
+            lookout.observe(ends)
+        keeps = lookout is not None and lookout.should_keep_checkpoint()
         if ends or stops or keeps or clock.save_due(step.step, every):
             save(training, run, clock, selector, lookout)
         if watch is not None:
@@ -277,7 +277,7 @@ def save(
         "peak_memory_bytes": devices.peak_memory_bytes(training.device),
         "rates": {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in training.objectives},
         "planned": training.plan.steps,  # schedules ran over them
-        "healthy": lookout is not None and lookout.wants_state(),
+        "healthy": lookout is not None and lookout.should_keep_checkpoint(),
         **selector.meta(),
         **rescue_meta(training, run),
         **clock.meta(),
@@ -314,7 +314,7 @@ def threads_for(plan: Plan, steps: int, seconds_per_step: float | None) -> str:
 
 def explain_failure(error: TrainingError, run: Run, found: Diagnosis | None) -> str:
     """What a run that became not finite leaves, and what may help."""
-    kept = candidates(run, found)
+    kept = rollback_candidates(run, found)
     state = f"The last good state, of step {max(kept)}, is kept" if kept else "No state was saved yet"
     page = newest_post_mortem(run)
     more = f" What happened, and what may help: {page}" if page else ""
