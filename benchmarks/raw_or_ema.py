@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from triptych.cli._flags import flags_of, given, parse
+from triptych.cli._flags import JsonFlag, parse_with_settings
 from triptych.data.dataset import Dataset
 from triptych.data.load import load
 from triptych.data.loader import batches
@@ -44,14 +44,11 @@ def training_of(words: str, dataset: Dataset, steps: int) -> Trainer:
     """A training of a family with flags, as `triptych train` would begin it, in fp32 on one thread."""
     name, *rest = shlex.split(words)
     kind = load_model_class(name)
-    flags = parse(
-        rest,
-        flags_of(Options, kind.Config, suited=dict(preset_values(kind, default_preset(kind)))),
-        name,
-        kind.title,
-    )
-    options = Options(**{**given(flags, Options), "data": dataset.source, "steps": steps})
-    family = kind(kind.Config(**given(flags, kind.Config)), dataset.spec)
+    preset = preset_values(kind, default_preset(kind))
+    _, values = parse_with_settings(rest, JsonFlag, [Options, kind.Config], name, defaults=preset)
+    shared = {field: values.pop(field) for field in Options.model_fields}
+    options = Options(**{**shared, "data": dataset.source, "steps": steps})
+    family = kind(kind.Config(**values), dataset.spec)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", True)).model_copy(update={"steps": steps})
     torch.manual_seed(options.seed)
     training = Trainer(fresh_copy(family), dataset.train, options, plan)

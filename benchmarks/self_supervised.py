@@ -2,8 +2,8 @@
 
 python benchmarks/self_supervised.py digits mnist cifar10 folder:PHOTOS
 
-Real images are spoilt as `triptych evaluate --probe` spoils them, and FID and precision are asked which of
-the spoilt sets they notice, by features of a network trained on one pretext task or on several, of random
+Real images are spoilt as `triptych evaluate --sensitivity` spoils them, and FID and precision are asked which
+of the spoilt sets they notice, by features of a network trained on one pretext task or on several, of random
 weights, and of the labeled source's classifier. Rows that are done already are kept: an interrupted call goes
 on when it is repeated.
 """
@@ -55,11 +55,11 @@ MOST_TRAIN = 5000
 WITHOUT_KIN = ("noise", "blotches")  # what "distortion + instance, no noise seen" was trained without
 ABOUT = """# What self-supervised features notice
 
-Real images spoilt as `evaluate --probe` spoils them. A spoilt set counts as noticed by a score if that is
-worse than that of as many honest images, each value outside the other's 95 % interval. *Related*: kinds that
-are related to a distortion of the training (noise, blur, resize filter, blocks shuffled). *Unseen*: kinds
-that are not (JPEG, salt and pepper, checkerboard, low contrast, posterized, halves swapped, upside down).
-*Variety*: dropped classes and duplicates. *Alarms*: another honest draw that was noticed by mistake.
+Real images spoilt as `evaluate --sensitivity` spoils them. A spoilt set counts as noticed by a score if that
+is worse than that of as many honest images, each value outside the other's 95 % interval. *Related*: kinds
+that are related to a distortion of the training (noise, blur, resize filter, blocks shuffled). *Unseen*:
+kinds that are not (JPEG, salt and pepper, checkerboard, low contrast, posterized, halves swapped, upside
+down). *Variety*: dropped classes and duplicates. *Alarms*: another honest draw that was noticed by mistake.
 *Monotone*: of the kinds with three strengths, those along which FID rises at every step up.
 *Noise 5*: FID at noise of 5 of 255 levels over FID of honest images, and precision at noise of 20 levels
 beside that of honest images. *Floor*: FID of training images over FID of honest ones (far below 1: the

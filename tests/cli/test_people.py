@@ -45,11 +45,11 @@ def test_so_does_one_that_went_on_and_names_a_family_of_ones_own(
     )
     assert cli.main(["train", str(own), "--runs", str(tmp_path), "--width", "4", *TINY]) == 0
     run = capsys.readouterr().out.strip()
-    assert cli.main(["resume", run, "--steps", "3", "--family", str(own), "--json"]) == 0
+    assert cli.main(["resume", run, "--steps", "3", "--model-file", str(own), "--json"]) == 0
     told = capsys.readouterr()
     found = json.loads(told.out.splitlines()[-1])
     assert found["samples"].endswith("step-00000003.png")
-    assert f"--family {own}" in found["next"][0] and f"--family {own}" in found["next"][1]
+    assert f"--model-file {own}" in found["next"][0] and f"--model-file {own}" in found["next"][1]
     drawn = [*shlex.split(found["next"][0])[1:], "--out", str(tmp_path / "grid.png")]
     assert cli.main(drawn) == 0
 

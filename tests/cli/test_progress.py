@@ -85,10 +85,10 @@ def test_lines_come_every_ten_seconds_and_every_hundredth_of_long_runs(
 
 def test_news_are_told_at_once(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     lines = progress.Lines("VAE")
-    lines(at(2, news="the watch: collapsed"))
-    lines(at(3, news="the watch: collapsed"))
+    lines(at(2, news="GAN monitor: collapsed"))
+    lines(at(3, news="GAN monitor: collapsed"))
     lines(at(4))
-    assert capsys.readouterr().err == "the watch: collapsed\nthe watch: it has recovered\n"
+    assert capsys.readouterr().err == "GAN monitor: collapsed\nGAN monitor: the training has recovered\n"
 
 
 def test_times_read_like_a_clock() -> None:

@@ -162,7 +162,7 @@ def test_the_report_verb_takes_a_duel(
     assert 'id="standings"' in out.read_text() and capsys.readouterr().out.endswith(f"{out}\n")
     (run,) = made.runs(made.rules.contestants[0])
     assert cli.main(["report", str(made.path), str(run.path), "--out", str(out)]) == 2
-    assert "about that duel alone" in capsys.readouterr().err
+    assert "takes that duel alone" in capsys.readouterr().err
 
 
 def test_an_edited_look_is_refused(fought: tuple[Duel, list[str]], tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_other_options_are_another_contestant(tmp_path: Path):
 def test_one_group_has_an_interval_but_no_rival(tmp_path: Path):
     (ranking,) = compare(seeds(tmp_path, (1.0, 1.4, 1.8), "dcgan")).rankings
     assert len(ranking.standings) == 1 and ranking.verdicts == ()
-    assert "nothing to rank" in ranking.notes[-1]
+    assert "no ranking" in ranking.notes[-1]
 
 
 # --- reading --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from PIL import Image
 from run_cards import a_card
 
 from triptych import cli
-from triptych.cli import _registry
+from triptych.cli._registry import Verb
 from triptych.core.filenames import MOST_BYTES, readable_name
 from triptych.data.load import load
 from triptych.runs.run import create, open_run
@@ -76,7 +76,8 @@ def test_runs_and_sources_keep_names_beyond_ascii(tmp_path: Path) -> None:
 def test_a_terminal_that_cannot_show_a_name_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr(sys, "stdout", written)
-    monkeypatch.setitem(_registry.VERBS, "demo", (lambda words: print("runs/0001-größe") or {}, ""))
+    shows = Verb(object, lambda words: print("runs/0001-größe") or {}, "")  # type: ignore[func-returns-value]
+    monkeypatch.setitem(cli.VERBS, "demo", shows)
     assert cli.main(["demo"]) == 0
     written.flush()
     assert written.buffer.getvalue() == rb"runs/0001-gr\xf6\xdfe" + b"\n"  # type: ignore[attr-defined]

@@ -134,7 +134,7 @@ def test_the_first_layer_weight_of_a_textbook_vae(flat: Pipeline) -> None:
     ("family", "why"), [("diffusion", ":"), ("vae", " with the settings that it was trained with:")]
 )
 def test_noise_that_meets_no_single_matrix(family: str, why: str) -> None:
-    with pytest.raises(ValueError, match=rf"by no single matrix{why} .*dcgan.*--how labels"):
+    with pytest.raises(ValueError, match=rf"by no single matrix{why} .*dcgan.*--method labels"):
         closed_form_directions(model_of(family))
 
 

@@ -38,7 +38,7 @@ def test_ends_are_the_seeds_own_pictures(bands: Pipeline) -> None:
 def test_styles_go_along_lines(layers: Pipeline) -> None:
     shown = interpolate(layers, [[3, 4]], frames=3, space="style").astype(int)
     assert np.abs(2 * shown[0, 1] - shown[0, 0] - shown[0, 2]).max() <= 2
-    with pytest.raises(ValueError, match="styles have no such length: use --how lerp"):
+    with pytest.raises(ValueError, match="styles have no such length: use --method lerp"):
         interpolate(layers, [[3, 4]], how="slerp", space="style")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import triptych
 from triptych import cli
-from triptych.cli._registry import VERBS
+from triptych.cli import VERBS
 from triptych.comparison import duel
 from triptych.core.errors import RunError, UsageError
 
@@ -84,14 +84,14 @@ def test_no_verb_runs_the_file_that_a_run_names(
     if verb not in ("report", "compare"):  # these show what the run holds: its code is not needed
         assert code in (1, 2) and told.count("\n") <= 2
     if code == 1:
-        assert f"--family {received.parent / 'own.py'}" in told or "is finished" in told
+        assert f"--model-file {received.parent / 'own.py'}" in told or "is finished" in told
 
 
 def test_a_file_that_the_user_names_is_run(received: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--family", str(received.parent / "own.py")]
+    words = ["--model-file", str(received.parent / "own.py")]
     assert cli.main(["resume", str(received), "--steps", "4", *words]) == 0
     assert (received.parent / "mark").exists()
-    assert "the watch:" in capsys.readouterr().err
+    assert "GAN monitor:" in capsys.readouterr().err
 
 
 def test_a_report_shows_what_the_run_holds(received: Path) -> None:
@@ -118,7 +118,7 @@ def test_no_verb_runs_the_file_that_a_duel_names(
     assert cli.main([verb, str(received_duel.path)]) == 1
     assert not (tmp_path / "mark").exists() and not list((received_duel.path / "runs").iterdir())
     if verb == "resume":
-        assert f"add --family {tmp_path / 'own.py'}" in capsys.readouterr().err
+        assert f"add --model-file {tmp_path / 'own.py'}" in capsys.readouterr().err
 
 
 def test_a_duel_runs_the_files_that_the_user_names(received_duel: duel.Duel) -> None:

@@ -15,7 +15,7 @@ from run_cards import a_card
 
 import triptych
 from triptych import cli
-from triptych.cli.train import finished
+from triptych.cli.train import summarize
 from triptych.core.atomic import sha256
 from triptych.core.errors import TrainingError
 from triptych.inference.pipeline import Pipeline
@@ -264,8 +264,8 @@ def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.Captur
     words = [w for k, v in OPTIONS.items() for w in (f"--{k}", str(v))]
     assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--json", *words]) == 0
     told = capsys.readouterr()
-    assert re.search(r"the watch: (healthy|too early|still learning)", told.err)
-    assert json.loads(told.out.splitlines()[-1])["watch"]["verdict"] in (
+    assert re.search(r"GAN monitor: (healthy|too early|still learning)", told.err)
+    assert json.loads(told.out.splitlines()[-1])["monitor"]["verdict"] in (
         "healthy",
         "too early",
         "still learning",
@@ -307,10 +307,10 @@ def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
     monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", say)
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
     assert "<h1>Oscillation</h1>" in (run.path / "post-mortem.html").read_text()
-    finished(run)  # whose real looks are of health, or too early to say
+    summarize(run)  # whose real looks are of health, or too early to say
     assert "was written at step 40; the run has recovered since" in capsys.readouterr().err
     monkeypatch.setattr(gan_monitor, "diagnose", lambda *_: ill)
-    finished(run)
+    summarize(run)
     assert "may help: open" in capsys.readouterr().err
 
 

@@ -235,7 +235,7 @@ def test_a_family_of_ones_own(tmp_path: Path) -> None:
     options = {"steps": 5, "batch": 8, "threads": 1, "precision": "fp32"}
     run = triptych.train(str(own), data="digits", runs=tmp_path / "runs", **options)
     assert run.path.name == "0001-toy-digits"
-    with pytest.raises(RunError, match="--family"):
+    with pytest.raises(RunError, match="--model-file"):
         triptych.load(run.path)  # a run never names code that is then run
     assert triptych.load(run.path, model_file=str(own)).sample([0, 1]).shape == (2, 16, 16, 1)
 

@@ -1,27 +1,33 @@
-"""What a person wants to know once a training has ended: where its images are, and what next."""
+"""What a training ends with at the terminal: where its samples are, and which commands come next."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from triptych.cli._registry import say
+from triptych.cli._registry import Result, say
+
+if TYPE_CHECKING:
+    from triptych.runs.run import Run
 
 
-def newest_samples(run: Any) -> Path | None:
+def newest_samples(run: Run) -> Path | None:
     """The newest sample grid of a run; None where none was drawn yet."""
     return max((run.path / "samples").glob("step-*.png"), default=None)
 
 
-def next_commands(path: Path, family: str | None = None) -> list[str]:
-    """The three commands that most people want next, fit to be pasted into a shell.
+def next_commands(path: Path, model_file: str | None = None) -> list[str]:
+    """The three commands that most people want next, quoted for a shell.
 
     Args:
         path: The run's directory.
-        family: Path to the family's .py file, where it is one of the user's own: it must be named again.
+        model_file: The user's own .py file with the model's class, if there is one: it must be named again.
+
+    Returns:
+        Commands that sample, evaluate and report.
     """
-    own = ["--family", family] if family else []
+    own = ["--model-file", model_file] if model_file else []
     run = str(path)
     commands = [
         ["sample", run, "--seeds", "0-63", "--out", "grid.png", *own],
@@ -31,13 +37,17 @@ def next_commands(path: Path, family: str | None = None) -> list[str]:
     return [shlex.join(["triptych", *words]) for words in commands]
 
 
-def say_what_next(run: Any, family: str | None = None) -> dict[str, Any]:
-    """Say where the newest samples are and which commands come next.
+def print_next_commands(run: Run, model_file: str | None = None) -> Result:
+    """Print where the newest samples are and which commands come next.
+
+    Args:
+        run: The run.
+        model_file: As in `next_commands`.
 
     Returns:
         The same for `--json`: "samples" (a path or None) and "next" (the commands).
     """
-    samples, commands = newest_samples(run), next_commands(run.path, family)
+    samples, commands = newest_samples(run), next_commands(run.path, model_file)
     if samples is not None:
         say(f"samples: {samples}")
     say("next:\n" + "\n".join(f"  {command}" for command in commands))

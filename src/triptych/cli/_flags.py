@@ -1,86 +1,315 @@
-"""From typed settings to flags, and from words to settings."""
+"""Typed flags: a verb's dataclass, extended by the settings of a model, read from words by tyro."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import functools
+import inspect
+import itertools
+import textwrap
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+FlagsT = TypeVar("FlagsT")
+Field = tuple[Any, Any]  # the annotation and the dataclass field of one flag
+METAVARS = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}
 
 
-def flags_of(*models: type[BaseModel], suited: Any = None, **own: tuple[Any, Any, str]) -> type:
-    """A dataclass of flags: `own` ones (type, default or `...`, help), then each model's fields.
+@dataclass(frozen=True)
+class Positional:
+    """Marks a flag without a name: `run: Annotated[Path, Positional()]`."""
 
-    suited: dict of defaults that stand in for the models'. A field `x` that comes in kinds is a flag for
-    the kind, and one `--x.y` for each field y of a kind. A field that is True, False or left out (None) is
-    two flags, `--x` and `--no-x`.
+    metavar: str | None = None
+    """What help calls its value, if not by its type."""
+
+
+@dataclass(kw_only=True)
+class JsonFlag:
+    """Of every verb. `cli.main` reads it, before the verb's own flags are known."""
+
+    json: bool = False
+    """Print the results as one line of JSON, the last on standard output."""
+
+
+@dataclass(kw_only=True)
+class ModelFileFlag:
+    """Of verbs that open runs: permission to execute a model's source file."""
+
+    model_file: str | None = None
+    """Your own .py file with the model's class, if the run was trained from one."""
+
+
+@dataclass(kw_only=True)
+class WeightsFlag:
+    """Of verbs that sample from runs."""
+
+    weights: Literal["auto", "raw", "ema"] = "auto"
+    """Weights to sample with: raw, ema (their moving average), or auto (whichever scored better on
+    held-out images when the training ended or stopped)."""
+
+
+SHARED = ("weights", "model_file", "json")  # last in every verb's help
+
+
+def parse(words: Sequence[str], flags: type[FlagsT], prog: str) -> FlagsT:
+    """Read a verb's flags. Wrong ones end the program with a message and exit code 2.
+
+    Args:
+        words: What was typed after the verb.
+        flags: A dataclass: its docstring is the description in --help, its attribute docstrings the help.
+        prog: The verb, as help and errors call it.
+
+    Returns:
+        An instance of `flags`.
+
+    Raises:
+        UsageError: For a mistyped flag or choice, with the nearest one that there is.
     """
-    import tyro
-
-    from triptych.core.config import kinds
-    from triptych.core.errors import UsageError
-
-    def field(kind: Any, default: Any, text: str, **shown: Any) -> tuple[Any, Any]:
-        given = dataclasses.field() if default is ... else dataclasses.field(default=default)
-        return Annotated[kind, tyro.conf.arg(help=text, **shown)], given
-
-    fields = [(name, *field(*parts)) for name, parts in own.items()]
-    for model in models:
-        for name, info in model.model_fields.items():
-            if known := kinds(info):
-                usual = (suited or {}).get(name, {}).get("kind", info.default.kind)
-                fields.append((name, *field(Literal[tuple(known)], usual, info.description or "")))
-                for part, (union, told) in parts_of(known).items():
-                    shown = {"name": f"{name}.{part}".replace("_", "-"), "help_behavior_hint": ""}
-                    fields.append((f"{name}__{part}", *field(union, None, told, **shown)))
-            elif info.annotation == bool | None:
-                usual = (suited or {}).get(name, info.default)
-                told = f"{info.description} {preset_says(usual)}".rstrip()
-                pair = {name: told, f"no_{name}": f"Not --{name}."}
-                for flag, text in pair.items():
-                    alone = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-                    fields.append((flag, *field(alone, False, text, help_behavior_hint="")))
-            elif name not in own:
-                kind = info.rebuild_annotation()  # not the class's own annotations: settings may be inherited
-                default = (suited or {}).get(name, info.default)
-                fields.append((name, *field(kind, default, info.description or "")))
-    names = [name for name, *_ in fields]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UsageError(f"two settings are called {min(twice)!r}: the family must give its own another name")
-    return dataclasses.make_dataclass("Flags", fields, kw_only=True)
+    return parse_with_settings(words, flags, (), prog)[0]
 
 
-def parts_of(known: dict[str, type[BaseModel]]) -> dict[str, tuple[Any, str]]:
-    """field -> (its type or None, what it means for which kind) over all kinds of a setting."""
-    from typing import Union
+def parse_with_settings(
+    words: Sequence[str],
+    flags: type[FlagsT],
+    settings: Sequence[type[BaseModel]],
+    prog: str,
+    *,
+    about: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    choices: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[FlagsT, dict[str, Any]]:
+    """Read a verb's flags together with those that pydantic models add: a model's Config or Controls.
 
-    found: dict[str, tuple[Any, str]] = {}
-    for kind, model in known.items():
-        for name, info in model.model_fields.items():
-            if name == "kind":
-                continue
-            before, told = found.get(name, (None, ""))
-            words = " ".join(map(str, info.default)) if isinstance(info.default, tuple) else info.default
-            told += f"{' ' if told else ''}{kind}: {info.description} (default: {words})"
-            found[name] = (Union[before, info.rebuild_annotation()], told)  # noqa: UP007
-    return found
+    A field `x` that is a tagged union is a flag for the tag, and one `--x.y` for each field y of a member.
+    A field that is True, False or None (undecided) is two flags, `--x` and `--no-x`.
 
+    Args:
+        words: What was typed after the verb.
+        flags: As in `parse`.
+        settings: The pydantic models. Where a field has the name of a verb's own flag, that flag is used.
+        prog: As in `parse`.
+        about: Description in --help; None: the docstring of `flags`.
+        defaults: Field name -> default that stands in for the one declared (a preset's).
+        choices: Name of a verb's own flag -> the words that it takes here.
 
-def parse(words: list[str], flags: type, prog: str, about: str) -> Any:
-    """Read words into flags; wrong ones end the program with a message and exit code 2."""
+    Returns:
+        An instance of `flags`, and the values of the fields of `settings` by name.
+
+    Raises:
+        UsageError: For a mistyped flag or choice, for two settings of one name, for `--x` with `--no-x`.
+    """
     import tyro
 
     from triptych.cli._mistyped import check_words
 
-    check_words(words, flags, prog)
-    return tyro.cli(
-        flags, args=words, prog=f"triptych {prog}", description=about, config=(tyro.conf.AvoidSubcommands,)
+    usual = defaults or {}
+    form = _form(flags, settings, usual, choices or {})
+    check_words(list(words), form, prog)
+    parsed = tyro.cli(
+        form,
+        args=list(words),
+        prog=f"triptych {prog}",
+        description=about or inspect.getdoc(flags),
+        config=(tyro.conf.AvoidSubcommands,),
     )
+    values: dict[str, Any] = {}
+    for model in settings:
+        values |= _settings_of(parsed, model, usual)
+    return cast(FlagsT, parsed), values
 
 
-def first_word(words: list[str], what: str, usage: str) -> str | None:
-    """The positional word that decides which flags there are; None when help is asked for without it."""
+def _form(
+    flags: type[Any],
+    settings: Sequence[type[BaseModel]],
+    defaults: Mapping[str, Any],
+    choices: Mapping[str, Sequence[str]],
+) -> type[Any]:
+    """A subclass of `flags` with the settings' fields, as tyro reads it.
+
+    Help lists a verb's own flags first, then the settings, then the flags it shares with other verbs.
+    """
+    from triptych.core.errors import UsageError
+
+    own = _own_fields(flags, defaults, choices)
+    more = [
+        part
+        for model in settings
+        for name, info in model.model_fields.items()
+        if name not in own
+        for part in _setting_fields(name, info, defaults)
+    ]
+    names = [*own, *(name for name, _ in more)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(
+            f"two settings are called {min(twice)!r}, one of the model's and one that every training has: "
+            "rename the model's"
+        )
+    fields = [(name, *field) for name, field in [*own.items(), *more]]
+    form = dataclasses.make_dataclass("Flags", fields, bases=(flags,), kw_only=True)
+    by_class = [name for base in flags.__mro__ for name in inspect.get_annotations(base)]
+    first = [name for name in dict.fromkeys(by_class) if name not in SHARED]
+    order = [*first, *(name for name, _ in more), *(name for name in SHARED if name in own)]
+    listed = {field.name: field for field in dataclasses.fields(form)}
+    setattr(form, "__dataclass_fields__", {name: listed[name] for name in order})  # noqa: B010
+    return form
+
+
+def _own_fields(
+    flags: type[Any], defaults: Mapping[str, Any], choices: Mapping[str, Sequence[str]]
+) -> dict[str, Field]:
+    """The fields of a verb's dataclass, with the attribute docstrings as help."""
+    import tyro
+
+    hints, help_texts = typing.get_type_hints(flags, include_extras=True), _attribute_docstrings(flags)
+    found: dict[str, Field] = {}
+    for field in dataclasses.fields(flags):
+        kind = hints[field.name]
+        positional = None
+        if get_origin(kind) is Annotated:
+            kind, positional = get_args(kind)[:2]
+        default = defaults.get(field.name, field.default)
+        if field.name in choices:
+            kind = Literal[tuple(choices[field.name])]
+            kind = kind if default is not None else kind | None
+        if kind is bool:  # a verb's own switches are off unless given: they need no --no-x
+            kind = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+        found[field.name] = _field(kind, default, help_texts.get(field.name, ""), positional)
+    return found
+
+
+def _attribute_docstrings(flags: type[Any]) -> dict[str, str]:
+    """Field -> the string below it in the source of its class, on one line.
+
+    tyro would find them too, but breaks them where the source does.
+    """
+    texts: dict[str, str] = {}
+    for base in reversed(flags.__mro__[:-1]):  # all but object
+        try:
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        except OSError:  # installed without its source: help then lists the flags alone
+            continue
+        assert isinstance(definition, ast.ClassDef)
+        for statement, following in itertools.pairwise(definition.body):
+            match statement, following:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    texts[name] = " ".join(text.split())
+    return texts
+
+
+def _field(kind: Any, default: Any, text: str, positional: Positional | None = None, **shown: Any) -> Field:
+    """One flag. shown: more arguments of `tyro.conf.arg`."""
+    import tyro
+
+    if default is None or default is False or default == ():  # help says what leaving it out means
+        shown.setdefault("help_behavior_hint", "")
+    if positional is not None:
+        shown["metavar"] = positional.metavar
+    else:
+        plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        if get_origin(plain) in (Union, types.UnionType):  # tyro would write {None}|INT
+            several = [METAVARS[part] for part in get_args(plain) if part in METAVARS]
+            if len(several) == 1 == len(get_args(plain)) - 1:
+                shown["metavar"] = several[0]
+    extras: list[Any] = [tyro.conf.arg(help=text, **shown)]
+    if positional is not None:
+        extras.append(tyro.conf.Positional)
+    field = dataclasses.field() if default is dataclasses.MISSING else dataclasses.field(default=default)
+    return functools.reduce(lambda inner, extra: Annotated[inner, extra], extras, kind), field
+
+
+def _setting_fields(name: str, info: FieldInfo, defaults: Mapping[str, Any]) -> list[tuple[str, Field]]:
+    """The flags of one field of a pydantic model."""
+    import tyro
+
+    from triptych.core.config import kinds
+
+    if members := kinds(info):
+        tag = defaults.get(name, {}).get("kind", info.default.kind)
+        found = [(name, _field(Literal[tuple(members)], tag, info.description or ""))]
+        for part, (kind, text) in _member_fields(members).items():
+            shown: dict[str, Any] = {"name": f"{name}.{part}".replace("_", "-"), "help_behavior_hint": ""}
+            found.append((f"{name}__{part}", _field(kind, None, text, None, **shown)))
+        return found
+    if info.annotation == bool | None:
+        preset = defaults.get(name, info.default)
+        decided = "" if preset is None else f"This preset: {'on' if preset else 'off'}."
+        text = f"{info.description} {decided}".rstrip()
+        alone = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+        return [
+            (name, _field(alone, False, text)),
+            (f"no_{name}", _field(alone, False, f"Not --{name}.")),
+        ]
+    kind = info.rebuild_annotation()  # not the class's own annotations: settings may be inherited
+    return [(name, _field(kind, defaults.get(name, info.default), info.description or ""))]
+
+
+def _member_fields(members: Mapping[str, type[BaseModel]]) -> dict[str, tuple[Any, str]]:
+    """Field -> (its type or None, its help for each member) over all members of a tagged union."""
+    found: dict[str, tuple[Any, str]] = {}
+    for tag, model in members.items():
+        for name, info in model.model_fields.items():
+            if name == "kind":
+                continue
+            kind, text = found.get(name, (None, ""))
+            default = " ".join(map(str, info.default)) if isinstance(info.default, tuple) else info.default
+            text += f"{' ' if text else ''}{tag}: {info.description} (default: {default})"
+            found[name] = (Union[kind, info.rebuild_annotation()], text)  # noqa: UP007
+    return found
+
+
+def _settings_of(parsed: Any, model: type[BaseModel], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the flags that are a pydantic model's fields."""
+    from triptych.core.config import kinds
+
+    values: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        value = getattr(parsed, name)
+        if hasattr(parsed, f"no_{name}"):
+            value = _on_or_off(name, value, getattr(parsed, f"no_{name}"), defaults.get(name))
+        if members := kinds(info):
+            parts = {part: getattr(parsed, f"{name}__{part}") for part in _member_fields(members)}
+            preset = defaults.get(name, {})
+            start = preset if preset.get("kind") == value else {"kind": value}
+            value = {**start, **{part: given for part, given in parts.items() if given is not None}}
+        values[name] = value
+    return values
+
+
+def _on_or_off(name: str, on: bool, off: bool, default: bool | None) -> bool | None:
+    """What the pair of flags `--name` and `--no-name` says; `default` if neither is there."""
+    from triptych.core.errors import UsageError
+
+    if on and off:
+        raise UsageError(f"give --{name} or --no-{name}, not both")
+    return True if on else False if off else default
+
+
+def first_word(words: Sequence[str], what: str, usage: str) -> str | None:
+    """The word that decides which flags there are: a model's name or a run.
+
+    Args:
+        words: What was typed after the verb.
+        what: What the word is, for the error.
+        usage: The whole command, for the error.
+
+    Returns:
+        The word; None when help is asked for without it.
+
+    Raises:
+        UsageError: When it does not come first.
+    """
     from triptych.core.errors import UsageError
 
     if words and not words[0].startswith("-"):
@@ -90,26 +319,23 @@ def first_word(words: list[str], what: str, usage: str) -> str | None:
     raise UsageError(f"{what} must come first: {usage}")
 
 
-WEIGHTS: tuple[Any, Any, str] = (
-    Literal["auto", "raw", "ema"],
-    "auto",
-    "Which weights draw: auto (those that scored better on held-out images when the training ended or "
-    "stopped), raw, or ema (their moving average).",
-)
-
-
-def weights_in(words: list[str]) -> str:
-    """The value of --weights, wanted before the other flags are known; a wrong one is left to `parse`."""
-    for number, word in enumerate(words):
+def value_in(words: Sequence[str], flag: str) -> str | None:
+    """The value that words give a flag, wanted before the other flags are known; None if they do not."""
+    for place, word in enumerate(words):
         name, equals, value = word.partition("=")
-        if name == "--weights":
-            told = value if equals else "".join(words[number + 1 : number + 2])
-            return told if told in ("raw", "ema") else "auto"
-    return "auto"
+        if name == flag:
+            return value if equals else next(iter(words[place + 1 : place + 2]), None)
+    return None
+
+
+def weights_in(words: Sequence[str]) -> Literal["auto", "raw", "ema"]:
+    """The value of --weights, wanted before the other flags are known; a wrong one is left to `parse`."""
+    value = value_in(words, "--weights")
+    return "raw" if value == "raw" else "ema" if value == "ema" else "auto"
 
 
 def numbers(text: str) -> list[int]:
-    """'0-3,8' -> [0, 1, 2, 3, 8]."""
+    """'0-3,8' -> [0, 1, 2, 3, 8]. Raises UsageError for anything else."""
     from triptych.core.errors import UsageError
 
     chosen: list[int] = []
@@ -120,43 +346,5 @@ def numbers(text: str) -> list[int]:
         except ValueError as error:
             raise UsageError(f"expected numbers like 0-63 or 1,5,9, got {text!r}") from error
     if not chosen:
-        raise UsageError(f"{text!r} names no number: ranges run upwards, as in 0-63")
+        raise UsageError(f"{text!r} contains no number: ranges run upward, as in 0-63")
     return chosen
-
-
-def preset_says(usual: bool | None) -> str:
-    """What help says of a pair of flags that are left out, when the preset decides."""
-    return "" if usual is None else f"This preset: {'on' if usual else 'off'}."
-
-
-def given(flags: Any, model: type[BaseModel], suited: Any = None) -> dict[str, Any]:
-    """The values of the flags that are a model's fields. suited: as in `flags_of`."""
-    from triptych.core.config import kinds
-
-    values = {name: getattr(flags, name) for name in model.model_fields if hasattr(flags, name)}
-    for name in [n for n in values if hasattr(flags, f"no_{n}")]:
-        values[name] = on_or_off(name, values[name], getattr(flags, f"no_{name}"), (suited or {}).get(name))
-    for name in values:
-        known = parts_of(kinds(model.model_fields[name]))
-        parts = {part: getattr(flags, f"{name}__{part}") for part in known}
-        if kinds(model.model_fields[name]):
-            same = (suited or {}).get(name, {}).get("kind") == values[name]
-            usual = suited[name] if same else {"kind": values[name]}
-            values[name] = {**usual, **{k: v for k, v in parts.items() if v is not None}}
-    return values
-
-
-def on_or_off(name: str, on: bool, off: bool, usual: bool | None) -> bool | None:
-    """What the pair of flags `--name` and `--no-name` says; `usual` if neither is there."""
-    from triptych.core.errors import UsageError
-
-    if on and off:
-        raise UsageError(f"give --{name} or --no-{name}, not both")
-    return True if on else False if off else usual
-
-
-def positional(kind: Any, shown: str | None = None) -> Any:
-    """A flag without its name. shown: what help calls its value, if not after its type."""
-    import tyro
-
-    return Annotated[kind, tyro.conf.Positional, tyro.conf.arg(metavar=shown)]

@@ -1,4 +1,4 @@
-"""Flags and their values, looked at before they are parsed: a mistyped one is answered with the nearest."""
+"""Mistyped flags and choices, answered with the nearest one before tyro parses them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,28 @@ from triptych.core.nearest import nearest
 
 
 def check_words(words: list[str], flags: type, prog: str) -> None:
-    """Raises UsageError for a flag that there is not, and for a value that is none of a flag's choices.
+    """Refuse unknown flags, and values that are not among a flag's choices.
 
     Args:
         words: As typed, after the verb.
         flags: The dataclass that they will be read into.
-        prog: What stands before them, without "triptych".
+        prog: The verb, as the error calls it.
+
+    Raises:
+        UsageError: With the nearest flag or choice.
     """
-    known = {}
+    import tyro
+
+    known: dict[str, tuple[str, ...] | list[str]] = {}
     for field in dataclasses.fields(flags):
-        given = [getattr(part, "name", None) for part in getattr(field.type, "__metadata__", ())]
-        shown = next((name for name in given if isinstance(name, str)), field.name)
-        known[shown.replace("_", "-")] = _choices(field.type)
+        metadata = getattr(field.type, "__metadata__", ())
+        if tyro.conf.Positional in metadata:
+            continue
+        renamed = [name for part in metadata if isinstance(name := getattr(part, "name", None), str)]
+        name = next(iter(renamed), field.name).replace("_", "-")
+        known[name] = _choices(field.type)
+        if field.default in (True, False) and tyro.conf.FlagCreatePairsOff not in metadata:
+            known[f"no-{name}"] = ()
     for k, word in enumerate(words):
         if word == "--":
             return
@@ -30,12 +40,11 @@ def check_words(words: list[str], flags: type, prog: str) -> None:
             continue
         name, equals, value = word.lstrip("-").partition("=")
         name = name.replace("_", "-")
-        bare = name.removeprefix("no-")
-        if not word.startswith("--") or (name not in known and bare not in known):
+        if not word.startswith("--") or name not in known:
             near = nearest(name, known)
             hint = f" Did you mean --{near}?" if near else ""
             raise UsageError(f"{prog} has no flag {word}.{hint} All of them: triptych {prog} --help")
-        _check_values(name, [value] if equals else _until_next(words[k + 1 :]), known.get(name, ()))
+        _check_values(name, [value] if equals else _until_next(words[k + 1 :]), known[name])
 
 
 def _until_next(words: list[str]) -> list[str]:

@@ -1,121 +1,189 @@
-"""What the acts of `triptych steer` share: their register, their flags."""
+"""What the acts of `triptych steer` share: their base flags, and how flags are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from triptych.cli._flags import WEIGHTS, flags_of, given, parse
+from triptych.cli._flags import JsonFlag, ModelFileFlag, WeightsFlag, parse_with_settings
+from triptych.cli._registry import Result
 
-SHEET = "A sheet with names (.png, .jpg, .webp, .gif), or the images' array (.npy, .npz)."
-MOVIE = "A sheet with names (.png, .jpg), an animation (.gif, .webp), or the images' array (.npy, .npz)."
-LABELS = "Classes by name or number, of a conditional model: bag, or one a seed: 0-9."
-Act = Callable[[Any, str, list[str]], dict[str, Any]]  # (model, its path, words) -> what --json prints
-ACTS: dict[str, tuple[Act, str]] = {}
-ORDER = ("interpolate", "traverse", "map", "mix", "sweep", "directions", "edit", "invert")  # as told
-ALIASES = {
-    "truncation": "sweep",
-    "direction": "directions",
-    "mixing": "mix",
-    "interpolation": "interpolate",
-    "inversion": "invert",
-}
+if TYPE_CHECKING:
+    from triptych.inference.pipeline import Pipeline
+    from triptych.latent.directions import Direction
+
+Controls = dict[str, Any]  # values of the model's own Controls, by field
 
 
-def act(name: str, summary: str) -> Callable[[Act], Act]:
-    """Make a function an act."""
+@dataclass(kw_only=True)
+class SteerFlags(WeightsFlag, ModelFileFlag, JsonFlag):
+    """Flags of every act."""
 
-    def register(function: Act) -> Act:
-        ACTS[name] = (function, summary)
-        return function
-
-    return register
-
-
-def flags_for(model: Any, path: str, name: str, words: list[str], **own: tuple[Any, Any, str]) -> Any:
-    """An act's own flags, those that all share, and the controls of the model's family."""
-    shared: dict[str, tuple[Any, Any, str]] = {
-        "labels": (str | None, None, LABELS),
-        "out": (Path, Path(f"{name}.png"), SHEET),
-        "family": (str | None, None, "Path to the family's .py file, if it was one of your own."),
-        "weights": WEIGHTS,
-    }
-    from triptych.viz.sheets import fit_for_a_sheet
-
-    flags = parse(
-        words,
-        flags_of(model.model.Controls, **{**own, **shared, **own}),  # an act may word a shared one itself
-        f"steer {path} {name}",
-        ACTS[name][1],
-    )
-    fit_for_a_sheet(flags.out)  # said before there is anything to lose
-    return flags
+    out: Path
+    """An image with captions (.png, .jpg, .webp, .gif), or the images as an array (.npy, .npz)."""
+    labels: str | None = None
+    """Classes by name or number, of a conditional model: bag, or one for each seed: 0-9."""
 
 
-def controls_of(flags: Any, model: Any) -> dict[str, Any]:
-    """The family's own controls among the flags."""
-    return given(flags, model.model.Controls)
+@dataclass(kw_only=True)
+class MovieFlags(SteerFlags):
+    """Flags of acts whose result can also be an animation."""
+
+    out: Path
+    """An image with captions (.png, .jpg), an animation (.gif, .webp), or the images as an array (.npy,
+    .npz)."""
 
 
-def labels_of(flags: Any, model: Any) -> list[int] | None:
-    """The numbers of the classes that `--labels` names. Raises UsageError for unknown ones."""
-    return None if flags.labels is None else classes_called(flags.labels, model)
+@dataclass(kw_only=True)
+class SpaceFlag:
+    """Of acts in either space."""
+
+    space: Literal["noise", "style"] = "noise"
+    """Latent space: noise (z), or style (w) where the model has one."""
 
 
-def classes_called(text: str, model: Any) -> list[int]:
-    """The class numbers that a text asks of a model for: "bag,3,5-7". Raises UsageError."""
+@dataclass(kw_only=True)
+class LayersFlag:
+    """Of acts that may move some layers only."""
+
+    layers: str | None = None
+    """In style space, the layers to move: coarse, middle, fine, or 0-2,5; left out: all."""
+
+
+SteerT = TypeVar("SteerT", bound=SteerFlags)
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing that `triptych steer` does with a model."""
+
+    run: Callable[[Pipeline, str, list[str]], Result]
+    """Takes the model, its path as typed, and the words after the act."""
+    summary: str
+    """One line for the list of acts."""
+
+
+def act(
+    name: str, flags: type[SteerT], function: Callable[[Pipeline, SteerT, Controls], Result], summary: str
+) -> Act:
+    """An act whose flags are its own and the controls of the run's model.
+
+    Args:
+        name: As typed.
+        flags: Dataclass of its own flags.
+        function: What it does, given the model, these flags and the values of the controls.
+        summary: One line for the list of acts.
+
+    Returns:
+        The act, which reads its flags by itself.
+    """
+
+    def run(pipeline: Pipeline, path: str, words: list[str]) -> Result:
+        from triptych.viz.sheets import fit_for_a_sheet
+
+        parsed, controls = parse_with_settings(
+            words, flags, [pipeline.model.Controls], f"steer {path} {name}"
+        )
+        fit_for_a_sheet(parsed.out)  # refused before there is anything to lose
+        return function(pipeline, parsed, controls)
+
+    return Act(run, summary)
+
+
+def labels_of(flags: SteerFlags, pipeline: Pipeline) -> list[int] | None:
+    """The numbers of the classes in --labels; None if it was left out. Raises UsageError for unknown ones."""
+    return None if flags.labels is None else class_numbers_of(flags.labels, pipeline)
+
+
+def class_numbers_of(text: str, pipeline: Pipeline) -> list[int]:
+    """Class numbers from a text such as "bag,3,5-7".
+
+    Args:
+        text: Names and numbers with commas between.
+        pipeline: The model that is to be conditioned on them.
+
+    Returns:
+        The numbers, in order.
+
+    Raises:
+        UsageError: For an unknown class, or a model that is not conditional.
+    """
     from triptych.core.class_names import class_numbers
     from triptych.core.errors import UsageError
 
-    if not model.model.conditional:
-        why = "was trained without labels" if model.spec.classes == 0 else "does not read labels"
-        raise UsageError(f"{model.model.title} {why}: leave --labels out")
-    return class_numbers(text, model.class_names)
+    if not pipeline.model.conditional:
+        why = "was trained without labels" if pipeline.spec.classes == 0 else "is not conditional"
+        raise UsageError(f"{pipeline.model.title} {why}: leave --labels out")
+    return class_numbers(text, pipeline.class_names)
 
 
-def amounts_of(reach: float, frames: int) -> list[float]:
-    """Even amounts from -reach to reach. Raises UsageError for fewer than two or no reach."""
+def amounts_of(limit: float, frames: int) -> list[float]:
+    """Evenly spaced amounts of an edit.
+
+    Args:
+        limit: The largest amount, positive.
+        frames: How many, at least 2.
+
+    Returns:
+        Amounts from -limit to limit.
+
+    Raises:
+        UsageError: For a limit or a count out of range.
+    """
     from triptych.core.errors import UsageError
 
-    if frames < 2 or reach <= 0:
-        raise UsageError(f"expected --frames 2 or more and --reach above 0, got {frames} and {reach:g}")
-    return [reach * (2 * k / (frames - 1) - 1) for k in range(frames)]
+    if frames < 2 or limit <= 0:
+        raise UsageError(f"expected --frames 2 or more and --range above 0, got {frames} and {limit:g}")
+    return [limit * (2 * k / (frames - 1) - 1) for k in range(frames)]
 
 
-def layers_of(flags: Any, model: Any) -> list[int] | None:
-    """Layer numbers of --layers; None: all. Raises UsageError where no layer is chosen by them."""
-    if flags.layers is None:
+def layers_of(layers: str | None, space: str | None, pipeline: Pipeline) -> list[int] | None:
+    """Layer numbers of --layers.
+
+    Args:
+        layers: The flag's value.
+        space: The space to move in, None where it is not decided yet.
+        pipeline: The model.
+
+    Returns:
+        The numbers; None for all layers.
+
+    Raises:
+        UsageError: For unknown layers, or a space without layers.
+    """
+    if layers is None:
         return None
     from triptych.core.errors import UsageError
     from triptych.latent.codes import code_shape
     from triptych.latent.style_mixing import layers_called
 
-    chosen = layers_called(flags.layers, code_shape(model, "style")[0])
-    if getattr(flags, "direction", None) is not None:
-        raise UsageError("a direction from a file moves the layers that it was found for: leave --layers out")
-    if flags.space == "noise":
+    chosen = layers_called(layers, code_shape(pipeline, "style")[0])
+    if space == "noise":
         raise UsageError("noise has no layers: give --space style, or leave --layers out")
     return chosen
 
 
-def directions_of(text: str) -> list[Any]:
-    """The directions of FILE or FILE:NAME."""
+def load_directions(text: str) -> list[Direction]:
+    """The directions of FILE, or the one of FILE:NAME."""
     from triptych.latent.directions import chosen, load
 
     file, _, name = text.partition(".safetensors:")
     return chosen(load(f"{file}.safetensors" if name else text), name or None)
 
 
-LAYERS = (str | None, None, "Of styles, the layers that move: coarse, middle, fine, or 0-2,5; left out: all.")
-ONE_LABEL = (str | None, None, "Class by name or number, of a conditional model: one for all.")
-SPACE = (str, "noise", "Where to move: noise, or style where the family has styles.")
+def check_at_most_one(**given: Any) -> None:
+    """Refuse flags that exclude each other.
 
+    Args:
+        **given: Flag name (with underscores) -> value; None and () mean that it was left out.
 
-def one_of(flags: Any, *names: str) -> None:
-    """Raises UsageError where more than one of these flags was given: each says what to act on by itself."""
+    Raises:
+        UsageError: If more than one was given.
+    """
     from triptych.core.errors import UsageError
 
-    told = [f"--{name}" for name in names if getattr(flags, name) not in (None, ())]
-    if len(told) > 1:
-        raise UsageError(f"got {' and '.join(told)}: give one of them")
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, ())]
+    if len(names) > 1:
+        raise UsageError(f"got {' and '.join(names)}: give one of them")

@@ -1,32 +1,30 @@
-"""The verb that asks a run the GAN checklist."""
+"""`triptych check`: the GAN checklist, answered from a run."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from triptych.cli._flags import WEIGHTS, flags_of, parse, positional
-from triptych.cli._registry import verb
+from triptych.cli._flags import JsonFlag, ModelFileFlag, Positional, WeightsFlag
+from triptych.cli._registry import Result
 
 
-@verb("check", "the GAN checklist, answered from a run: losses, architecture, optimiser, balance, samples")
-def check(words: list[str]) -> dict[str, Any]:
+@dataclass(kw_only=True)
+class CheckFlags(WeightsFlag, ModelFileFlag, JsonFlag):
+    """Answer the GAN checklist from a run: are losses, optimizer, balance and samples right, and are the
+    rules of the DCGAN paper (Radford et al. 2015) kept? Exit code 0 whatever the answers are, 1 only when
+    the run cannot be read."""
+
+    run: Annotated[Path, Positional()]
+    """The run's directory."""
+
+
+def check(flags: CheckFlags) -> Result:
     """Answer the checklist."""
-    flags = parse(
-        words,
-        flags_of(
-            run=(positional(Path), ..., "The run's directory."),
-            family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
-            weights=WEIGHTS,
-        ),
-        "check",
-        "Answer the usual checklist for GANs from the run itself: are losses, optimiser, balance and samples "
-        "right, and are the DCGAN paper's rules (Radford et al. 2015) kept. Exit code 0 whatever is found, "
-        "1 only when the run cannot be read.",
-    )
-    from triptych.checklist.checklist import check as ask
+    from triptych.checklist.checklist import check as answer_checklist
 
-    answers = ask(flags.run, model_file=flags.family, weights=flags.weights)
+    answers = answer_checklist(flags.run, model_file=flags.model_file, weights=flags.weights)
     chapter = ""
     for answer in answers:
         if answer.chapter != chapter:
@@ -37,6 +35,6 @@ def check(words: list[str]) -> dict[str, Any]:
     print(
         f"{wrong} of {len(answers)} answers are not ok"
         if wrong
-        else f"nothing wrong in {len(answers)} answers"
+        else f"none of {len(answers)} answers is not ok"
     )
-    return {"run": str(flags.run), "answers": [a.model_dump() for a in answers], "not_ok": wrong}
+    return {"run": str(flags.run), "answers": [answer.model_dump() for answer in answers], "not_ok": wrong}

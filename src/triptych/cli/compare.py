@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from triptych.cli._flags import flags_of, parse, positional
-from triptych.cli._registry import verb
+from triptych.cli._flags import JsonFlag, Positional
+from triptych.cli._registry import Result
 
 
-@verb("compare", "rank runs by their scores, as far as the intervals allow")
-def compare(words: list[str]) -> dict[str, Any]:
+@dataclass(kw_only=True)
+class CompareFlags(JsonFlag):
+    """Rank runs by their newest scores. Runs that differ only in their seed are ranked as one contestant."""
+
+    paths: Annotated[tuple[Path, ...], Positional("RUN [RUN ...]")]
+    """Runs that have been evaluated, or files with the output of evaluate --json."""
+    metric: str | None = None
+    """Rank by this score only: FID, recall, ...; left out: by every score that all runs have."""
+    each_run: bool = False
+    """Rank every run by itself, including runs that differ only in their seed."""
+
+
+def compare(flags: CompareFlags) -> Result:
     """Rank runs."""
-    flags = parse(
-        words,
-        flags_of(
-            paths=(positional(tuple[Path, ...]), ..., "Runs, or files that evaluate --json wrote."),
-            metric=(str | None, None, "One score: FID, recall, ...; left out: all that every run has."),
-            each=(bool, False, "Rank each run by itself, also those that differ by the seed alone."),
-        ),
-        "compare",
-        "Rank runs by their newest scores. Runs that differ by the seed alone stand together.",
-    )
     from triptych.cli import tables
     from triptych.comparison.ranking import compare as compare_paths
 
-    found = compare_paths(flags.paths, flags.metric, flags.each)
-    tables.print_comparison(found)
-    return found.as_dict()
+    comparison = compare_paths(flags.paths, flags.metric, flags.each_run)
+    tables.print_comparison(comparison)
+    return comparison.as_dict()

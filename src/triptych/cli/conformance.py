@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from triptych.cli._flags import flags_of, parse
-from triptych.cli._registry import verb
+from triptych.cli._flags import JsonFlag
+from triptych.cli._registry import Result
 
 
-@verb("conformance", "check the metrics against known answers and other libraries")
-def conformance(words: list[str]) -> dict[str, Any]:
-    """Run the conformance kit."""
-    parse(words, flags_of(), "conformance", "Check this installation's metrics against known answers.")
+@dataclass(kw_only=True)
+class ConformanceFlags(JsonFlag):
+    """Check this installation's metrics against closed-form answers and other libraries' results."""
+
+
+def conformance(flags: ConformanceFlags) -> Result:
+    """Run all conformance cases. Exit code 1 if one fails."""
     from triptych.metrics.conformance.printing import print_conformance
-    from triptych.metrics.conformance.running import conformance
+    from triptych.metrics.conformance.running import conformance as run_cases
 
-    found = conformance()
-    print_conformance(found)
-    return {**found.model_dump(mode="json"), "exit": 0 if found.passed else 1}
+    results = run_cases()
+    print_conformance(results)
+    return {**results.model_dump(mode="json"), "exit": 0 if results.passed else 1}

@@ -1,35 +1,48 @@
-"""`triptych data inspect`: what a source holds."""
+"""`triptych data inspect`: what a source contains."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from triptych.cli._flags import flags_of, parse, positional
-from triptych.cli._registry import verb
-from triptych.cli.sample import USAGE_OF_DATA
+from triptych.cli._flags import JsonFlag, Positional, parse
+from triptych.cli._registry import Result
+
+USAGE = "triptych data inspect SOURCE"
 
 
-@verb("data", "data inspect SOURCE: what is in it, what is broken, what will be done")
-def data(words: list[str]) -> dict[str, Any]:
-    """Look at a source."""
+@dataclass(kw_only=True)
+class DataInspectFlags(JsonFlag):
+    """Say what a source contains, which of its files are broken, and how it would be prepared."""
+
+    source: Annotated[str, Positional("SOURCE")]
+    """digits, mnist, folder:PATH, ..."""
+    size: int | None = None
+    """Side of the prepared images in pixels; left out: what suits the source."""
+    color: Literal["auto", "gray", "rgb"] = "auto"
+    """Color mode; auto: what most of the images are."""
+
+
+def data(words: list[str]) -> Result:
+    """Inspect a source. Takes the words after "data".
+
+    Exit code 1 if a training would refuse the source.
+
+    Raises:
+        UsageError: If the first word is not "inspect".
+    """
     from triptych.core.errors import UsageError
     from triptych.core.nearest import did_you_mean
 
     if not words or words[0] != "inspect":
+        if words and words[0] in ("-h", "--help"):
+            print(f"usage: {USAGE}\n{USAGE} --help lists the flags")
+            return {}
         hint = did_you_mean(words[0], ("inspect",)) if words else ""
-        raise UsageError(f"expected: triptych data inspect SOURCE.{hint}" if hint else USAGE_OF_DATA)
-    flags = parse(
-        words[1:],
-        flags_of(
-            source=(positional(str), ..., "digits, mnist, folder:PATH, ..."),
-            size=(int | None, None, "Side of the images in pixels; left out: what suits the source."),
-            color=(Literal["auto", "gray", "rgb"], "auto", "Color mode, as triptych train takes it."),
-        ),
-        "data inspect",
-        "Say what a source holds, what is broken in it and what will be done with it.",
-    )
+        raise UsageError(f"expected: {USAGE}.{hint}")
+    flags = parse(words[1:], DataInspectFlags, "data inspect")
     from triptych.data.inspect import inspect
 
-    found = inspect(flags.source, size=flags.size, color=flags.color)
-    print("\n".join(found.rows()))
-    return {**found.content(), "exit": 1 if found.plan[0].startswith("refused") else 0}
+    inspection = inspect(flags.source, size=flags.size, color=flags.color)
+    print("\n".join(inspection.rows()))
+    return {**inspection.content(), "exit": 1 if inspection.plan[0].startswith("refused") else 0}

@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-from triptych.cli._flags import WEIGHTS, flags_of, parse, positional
-from triptych.cli._registry import say, verb
-from triptych.cli.progress import said_slowly, said_slowly_of
+from triptych.cli._flags import JsonFlag, ModelFileFlag, Positional, WeightsFlag
+from triptych.cli._registry import Result, say
+from triptych.cli.progress import throttled, throttled_for
+
+if TYPE_CHECKING:
+    from triptych.evaluation.records import Evaluation
+    from triptych.inference.pipeline import Pipeline
 
 
-@verb("evaluate", "score a run (or a folder of pictures against another)")
-def evaluate(words: list[str]) -> dict[str, Any]:
-    """Score pictures."""
-    flags = parse(
-        words,
-        flags_of(
-            model=(positional(Path | None, "[RUN]"), None, "The run's directory."),
-            samples=(int, 2000, "Pictures to draw."),
-            features=(
-                str,
-                "auto",
-                "Feature extractor: auto, domain-cnn, self-supervised, random-conv, inception[:PATH], "
-                "inception-clean, dinov2, clip.",
-            ),
-            quick=(bool, False, "Leave out the closer look: further scores, copies, diversity, traits."),
-            useful=(bool, False, "Also train classifiers on the samples: do they help as data augmentation?"),
-            real=(str | None, None, "Instead of a run: a source of real pictures, ..."),
-            fake=(str | None, None, "... and one of made pictures to score against them."),
-            size=(int | None, None, "Side in pixels at which --real and --fake are compared."),
-            family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
-            weights=WEIGHTS,
-            probe=(bool, False, "Spoil pictures of --real (or digits) and see which metric notices."),
-            out=(Path | None, None, "With --probe: where to draw the spoilt pictures, a .png."),
-        ),
-        "evaluate",
-        "Score a run against its own test pictures, or one folder of pictures against another.",
-    )
-    if flags.probe:
-        return probed(flags)
+@dataclass(kw_only=True)
+class EvaluateFlags(WeightsFlag, ModelFileFlag, JsonFlag):
+    """Score a run's samples against its own test images, or one source of images against another."""
+
+    model: Annotated[Path | None, Positional("[RUN]")] = None
+    """The run's directory."""
+    samples: int = 2000
+    """Number of samples to draw."""
+    features: str = "auto"
+    """Feature extractor: auto, domain-cnn, self-supervised, random-conv, inception[:PATH],
+    inception-clean, dinov2, clip."""
+    quick: bool = False
+    """Main scores only: leave out the slower ones, memorization, diversity and latent geometry."""
+    classification_accuracy: bool = False
+    """Also train classifiers on real images, on samples and on both: do samples help as augmentation?
+    (Classification accuracy score, Ravuri and Vinyals 2019.)"""
+    real: str | None = None
+    """Without a run: a source of real images, ..."""
+    fake: str | None = None
+    """... and a source of generated images to score against them."""
+    size: int | None = None
+    """Side in pixels at which --real and --fake are compared; left out: what suits --real."""
+    sensitivity: bool = False
+    """Without a run: corrupt the images of --real (left out: digits) in known ways, and report which metric
+    notices which corruption."""
+    out: Path | None = None
+    """With --sensitivity: write examples of the corrupted images to this .png."""
+
+
+def evaluate(flags: EvaluateFlags) -> Result:
+    """Score images.
+
+    Raises:
+        UsageError: If it is not clear what to score.
+    """
+    if flags.sensitivity:
+        return evaluate_sensitivity(flags)
     from triptych.cli import tables
     from triptych.core.errors import UsageError
 
@@ -56,56 +69,68 @@ def evaluate(words: list[str]) -> dict[str, Any]:
     from triptych.inference.pipeline import load
     from triptych.runs.weights import NAMES
 
-    model = load(flags.model, model_file=flags.family, weights=flags.weights)
-    made = evaluate_run(
-        model, flags.samples, flags.features, progress=said_slowly(), detailed=not flags.quick, save=False
+    pipeline = load(flags.model, model_file=flags.model_file, weights=flags.weights)
+    scored = evaluate_run(
+        pipeline, flags.samples, flags.features, progress=throttled(), detailed=not flags.quick, save=False
     )
-    lost = why_not_kept(model, made)  # before the table, whose reader may go away
-    tables.print_scores(made.scores, f"{model.model.title}, {flags.model}, {NAMES[model.weights]}")
-    tables.print_classes(made)
-    tables.print_closer(made)
-    told = made.model_dump(mode="json")
-    if lost:
-        say(f"triptych: these scores are not kept: {lost}")
-        told["exit"] = 1
-    if not flags.useful:
-        return told
+    not_saved = save_scores(pipeline, scored)  # before the table is printed: into a pipe, that may end here
+    tables.print_scores(scored.scores, f"{pipeline.model.title}, {flags.model}, {NAMES[pipeline.weights]}")
+    tables.print_classes(scored)
+    tables.print_details(scored)
+    result = scored.model_dump(mode="json")
+    if not_saved:
+        say(f"triptych: these scores were not saved: {not_saved}")
+        result["exit"] = 1
+    if not flags.classification_accuracy:
+        return result
     from triptych.evaluation.augmentation_utility import classification_accuracy_score
     from triptych.evaluation.evaluate import data_of
 
-    found = classification_accuracy_score(
-        model, data_of(model), flags.samples, progress=said_slowly_of("classifiers")
+    accuracy = classification_accuracy_score(
+        pipeline, data_of(pipeline), flags.samples, progress=throttled_for("classifiers")
     )
-    print(found.sentence)
-    return {**told, "usefulness": found.model_dump(mode="json")}
+    print(accuracy.sentence)
+    return {**result, "classification_accuracy": accuracy.model_dump(mode="json")}
 
 
-def why_not_kept(model: Any, made: Any) -> str:
-    """Keep an evaluation with its run; what hindered it, "" if nothing did."""
+def save_scores(pipeline: Pipeline, scored: Evaluation) -> str:
+    """Save an evaluation with its run.
+
+    Args:
+        pipeline: What was evaluated.
+        scored: The evaluation.
+
+    Returns:
+        Why it could not be saved, "" if it was.
+    """
     from triptych.core.errors import RunError
     from triptych.evaluation.evaluate import save_evaluation
 
     try:
-        save_evaluation(model, made)
+        save_evaluation(pipeline, scored)
     except RunError as error:
         return str(error)
     return ""
 
 
-def probed(flags: Any) -> dict[str, Any]:
-    """Probe the metrics on a source; with --out, draw what they were shown."""
+def evaluate_sensitivity(flags: EvaluateFlags) -> Result:
+    """Report which metric notices which corruption of real images.
+
+    Raises:
+        UsageError: If more than a source of real images was given, or --out is not a .png.
+    """
     from triptych.core.errors import UsageError
     from triptych.evaluation.sensitivity.printing import print_study, write_sheet
     from triptych.evaluation.sensitivity.running import study_sensitivity
 
     if flags.model is not None or flags.fake:
-        raise UsageError("--probe asks for a source of real pictures alone: --probe --real SOURCE")
+        raise UsageError("--sensitivity takes only a source of real images: --sensitivity --real SOURCE")
     if flags.out is not None and flags.out.suffix != ".png":
         raise UsageError(f"--out {flags.out}: expected a .png")
-    asked = (flags.real or "digits", flags.samples, flags.features)
-    found = study_sensitivity(*asked, size=flags.size, progress=said_slowly())
-    print_study(found)
+    source = flags.real or "digits"
+    study = study_sensitivity(source, flags.samples, flags.features, size=flags.size, progress=throttled())
+    print_study(study)
     if flags.out is not None:
-        write_sheet(flags.out, *asked, size=flags.size)
+        write_sheet(flags.out, source, flags.samples, flags.features, size=flags.size)
         print(flags.out)
-    return found.model_dump(mode="json")
+    return study.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""Progress of a training or of other long work, shown in the terminal."""
+"""Progress of a training or of other long work in the terminal."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from triptych.cli._registry import say
 if TYPE_CHECKING:
     from triptych.training.clock import Progress, Watcher
 
-ROOMY, NARROW = 100, 60  # columns of a terminal from which on there is room for all, for a bar without losses
+ROOMY, NARROW = 100, 60  # columns from which on a terminal has room for everything; for a bar
+RECOVERED = "GAN monitor: the training has recovered"
 LINE_SECONDS = 10.0  # between lines where there is no bar, at least; and at least a hundredth of the run
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Watcher]:
-    """A bar with images per second, losses and time left; a line now and then where none can be drawn.
+    """Show a bar with images per second, losses and time left.
 
-    A narrow terminal keeps the step and the time left. None can be drawn into a pipe or a file, and on a
-    terminal that cannot move its cursor (TERM=dumb).
+    A narrow terminal keeps the step and the time left. Into a pipe or a file, and on a terminal that cannot
+    move its cursor (TERM=dumb), it is a line now and then.
+
+    Args:
+        title: The model's.
+
+    Yields:
+        The callback that a training calls after each step.
     """
     from rich.console import Console
 
@@ -33,18 +40,14 @@ def progress_bar(title: str) -> Iterator[Watcher]:
     from rich.progress import Progress as Bar
 
     with Bar(*columns_for(console.width), console=console) as bar:
-        task = bar.add_task(
-            title, total=None, pace="getting ready", losses="", count="getting ready", left=""
-        )
-        shown_at, told = 0.0, ""
+        task = bar.add_task(title, total=None, pace="preparing", losses="", count="preparing", left="")
+        shown_at, alert = 0.0, ""
 
         def watch(progress: Progress) -> None:
-            nonlocal shown_at, told
-            if progress.news != told:
-                told = progress.news
-                console.print(
-                    told or "the watch: it has recovered", style="bold", markup=False, highlight=False
-                )
+            nonlocal shown_at, alert
+            if progress.news != alert:
+                alert = progress.news
+                console.print(alert or RECOVERED, style="bold", markup=False, highlight=False)
             now = time.perf_counter()
             if now - shown_at > 0.25 or progress.step >= progress.steps:
                 shown_at = now
@@ -52,14 +55,14 @@ def progress_bar(title: str) -> Iterator[Watcher]:
                     task, completed=progress.step, total=progress.steps,
                     pace=f"{progress.images_per_second:,.0f} images/s", losses=losses(progress),
                     count=f"{progress.step:,}/{progress.steps:,}",
-                    left=seconds_left(bar.tasks[task], progress),
+                    left=time_left(bar.tasks[task], progress),
                 )  # fmt: skip
 
         yield watch
 
 
 def columns_for(width: int) -> tuple[Any, ...]:
-    """What fits into a terminal of so many columns: always the step and the time left."""
+    """The columns of the bar that fit a terminal so many characters wide: always step and time left."""
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.table import Column
 
@@ -78,8 +81,16 @@ def columns_for(width: int) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def seconds_left(task: Any, progress: Progress) -> str:
-    """What a bar's task still takes, as a clock shows it; "-:--" before that is known."""
+def time_left(task: Any, progress: Progress) -> str:
+    """The time left, as a clock shows it.
+
+    Args:
+        task: Of a rich progress bar.
+        progress: The training's.
+
+    Returns:
+        "1:15 left", "-:-- left" before that is known, "done" at the end.
+    """
     if progress.step >= progress.steps:
         return "done"
     return "-:-- left" if task.time_remaining is None else f"{clock(task.time_remaining)} left"
@@ -96,18 +107,16 @@ class Lines:
     """A line now and then, for logs: every ten seconds, of long runs every hundredth of the run."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.told = title, ""
+        self.title, self.alert = title, ""
         self.shown_at = time.perf_counter()
-        self.began: tuple[float, int] | None = (
-            None  # when the first step of this sitting ended, and its number
-        )
+        self.began: tuple[float, int] | None = None  # end of the first step of this process, its number
         self.pause = LINE_SECONDS
 
     def __call__(self, progress: Progress) -> None:
-        """Print what has happened, if it is time to."""
-        if progress.news != self.told:
-            self.told = progress.news
-            print(self.told or "the watch: it has recovered", file=sys.stderr, flush=True)
+        """Print a line, if it is time to."""
+        if progress.news != self.alert:
+            self.alert = progress.news
+            print(self.alert or RECOVERED, file=sys.stderr, flush=True)
         now = time.perf_counter()
         left = self.left(now, progress)
         if now - self.shown_at < self.pause and progress.step < progress.steps:
@@ -124,7 +133,15 @@ class Lines:
         )
 
     def left(self, now: float, progress: Progress) -> float | None:
-        """Seconds to the end at the pace so far, drawing and saving counted; None at first."""
+        """The time left at the speed so far, sampling and saving included.
+
+        Args:
+            now: Seconds of `time.perf_counter`.
+            progress: The training's.
+
+        Returns:
+            Seconds; None at the first step.
+        """
         if self.began is None:
             self.began = (now, progress.step)
             return None
@@ -133,18 +150,18 @@ class Lines:
 
 
 def losses(progress: Progress) -> str:
-    """The players' losses in a few words."""
+    """The losses of all objectives, in one line."""
     return ", ".join(f"{name.split('/')[0]} {value:.3g}" for name, value in progress.losses().items())
 
 
-def said_slowly() -> Callable[[str, int, int], None]:
-    """A progress callback that says how long a work will take: once that is known, then every ten seconds."""
+def throttled() -> Callable[[str, int, int], None]:
+    """A progress callback (what, done, total) that prints the time left, at most every ten seconds."""
     from triptych.core.time_left import told_slowly
 
     return told_slowly(say)
 
 
-def said_slowly_of(what: str) -> Callable[[int, int], None]:
-    """The same for one kind of work."""
-    tell = said_slowly()
-    return lambda done, total: tell(what, done, total)
+def throttled_for(what: str) -> Callable[[int, int], None]:
+    """The same for one kind of work: a callback (done, total)."""
+    progress = throttled()
+    return lambda done, total: progress(what, done, total)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from triptych.cli._flags import WEIGHTS, flags_of, parse, positional
-from triptych.cli._registry import verb
+from triptych.cli._flags import JsonFlag, Positional, WeightsFlag
+from triptych.cli._registry import Result
 
 
-@verb("report", "write one HTML file about one run or several, or about a duel")
-def report(words: list[str]) -> dict[str, Any]:
-    """Write a report."""
-    flags = parse(
-        words,
-        flags_of(
-            run_dirs=(positional(tuple[Path, ...]), ..., "The runs' directories, or a duel's."),
-            out=(Path, Path("report.html"), "The file to write."),
-            weights=WEIGHTS,
-            tables=(Path | None, None, "Write the scores too: PATH.csv, and PATH.tex for LaTeX."),
-            tensorboard=(Path | None, None, "Write TensorBoard event files into this folder too."),
-        ),
-        "report",
-        "Write one self-contained HTML file about one run or several, side by side.",
-    )
+@dataclass(kw_only=True)
+class ReportFlags(WeightsFlag, JsonFlag):
+    """Write one self-contained HTML file about a run, about several side by side, or about a duel."""
+
+    run_dirs: Annotated[tuple[Path, ...], Positional("RUN [RUN ...]")]
+    """The runs' directories, or one duel's."""
+    out: Path = Path("report.html")
+    """The HTML file to write."""
+    tables: Path | None = None
+    """Also write the scores to PATH.csv and, as a LaTeX table, to PATH.tex."""
+    tensorboard: Path | None = None
+    """Also write TensorBoard event files into this directory."""
+
+
+def report(flags: ReportFlags) -> Result:
+    """Write a report.
+
+    Raises:
+        UsageError: For an --out that is not HTML, no run, or a duel together with anything else.
+    """
     from triptych.comparison.duel import is_duel, open_duel
     from triptych.core.errors import UsageError
     from triptych.report.duel_html import write_duel
@@ -35,14 +41,14 @@ def report(words: list[str]) -> dict[str, Any]:
     if flags.out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(
             f"--out {flags.out}: a report is one HTML file: {flags.out.with_suffix('.html').name}; scores as "
-            "CSV and LaTeX: --tables PATH, event files: --tensorboard FOLDER"
+            "CSV and LaTeX: --tables PATH; event files: --tensorboard FOLDER"
         )
     if not flags.run_dirs:
-        raise UsageError("name at least one run: triptych report RUN... [--out report.html]")
+        raise UsageError("give at least one run: triptych report RUN... [--out report.html]")
     if any(map(is_duel, flags.run_dirs)):
         if len(flags.run_dirs) > 1 or flags.tables or flags.tensorboard:
             raise UsageError(
-                "a duel's report is about that duel alone, and its tables stand beside it: "
+                "the report of a duel takes that duel alone and writes its tables beside it: "
                 "triptych report DUEL [--out report.html]"
             )
         out = write_duel(open_duel(flags.run_dirs[0]), flags.out)

@@ -1,41 +1,41 @@
-"""`triptych resume`: go on with a stopped run or duel."""
+"""`triptych resume`: continue a stopped run or duel."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from triptych.cli._flags import flags_of, parse, positional
-from triptych.cli._registry import say, verb
-from triptych.cli.duel import fought
-from triptych.cli.train import finished
+from triptych.cli._flags import JsonFlag, Positional
+from triptych.cli._registry import Result, say
+from triptych.cli.duel import run_and_report
+from triptych.cli.train import summarize
 
 
-@verb("resume", "go on with a stopped run, to the same bits")
-def resume(words: list[str]) -> dict[str, Any]:
-    """Go on with a run."""
-    flags = parse(
-        words,
-        flags_of(
-            run=(positional(Path), ..., "The run's directory, or a duel's."),
-            steps=(int | None, None, "A new total number of steps."),
-            family=(
-                str | None,
-                None,
-                "Path to the family's .py file, if it was one of your own; several of a duel with commas.",
-            ),
-        ),
-        "resume",
-        "Go on with a stopped run, to the same bits as if it had never stopped.",
-    )
+@dataclass(kw_only=True)
+class ResumeFlags(JsonFlag):
+    """Continue a stopped run or duel. On a CPU the result is the same, bit for bit, as without the stop."""
+
+    run: Annotated[Path, Positional()]
+    """The directory of a run or a duel."""
+    steps: int | None = None
+    """New total number of steps; left out: as planned when the run began."""
+    model_file: str | None = None
+    """Your own .py file with the model's class, if the run was trained from one; for a duel of several,
+    the files with commas between."""
+
+
+def resume(flags: ResumeFlags) -> Result:
+    """Continue a run or a duel."""
     from triptych.comparison.duel import is_duel, open_duel
 
     if is_duel(flags.run):
-        return fought(open_duel(flags.run), None, flags.family.split(",") if flags.family else ())
+        files = flags.model_file.split(",") if flags.model_file else ()
+        return run_and_report(open_duel(flags.run), None, files)
     from triptych.cli.progress import progress_bar
     from triptych.runs.run import open_run
-    from triptych.training.runner import resume as go_on
+    from triptych.training.runner import resume as continue_run
 
     with progress_bar(open_run(flags.run).card.title) as watch:
-        run = go_on(flags.run, flags.steps, watch=watch, announce=say, model_file=flags.family)
-    return finished(run, flags.family)
+        run = continue_run(flags.run, flags.steps, watch=watch, announce=say, model_file=flags.model_file)
+    return summarize(run, flags.model_file)

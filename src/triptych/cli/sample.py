@@ -2,67 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from triptych.cli._flags import WEIGHTS, first_word, flags_of, given, numbers, parse, weights_in
-from triptych.cli._registry import verb
-from triptych.cli._steer_common import classes_called
+from triptych.cli._flags import (
+    JsonFlag,
+    ModelFileFlag,
+    WeightsFlag,
+    first_word,
+    numbers,
+    parse_with_settings,
+    value_in,
+    weights_in,
+)
+from triptych.cli._registry import Result
+from triptych.cli._steer_common import class_numbers_of
 
-USAGE_OF_DATA = "expected: triptych data inspect SOURCE"
+
+@dataclass(kw_only=True)
+class SampleFlags(WeightsFlag, ModelFileFlag, JsonFlag):
+    """Sample images from a run: a grid, an array or a folder."""
+
+    seeds: str = "0-63"
+    """One image for each: 0-63 or 1,5,9."""
+    labels: str | None = None
+    """Classes by name or number: bag, or 0-9, repeated over the seeds; left out: drawn as in the data."""
+    out: Path | None = None
+    """A grid with captions (.png, .jpg, .webp, .gif; left out: grid.png), the images as an array (.npy),
+    arrays of images, seeds and labels (.npz), or a folder of PNGs."""
+    film: Literal["noisy", "predicted"] | None = None
+    """Animate the sampling of a diffusion model (--out film.gif, .webp or .npz): the noisy images x_t, or
+    the images x_0 predicted at each step."""
 
 
-@verb("sample", "draw pictures from a run: a grid, an array or a folder")
-def sample(words: list[str]) -> dict[str, Any]:
-    """Draw pictures."""
+def sample(words: list[str]) -> Result:
+    """Sample images. Takes the words after "sample"; the run decides which controls there are."""
     path = first_word(words, "the run", "triptych sample RUN [--seeds 0-63] [--out grid.png]")
     if path is None:
         print("usage: triptych sample RUN [--seeds 0-63] [--labels bag] [--out grid.png] [controls]")
-        print("triptych sample RUN --help lists the controls of a run's family")
+        print("triptych sample RUN --help lists all flags, with the controls of that run's model")
         return {}
     from triptych.inference.film import film_of
     from triptych.inference.pipeline import load
     from triptych.viz.gallery import fit_for_pictures, write_film, write_pictures
 
-    own_family = words[words.index("--family") + 1] if "--family" in words[:-1] else None
-    model = load(path, model_file=own_family, weights=weights_in(words))
-    controls = model.model.Controls
-    flags = parse(
+    pipeline = load(path, model_file=value_in(words, "--model-file"), weights=weights_in(words))
+    flags, controls = parse_with_settings(
         words[1:],
-        flags_of(
-            controls,
-            seeds=(str, "0-63", "One picture each: 0-63 or 1,5,9."),
-            labels=(str | None, None, "Classes by name or number: bag, or 0-9 in turn over the seeds."),
-            out=(
-                Path | None,
-                None,
-                "A grid with names (.png, .jpg, .webp, .gif; left out: grid.png), the "
-                "images' array (.npy), arrays of images, seeds and labels (.npz), or a folder of PNGs.",
-            ),
-            film=(
-                Literal["noisy", "predicted"] | None,
-                None,
-                "Show how a diffusion model's images come into "
-                "being (--out film.gif, .webp or .npz): noisy, or as predicted at each step.",
-            ),
-            family=(str | None, None, "Path to the family's .py file, if it was one of your own."),
-            weights=WEIGHTS,
-        ),
+        SampleFlags,
+        [pipeline.model.Controls],
         f"sample {path}",
-        f"Draw pictures with {model.model.title}.",
+        about=f"Sample images from {pipeline.model.title}.",
     )
-    flags.out = flags.out or Path("grid.png" if flags.film is None else "film.gif")
-    fit_for_pictures(flags.out, film=flags.film is not None)  # said before the work
+    out = flags.out or Path("grid.png" if flags.film is None else "film.gif")
+    fit_for_pictures(out, film=flags.film is not None)  # refused before the work
     seeds = numbers(flags.seeds)
-    cycle = classes_called(flags.labels, model) if flags.labels is not None else None
+    cycle = class_numbers_of(flags.labels, pipeline) if flags.labels is not None else None
     labels = [cycle[k % len(cycle)] for k in range(len(seeds))] if cycle else None
-    shown = labels if labels is not None else model.labels_for(seeds)
-    chosen = None if shown is None else [int(label) for label in shown]
-    names = None if chosen is None else [model.class_names[label] for label in chosen]
+    sampled = labels if labels is not None else pipeline.labels_for(seeds)
+    classes = None if sampled is None else [int(label) for label in sampled]
+    names = None if classes is None else [pipeline.class_names[label] for label in classes]
     if flags.film is None:
-        write_pictures(flags.out, model.sample(seeds, labels, **given(flags, controls)), seeds, names, chosen)
+        write_pictures(out, pipeline.sample(seeds, labels, **controls), seeds, names, classes)
     else:
-        film = film_of(model, seeds, labels, flags.film, **given(flags, controls))
-        write_film(flags.out, film, seeds, names, chosen)
-    print(flags.out)
-    return {"out": str(flags.out), "pictures": len(seeds), "weights": model.weights}
+        write_film(out, film_of(pipeline, seeds, labels, flags.film, **controls), seeds, names, classes)
+    print(out)
+    return {"out": str(out), "images": len(seeds), "weights": pipeline.weights}

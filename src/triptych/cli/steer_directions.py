@@ -1,200 +1,339 @@
-"""The acts of `triptych steer` that know a direction or a picture: directions, invert, edit."""
+"""The acts of `triptych steer` that use directions or given images: directions, edit, invert."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from triptych.cli._flags import numbers
-from triptych.cli._registry import say
+from triptych.cli._registry import Result, say
 from triptych.cli._steer_common import (
-    LAYERS,
-    MOVIE,
-    act,
+    Controls,
+    LayersFlag,
+    MovieFlags,
+    SpaceFlag,
+    SteerFlags,
     amounts_of,
-    controls_of,
-    directions_of,
-    flags_for,
+    check_at_most_one,
     labels_of,
     layers_of,
-    one_of,
+    load_directions,
 )
-from triptych.cli.progress import said_slowly
+from triptych.cli.progress import throttled
+
+if TYPE_CHECKING:
+    from triptych.data.dataset import Dataset
+    from triptych.inference.pipeline import Pipeline
+    from triptych.latent.attributes import Reader
+    from triptych.latent.codes import Space
+    from triptych.latent.directions import Direction
+    from triptych.latent.edits import Effect
+    from triptych.latent.inversion import Inversion
 
 
-@act("directions", "find steps that mean something, from labels or without, and keep them in a file")
-def directions(model: Any, path: str, words: list[str]) -> dict[str, Any]:
+@dataclass(kw_only=True)
+class DirectionsFlags(LayersFlag, MovieFlags):
+    """Find latent directions that change one attribute, save them to a file, and measure what they do."""
+
+    method: Literal["labels", "closed-form"] = "labels"
+    """labels: supervised, from attributes that classifiers read in samples; closed-form: unsupervised, from
+    the weights (SeFa, Shen and Zhou 2021)."""
+    attributes: str | None = None
+    """Attributes to find directions for, by name with commas between; left out: all."""
+    count: int = 6
+    """Number of closed-form directions."""
+    samples: int = 4000
+    """Samples to fit directions to; twice as many where every layer has its own direction."""
+    refine_samples: int = 0
+    """Samples on which each direction is tried and corrected for its side effects; 0: no correction."""
+    effect_samples: int = 200
+    """Other samples on which each direction's effect is measured; 0: none."""
+    space: Literal["noise", "style"] | None = None
+    """Latent space: noise (z) or style (w); left out: style where the model has one."""
+    share_layers: bool = False
+    """In style space, one direction for all layers, not one for each layer (from labels)."""
+    seeds: str = "0"
+    """The images that are shown moved along each direction."""
+    range: float = 2.0
+    """Move them from -RANGE to +RANGE, in standard deviations of the code."""
+    frames: int = 7
+    """Images in a row."""
+    out: Path = Path("directions.png")
+    save: Path = Path("directions.safetensors")
+    """File to save the directions to."""
+
+
+def directions(pipeline: Pipeline, flags: DirectionsFlags, controls: Controls) -> Result:
     """Find directions."""
-    flags = flags_for(
-        model, path, "directions", words,
-        how=(str, "labels", "labels (what is read in the model's own pictures) or closed-form (none)."),
-        attributes=(str | None, None, "Which to find, by name with commas between; left out: all."),
-        count=(int, 6, "How many, of closed-form ones."),
-        samples=(int, 4000, "Pictures drawn and read to find them, twice where layers move apart."),
-        tried=(int, 0, "Pictures that each is tried out on, to take back what it does besides."),
-        measured=(int, 200, "Other pictures that each is measured on; 0: none."),
-        space=(str | None, None, "noise or style; left out: style where there is one."),
-        together=(bool, False, "Of styles, move all layers alike, not each its own way (from labels)."),
-        layers=LAYERS,
-        seeds=(str, "0", "Whose pictures are shown, moved along each."),
-        reach=(float, 2.0, "How far both ways, in standard deviations of the code."),
-        frames=(int, 7, "Pictures in a row."),
-        out=(Path, Path("directions.png"), MOVIE),
-        save=(Path, Path("directions.safetensors"), "The file they are kept in."),
-    )  # fmt: skip
-    from triptych.core.errors import UsageError
-    from triptych.core.nearest import did_you_mean
     from triptych.latent.directions import fit_to_keep, save
 
-    if flags.how not in ("labels", "closed-form"):
-        hint = did_you_mean(flags.how, ("labels", "closed-form"))
-        raise UsageError(f"--how is labels or closed-form, got {flags.how!r}.{hint}")
-    amounts = amounts_of(flags.reach, flags.frames)
-    layers, seeds = layers_of(flags, model), numbers(flags.seeds)
+    amounts = amounts_of(flags.range, flags.frames)
+    layers, seeds = layers_of(flags.layers, flags.space, pipeline), numbers(flags.seeds)
     fit_to_keep(flags.save)
-    found, effects = (from_labels if flags.how == "labels" else from_weights)(model, flags, layers)
+    find = from_labels if flags.method == "labels" else from_weights
+    found, effects = find(pipeline, flags, layers, controls)
     save(flags.save, found)
-    show_directions(model, flags, found, seeds, amounts)
+    draw_directions(pipeline, flags, found, seeds, amounts, controls)
     print_effects(effects)
     print(flags.save, flags.out, sep="\n")
-    told = [effect.model_dump(mode="json") for effect in effects]
-    about = [direction.about.model_dump(mode="json") for direction in found]
-    return {"directions": about, "effects": told, "save": str(flags.save), "out": str(flags.out)}
+    return {
+        "directions": [direction.about.model_dump(mode="json") for direction in found],
+        "effects": [effect.model_dump(mode="json") for effect in effects],
+        "save": str(flags.save),
+        "out": str(flags.out),
+    }
 
 
-def from_labels(model: Any, flags: Any, layers: list[int] | None) -> tuple[list[Any], list[Any]]:
-    """Directions of what is read in a model's pictures, and their effects."""
+def from_labels(
+    pipeline: Pipeline, flags: DirectionsFlags, layers: list[int] | None, controls: Controls
+) -> tuple[list[Direction], list[Effect]]:
+    """Find supervised directions.
+
+    Args:
+        pipeline: The model.
+        flags: How to find them.
+        layers: Layers that move; None: all.
+        controls: The model's controls.
+
+    Returns:
+        The directions and their effects.
+    """
     from triptych.evaluation.evaluate import data_of
     from triptych.latent.attribute_samples import study
     from triptych.latent.attributes import reader_for
     from triptych.latent.supervised_directions import check_tried, find, known
 
-    check_tried(flags.tried)
-    controls, tell, labels = controls_of(flags, model), said_slowly(), labels_of(flags, model)
-    apart = False if flags.together else None
+    check_tried(flags.refine_samples)
+    progress, labels = throttled(), labels_of(flags, pipeline)
     names = None if flags.attributes is None else flags.attributes.split(",")
-    dataset = data_of(model)
+    dataset = data_of(pipeline)
     reader = reader_for(dataset, names)
-    say(f"read by: {reader.name} ({'; '.join(f'{k} {v}' for k, v in reader.accuracy.items())})")
-    known(reader.name, reader.attributes, names or ())  # before thousands of pictures are drawn
-    studied = study(model, reader, flags.samples, flags.space, labels, apart, progress=tell, **controls)
+    accuracies = "; ".join(f"{name} {accuracy}" for name, accuracy in reader.accuracy.items())
+    say(f"attributes are read by {reader.name} ({accuracies})")
+    known(reader.name, reader.attributes, names or ())  # before thousands of samples are drawn
+    studied = study(
+        pipeline, reader, flags.samples, flags.space, labels, False if flags.share_layers else None,
+        progress=progress, **controls,
+    )  # fmt: skip
     if studied.codes.space == "style":
-        say("each layer moves its own way" if studied.blocks > 1 else "all layers move alike")
-    found = find(model, reader, studied, names, layers, flags.tried, progress=tell)
-    return measured(model, flags, found, reader, dataset)
+        say("one direction for each layer" if studied.blocks > 1 else "one direction for all layers")
+    found = find(pipeline, reader, studied, names, layers, flags.refine_samples, progress=progress)
+    return measure_effects(pipeline, found, flags.effect_samples, labels, controls, reader, dataset)
 
 
-def from_weights(model: Any, flags: Any, layers: list[int] | None) -> tuple[list[Any], list[Any]]:
-    """Directions read off the weights, and their effects where pictures can be read."""
+def from_weights(
+    pipeline: Pipeline, flags: DirectionsFlags, layers: list[int] | None, controls: Controls
+) -> tuple[list[Direction], list[Effect]]:
+    """Find closed-form directions; measure their effects where attributes of the data can be read.
+
+    Args:
+        pipeline: The model.
+        flags: How to find them.
+        layers: Layers that move; None: all.
+        controls: The model's controls.
+
+    Returns:
+        The directions and their effects.
+    """
     from triptych.latent.directions import closed_form_directions
 
-    found = closed_form_directions(model, flags.count, flags.space, layers, **controls_of(flags, model))
-    return measured_if_read(model, flags, found)
+    found = closed_form_directions(pipeline, flags.count, flags.space, layers, **controls)
+    return measure_if_possible(pipeline, found, flags.effect_samples, labels_of(flags, pipeline), controls)
 
 
-def measured_if_read(model: Any, flags: Any, found: list[Any]) -> tuple[list[Any], list[Any]]:
-    """As `measured`; where the source's pictures are not to be had or cannot be read, that is said."""
-    if not flags.measured:
+def measure_if_possible(
+    pipeline: Pipeline, found: list[Direction], samples: int, labels: list[int] | None, controls: Controls
+) -> tuple[list[Direction], list[Effect]]:
+    """As `measure_effects`, or a message where the data are missing or have no attributes.
+
+    Args:
+        pipeline: The model.
+        found: Directions.
+        samples: Samples to measure on; 0: none.
+        labels: Classes of these samples.
+        controls: The model's controls.
+
+    Returns:
+        The directions and their effects.
+    """
+    if not samples:
         return found, []
     from triptych.evaluation.evaluate import data_of
     from triptych.latent.attributes import read_by_factor, reader_for
 
     try:
-        dataset = data_of(model)
+        dataset = data_of(pipeline)
         factors = read_by_factor(dataset)
         reader = reader_for(dataset, [d.name for d in found if d.name in factors])
     except (ValueError, OSError) as error:
-        say(f"not measured: {error}")
+        say(f"effects were not measured: {error}")
         return found, []
-    return measured(model, flags, found, reader, dataset)
+    return measure_effects(pipeline, found, samples, labels, controls, reader, dataset)
 
 
-def measured(
-    model: Any, flags: Any, found: list[Any], reader: Any, dataset: Any
-) -> tuple[list[Any], list[Any]]:
-    """The directions with their effects noted, and the effects."""
-    if not flags.measured:
+def measure_effects(
+    pipeline: Pipeline,
+    found: list[Direction],
+    samples: int,
+    labels: list[int] | None,
+    controls: Controls,
+    reader: Reader,
+    dataset: Dataset,
+) -> tuple[list[Direction], list[Effect]]:
+    """Measure what directions do to samples on which they were not found.
+
+    Args:
+        pipeline: The model.
+        found: Directions.
+        samples: How many; 0: none.
+        labels: Their classes.
+        controls: The model's controls.
+        reader: Reads attributes in images.
+        dataset: The training data, for the feature extractor.
+
+    Returns:
+        The directions with their effects noted, and the effects.
+    """
+    if not samples:
         return found, []
     from triptych.evaluation.classifier import extractor_for
     from triptych.latent.codes import codes_at
     from triptych.latent.edits import measure, with_effects
     from triptych.latent.supervised_directions import MEASURED_SEED
 
-    controls, tell = controls_of(flags, model), said_slowly()
-    seeds = range(MEASURED_SEED, MEASURED_SEED + flags.measured)
-    codes = codes_at(model, seeds, found[0].about.space, labels_of(flags, model), **controls)
-    judge = extractor_for(dataset, "auto", tell, model.device)
-    effects = measure(model, codes, found, 1.0, reader, judge, tell, **controls)
+    progress = throttled()
+    seeds = range(MEASURED_SEED, MEASURED_SEED + samples)
+    codes = codes_at(pipeline, seeds, found[0].about.space, labels, **controls)
+    extractor = extractor_for(dataset, "auto", progress, pipeline.device)
+    effects = measure(pipeline, codes, found, 1.0, reader, extractor, progress, **controls)
     return with_effects(found, effects), effects
 
 
-def show_directions(model: Any, flags: Any, found: list[Any], seeds: list[int], amounts: list[float]) -> None:
-    """A row a direction and seed, from -reach to reach."""
+def draw_directions(
+    pipeline: Pipeline,
+    flags: DirectionsFlags,
+    found: Sequence[Direction],
+    seeds: Sequence[int],
+    amounts: Sequence[float],
+    controls: Controls,
+) -> None:
+    """Write the image: a row for each direction and seed.
+
+    Args:
+        pipeline: The model.
+        flags: Where to, and the labels.
+        found: Directions.
+        seeds: The images that are moved.
+        amounts: How far, a column each.
+        controls: The model's controls.
+    """
     from triptych.latent.codes import codes_at
     from triptych.latent.edits import traverse as move
     from triptych.viz.sheets import write_sheet
 
-    controls = controls_of(flags, model)
-    codes = codes_at(model, seeds, found[0].about.space, labels_of(flags, model), **controls)
-    shown = move(model, codes, found, amounts, **controls)
+    codes = codes_at(pipeline, seeds, found[0].about.space, labels_of(flags, pipeline), **controls)
+    images = move(pipeline, codes, found, amounts, **controls)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in found]
     write_sheet(
-        flags.out, shown.reshape(-1, *shown.shape[2:]), names, [f"{a:+.3g}" for a in amounts], moves=True
+        flags.out, images.reshape(-1, *images.shape[2:]), names, [f"{a:+.3g}" for a in amounts], moves=True
     )
 
 
-def print_effects(effects: list[Any]) -> None:
-    """One line a direction: what it moved, in standard deviations a unit, and what else."""
+def print_effects(effects: Sequence[Effect]) -> None:
+    """Print a line for each direction: its effect on the target, and on the most changed other factor."""
     if any(effect.ratio is not None for effect in effects):
         print(
-            "A unit moves each factor by so many standard deviations, on average from - to + and, in "
-            "brackets, from no edit to +. Ratio: the target to the most moved other factor, each in the "
-            "worse of the two; swing: from - to + alone."
+            "Effect of one unit on each factor, in standard deviations: mean over the step from -1 to +1 "
+            "and, in parentheses, from 0 to +1. ratio: target over the most changed other factor, "
+            "each by the less favorable of the two; two-sided ratio: by the step from -1 to +1 alone."
         )
     for effect in effects:
-        on, off = effect.target, effect.others[0] if effect.others else None
-        line = f"{effect.direction}:"
-        line += f" {on.mean:+.2f} +-{2 * on.error:.2f} ({on.forth:+.2f})," if on is not None else ""
-        line += f" most else {off.factor} {off.mean:+.2f} ({off.forth:+.2f})" if off is not None else ""
-        line += f", ratio {effect.ratio:.1f}" if effect.ratio is not None else ""
-        line += f", swing {effect.swing:.1f}" if effect.swing is not None else ""
-        print(line + (f"; picture drift {effect.identity:.2f}" if effect.identity is not None else ""))
+        target, other = effect.target, effect.others[0] if effect.others else None
+        parts: list[str] = []
+        if target is not None:
+            parts.append(f"target {target.mean:+.2f} +-{2 * target.error:.2f} ({target.forth:+.2f})")
+        if other is not None:
+            parts.append(f"largest side effect {other.factor} {other.mean:+.2f} ({other.forth:+.2f})")
+        if effect.ratio is not None:
+            parts.append(f"ratio {effect.ratio:.1f}")
+        if effect.swing is not None:
+            parts.append(f"two-sided ratio {effect.swing:.1f}")
+        if effect.identity is not None:
+            parts.append(f"identity change {effect.identity:.2f}")
+        print(f"{effect.direction}: {', '.join(parts)}")
 
 
-@act("invert", "the codes of given pictures, and how far off what they draw is")
-def invert(model: Any, path: str, words: list[str]) -> dict[str, Any]:
-    """Invert pictures."""
-    flags = flags_for(
-        model, path, "invert", words,
-        pictures=(tuple[Path, ...], (), "Picture files, made to fit where they do not, ..."),
-        test=(str | None, None, "... or rows of the test split: 0-7."),
-        space=(str, "noise", "noise, or style where the family has styles."),
-    )  # fmt: skip
-    one_of(flags, "pictures", "test")
+@dataclass(kw_only=True)
+class GivenImagesFlags:
+    """Of acts on images that the model did not draw."""
+
+    images: tuple[Path, ...] = ()
+    """Image files; cropped and resized where needed, ..."""
+    test_rows: str | None = None
+    """... or images of the test split by row: 0-7."""
+
+
+@dataclass(kw_only=True)
+class InvertFlags(GivenImagesFlags, SpaceFlag, SteerFlags):
+    """Find the latent codes of given images (left out: the first eight test images), and measure how far
+    their reconstructions are off."""
+
+    out: Path = Path("invert.png")
+
+
+def invert(pipeline: Pipeline, flags: InvertFlags, controls: Controls) -> Result:
+    """Invert images."""
+    check_at_most_one(images=flags.images, test_rows=flags.test_rows)
+    import numpy as np
+
     from triptych.core.images import is_points
     from triptych.viz.sheets import write_sheet
 
-    found = inverted(model, flags)
-    import numpy as np
-
-    names = [f.picture for f in found.found]
-    if is_points(found.given):  # both are drawn in one square
-        names = [f"{name}:\ngiven faint,\nfound dark" for name in names]
-    write_sheet(flags.out, np.stack([found.given, found.drawn], 1), names, ["given", "found"], faint=1)
-    for one in found.found:
-        near = (
-            ""
-            if one.features is None
-            else f", distance[{one.judge}] {one.features:.2f} of an unrelated sample's"
+    labels = labels_of(flags, pipeline)
+    inversion = invert_images(pipeline, flags.images, flags.test_rows, flags.space, labels, controls)
+    names = [one.picture for one in inversion.found]
+    if is_points(inversion.given):  # both are drawn in one plot
+        names = [f"{name}:\ngiven faint,\nreconstructed dark" for name in names]
+    pairs = np.stack([inversion.given, inversion.drawn], 1)  # (N, 2, H, W, C)
+    write_sheet(flags.out, pairs, names, ["given", "reconstructed"], faint=1)
+    for one in inversion.found:
+        line = (
+            f"{one.picture}: mean squared error {one.error:.4f} (unrelated samples: {one.chance:.4f}), "
+            f"PSNR {one.psnr:.1f} dB"
         )
-        print(f"{one.picture}: mean squared error {one.error:.4f} (unrelated {one.chance:.4f}), "
-              f"PSNR {one.psnr:.1f} dB{near}")  # fmt: skip
+        if one.features is not None:
+            line += f", feature distance[{one.judge}] {one.features:.2f} of that to unrelated samples"
+        print(line)
     print(flags.out)
-    return {"pictures": [f.model_dump(mode="json") for f in found.found], "out": str(flags.out)}
+    return {"images": [one.model_dump(mode="json") for one in inversion.found], "out": str(flags.out)}
 
 
-def inverted(model: Any, flags: Any) -> Any:
-    """The inversion of the pictures that the flags name."""
+def invert_images(
+    pipeline: Pipeline,
+    files: Sequence[Path],
+    test_rows: str | None,
+    space: Space,
+    labels: list[int] | None,
+    controls: Controls,
+) -> Inversion:
+    """Find the latent codes of image files or test images.
+
+    Args:
+        pipeline: The model.
+        files: Image files; () for test images.
+        test_rows: Rows of the test split; None for the first eight.
+        space: Latent space to search.
+        labels: Classes of the images; None: those of the test split, where it has some.
+        controls: The model's controls.
+
+    Returns:
+        The inversion.
+
+    Raises:
+        UsageError: For rows that the test split does not have.
+    """
     import numpy as np
 
     from triptych.core.errors import UsageError
@@ -202,69 +341,79 @@ def inverted(model: Any, flags: Any) -> Any:
     from triptych.evaluation.evaluate import data_of
     from triptych.latent import inversion as inverting
 
-    labels, controls = labels_of(flags, model), controls_of(flags, model)
-    if flags.pictures:
-        made = [inverting.prepared(model, file) for file in flags.pictures]
-        for _, told in made:
-            if told is not None:
-                say(told)
-        pixels, names = np.stack([one for one, _ in made]), [file.name for file in flags.pictures]
-        dataset = None
+    dataset = None
+    if files:
+        prepared = [inverting.prepared(pipeline, file) for file in files]
+        for _, message in prepared:
+            if message is not None:
+                say(message)
+        pixels, names = np.stack([image for image, _ in prepared]), [file.name for file in files]
     else:
-        dataset = data_of(model)
-        rows = numbers(flags.test) if flags.test else list(range(min(8, len(dataset.test))))
+        dataset = data_of(pipeline)
+        rows = numbers(test_rows) if test_rows else list(range(min(8, len(dataset.test))))
         if max(rows) >= len(dataset.test):
-            raise UsageError(f"the test split has the rows 0-{len(dataset.test) - 1}, got {flags.test}")
+            raise UsageError(f"the test split has the rows 0-{len(dataset.test) - 1}, got {test_rows}")
         pixels, names = np.asarray(dataset.test.pixels[rows]), [f"test {row}" for row in rows]
-        if labels is None and model.model.conditional and dataset.test.labels is not None:
+        if labels is None and pipeline.model.conditional and dataset.test.labels is not None:
             labels = [int(label) for label in dataset.test.labels[rows]]
-    inverting.classes_of(model, len(pixels), flags.space, labels, **controls)  # before a judge is trained
+    inverting.classes_of(pipeline, len(pixels), space, labels, **controls)  # before a classifier is trained
     try:
-        judge = extractor_for(dataset or data_of(model), "auto", said_slowly(), model.device)
+        extractor = extractor_for(dataset or data_of(pipeline), "auto", throttled(), pipeline.device)
     except ValueError as error:
-        say(f"no distance in features: {error}")
-        judge = None
-    return inverting.invert(model, pixels, flags.space, labels, judge, names, **controls)
+        say(f"distances in features were not measured: {error}")
+        extractor = None
+    return inverting.invert(pipeline, pixels, space, labels, extractor, names, **controls)
 
 
-@act("edit", "move pictures along a direction kept in a file; measures what that did")
-def edit(model: Any, path: str, words: list[str]) -> dict[str, Any]:
-    """Edit pictures."""
-    flags = flags_for(
-        model, path, "edit", words,
-        direction=(str, ..., "FILE or FILE:NAME, as triptych steer RUN directions wrote it."),
-        reach=(float, 2.0, "How far both ways, in the direction's units."),
-        frames=(int, 5, "Pictures in a row."),
-        seeds=(str | None, None, "Whose pictures; if nothing is named, 0-5, ..."),
-        pictures=(tuple[Path, ...], (), "... or picture files, ..."),
-        test=(str | None, None, "... or rows of the test split: 0-7."),
-        out=(Path, Path("edit.png"), MOVIE),
-        measured=(int, 200, "Samples on which the edit is measured; 0: none."),
-    )  # fmt: skip
+@dataclass(kw_only=True)
+class EditFlags(GivenImagesFlags, MovieFlags):
+    """Move images along one direction from a file, and measure what that changes."""
+
+    direction: str
+    """FILE or FILE:NAME, as saved by triptych steer RUN directions."""
+    range: float = 2.0
+    """Move from -RANGE to +RANGE, in the direction's units."""
+    frames: int = 5
+    """Images in a row."""
+    seeds: str | None = None
+    """Seeds of the images to edit (0-5 if nothing is given), or give --images or --test-rows."""
+    out: Path = Path("edit.png")
+    effect_samples: int = 200
+    """Samples on which the effect is measured; 0: none."""
+
+
+def edit(pipeline: Pipeline, flags: EditFlags, controls: Controls) -> Result:
+    """Edit images.
+
+    Raises:
+        UsageError: For two kinds of images, or a file of several directions without a name.
+    """
     from triptych.core.errors import UsageError
     from triptych.latent.codes import codes_at
     from triptych.latent.edits import edit as move
     from triptych.viz.sheets import write_sheet
 
-    one_of(flags, "seeds", "pictures", "test")
-    amounts = amounts_of(flags.reach, flags.frames)
-    found = directions_of(flags.direction)
+    check_at_most_one(seeds=flags.seeds, images=flags.images, test_rows=flags.test_rows)
+    amounts, labels = amounts_of(flags.range, flags.frames), labels_of(flags, pipeline)
+    found = load_directions(flags.direction)
     if len(found) > 1:
         names = ", ".join(d.name for d in found)
-        raise UsageError(f"{flags.direction} holds several: add one's name, as in FILE:NAME ({names})")
-    space, controls = found[0].about.space, controls_of(flags, model)
-    flags.space = space
-    if flags.pictures or flags.test is not None:
-        inversion = inverted(model, flags)
-        codes, names_ = inversion.codes, [f.picture for f in inversion.found]
+        raise UsageError(f"{flags.direction} holds several directions: choose one, as in FILE:NAME ({names})")
+    space = found[0].about.space
+    if flags.images or flags.test_rows is not None:
+        inversion = invert_images(pipeline, flags.images, flags.test_rows, space, labels, controls)
+        codes, captions = inversion.codes, [one.picture for one in inversion.found]
     else:
         seeds = numbers(flags.seeds or "0-5")
-        codes = codes_at(model, seeds, space, labels_of(flags, model), **controls)
-        names_ = list(map(str, seeds))
-    shown = move(model, codes, found[0], amounts, **controls)
-    write_sheet(flags.out, shown, names_, [f"{a:+.3g}" for a in amounts], moves=True)
-    _, effects = measured_if_read(model, flags, found)
+        codes = codes_at(pipeline, seeds, space, labels, **controls)
+        captions = list(map(str, seeds))
+    images = move(pipeline, codes, found[0], amounts, **controls)
+    write_sheet(flags.out, images, captions, [f"{a:+.3g}" for a in amounts], moves=True)
+    _, effects = measure_if_possible(pipeline, found, flags.effect_samples, labels, controls)
     print_effects(effects)
     print(flags.out)
-    told = [effect.model_dump(mode="json") for effect in effects]
-    return {"direction": found[0].about.model_dump(mode="json"), "effects": told, "out": str(flags.out)}
+    return {
+        "direction": found[0].about.model_dump(mode="json"),
+        "effects": [effect.model_dump(mode="json") for effect in effects],
+        "out": str(flags.out),
+    }

@@ -1,4 +1,4 @@
-"""Scores as a table for the terminal."""
+"""Scores as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 
 def print_scores(scores: Sequence[Score], title: str) -> None:
-    """Print scores with their intervals, floors and notes to standard output."""
+    """Print scores with their intervals, floors and notes to standard output.
+
+    Args:
+        scores: Of one evaluation.
+        title: Of the table.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -31,35 +36,35 @@ def print_scores(scores: Sequence[Score], title: str) -> None:
     if scores:
         card = scores[0].card
         console.print(
-            f"{card.n_fake} samples against {card.n_real} real pictures; intervals of 95 % by "
+            f"{card.n_fake} samples against {card.n_real} real images; intervals of 95 % by "
             f"{'; '.join(dict.fromkeys(score.method for score in scores))}; "
-            "the floor is what real training pictures score"
+            "floor: the score of real training images"
         )
     for note in notes:
         console.print(escape(f"note: {note}"))
 
 
-def print_classes(made: Evaluation) -> None:
-    """Print what the judge takes the samples for."""
-    if made.classes is None:
+def print_classes(scored: Evaluation) -> None:
+    """Print how the domain classifier classifies the samples."""
+    if scored.classes is None:
         return
-    view = made.classes
+    view = scored.classes
     shares = ", ".join(f"{n} {share:.1%}" for n, share in zip(view.names, view.shares, strict=True))
     print(
-        f"{view.confident:.1%} of the samples are one class for sure "
-        f"(real pictures: {view.confident_real:.1%})"
+        f"classified with confidence: {view.confident:.1%} of the samples "
+        f"(real images: {view.confident_real:.1%})\n"
+        f"predicted classes: {shares}"
     )
-    print(f"classes: {shares}")
 
 
-def print_comparison(found: Comparison) -> None:
-    """Print the contestants by each score, and the verdict on each two."""
+def print_comparison(comparison: Comparison) -> None:
+    """Print a ranking by each score, and the verdict on each pair."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    for ranking in found.rankings:
+    for ranking in comparison.rankings:
         table = Table(title=escape(f"{ranking.name}, {ranking.better} is better"), title_justify="left")
         for column in ("rank", "contestant", "value", "95 % interval", "of"):
             table.add_column(column, justify="right" if column in ("value", "95 % interval") else "left")
@@ -72,41 +77,41 @@ def print_comparison(found: Comparison) -> None:
             console.print(escape(verdict.sentence), soft_wrap=True)
         if len(ranking.verdicts) > 1:
             count = len(ranking.verdicts)
-            console.print(f"all {count} differences' intervals hold together with 95 %", soft_wrap=True)
+            console.print(
+                f"95 % is the joint confidence of the intervals of all {count} differences", soft_wrap=True
+            )
         for note in ranking.notes:
             console.print(escape(f"note: {note}"), soft_wrap=True)
-    for note in found.notes:
+    for note in comparison.notes:
         console.print(escape(f"note: {note}"), soft_wrap=True)
 
 
-def print_closer(made: Evaluation) -> None:
-    """Print what a closer look found beside its scores."""
-    found = made.detailed
-    if found is None:
+def print_details(scored: Evaluation) -> None:
+    """Print what a detailed evaluation found beside its scores."""
+    details = scored.detailed
+    if details is None:
         return
-    if found.memorization is None:
-        print(
-            "copies of training pictures: cannot be told, held-out pictures are among the training pictures"
-        )
+    if details.memorization is None:
+        print("memorization: not measured, as held-out images are among the training images")
     else:
-        authentic = found.memorization.authenticity
-        print(f"copies of training pictures: {found.memorization.summary}")
-        print(f"authentic: {authentic.value:.1%} [{authentic.low:.1%}, {authentic.high:.1%}]")
-    if found.diversity is not None:
-        modes = found.diversity.modes
-        print(f"classes covered: {modes.covered} of {modes.total} (surely {modes.low} to {modes.high})")
-    if found.modes is not None:
-        print(found.modes)
-    if not any(score.card.metric == "bits/dim" for score in made.scores):
-        print("likelihood: implicit, this family cannot say how likely a picture is")
-    if found.latent_geometry is not None:
-        seen = found.latent_geometry
+        authentic = details.memorization.authenticity
+        print(f"memorization: {details.memorization.summary}")
+        print(f"authenticity: {authentic.value:.1%} [{authentic.low:.1%}, {authentic.high:.1%}]")
+    if details.diversity is not None:
+        modes = details.diversity.modes
+        print(f"classes covered: {modes.covered} of {modes.total} (95 %: {modes.low} to {modes.high})")
+    if details.modes is not None:
+        print(details.modes)
+    if not any(score.card.metric == "bits/dim" for score in scored.scores):
+        print("likelihood: none, this is an implicit model")
+    if details.latent_geometry is not None:
+        geometry = details.latent_geometry
         print(
-            f"sharpness {seen.sharpness:.3g} (real: {seen.sharpness_real:.3g}); a way through the noise is "
-            f"{seen.path_ratio:.3g} times as long as straight"
+            f"sharpness: {geometry.sharpness:.3g} (real images: {geometry.sharpness_real:.3g}); path length "
+            f"of a latent interpolation in features: {geometry.path_ratio:.3g} times the straight line's"
         )
-    if found.ground_truth is not None:
-        t = found.ground_truth
+    if details.ground_truth is not None:
+        t = details.ground_truth
         print(
             f"true precision {t.precision:.1%} [{t.precision_low:.1%}, {t.precision_high:.1%}], "
             f"true recall {t.recall:.1%} [{t.recall_low:.1%}, {t.recall_high:.1%}]"

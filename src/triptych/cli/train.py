@@ -2,58 +2,82 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
-from triptych.cli._afterwards import say_what_next
-from triptych.cli._flags import first_word, flags_of, given, parse
-from triptych.cli._registry import say, verb
+from triptych.cli._afterwards import print_next_commands
+from triptych.cli._flags import JsonFlag, first_word, parse_with_settings
+from triptych.cli._registry import Result, say
+
+if TYPE_CHECKING:
+    from triptych.runs.run import Run
+
+USAGE = "triptych train MODEL --data SOURCE [--minutes M]"
 
 
-@verb("train", "train one family: triptych train dcgan --data mnist --minutes 5")
-def train(words: list[str]) -> dict[str, Any]:
-    """Train a family from scratch."""
-    usage = "triptych train FAMILY --data SOURCE [--minutes M]"
-    name = first_word(words, "the family", usage)
+@dataclass(kw_only=True)
+class TrainFlags(JsonFlag):
+    """Train a model from scratch."""
+
+    preset: str | None = None
+    """Settings to start from."""
+    runs: Path = Path("runs")
+    """Directory in which the run is made."""
+    name: str | None = None
+    """Name of the run after its number; left out: model and data."""
+
+
+def train(words: list[str]) -> Result:
+    """Train a model. Takes the words after "train"; the first is the model, which adds its Config's flags."""
+    name = first_word(words, "the model", USAGE)
     from triptych.cli.progress import progress_bar
     from triptych.models.configure import default_preset, describe_presets, named_in, preset_values
     from triptych.models.registry import load_user_model_class, model_names
     from triptych.runs.options import Options
-    from triptych.training.runner import train as begin
+    from triptych.training.runner import train as start_training
 
     if name is None:
-        print(f"usage: {usage}\nfamilies: {', '.join(model_names())}, or a path to a .py file of your own")
-        print("triptych train FAMILY --help lists the presets and the flags of one")
+        print(f"usage: {USAGE}\nmodels: {', '.join(model_names())}, or the path of your own .py file")
+        print("triptych train MODEL --help lists that model's presets and flags")
         return {}
-    kind = load_user_model_class(name)
-    preset, usual = named_in(words) or default_preset(kind), default_preset(kind)
-    suited = dict(preset_values(kind, preset))
-    presets: Any = Literal[tuple(kind.presets)] if usual else Literal[tuple(kind.presets)] | None
-    about = f"Settings to start from, shown below as defaults. {describe_presets(kind)}."
-    own = {
-        **({"preset": (presets, usual, about)} if kind.presets else {}),
-        "runs": (Path, Path("runs"), "Directory the new run is made in."),
-        "name": (str | None, None, "Name of the run after its number; left out: family and data."),
-    }
-    shape = flags_of(Options, kind.Config, suited=suited, **own)
-    flags = parse(words[1:], shape, f"train {name}", kind.__doc__ or kind.title)
-    settings = {**given(flags, Options, suited), **given(flags, kind.Config, suited)}
+    model_class = load_user_model_class(name)
+    default = default_preset(model_class)
+    values = dict(preset_values(model_class, named_in(words) or default))
+    about = inspect.getdoc(model_class) or model_class.title
+    if model_class.presets:
+        about += f"\n\nPresets, which set the defaults shown below: {describe_presets(model_class)}."
+    flags, settings = parse_with_settings(
+        words[1:],
+        TrainFlags,
+        [Options, model_class.Config],
+        f"train {name}",
+        about=about,
+        defaults={**values, "preset": default},
+        choices={"preset": list(model_class.presets)} if model_class.presets else {},
+    )
     source = settings.pop("data")
-    if flags.track:
-        say(f"follow it live: tensorboard --logdir {shlex.quote(str(flags.runs))}")
-    with progress_bar(kind.title) as watch:
-        run = begin(
-            name, source, preset=preset, runs=flags.runs, name=flags.name, watch=watch, announce=say,
+    if settings["track"]:
+        say(f"follow the training live: tensorboard --logdir {shlex.quote(str(flags.runs))}")
+    with progress_bar(model_class.title) as watch:
+        run = start_training(
+            name, source, preset=flags.preset, runs=flags.runs, name=flags.name, watch=watch, announce=say,
             command=shlex.join(["triptych", "train", *words]), **settings,
         )  # fmt: skip
-    return finished(run, name)
+    return summarize(run, name)
 
 
-def finished(run: Any, family: str | None = None) -> dict[str, Any]:
-    """The last line of every verb that makes a run: its path; before it, what the watch says of a game.
+def summarize(run: Run, named: str | None = None) -> Result:
+    """Print what every verb that trains ends with: findings, next commands and, last, the run's path.
 
-    family: as the user named it on this command line, None where they did not.
+    Args:
+        run: The run, finished or stopped.
+        named: The model as the user named it on this command line; None where they did not.
+
+    Returns:
+        The same for `--json`.
     """
     from triptych.models.registry import load_model_class, load_user_model_class
     from triptych.monitor.gan_monitor import diagnose_run, last_problem_step
@@ -62,24 +86,25 @@ def finished(run: Any, family: str | None = None) -> dict[str, Any]:
 
     if repeat := run.card.plan.how_to_repeat(run.state_meta()["step"]):
         say(repeat)
-    compared = recorded(run.state_meta())
-    if compared is not None:
-        say(compared.sentence())
-    told = {"run": str(run.path), "weights": None if compared is None else compared.model_dump(mode="json")}
-    named = family or run.card.model
-    own = named if named.endswith(".py") else None
-    game = (load_user_model_class(family) if family else load_model_class(run.card.model)).adversarial
-    if game is None:
-        after = say_what_next(run, own)
-        print(run.path)
-        return {**told, **after}
-    found = diagnose_run(run, game)
-    say(f"the watch: {found.summary()}")
-    page = newest_post_mortem(run)
-    if page and found.is_problem:
-        say(f"what it shows, and what may help: open {page} in a browser")
-    elif page:
-        say(f"{page} was written at step {last_problem_step(run):,}; the run has recovered since")
-    after = say_what_next(run, own)
+    comparison = recorded(run.state_meta())
+    if comparison is not None:
+        say(comparison.sentence())
+    result: Result = {
+        "run": str(run.path),
+        "weights": None if comparison is None else comparison.model_dump(mode="json"),
+    }
+    model = named or run.card.model
+    model_class = load_user_model_class(named) if named else load_model_class(model)
+    adversarial = model_class.adversarial
+    if adversarial is not None:
+        diagnosis = diagnose_run(run, adversarial)
+        say(f"GAN monitor: {diagnosis.summary()}")
+        page = newest_post_mortem(run)
+        if page and diagnosis.is_problem:
+            say(f"the evidence, and what may help: open {page} in a browser")
+        elif page:
+            say(f"{page} was written at step {last_problem_step(run):,}; the run has recovered since")
+        result["monitor"] = {"verdict": diagnosis.verdict, "since": diagnosis.since}
+    result |= print_next_commands(run, model if model.endswith(".py") else None)
     print(run.path)
-    return {**told, "watch": {"verdict": found.verdict, "since": found.since}, **after}
+    return result

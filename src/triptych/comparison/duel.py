@@ -187,7 +187,7 @@ def fight(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
         say(f"$ {shlex.join(['triptych', *words])}")
         code, _ = run_apart(words)
         if code:
-            own = f" --family {shlex.quote(','.join(files))}" if files else ""
+            own = f" --model-file {shlex.quote(','.join(files))}" if files else ""
             say(f"the duel stopped; go on with: triptych resume {duel.path}{own}")
             return code
     dataset = load_data(rules.data, size=rules.size)
@@ -212,7 +212,7 @@ def with_files(rules: Rules, files: Sequence[str]) -> Rules:
     if missing := [path for path, file in chosen.items() if file is None]:
         raise RunError(
             f"families of this duel live in files, {', '.join(missing)}, and their code runs only when you "
-            f"name them: check them, then add --family {shlex.quote(','.join(wanted))}"
+            f"name them: check them, then add --model-file {shlex.quote(','.join(wanted))}"
         )
     if unknown := [file for file in files if file not in chosen.values()]:
         there_are = f": it has {', '.join(wanted)}" if wanted else ""
@@ -304,7 +304,7 @@ def _run_name(contestant: Contestant, seed: int) -> str:
 
 
 def _go_on(contestant: Contestant, run: Run) -> list[str]:
-    own = ["--family", contestant.family] if contestant.family.endswith(".py") else []
+    own = ["--model-file", contestant.family] if contestant.family.endswith(".py") else []
     return ["resume", str(run.path), *own]
 
 

@@ -332,7 +332,7 @@ def rank(metric: str, contestants: Sequence[Contestant]) -> Ranking:
             f"interval was made of: {AGAIN} again gives paired ones"
         )
     if len(order) == 1:
-        notes.append("these runs differ by their seed alone: one contestant, nothing to rank (see --each)")
+        notes.append("these runs differ by their seed alone: one contestant, no ranking (see --each-run)")
     return Ranking(metric, sample.name, sample.better, tuple(standings), tuple(verdicts), level, tuple(notes))
 
 

@@ -29,7 +29,7 @@ class Inspection:
     """A look at a source. Counts are of files for folders, else of prepared pictures."""
 
     source: str
-    pictures: int
+    images: int
     splits: dict[str, int]
     classes: dict[str, int]
     attributes: dict[str, int] = field(default_factory=dict)  # of yes or no -> pictures that have it
@@ -47,16 +47,14 @@ class Inspection:
 
     def rows(self) -> list[str]:
         """Everything in lines for a terminal."""
-        lines = [f"{self.source}: {self.pictures:,} pictures"]
+        lines = [f"{self.source}: {self.images:,} images"]
         lines += [f"  {name:<8} {count:,}" for name, count in self.splits.items()]
         if self.classes:
             lines.append(f"  {len(self.classes)} classes:")
             lines += [f"    {name:<20} {count:,}" for name, count in self.classes.items()]
         if self.attributes:
             lines.append(f"  {len(self.attributes)} attributes:")
-            lines += [
-                f"    {name:<20} {n:,} ({n / self.pictures:.0%})" for name, n in self.attributes.items()
-            ]
+            lines += [f"    {name:<20} {n:,} ({n / self.images:.0%})" for name, n in self.attributes.items()]
         for title, counts in (("sizes", self.sizes), ("modes", self.modes), ("formats", self.formats)):
             if counts:
                 shown = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:6])
@@ -107,7 +105,7 @@ def inspect(source: str, *, size: int | None = None, color: Color = "auto") -> I
         return Inspection(
             source, len(items), {}, dict(Counter(_classes(items))), plan=[f"refused: {error}"], **facts
         )
-    return Inspection(**{**vars(found), "pictures": len(items), **facts})
+    return Inspection(**{**vars(found), "images": len(items), **facts})
 
 
 def _folder_of(source: str) -> Path | None:
@@ -140,7 +138,7 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
     counts = dict(zip(dataset.class_names, dataset.class_counts, strict=False))
     return Inspection(
         source=source,
-        pictures=len(train) + len(test),
+        images=len(train) + len(test),
         splits={"train": len(train), "test": len(test)},
         classes=counts,
         attributes=_attributes(dataset),

@@ -194,7 +194,7 @@ def reader_for(
         return ClassReader(judge or extractor_for(dataset), dataset.class_names)
     raise UsageError(
         f"nothing is known about the pictures of {dataset.name}: directions from labels need class folders "
-        "or factors. Without them: --how closed-form"
+        "or factors. Without them: --method closed-form"
     )
 
 

@@ -164,10 +164,10 @@ def reader_of_noise(model: Pipeline) -> Tensor:
     family = model.model
     if (matrix := family.first_layer_weight()) is not None:
         return matrix
-    instead = "Find directions from labels instead: --how labels"
+    instead = "Find directions from labels instead: --method labels"
     if isinstance(family, StyleBased):
         instead = (
-            "Factorise what reads its styles: --space style, or find directions from labels: --how labels"
+            "Factorise what reads its styles: --space style, or find directions from labels: --method labels"
         )
     if model.spec.size == 1:
         raise UsageError(

@@ -66,7 +66,7 @@ def interpolate(
     if len({len(path) for path in paths}) != 1 or len(paths[0]) < 2:
         raise UsageError(f"rows need the same number of seeds, two or more, got {[len(p) for p in paths]}")
     if how == "slerp" and space == "style":
-        raise UsageError("slerp keeps the length of noise; styles have no such length: use --how lerp")
+        raise UsageError("slerp keeps the length of noise; styles have no such length: use --method lerp")
     way: How = how or ("slerp" if space == "noise" else "lerp")
     told = _labels_of_stops(model, paths, space, labels)
     rows = []

@@ -187,7 +187,7 @@ def prepared(model: Pipeline, file: Path) -> tuple[np.ndarray, str | None]:
     spec = model.spec
     if spec.size == 1:
         raise UsageError(
-            "this model draws points, not pictures: give rows of its test split, as in --test 0-7"
+            "this model draws points, not pictures: give rows of its test split, as in --test-rows 0-7"
         )
     if not file.is_file():
         if file.is_dir():

@@ -40,7 +40,7 @@ def load_model_class(name: str) -> type[AnyModel]:
     if name.endswith(".py"):
         raise RunError(
             f"the model of this run lives in a file, {name}, and its code runs only when you name it: check "
-            f"the file, then add --family {shlex.quote(name)}"
+            f"the file, then add --model-file {shlex.quote(name)}"
         )
     known = model_names()
     if name not in known:

@@ -135,10 +135,10 @@ def test_from_the_command_line(
         study_sensitivity, "__kwdefaults__", {**(study_sensitivity.__kwdefaults__ or {}), "kinds": ("JPEG",)}
     )
     out = tmp_path / "x" / "probe.png"
-    words = ["evaluate", "--probe", "--features", "random-conv", "--samples", "30", "--out", str(out)]
+    words = ["evaluate", "--sensitivity", "--features", "random-conv", "--samples", "30", "--out", str(out)]
     assert cli.main([*words, "--json"]) == 0
     told = capsys.readouterr().out.strip().splitlines()
     assert json.loads(told[-1])["n"] == 30
     assert out.stat().st_size > 1000
-    assert cli.main(["evaluate", "--probe", "--real", "digits", "--fake", "digits"]) == 2
-    assert cli.main(["evaluate", "--probe", "--out", "x.html"]) == 2
+    assert cli.main(["evaluate", "--sensitivity", "--real", "digits", "--fake", "digits"]) == 2
+    assert cli.main(["evaluate", "--sensitivity", "--out", "x.html"]) == 2
