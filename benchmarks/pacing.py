@@ -22,6 +22,7 @@ BATCH = {
     "stylegan": 16,
     "vae": 128,
     "diffusion": 64,
+    "flow_matching": 64,
 }  # as they train best in minutes
 
 

@@ -16,8 +16,15 @@ from diffusers import (
 from torch import Tensor
 
 from triptych.core.rng import SamplerNoise, generator
-from triptych.diffusion.denoisers import Denoiser, Prediction, Target, add_noise, parts_of, training_target
-from triptych.diffusion.samplers import SOLVERS, SolverName, spaced
+from triptych.diffusion.denoisers import (
+    Denoiser,
+    Prediction,
+    Target,
+    add_noise,
+    to_prediction,
+    training_target,
+)
+from triptych.diffusion.samplers import SOLVERS, SolverName, trailing_times
 from triptych.diffusion.schedules import Schedule, ScheduleName, make_schedule
 
 T = 1000
@@ -36,7 +43,7 @@ def network(x: Tensor, t: int) -> Tensor:
 
 def denoiser(schedule: Schedule, target: Target) -> Denoiser:
     def denoise(x: Tensor, t: Tensor) -> Prediction:
-        return parts_of(target, schedule, network(x, int(t[0])), x, t)
+        return to_prediction(target, schedule, network(x, int(t[0])), x, t)
 
     return denoise
 
@@ -44,9 +51,9 @@ def denoiser(schedule: Schedule, target: Target) -> Denoiser:
 def ours(solver: SolverName, name: ScheduleName, steps: int) -> Tensor:
     schedule = make_schedule(name, T)
     predict = denoiser(schedule, PREDICTED[name][0])
-    sampler = SOLVERS[solver](predict, schedule, START, spaced(T, steps), SamplerNoise(SEEDS))
+    sampler = SOLVERS[solver](predict, schedule, START, trailing_times(T, steps), SamplerNoise(SEEDS))
     *_, last = sampler
-    return last.image
+    return last.x0
 
 
 def theirs(scheduler: Any, steps: int, **options: Any) -> Tensor:
@@ -117,9 +124,9 @@ def test_dpm_solver_is_that_of_diffusers(name: ScheduleName, steps: int) -> None
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
-def test_the_straight_path_is_flow_matchings() -> None:
-    """DDIM's step on the straight path is Euler's step along the velocity."""
-    steps, schedule = 20, make_schedule("straight", T)
+def test_the_rectified_path_is_flow_matchings() -> None:
+    """DDIM's step on the linear interpolant is Euler's step along the velocity."""
+    steps, schedule = 20, make_schedule("rectified", T)
     scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=T, shift=1.0)
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
     noise = torch.randn(START.shape, generator=torch.Generator().manual_seed(1))
@@ -130,10 +137,10 @@ def test_the_straight_path_is_flow_matchings() -> None:
     x = START
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:
-        return parts_of("velocity", schedule, network(x, int(t[0])), x, t)
+        return to_prediction("velocity", schedule, network(x, int(t[0])), x, t)
 
     for t in scheduler.timesteps:
         x = scheduler.step(network(x, round(float(t))), t, x).prev_sample
-    sampler = SOLVERS["ddim"](denoise, schedule, START, spaced(T, steps), SamplerNoise(SEEDS))
+    sampler = SOLVERS["ddim"](denoise, schedule, START, trailing_times(T, steps), SamplerNoise(SEEDS))
     *_, last = sampler
-    assert torch.allclose(last.image, x, atol=1e-5)
+    assert torch.allclose(last.x0, x, atol=1e-5)

@@ -15,14 +15,14 @@ from triptych.diffusion.denoisers import (
     Prediction,
     add_noise,
     clip_denoised,
-    parts_of,
+    to_prediction,
     training_target,
 )
 from triptych.diffusion.guidance import classifier_free_guidance
-from triptych.diffusion.samplers import SOLVERS, encode, spaced
+from triptych.diffusion.samplers import SOLVERS, ode_inversion, trailing_times
 from triptych.diffusion.schedules import Schedule, make_schedule
 
-NAMES = ("linear", "cosine", "straight")
+NAMES = ("linear", "cosine", "rectified")
 MEAN, STD = 0.3, 0.5  # of the data
 
 
@@ -40,17 +40,21 @@ def gaussian_denoiser(schedule: Schedule) -> Denoiser:
 
 
 def exact_flow(schedule: Schedule, x: Tensor) -> Tensor:
-    """Where the deterministic path takes x_T: quantiles are kept, so a Gaussian is mapped affinely."""
+    """Where the probability-flow ODE takes x_T: quantiles are kept, so a Gaussian is mapped affinely."""
     a, s = schedule.alpha[-1], schedule.sigma[-1]
     return MEAN + STD * (x - a * MEAN) / (a**2 * STD**2 + s**2).sqrt()
 
 
 def solve(solver: str, schedule: Schedule, x: Tensor, steps: int) -> Tensor:
-    moments = SOLVERS[solver](  # type: ignore[index]
-        gaussian_denoiser(schedule), schedule, x, spaced(schedule.steps, steps), SamplerNoise(range(len(x)))
+    steps_taken = SOLVERS[solver](  # type: ignore[index]
+        gaussian_denoiser(schedule),
+        schedule,
+        x,
+        trailing_times(schedule.steps, steps),
+        SamplerNoise(range(len(x))),
     )
-    *_, last = moments
-    return last.image
+    *_, last = steps_taken
+    return last.x0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -60,7 +64,7 @@ def test_schedules_go_from_clean_to_noise(name: str) -> None:
     assert schedule.alpha[-1] < 0.01 and schedule.sigma[-1] > 0.99
     snr = schedule.alpha / schedule.sigma
     assert bool((snr[1:].diff() < 0).all())
-    determinant = schedule.alpha * schedule.sigma_slope - schedule.sigma * schedule.alpha_slope
+    determinant = schedule.alpha * schedule.d_sigma - schedule.sigma * schedule.d_alpha
     assert torch.allclose(determinant, torch.ones_like(determinant))
 
 
@@ -79,15 +83,15 @@ def test_cosine_alpha_bar_is_the_papers() -> None:
 
 
 @pytest.mark.parametrize(("name", "target"), list(product(NAMES, ("noise", "velocity", "image"))))
-def test_parts_are_read_back_from_every_target(name: str, target: str) -> None:
+def test_the_prediction_is_read_back_from_every_target(name: str, target: str) -> None:
     schedule = make_schedule(name, 100)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     image, noise = (torch.randn(60, 3, 2, generator=generator, dtype=torch.float64) for _ in range(2))
     t = torch.arange(20, 80)
     x_t = add_noise(schedule, image, noise, t)
     output = training_target(target, schedule, image, noise, t)  # type: ignore[arg-type]
-    parts = parts_of(target, schedule, output, x_t, t)  # type: ignore[arg-type]
-    assert torch.allclose(parts.image, image) and torch.allclose(parts.noise, noise)
+    prediction = to_prediction(target, schedule, output, x_t, t)  # type: ignore[arg-type]
+    assert torch.allclose(prediction.x0, image) and torch.allclose(prediction.eps, noise)
 
 
 def test_the_velocity_is_the_derivative_of_the_path() -> None:
@@ -101,7 +105,7 @@ def test_the_velocity_is_the_derivative_of_the_path() -> None:
         )
 
 
-@pytest.mark.parametrize(("solver", "name"), list(product(("ddim", "heun", "dpm++"), NAMES)))
+@pytest.mark.parametrize(("solver", "name"), list(product(("ddim", "euler", "heun", "dpm++"), NAMES)))
 def test_deterministic_solvers_find_the_exact_flow(solver: str, name: str) -> None:
     schedule = make_schedule(name, 1000)  # type: ignore[arg-type]
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
@@ -109,11 +113,12 @@ def test_deterministic_solvers_find_the_exact_flow(solver: str, name: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("solver", "low", "high"), [("ddim", 0.7, 1.4), ("heun", 1.7, 2.6), ("dpm++", 1.6, 2.8)]
+    ("solver", "low", "high"),
+    [("ddim", 0.7, 1.4), ("euler", 0.7, 1.4), ("heun", 1.7, 2.6), ("dpm++", 1.6, 2.8)],
 )
 def test_orders_of_convergence(solver: str, low: float, high: float) -> None:
     """Error falls by 2^order when the steps double."""
-    schedule = make_schedule("straight", 6400)
+    schedule = make_schedule("rectified", 6400)
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
     errors = [
         (solve(solver, schedule, x, n) - exact_flow(schedule, x)).abs().max().item() for n in (40, 80, 160)
@@ -138,27 +143,29 @@ def test_ancestral_variance_is_ddpms_posterior() -> None:
     beta = 1 - alpha_bar[t] / alpha_bar[t - 1]
     wanted = ((1 - alpha_bar[t - 1]) / (1 - alpha_bar[t]) * beta).sqrt().item()
     x = torch.zeros(4000, 1, dtype=torch.float64)
-    moments = SOLVERS["ddpm"](gaussian_denoiser(schedule), schedule, x, [t, t - 1], SamplerNoise(range(4000)))
-    *_, last = moments
-    assert last.noisy.std().item() == pytest.approx(wanted, rel=0.05)
+    steps_taken = SOLVERS["ddpm"](
+        gaussian_denoiser(schedule), schedule, x, [t, t - 1], SamplerNoise(range(4000))
+    )
+    *_, last = steps_taken
+    assert last.x_t.std().item() == pytest.approx(wanted, rel=0.05)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_encoding_and_drawing_are_inverse(name: str) -> None:
+def test_inversion_and_sampling_are_inverse(name: str) -> None:
     schedule = make_schedule(name, 1000)  # type: ignore[arg-type]
     image = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
     denoise = gaussian_denoiser(schedule)
-    noise = encode(denoise, schedule, image, spaced(1000, 200))
+    noise = ode_inversion(denoise, schedule, image, trailing_times(1000, 200))
     assert torch.allclose(solve("heun", schedule, noise, 200), image, atol=0.01)
 
 
 def test_times_begin_at_the_end_and_end_at_the_beginning() -> None:
     for steps in (1, 7, 16, 1000):
-        times = spaced(1000, steps)
+        times = trailing_times(1000, steps)
         assert times[0] == 1000 and times[-1] == 0 and len(times) == steps + 1
         assert all(a > b for a, b in pairwise(times))
     with pytest.raises(ValueError, match=r"1\.\.1000"):
-        spaced(1000, 1001)
+        trailing_times(1000, 1001)
 
 
 def test_guidance_one_is_none_and_more_pulls_further() -> None:
@@ -168,17 +175,17 @@ def test_guidance_one_is_none_and_more_pulls_further() -> None:
     x, t = torch.zeros(1, 1), torch.ones(1, dtype=torch.int64)
     one, none = constant(0.2), constant(0.1)
     assert classifier_free_guidance(one, none, 1.0) is one
-    assert classifier_free_guidance(one, none, 3.0)(x, t).image.item() == pytest.approx(0.1 + 3 * 0.1)
-    assert classifier_free_guidance(one, none, 0.0)(x, t).image.item() == pytest.approx(0.1)
+    assert classifier_free_guidance(one, none, 3.0)(x, t).x0.item() == pytest.approx(0.1 + 3 * 0.1)
+    assert classifier_free_guidance(one, none, 0.0)(x, t).x0.item() == pytest.approx(0.1)
 
 
-def test_clipping_keeps_picture_and_noise_in_agreement() -> None:
+def test_clipping_keeps_image_and_noise_in_agreement() -> None:
     schedule = make_schedule("cosine", 100)
     wild: Denoiser = lambda x_t, t: Prediction(torch.full_like(x_t, 3.0), x_t)  # noqa: E731
     x, t = torch.randn(5, 2), torch.full((5,), 50)
-    parts = clip_denoised(wild, schedule)(x, t)
-    assert parts.image.max() == 1
-    assert torch.allclose(add_noise(schedule, parts.image, parts.noise, t), x, atol=1e-5)
+    prediction = clip_denoised(wild, schedule)(x, t)
+    assert prediction.x0.max() == 1
+    assert torch.allclose(add_noise(schedule, prediction.x0, prediction.eps, t), x, atol=1e-5)
 
 
 def test_unknown_schedules_are_refused() -> None:

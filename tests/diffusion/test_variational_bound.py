@@ -18,12 +18,12 @@ from triptych.diffusion.variational_bound import (
     implied_variance,
     last_times,
     prior_nats,
-    spread,
+    sample_times,
     step_nats,
     variational_bound,
 )
 
-NAMES = ("linear", "cosine", "straight")
+NAMES = ("linear", "cosine", "rectified")
 STD = 0.3  # of the data
 
 
@@ -46,11 +46,11 @@ def uniform_denoiser(schedule: Schedule) -> Denoiser:
 
     def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
-        centre, width = (y.double() / alpha.clamp(min=1e-6).double() for y in (x_t, sigma))
-        low, high = (-256 / 255 - centre) / width, (256 / 255 - centre) / width
+        center, width = (y.double() / alpha.clamp(min=1e-6).double() for y in (x_t, sigma))
+        low, high = (-256 / 255 - center) / width, (256 / 255 - center) / width
         normal = Normal(0.0, 1.0)
         share = (normal.cdf(high) - normal.cdf(low)).clamp(min=1e-12)
-        image = centre + width * (normal.log_prob(low).exp() - normal.log_prob(high).exp()) / share
+        image = center + width * (normal.log_prob(low).exp() - normal.log_prob(high).exp()) / share
         image = image.clamp(-1, 1).to(x_t.dtype)
         return Prediction(image, (x_t - alpha * image) / sigma)
 
@@ -61,7 +61,7 @@ def bits(nats: Tensor, pixels: Tensor) -> Tensor:
     return nats / math.log(2) / pixels[0].numel()
 
 
-@pytest.mark.parametrize("name", ["linear", "straight"])
+@pytest.mark.parametrize("name", ["linear", "rectified"])
 def test_a_perfect_chain_needs_the_entropy_of_a_gaussian(name: str) -> None:
     """Within 0.01 bits at T = 1000."""
     schedule, pixels = make_schedule(name, 1000), gaussian_pixels(40, 32)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def test_a_perfect_chain_needs_the_entropy_of_a_gaussian(name: str) -> None:
 
 
 def test_even_noise_needs_eight_bits() -> None:
-    schedule = make_schedule("straight", 1000)
+    schedule = make_schedule("rectified", 1000)
     pixels = torch.randint(0, 256, (64, 16, 16, 1), generator=torch.Generator().manual_seed(0)).byte()
     terms = variational_bound(uniform_denoiser(schedule), schedule, pixels, 250, range(64))
     found = bits(sum(terms), pixels)  # type: ignore[arg-type]
@@ -128,11 +128,11 @@ def test_the_prior_term_is_a_kl(name: str) -> None:
 @pytest.mark.parametrize("t", [5, 60, 200])
 def test_the_residual_noise_tells_the_error(t: int) -> None:
     """Of each picture by itself: one is open, one known."""
-    schedule, times = make_schedule("straight", 500), torch.full((2,), t)
+    schedule, times = make_schedule("rectified", 500), torch.full((2,), t)
     generator = torch.Generator().manual_seed(0)
     image = STD * torch.randn(2, 1, 64, 64, generator=generator)
     x_t = add_noise(schedule, image, torch.randn(2, 1, 64, 64, generator=generator), times)
-    best = gaussian_denoiser(schedule)(x_t, times).image
+    best = gaussian_denoiser(schedule)(x_t, times).x0
     best[1] = image[1]
     alpha, sigma = schedule.alpha[t].item(), schedule.sigma[t].item()
     open_, known = implied_variance(schedule, (x_t - alpha * best) / sigma, times).flatten().tolist()
@@ -142,7 +142,7 @@ def test_the_residual_noise_tells_the_error(t: int) -> None:
 
 
 def test_where_no_picture_is_left_the_variance_is_finite() -> None:
-    schedule = make_schedule("straight", 10)
+    schedule = make_schedule("rectified", 10)
     found = implied_variance(schedule, torch.full((1, 1, 4, 4), 0.5), torch.tensor([10]))
     assert found.flatten().tolist() == [1.0]
 
@@ -161,9 +161,9 @@ def test_last_times_double_the_noise_from_half_a_level(name: str) -> None:
 
 @pytest.mark.parametrize("draws", [1, 2, 7, 60, 95])
 def test_sums_over_drawn_times_are_unbiased(draws: int) -> None:
-    schedule = make_schedule("straight", 100)
+    schedule = make_schedule("rectified", 100)
     offset = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
-    t, weight = spread(schedule, torch.full((40_000,), 3), draws, offset)
+    t, weight = sample_times(schedule, torch.full((40_000,), 3), draws, offset)
     assert t.shape == weight.shape == (draws, 40_000)
     assert t.min().item() >= 4 and t.max().item() <= 100
     assert bool((t.diff(dim=0) > 0).all())  # no time twice
@@ -176,14 +176,14 @@ def test_with_enough_draws_every_time_comes_once() -> None:
     """Also where the pictures' chains have different last times: the shorter one's rest weighs nothing."""
     schedule = make_schedule("cosine", 30)
     for draws in (29, 1000):
-        t, weight = spread(schedule, torch.tensor([1, 1, 4]), draws, torch.tensor([0.0, 0.37, 0.9999]))
+        t, weight = sample_times(schedule, torch.tensor([1, 1, 4]), draws, torch.tensor([0.0, 0.37, 0.9999]))
         assert t.T[:2].tolist() == [list(range(2, 31))] * 2 and t.T[2, :26].tolist() == list(range(5, 31))
         assert weight.T.tolist() == [[1.0] * 29, [1.0] * 29, [1.0] * 26 + [0.0] * 3]
 
 
 def test_a_network_blind_to_fine_noise_is_read_at_coarser() -> None:
     """It sees x_t alone below noise 0.1 and a black picture above: the chain had better end there."""
-    schedule, pixels = make_schedule("straight", 1000), torch.zeros(8, 16, 16, 1, dtype=torch.uint8)
+    schedule, pixels = make_schedule("rectified", 1000), torch.zeros(8, 16, 16, 1, dtype=torch.uint8)
 
     def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
@@ -197,9 +197,9 @@ def test_a_network_blind_to_fine_noise_is_read_at_coarser() -> None:
     assert bits(sum(blind), pixels).max().item() < 1.05  # type: ignore[arg-type]
 
 
-def test_the_first_looks_noise_is_not_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pilot_evaluations_noise_is_not_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
-    schedule, pixels = make_schedule("straight", 1000), gaussian_pixels(1)
+    schedule, pixels = make_schedule("rectified", 1000), gaussian_pixels(1)
 
     def spy(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
@@ -226,7 +226,7 @@ def test_few_times_have_the_mean_of_all() -> None:
 
 
 def test_a_bound_is_a_function_of_picture_and_seed() -> None:
-    schedule, pixels = make_schedule("straight", 200), gaussian_pixels(6)
+    schedule, pixels = make_schedule("rectified", 200), gaussian_pixels(6)
     denoise = gaussian_denoiser(schedule)
     seeds = [11, 5, 11, 7, 8, 9]
     pixels[2] = pixels[0]
@@ -240,9 +240,9 @@ def test_a_bound_is_a_function_of_picture_and_seed() -> None:
 
 
 def test_padding_is_not_read_but_stays_in_the_chain() -> None:
-    schedule, pixels = make_schedule("straight", 4), gaussian_pixels(3)  # one last time
+    schedule, pixels = make_schedule("rectified", 4), gaussian_pixels(3)  # one last time
     denoise = gaussian_denoiser(schedule)
     whole = variational_bound(denoise, schedule, pixels, 6, range(3))
-    part = variational_bound(denoise, schedule, pixels, 6, range(3), counted=(2, 2, 6, 6))
+    part = variational_bound(denoise, schedule, pixels, 6, range(3), box=(2, 2, 6, 6))
     assert torch.equal(whole.prior, part.prior) and torch.equal(whole.steps, part.steps)
     assert bool((part.levels < 0.5 * whole.levels).all()) and bool((part.levels > 0).all())

@@ -49,9 +49,9 @@ def test_a_sweep_scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
 
 def test_whole_numbers_reach_controls_that_count(digits: Dataset) -> None:
     with pytest.raises(ValueError, match=r"no control 'truncation'\. There are"):
-        sweep(model_of("diffusion", channels=(8, 8), blocks=1), [1], data=digits)
+        sweep(model_of("diffusion", channels=(8, 8), blocks_per_level=1), [1], data=digits)
     with pytest.raises(ValueError, match="steps"):
-        sweep(model_of("diffusion", channels=(8, 8), blocks=1), [2.5], control="steps", data=digits)
+        sweep(model_of("diffusion", channels=(8, 8), blocks_per_level=1), [2.5], control="steps", data=digits)
 
 
 def test_seeds_are_read_once_and_labels_are_of_what_is_shown(digits: Dataset) -> None:

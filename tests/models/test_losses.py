@@ -16,7 +16,6 @@ from triptych.core.types import ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.loader import batches
 from triptych.models.dcgan import Dcgan, DcganConfig
-from triptych.models.diffusion import Diffusion, DiffusionConfig
 from triptych.models.vae import Vae, VaeConfig, kl_to_standard_normal
 
 SPEC = ImageSpec(channels=1, size=32, classes=10)
@@ -166,41 +165,3 @@ def test_vae_reparameterisation_has_the_right_gradient() -> None:
     assert mean.grad is not None and log_std.grad is not None
     assert mean.grad.item() == pytest.approx(1.4, rel=0.02)
     assert log_std.grad.item() == pytest.approx(2 * math.exp(-0.8), rel=0.02)
-
-
-def test_diffusion_starts_at_the_targets_own_variance(batch: Any) -> None:
-    """The network starts at zero, so the first loss is the mean square of what it is asked for."""
-    for target in ("noise", "image"):
-        family = Diffusion(DiffusionConfig(target=target), SPEC)  # type: ignore[arg-type]
-        loss, _ = family.loss(batch, turn(batch, "denoiser"))
-        wanted = 1.0 if target == "noise" else batch.images.square().mean().item()
-        assert loss.item() == pytest.approx(wanted, rel=0.05)
-
-
-def test_diffusion_times_are_spread_over_the_batch(batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    family, seen = Diffusion(DiffusionConfig(), SPEC), []
-    monkeypatch.setattr(
-        "triptych.models.diffusion.add_noise",
-        lambda schedule, image, noise, t: seen.append(t) or image,
-    )
-    family.loss(batch, turn(batch, "denoiser"))
-    (t,) = seen
-    assert sorted(((t - 1) * 8 // 1000).tolist()) == list(range(8))
-    assert t.min() >= 1 and t.max() <= 1000
-
-
-def test_labels_steer_a_conditional_diffusion_and_guidance_asks_the_unlabelled(batch: Any) -> None:
-    family = Diffusion(DiffusionConfig(), SPEC)
-    with torch.no_grad():
-        for parameter in family.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    controls = family.Controls(clip=False)
-    x, t = torch.randn(2, 1, 32, 32), torch.tensor([500, 500])
-
-    def predict(label: int, guidance: float) -> torch.Tensor:
-        asked = controls.model_copy(update={"guidance": guidance})
-        return family.denoiser(torch.full((2,), label), asked)(x, t).image.detach()
-
-    with torch.no_grad():
-        assert not torch.allclose(predict(1, 1.0), predict(2, 1.0))
-        assert torch.allclose(predict(1, 0.0), predict(10, 1.0), atol=1e-5)

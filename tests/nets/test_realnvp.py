@@ -2,25 +2,25 @@ from __future__ import annotations
 
 import torch
 
-from triptych.nets.realnvp import Flow
+from triptych.nets.realnvp import RealNVP
 
 
-def shaken(features: int = 5) -> Flow:
+def shaken(features: int = 5) -> RealNVP:
     torch.manual_seed(0)
-    flow = Flow(features, couplings=4, hidden=16).double()
+    flow = RealNVP(features, couplings=4, hidden=16).double()
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     return flow
 
 
-def test_it_begins_as_the_identity() -> None:
+def test_realnvp_is_the_identity_at_initialization() -> None:
     vectors = torch.randn(3, 5)
-    assert torch.equal(Flow(5, couplings=6)(vectors), vectors)
-    assert torch.equal(Flow(5, couplings=0)(vectors), vectors)
+    assert torch.equal(RealNVP(5, couplings=6)(vectors), vectors)
+    assert torch.equal(RealNVP(5, couplings=0)(vectors), vectors)
 
 
-def test_back_is_the_way_there() -> None:
+def test_inverse_undoes_forward() -> None:
     flow, noise = shaken(), torch.randn(7, 5, dtype=torch.float64)
     vectors = flow(noise)
     assert not torch.allclose(vectors, noise, atol=0.1)

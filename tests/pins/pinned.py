@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "stylegan": {"width": 8},
     "vae": {"width": 8},
     "diffusion": {"channels": (16, 24)},
+    "flow_matching": {"channels": (16, 24)},
 }
 SAMPLES = 100
 SCORES_OF = "random-conv"  # needs no training

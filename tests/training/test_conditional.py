@@ -33,6 +33,7 @@ SMALL: dict[str, Any] = {"steps": 4, "size": 8, "batch": 4, "threads": 1, "preci
 NARROW: dict[str, dict[str, Any]] = {
     "stylegan": {"width": 8, "max_channels": 8},
     "diffusion": {"channels": (8, 8)},
+    "flow_matching": {"channels": (8, 8)},
 }
 LABELLED = ImageSpec(1, 8, classes=2)
 

@@ -93,7 +93,10 @@ def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: 
             ["dcgan", "--data", "DATA", "--conditional"],
             "--conditional needs labels, and these images have none",
         ),
-        (["diffusion", "--data", "digits", "--size", "10"], "a picture of 10 px cannot be folded"),
+        (
+            ["diffusion", "--data", "digits", "--size", "10"],
+            "an image of 10 px cannot be cut into patches of 2 px",
+        ),
     ],
 )
 def test_what_a_family_cannot_do_with_the_data_is_wrong_usage(

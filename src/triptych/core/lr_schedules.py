@@ -28,6 +28,19 @@ def cosine_to(progress: float, end: float = 0.0) -> float:
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def warmup_constant(progress: float, warmup: float = 0.02) -> float:
+    """Linear warm-up, then the factor 1.
+
+    Args:
+        progress: Share of the planned steps done, in [0, 1].
+        warmup: Share of the planned steps over which the factor rises, above 0.
+
+    Returns:
+        The factor, in [0, 1].
+    """
+    return min(1.0, (progress + START) / warmup)
+
+
 def warmup_cosine(progress: float, warmup: float = 0.02) -> float:
     """Linear warm-up, then decay along half a cosine to 0.
 
@@ -38,4 +51,4 @@ def warmup_cosine(progress: float, warmup: float = 0.02) -> float:
     Returns:
         The factor, in [0, 1].
     """
-    return min(1.0, (progress + START) / warmup) * cosine_to(progress)
+    return warmup_constant(progress, warmup) * cosine_to(progress)

@@ -11,6 +11,8 @@ MODELS_ELSEWHERE = {  # what other tools and papers call what a model does -> it
     "gan": "dcgan", "ddpm": "diffusion", "ddim": "diffusion", "unet": "diffusion", "text2img": "diffusion",
     "txt2img": "diffusion", "text-to-image": "diffusion", "stable-diffusion": "diffusion",
     "autoencoder": "vae", "wgan-gp": "wgan", "stylegan2": "stylegan", "stylegan3": "stylegan",
+    "flow": "flow_matching", "rectified-flow": "flow_matching", "reflow": "flow_matching",
+    "cfm": "flow_matching",
 }  # fmt: skip
 VERBS_ELSEWHERE = {  # the same for verbs
     "generate": "sample", "draw": "sample", "text2img": "sample", "txt2img": "sample", "fit": "train",

@@ -1,1 +1,1 @@
-"""Mathematics of noising, without networks."""
+"""Mathematics of Gaussian diffusion and flow matching, without networks."""

@@ -1,4 +1,4 @@
-"""From a network's output to (clean picture, noise), and denoisers that wrap denoisers."""
+"""From a network's output to a prediction of (x_0, eps), and wrappers around denoisers."""
 
 from __future__ import annotations
 
@@ -13,60 +13,98 @@ Target = Literal["noise", "velocity", "image"]
 
 
 class Prediction(NamedTuple):
-    """What a noisy picture is thought to be made of: x_t = alpha_t image + sigma_t noise."""
+    """The predicted components of a noisy image: x_t = alpha_t x0 + sigma_t eps."""
 
-    image: Tensor  # (B, *)
-    noise: Tensor  # (B, *)
-
-
-Denoiser = Callable[[Tensor, Tensor], Prediction]  # (x_t (B, *), t (B,) int64) -> Parts
+    x0: Tensor  # (B, *) the clean image
+    eps: Tensor  # (B, *) the noise
 
 
-def add_noise(schedule: Schedule, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """The forward process in one leap: x_t = alpha_t x_0 + sigma_t eps (Ho et al. 2020, eq. 4)."""
-    return schedule.at(schedule.alpha, t, image) * image + schedule.at(schedule.sigma, t, image) * noise
+Denoiser = Callable[[Tensor, Tensor], Prediction]  # (x_t (B, *), t (B,) int64) -> Prediction
 
 
-def training_target(target: Target, schedule: Schedule, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """What the network is asked for: eps, x_0, or the velocity dx_t/dtau.
+def add_noise(schedule: Schedule, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    """Sample the forward process q(x_t | x_0) in one step: alpha_t x_0 + sigma_t eps.
 
-    The velocity is alpha' x_0 + sigma' eps: eps - x_0 on the straight path, and on
-    variance-preserving ones v of Salimans and Ho (2022, section 4).
+    Args:
+        schedule: gives alpha_t and sigma_t.
+        x0: clean images, (B, *), in [-1, 1].
+        eps: standard normal noise, (B, *).
+        t: (B,) int64 in 0..T.
+
+    Returns:
+        x_t, (B, *).
+
+    References:
+        Ho, Jain and Abbeel 2020, eq. 4.
+    """
+    return schedule.at(schedule.alpha, t, x0) * x0 + schedule.at(schedule.sigma, t, x0) * eps
+
+
+def training_target(target: Target, schedule: Schedule, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    """The regression target of the network: eps, x_0, or the velocity dx_t/dtau.
+
+    The velocity is d_alpha x_0 + d_sigma eps: eps - x_0 for the linear interpolant, and
+    v = alpha eps - sigma x_0 for variance-preserving schedules.
+
+    Args:
+        target: which of the three.
+        schedule: gives the derivatives at t.
+        x0: clean images, (B, *), in [-1, 1].
+        eps: the noise in x_t, (B, *).
+        t: (B,) int64 in 0..T.
+
+    Returns:
+        (B, *).
+
+    References:
+        Salimans and Ho 2022, section 4 (v); Liu, Gong and Liu 2022, eq. 1 (velocity).
     """
     if target == "noise":
-        return noise
+        return eps
     if target == "image":
-        return image
-    return (
-        schedule.at(schedule.alpha_slope, t, image) * image
-        + schedule.at(schedule.sigma_slope, t, image) * noise
-    )
+        return x0
+    return schedule.at(schedule.d_alpha, t, x0) * x0 + schedule.at(schedule.d_sigma, t, x0) * eps
 
 
-def parts_of(target: Target, schedule: Schedule, output: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
-    """Read picture and noise off the network's output: the inverse of `target_of` given x_t.
+def to_prediction(target: Target, schedule: Schedule, output: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
+    """Convert the network's output to (x_0, eps): the inverse of `training_target` given x_t.
 
-    Where picture (alpha = 0) or noise (sigma = 0) has left no trace in x_t it cannot be read off
-    a prediction of the other; the divisor is then kept at 1e-3.
+    Where alpha = 0 or sigma = 0, x_t holds nothing of the image or of the noise, and neither follows from a
+    prediction of the other; the divisor is then kept at 1e-3.
+
+    Args:
+        target: what the network predicts.
+        schedule: gives alpha, sigma and their derivatives at t.
+        output: of the network, (B, *).
+        x_t: the noisy images it saw, (B, *).
+        t: (B,) int64 in 0..T.
+
+    Returns:
+        The predicted image and noise, (B, *) each.
     """
     alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
     if target == "noise":
         return Prediction((x_t - sigma * output) / alpha.clamp(min=1e-3), output)
     if target == "image":
         return Prediction(output, (x_t - alpha * output) / sigma.clamp(min=1e-3))
-    alpha_slope, sigma_slope = (
-        schedule.at(schedule.alpha_slope, t, x_t),
-        schedule.at(schedule.sigma_slope, t, x_t),
-    )
-    return Prediction(sigma_slope * x_t - sigma * output, alpha * output - alpha_slope * x_t)
+    d_alpha, d_sigma = schedule.at(schedule.d_alpha, t, x_t), schedule.at(schedule.d_sigma, t, x_t)
+    return Prediction(d_sigma * x_t - sigma * output, alpha * output - d_alpha * x_t)
 
 
 def clip_denoised(denoiser: Denoiser, schedule: Schedule) -> Denoiser:
-    """Keep the predicted picture in [-1, 1], and the noise in agreement with it."""
+    """Clip the predicted image to [-1, 1], and recompute the noise so that both still make up x_t.
+
+    Args:
+        denoiser: to wrap.
+        schedule: that the denoiser was trained with.
+
+    Returns:
+        A denoiser.
+    """
 
     def denoise(x_t: Tensor, t: Tensor) -> Prediction:
-        image = denoiser(x_t, t).image.clamp(-1, 1)
+        x0 = denoiser(x_t, t).x0.clamp(-1, 1)
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
-        return Prediction(image, (x_t - alpha * image) / sigma.clamp(min=1e-3))
+        return Prediction(x0, (x_t - alpha * x0) / sigma.clamp(min=1e-3))
 
     return denoise

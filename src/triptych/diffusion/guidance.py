@@ -1,4 +1,4 @@
-"""Guidance: denoisers made of two denoisers."""
+"""Guidance: denoisers that combine two denoisers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,25 @@ from triptych.diffusion.denoisers import Denoiser, Prediction
 
 
 def classifier_free_guidance(conditional: Denoiser, unconditional: Denoiser, guidance: float) -> Denoiser:
-    """Classifier-free guidance (Ho and Salimans 2022); guidance 1 is none: the conditional model."""
+    """Classifier-free guidance: unconditional + guidance * (conditional - unconditional).
+
+    Args:
+        conditional: the denoiser given the labels.
+        unconditional: the denoiser given no label.
+        guidance: at least 0. 1 is no guidance, the conditional denoiser itself; 0 the unconditional one.
+            It is 1 + w in the paper.
+
+    Returns:
+        A denoiser.
+
+    References:
+        Ho and Salimans 2022, eq. 6.
+    """
     if guidance == 1:
         return conditional
 
     def denoise(x_t: Tensor, t: Tensor) -> Prediction:
-        with_, without = conditional(x_t, t), unconditional(x_t, t)
-        return Prediction(*(torch.lerp(w, c, guidance) for w, c in zip(without, with_, strict=True)))
+        cond, uncond = conditional(x_t, t), unconditional(x_t, t)
+        return Prediction(*(torch.lerp(u, c, guidance) for u, c in zip(uncond, cond, strict=True)))
 
     return denoise

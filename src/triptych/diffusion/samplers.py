@@ -1,7 +1,7 @@
-"""From noise to picture: samplers that share one contract, so that two of them can be diffed.
+"""Samplers from noise to image. They share one signature, so that two of them can be compared line by line.
 
-Each takes (denoiser, schedule, noise x_T (B, *), times, sampler noise) and yields
-(x_t before the step, predicted picture) once a step, then the final picture twice.
+Each takes (denoiser, schedule, x_T (B, *), times, sampler noise) and yields (x_t before the step, predicted
+x_0) once a step, then the final image twice.
 """
 
 from __future__ import annotations
@@ -14,41 +14,58 @@ import torch
 from torch import Tensor
 
 from triptych.core.rng import SamplerNoise
-from triptych.diffusion.denoisers import Denoiser
+from triptych.diffusion.denoisers import Denoiser, Prediction
 from triptych.diffusion.schedules import Schedule
 
-SolverName = Literal["ddpm", "ddim", "heun", "dpm++"]
+SolverName = Literal["ddpm", "ddim", "euler", "heun", "dpm++"]
 
 
 class SamplerStep(NamedTuple):
-    """One step of a sampler: the noisy picture it began with and the clean one it predicted there."""
+    """One step of a sampler: the noisy image it began with and the clean image predicted from it."""
 
-    noisy: Tensor  # (B, *)
-    image: Tensor  # (B, *)
+    x_t: Tensor  # (B, *)
+    x0: Tensor  # (B, *)
 
 
 Solver = Callable[[Denoiser, Schedule, Tensor, Sequence[int], SamplerNoise], Iterator[SamplerStep]]
 
 
-def spaced(total: int, steps: int) -> list[int]:
-    """`steps` + 1 times from T = `total` down to 0, evenly spaced, beginning at T itself.
+def trailing_times(total: int, steps: int) -> list[int]:
+    """Evenly spaced times for a sampler, the first of which is T itself ("trailing" spacing).
 
-    ("trailing" spacing: Lin et al. 2023 show why the first time must be T.)
+    Args:
+        total: T, the number of noising steps of the schedule.
+        steps: sampling steps, in 1..T.
+
+    Returns:
+        `steps` + 1 times, from T down to 0.
+
+    Raises:
+        ValueError: when `steps` does not lie in 1..T.
+
+    References:
+        Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", section 3.3: why
+        the first time must be T.
     """
     if not 1 <= steps <= total:
         raise ValueError(f"sampling steps must lie in 1..{total}, got {steps}")
     return [round(total * (steps - k) / steps) for k in range(steps + 1)]
 
 
-def _time(x: Tensor, t: int) -> Tensor:
+def _expand(t: int, x: Tensor) -> Tensor:
     return torch.full((len(x),), t, dtype=torch.int64, device=x.device)  # (B,)
 
 
-def ancestral(eta: float) -> Solver:
-    """DDIM's family of samplers (Song, Meng and Ermon 2021, eq. 12 and 16).
+def _velocity(schedule: Schedule, prediction: Prediction, t: int) -> Tensor:
+    """dx/dtau of the probability-flow ODE, d_alpha x_0 + d_sigma eps: (B, *)."""
+    return float(schedule.d_alpha[t]) * prediction.x0 + float(schedule.d_sigma[t]) * prediction.eps
 
-    eta = 0: deterministic DDIM. eta = 1: DDPM's ancestral sampling; over all T steps its variance
-    is the posterior's beta-tilde (Ho et al. 2020, eq. 7).
+
+def ancestral(eta: float) -> Solver:
+    """The DDIM family of samplers.
+
+    eta = 0: deterministic DDIM. eta = 1: DDPM's ancestral sampling; over all T steps its variance is the
+    posterior's beta-tilde (Ho, Jain and Abbeel 2020, eq. 7). Song, Meng and Ermon 2021, eq. 12 and 16.
     """
 
     def solve(
@@ -56,11 +73,11 @@ def ancestral(eta: float) -> Solver:
     ) -> Iterator[SamplerStep]:
         alpha, sigma = schedule.alpha.tolist(), schedule.sigma.tolist()
         for t, s in pairwise(times):
-            image, eps = denoiser(x, _time(x, t))
-            yield SamplerStep(x, image)
-            kept = alpha[t] / alpha[s] * sigma[s]  # what is left at t of the noise present at s
-            fresh = eta * sigma[s] / sigma[t] * max(sigma[t] ** 2 - kept**2, 0.0) ** 0.5
-            x = alpha[s] * image + max(sigma[s] ** 2 - fresh**2, 0.0) ** 0.5 * eps
+            x0, eps = denoiser(x, _expand(t, x))
+            yield SamplerStep(x, x0)
+            carried = alpha[t] / alpha[s] * sigma[s]  # standard deviation at t of the noise present at s
+            fresh = eta * sigma[s] / sigma[t] * max(sigma[t] ** 2 - carried**2, 0.0) ** 0.5
+            x = alpha[s] * x0 + max(sigma[s] ** 2 - fresh**2, 0.0) ** 0.5 * eps
             if fresh > 0:
                 x = x + fresh * sampler_noise.randn_like(x)
         yield SamplerStep(x, x)
@@ -68,74 +85,127 @@ def ancestral(eta: float) -> Solver:
     return solve
 
 
-def heun(
+def euler(
     denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int], sampler_noise: SamplerNoise
 ) -> Iterator[SamplerStep]:
-    """Heun's second-order method on dx/dtau = alpha' x_0 + sigma' eps; two network calls a step.
+    """Euler's method on dx/dtau = d_alpha x_0 + d_sigma eps; on the linear interpolant it is DDIM's step.
 
-    (Karras et al. 2022, algorithm 1, in the schedule's own parameter, in which the velocity stays
-    bounded at both ends.) The last step is Euler's, as there.
+    Args:
+        denoiser: predicts x_0 and eps.
+        schedule: of the noise.
+        x: x_T, standard normal noise, (B, *).
+        times: descending, from T to 0; see `trailing_times`.
+        sampler_noise: not used.
+
+    Yields:
+        Every step, then the image.
     """
-    alpha_slope, sigma_slope = schedule.alpha_slope.tolist(), schedule.sigma_slope.tolist()
     tau = schedule.tau.tolist()
     for t, s in pairwise(times):
-        image, eps = denoiser(x, _time(x, t))
-        yield SamplerStep(x, image)
-        velocity = alpha_slope[t] * image + sigma_slope[t] * eps
-        if s == 0:
-            x = image
-            break
-        step = tau[s] - tau[t]
-        image, eps = denoiser(x + step * velocity, _time(x, s))
-        x = x + step * 0.5 * (velocity + alpha_slope[s] * image + sigma_slope[s] * eps)
+        prediction = denoiser(x, _expand(t, x))
+        yield SamplerStep(x, prediction.x0)
+        x = x + (tau[s] - tau[t]) * _velocity(schedule, prediction, t)
     yield SamplerStep(x, x)
 
 
-def multistep(
+def heun(
     denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int], sampler_noise: SamplerNoise
 ) -> Iterator[SamplerStep]:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): second order with one network call a step.
+    """Heun's second-order method on dx/dtau = d_alpha x_0 + d_sigma eps; two network calls a step.
 
-    First and last steps are of first order: there the half log-SNR is infinite on some schedules.
+    Integrated in tau, in which the velocity stays bounded at both ends. The last step takes the predicted
+    image as it is (one network call).
+
+    Args:
+        denoiser: predicts x_0 and eps.
+        schedule: of the noise.
+        x: x_T, standard normal noise, (B, *).
+        times: descending, from T to 0; see `trailing_times`.
+        sampler_noise: not used.
+
+    Yields:
+        Every step, then the image.
+
+    References:
+        Karras et al. 2022, algorithm 1.
+    """
+    tau = schedule.tau.tolist()
+    for t, s in pairwise(times):
+        prediction = denoiser(x, _expand(t, x))
+        yield SamplerStep(x, prediction.x0)
+        if s == 0:
+            x = prediction.x0
+            break
+        velocity, step = _velocity(schedule, prediction, t), tau[s] - tau[t]
+        ahead = denoiser(x + step * velocity, _expand(s, x))
+        x = x + step * 0.5 * (velocity + _velocity(schedule, ahead, s))
+    yield SamplerStep(x, x)
+
+
+def dpm_solver_pp(
+    denoiser: Denoiser, schedule: Schedule, x: Tensor, times: Sequence[int], sampler_noise: SamplerNoise
+) -> Iterator[SamplerStep]:
+    """DPM-Solver++(2M): second order, multistep, with one network call a step.
+
+    The first and the last step are of first order: there the half log-SNR is infinite on some schedules.
+
+    Args:
+        denoiser: predicts x_0 and eps.
+        schedule: of the noise.
+        x: x_T, standard normal noise, (B, *).
+        times: descending, from T to 0; see `trailing_times`.
+        sampler_noise: not used.
+
+    Yields:
+        Every step, then the image.
+
+    References:
+        Lu et al. 2022, "DPM-Solver++", algorithm 2.
     """
     alpha, sigma = schedule.alpha.tolist(), schedule.sigma.tolist()
-    log_snr = (schedule.alpha.log() - schedule.sigma.log()).tolist()  # lambda of the paper
-    before: Tensor | None = None
-    width_before = 0.0
+    half_log_snr = (schedule.alpha.log() - schedule.sigma.log()).tolist()  # lambda of the paper
+    previous: Tensor | None = None
+    previous_width = 0.0
     for t, s in pairwise(times):
-        image, _ = denoiser(x, _time(x, t))
-        yield SamplerStep(x, image)
-        width = log_snr[s] - log_snr[t]
-        guess = image
-        if before is not None and s > 0 and width_before < float("inf"):
-            guess = image + 0.5 * width / width_before * (image - before)
-        x = sigma[s] / sigma[t] * x + (alpha[s] - alpha[t] * sigma[s] / sigma[t]) * guess
-        before, width_before = image, width
+        x0, _ = denoiser(x, _expand(t, x))
+        yield SamplerStep(x, x0)
+        width = half_log_snr[s] - half_log_snr[t]
+        extrapolated = x0
+        if previous is not None and s > 0 and previous_width < float("inf"):
+            extrapolated = x0 + 0.5 * width / previous_width * (x0 - previous)
+        x = sigma[s] / sigma[t] * x + (alpha[s] - alpha[t] * sigma[s] / sigma[t]) * extrapolated
+        previous, previous_width = x0, width
     yield SamplerStep(x, x)
 
 
 SOLVERS: dict[SolverName, Solver] = {
     "ddpm": ancestral(eta=1.0),
     "ddim": ancestral(eta=0.0),
+    "euler": euler,
     "heun": heun,
-    "dpm++": multistep,
+    "dpm++": dpm_solver_pp,
 }
 
 
-def encode(denoiser: Denoiser, schedule: Schedule, image: Tensor, times: Sequence[int]) -> Tensor:
-    """Run the deterministic path backwards: the noise from which `heun` would draw this picture.
+def ode_inversion(denoiser: Denoiser, schedule: Schedule, images: Tensor, times: Sequence[int]) -> Tensor:
+    """Integrate the probability-flow ODE from image to noise, by Heun's method (second-order DDIM inversion).
 
-    times: descending as for the solvers. image: (B, *). Returns x_T, (B, *).
+    Args:
+        denoiser: predicts x_0 and eps.
+        schedule: of the noise.
+        images: (B, *), in [-1, 1].
+        times: descending, from T to 0, as for the samplers.
+
+    Returns:
+        x_T, (B, *): the noise from which `heun` would draw these images.
     """
-    alpha_slope, sigma_slope = schedule.alpha_slope.tolist(), schedule.sigma_slope.tolist()
     tau = schedule.tau.tolist()
 
     def velocity(x: Tensor, t: int) -> Tensor:
-        parts = denoiser(x, _time(x, max(t, 1)))  # networks never saw t = 0
-        return alpha_slope[t] * parts.image + sigma_slope[t] * parts.noise
+        return _velocity(schedule, denoiser(x, _expand(max(t, 1), x)), t)  # networks never saw t = 0
 
-    x, upwards = image, times[::-1]
-    for t, s in pairwise(upwards):
-        step, here = tau[s] - tau[t], velocity(x, t)
-        x = x + step * 0.5 * (here + velocity(x + step * here, s))
+    x = images
+    for t, s in pairwise(times[::-1]):
+        step, slope = tau[s] - tau[t], velocity(x, t)
+        x = x + step * 0.5 * (slope + velocity(x + step * slope, s))
     return x

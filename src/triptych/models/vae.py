@@ -26,7 +26,7 @@ from triptych.core.objectives import Objective, StepContext
 from triptych.core.rng import SamplerNoise
 from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec, LikelihoodQuery
 from triptych.nets import autoencoder as nets
-from triptych.nets.realnvp import Flow
+from triptych.nets.realnvp import RealNVP
 
 
 class VaeConfig(Settings):
@@ -96,7 +96,7 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         self.encoder = nets.encoder(spec, 2 * config.latent, config.width)
         self.conditional = spec.classes > 0
         self.decoder = nets.decoder(spec, config.latent + spec.classes, config.width)
-        self.flow = Flow(config.latent, 6 if config.prior == "flow" else 0, condition=spec.classes)
+        self.flow = RealNVP(config.latent, 6 if config.prior == "flow" else 0, condition=spec.classes)
         self.log_scale = nn.Parameter(torch.tensor(math.log(0.5)))  # of the decoder's Gaussian
         # what a convolution makes of one constant plane a class, but at the borders: the label costs nothing
         self.label_offset = nn.Linear(spec.classes, config.width, bias=False) if self.conditional else None

@@ -38,7 +38,7 @@ def to_present_form(card: Mapping[str, Any]) -> dict[str, Any]:
     new["cost"] = renamed(new.get("cost") or {}, FORMER_COST_KEYS)
     new["cost"] = {"parameters": 0, "sampling_parameters": 0, **new["cost"]}
     new["rollbacks"] = rollbacks_in_present_form(new.get("rollbacks", ()))
-    return _labels_as_option(with_current_options(new))
+    return _flow_matching_apart(_labels_as_option(with_current_options(new)))
 
 
 def with_current_options(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,3 +74,11 @@ def _labels_as_option(card: dict[str, Any]) -> dict[str, Any]:
     spec = spec if conditional else {**spec, "classes": 0}
     options = {**options, "conditional": conditional}
     return {**card, "config": config, "image_spec": spec, "options": options}
+
+
+def _flow_matching_apart(card: dict[str, Any]) -> dict[str, Any]:
+    """Flow matching was once the model "diffusion" with the schedule "straight", its default."""
+    if card["model"] != "diffusion" or card["config"].get("schedule") != "straight":
+        return card
+    config = {name: value for name, value in card["config"].items() if name != "schedule"}
+    return {**card, "model": "flow_matching", "title": "Flow matching", "config": config}
