@@ -25,7 +25,7 @@ from triptych.core import device as devices
 from triptych.core.objectives import StepContext
 from triptych.data.datasets import shapes
 from triptych.data.load import load
-from triptych.models.stylegan import Stylegan, squared_slopes
+from triptych.models.stylegan import Stylegan, squared_gradient_norms
 from triptych.runs.options import Arithmetic, Options, Plan, Precision
 from triptych.training.timing import timer
 from triptych.training.trainer import Trainer, fresh_copy
@@ -98,7 +98,7 @@ def penalties(family: Stylegan, split: Any, options: Options, device: torch.devi
             if precision == "fp32"
             else torch.autocast(device.type, torch.bfloat16)
         ):
-            slopes = squared_slopes(torch.cat(trained.logits(turn, *sides)).sum(), *sides)
+            slopes = squared_gradient_norms(torch.cat(trained.logits(turn, *sides)).sum(), *sides)
             gradient = torch.autograd.grad(slopes[0] + slopes[1], weights, allow_unused=True)
         flat = torch.cat([g.flatten().float() for g in gradient if g is not None])
         found[precision] = [*(slope.detach() for slope in slopes), flat]

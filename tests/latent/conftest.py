@@ -72,7 +72,7 @@ class Layers(Bands, StyleBased):
     def styles(self, noise: Tensor, condition: Condition, controls: Any) -> Tensor:
         return (noise[:, None, :2] * torch.tensor([1.0, 0.5])).expand(-1, self.style_shape[0], -1)
 
-    def paint_styles(self, styles: Tensor, seeds: Sequence[int], controls: Plain | None = None) -> Tensor:
+    def synthesize(self, styles: Tensor, seeds: Sequence[int], controls: Plain | None = None) -> Tensor:
         shade = 1.0 if controls is None else controls.shade
         return (shade * styles[:, :, 0] / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
 
@@ -94,10 +94,10 @@ class Labelled(Layers):
         away = torch.tensor([10.0, 0.0]) * condition.labels[:, None, None]
         return super().styles(noise, condition, controls) + away
 
-    def paint_styles(self, styles: Tensor, seeds: Sequence[int], controls: Plain | None = None) -> Tensor:
+    def synthesize(self, styles: Tensor, seeds: Sequence[int], controls: Plain | None = None) -> Tensor:
         middle = 10 * (styles[:, :, :1] / 10).round()  # a label is not painted, and layers must share it
         assert (middle == middle[:, :1]).all()
-        return super().paint_styles(styles - middle, seeds, controls)
+        return super().synthesize(styles - middle, seeds, controls)
 
 
 class BandReader:

@@ -30,7 +30,7 @@ def test_the_error_goes_down_with_the_search(layers: Pipeline) -> None:
     near, nearer = (invert(layers, given, "style", steps=steps) for steps in (0, 100))
     assert mean_error(nearer) < 0.1 * mean_error(near) and mean_error(near) < mean_chance(near)
     assert nearer.codes.values.shape == (6, 3, 2)
-    np.testing.assert_array_equal(layers.paint_styles(nearer.codes.values, range(6)), nearer.drawn)
+    np.testing.assert_array_equal(layers.synthesize(nearer.codes.values, range(6)), nearer.drawn)
 
 
 def mean_chance(found) -> float:

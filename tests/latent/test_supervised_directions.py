@@ -55,7 +55,7 @@ class Uneven(Layers):
     def styles(self, noise: torch.Tensor, condition: Any, controls: Any) -> torch.Tensor:
         return (noise[:, None, :2] * torch.tensor([1.0, 0.2])).float()
 
-    def paint_styles(self, styles: torch.Tensor, seeds: Any, controls: Any = None) -> torch.Tensor:
+    def synthesize(self, styles: torch.Tensor, seeds: Any, controls: Any = None) -> torch.Tensor:
         levels = styles[:, 0] @ torch.tensor([[1.0, 1.0, 0.0], [2.0, -3.0, 5.0]])  # (B, 3)
         return (levels / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
 

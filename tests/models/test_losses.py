@@ -65,7 +65,7 @@ def test_dcgan_losses_are_binary_cross_entropies(batch: Any) -> None:
         real, fake = (torch.sigmoid(family.discriminator(x)) for x in (batch.images, fakes))
         bce = F.binary_cross_entropy
         wanted = bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))
-        assert family.discriminator_loss(batch, now)[0].item() == pytest.approx(wanted.item(), rel=1e-4)
+        assert family.critic_loss(batch, now)[0].item() == pytest.approx(wanted.item(), rel=1e-4)
         wanted = bce(fake, torch.ones_like(fake)) if loss == "non-saturating" else (1 - fake).log().mean()
         assert family.generator_loss(batch, now)[0].item() == pytest.approx(wanted.item(), rel=1e-4)
 
@@ -81,7 +81,8 @@ def test_labels_reach_both_players_of_a_conditional_dcgan(batch: Any) -> None:
     family = Dcgan(DcganConfig(), SPEC)
     noise = torch.randn(2, 100)
     ones, twos = torch.ones(2, dtype=torch.int64), torch.full((2,), 2)
-    assert family.conditional and not torch.equal(family.paint(noise, ones), family.paint(noise, twos))
+    assert family.conditional
+    assert not torch.equal(family.synthesize(noise, ones), family.synthesize(noise, twos))
     shifted = replace(batch, labels=(batch.labels + 1) % 10)
     first, second = (
         family.logits(b.images, turn(b, "discriminator", "generator")).detach() for b in (batch, shifted)
@@ -95,7 +96,7 @@ def test_instance_noise_is_what_the_discriminator_sees_and_no_picture_is_changed
     seen: list[torch.Tensor] = []
     family.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     before = batch.images.clone()
-    family.discriminator_loss(batch, turn(batch, "discriminator"))
+    family.critic_loss(batch, turn(batch, "discriminator"))
     assert torch.equal(batch.images, before)
     assert (seen[0] - batch.images).std().item() == pytest.approx(0.5, rel=0.05)
 

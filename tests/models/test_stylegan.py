@@ -20,9 +20,9 @@ from triptych.models.stylegan import (
     Stylegan,
     StyleganConfig,
     StyleganControls,
-    adversarial,
-    squared_slopes,
-    verdicts,
+    discriminator_loss,
+    mean_probabilities,
+    squared_gradient_norms,
 )
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.training.timing import timer
@@ -58,29 +58,30 @@ def turn(batch: Batch, step: int = 0, done: float = 0.0) -> StepContext:
 def test_adversarial_losses_on_known_logits() -> None:
     real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.0, 1.0])
     f = lambda t: np.log1p(np.exp(t))  # noqa: E731 - as the papers write it
-    assert adversarial("relativistic", real, fake).item() == pytest.approx((f(-2) + f(2)) / 2)
-    assert adversarial("logistic", real, fake).item() == pytest.approx((f(-2) + f(1)) / 2 + (f(0) + f(1)) / 2)
+    assert discriminator_loss("relativistic", real, fake).item() == pytest.approx((f(-2) + f(2)) / 2)
+    logistic = discriminator_loss("logistic", real, fake).item()
+    assert logistic == pytest.approx((f(-2) + f(1)) / 2 + (f(0) + f(1)) / 2)
 
 
 def test_beliefs_do_not_see_the_offset_a_relativistic_loss_does_not_see() -> None:
     real, fake = torch.tensor([2.0, 1.0]), torch.tensor([-1.0, -2.0])
-    here, there = (verdicts("relativistic", real + shift, fake + shift) for shift in (0.0, 9.0))
+    here, there = (mean_probabilities("relativistic", real + shift, fake + shift) for shift in (0.0, 9.0))
     assert all(torch.allclose(here[name], there[name]) for name in here)
     assert here["real"].item() == pytest.approx(1 - here["fake"].item())
-    assert verdicts("logistic", real + 9, fake)["real"] > 0.999
+    assert mean_probabilities("logistic", real + 9, fake)["real"] > 0.999
 
 
 def test_the_slope_penalty_is_the_closed_form_on_known_discriminators() -> None:
     images = torch.randn(5, 1, 3, 3, requires_grad=True)
     weight = torch.randn(1, 3, 3)
     linear = (images * weight).flatten(1).sum(1)
-    assert squared_slopes(linear.sum(), images)[0].item() == pytest.approx(
+    assert squared_gradient_norms(linear.sum(), images)[0].item() == pytest.approx(
         weight.square().sum().item(), rel=1e-5
     )
     scale = torch.tensor(0.7, requires_grad=True)
     quadratic = scale / 2 * images.square().flatten(1).sum(1)  # slope: scale * image
     (penalty,), size = (
-        squared_slopes(quadratic.sum(), images),
+        squared_gradient_norms(quadratic.sum(), images),
         images.square().flatten(1).sum(1).mean().item(),
     )
     assert penalty.item() == pytest.approx(0.49 * size, rel=1e-5)
@@ -93,8 +94,8 @@ def test_penalties_come_when_due_and_count_for_the_steps_between(batch: Batch, p
     family = made(gradient_penalty=penalties, gamma=0.8, penalty_interval=4, loss="logistic")
     bare = made(gamma=0.0, loss="logistic")
     for step in range(9):
-        loss, seen = family.discriminator_loss(batch, turn(batch, step))
-        plain, _ = bare.discriminator_loss(batch, turn(batch, step))
+        loss, seen = family.critic_loss(batch, turn(batch, step))
+        plain, _ = bare.critic_loss(batch, turn(batch, step))
         due = {"r1", "r2"} if penalties == "r1+r2" else {"r1"}
         assert {"r1", "r2"} & set(seen) == (due if step % 4 == 0 else set())
         extra = 0.4 * 4 * sum(seen[name].item() for name in due if name in seen)
@@ -105,8 +106,8 @@ def test_rates_and_gamma_cool_along_half_a_cosine(batch: Batch) -> None:
     family = made(gamma=0.8, penalty_interval=1, gamma_end=0.1, lr_end=0.25)
     bare = made(gamma=0.0)
     for done, gamma, rate in ((0.0, 0.8, 1.0), (0.5, 0.44, 0.625), (1.0, 0.08, 0.25)):
-        loss, seen = family.discriminator_loss(batch, turn(batch, done=done))
-        plain, _ = bare.discriminator_loss(batch, turn(batch, done=done))
+        loss, seen = family.critic_loss(batch, turn(batch, done=done))
+        plain, _ = bare.critic_loss(batch, turn(batch, done=done))
         extra = gamma / 2 * (seen["r1"] + seen["r2"]).item()
         assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
         assert [player.lr_schedule(done) for player in family.objectives()] == pytest.approx([rate, rate])
@@ -117,7 +118,7 @@ def test_the_generator_plays_the_discriminators_game_from_the_other_side(batch: 
     now = turn(batch)
     real, fake = family.logits(now, batch.images, family.fakes(now))
     assert family.generator_loss(batch, now)[0].item() == pytest.approx(
-        adversarial("relativistic", fake, real).item(), rel=1e-5
+        discriminator_loss("relativistic", fake, real).item(), rel=1e-5
     )
 
 
@@ -197,7 +198,7 @@ def test_painting_styles_is_generating() -> None:
     family, noise = made(), streams.noise(range(2), (8,))
     styles = family.styles(noise, Condition(), StyleganControls())
     assert styles.shape == (2, *family.style_shape)
-    assert torch.equal(family.paint_styles(styles, [0, 1]), sampled(family, [0, 1], noise))
+    assert torch.equal(family.synthesize(styles, [0, 1]), sampled(family, [0, 1], noise))
     readers = family.style_affine_weights()
     assert len(readers) == family.style_shape[0] and all(r.shape[1] == family.style_shape[1] for r in readers)
 

@@ -150,7 +150,7 @@ def test_what_is_left_out_is_the_papers_and_is_stored_as_a_number() -> None:
 def test_labels_reach_both_players_and_are_asked_for(batch: Any) -> None:
     family = Wgan(WganConfig(width=8), SPEC)
     noise, ones = torch.randn(4, 100), torch.ones(4, dtype=torch.int64)
-    assert not torch.equal(family.paint(noise, ones), family.paint(noise, 0 * ones))
+    assert not torch.equal(family.synthesize(noise, ones), family.synthesize(noise, 0 * ones))
     images = batch.images[:4]
     assert not torch.equal(family.scores(images, ones), family.scores(images, 0 * ones))
     loss, seen = family.critic_loss(batch, turn(batch, "critic", "generator"))

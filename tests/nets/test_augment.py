@@ -171,8 +171,8 @@ def test_each_change_befalls_a_share_p() -> None:
 def test_nothing_is_nothing() -> None:
     module, (turn,) = Augment(NoAugment(), RGB), turn_of()
     x = some()
-    module.watch(x)
-    assert module(x, turn) is x and module.seen() == {} and not module.state_dict()
+    module.observe(x)
+    assert module(x, turn) is x and module.log_values() == {} and not module.state_dict()
     assert torch.equal(turn.rand(3), turn_of()[0].rand(3))  # no draw was spent
 
 
@@ -229,10 +229,10 @@ def chances(module: Augment, verdicts: Sequence[float], steps: int, parts: int =
         now = set()
         for turn in turn_of(step=step, parts=parts):
             module(some(8 // parts), turn)
-            now.add(module.seen()["augment"].item())
-            module.watch(torch.tensor(verdicts)[turn.batch.rows])
+            now.add(module.log_values()["augment"].item())
+            module.observe(torch.tensor(verdicts)[turn.batch.rows])
         module(some(), turn_of(step=step)[0])  # the generator's turn
-        now.add(module.seen()["augment"].item())
+        now.add(module.log_values()["augment"].item())
         assert len(now) == 1
         met.append(now.pop())
     return met
@@ -244,7 +244,7 @@ def test_the_chance_goes_from_0_to_1_in_the_images_of_the_ramp() -> None:
     assert met[:5] == [0, 0, 0, 0, pytest.approx(0.04)] and met[4:8] == [met[4]] * 4
     assert met[96] == pytest.approx(0.96, abs=1e-5) and met[100] == pytest.approx(1.0, abs=1e-5)
     assert met[104] == 1.0
-    assert module.seen()["overfit"].item() == 1.0
+    assert module.log_values()["overfit"].item() == 1.0
 
 
 def test_below_the_target_the_chance_falls_and_stays_within_its_ends() -> None:
@@ -253,7 +253,7 @@ def test_below_the_target_the_chance_falls_and_stays_within_its_ends() -> None:
     assert met == pytest.approx([max(0.0, 0.5 - 0.08 * k) for k in range(9)], abs=1e-6)
     met = chances(Augment(wary, RGB), [1.0] * 7 + [-0.1], 9)  # r = 0.75
     assert met == pytest.approx([min(0.8, 0.5 + 0.08 * k) for k in range(9)], abs=1e-6)
-    assert Augment(Adaptive(initial_p=1.0), RGB).seen()["augment"].item() == pytest.approx(0.8)
+    assert Augment(Adaptive(initial_p=1.0), RGB).log_values()["augment"].item() == pytest.approx(0.8)
 
 
 def test_micro_batches_meet_one_chance_and_move_it_once() -> None:
@@ -267,7 +267,7 @@ def test_micro_batches_meet_one_chance_and_move_it_once() -> None:
 
 def test_verdicts_without_a_zero_are_read_about_the_middle() -> None:
     module = Augment(Adaptive(interval=1), RGB)
-    module.watch(torch.tensor([9.0, 11.0, 7.0, 13.0]), fake=torch.tensor([6.0, 10.0]))  # middle: 9
+    module.observe(torch.tensor([9.0, 11.0, 7.0, 13.0]), fake=torch.tensor([6.0, 10.0]))  # middle: 9
     assert module.signs.item() == 0 + 1 - 1 + 1 and module.judged.item() == 4
 
 
@@ -275,7 +275,7 @@ def test_a_look_from_outside_moves_nothing() -> None:
     module = Augment(Adaptive(interval=1), RGB)
     before = {name: kept.clone() for name, kept in module.state_dict().items()}
     module.eval()
-    module.watch(torch.ones(8))
+    module.observe(torch.ones(8))
     module(some(), turn_of(step=3)[0])
     assert all(torch.equal(kept, before[name]) for name, kept in module.state_dict().items())
 

@@ -6,13 +6,13 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.types import ImageSpec
-from triptych.nets.equalized import EqualisedConv, EqualisedLinear, doubled, halved
+from triptych.nets.equalized import EqualizedConv, EqualizedLinear, doubled, halved
 from triptych.nets.stylegan2 import (
-    EVEN,
+    EQUAL,
     MEMORY,
+    LrScales,
     Mapping,
     ModulatedConv,
-    Paces,
     ResidualBlock,
     StyleDiscriminator,
     StyleGenerator,
@@ -71,7 +71,7 @@ def test_demodulation_makes_unit_variance() -> None:
 
 @pytest.mark.parametrize("pace", [1.0, 0.01])
 def test_equalised_layers_keep_variance_and_move_at_their_pace(pace: float) -> None:
-    layer = EqualisedLinear(400, 300, pace)
+    layer = EqualizedLinear(400, 300, pace)
     assert layer(torch.randn(50, 400)).std().item() == pytest.approx(1, rel=0.03)
     assert layer.weight.std().item() == pytest.approx(1 / pace, rel=0.03)
     before = layer.scaled().detach().clone()
@@ -83,7 +83,7 @@ def test_equalised_layers_keep_variance_and_move_at_their_pace(pace: float) -> N
 
 
 def test_an_equalised_convolution_keeps_variance() -> None:
-    y = EqualisedConv(32, 64, 3)(torch.randn(4, 32, 40, 40))[:, :, 1:-1, 1:-1]
+    y = EqualizedConv(32, 64, 3)(torch.randn(4, 32, 40, 40))[:, :, 1:-1, 1:-1]
     assert y.std().item() == pytest.approx(1, rel=0.03)
 
 
@@ -119,7 +119,7 @@ def test_the_mean_style_follows_each_class() -> None:
     mapping.track(styles, labels)  # ... of many one with a memory
     moved = torch.tensor([[1 - MEMORY], [0], [1 - MEMORY**2]])
     assert torch.allclose(mapping.mean, wanted - torch.tensor([[1.0], [0], [1]]) + moved, atol=1e-2, rtol=0)
-    assert torch.equal(mapping.centre(labels), mapping.mean[labels])
+    assert torch.equal(mapping.center(labels), mapping.mean[labels])
     with torch.autocast("cpu", torch.bfloat16):
         mapping.track(styles, labels)
     assert mapping.mean.dtype == torch.float32
@@ -130,15 +130,15 @@ def test_the_length_of_a_latent_vector_does_not_count() -> None:
     assert torch.allclose(mapping(noise, None), mapping(7 * noise, None), atol=1e-5)
 
 
-def generator(size: int = 16, colors: int = 1, paces: Paces = EVEN) -> StyleGenerator:
-    return StyleGenerator(ImageSpec(colors, size), channels_at(size, 4, 16), 8, 6, 1, 0, paces)
+def generator(size: int = 16, colors: int = 1, lr_scales: LrScales = EQUAL) -> StyleGenerator:
+    return StyleGenerator(ImageSpec(colors, size), channels_at(size, 4, 16), 8, 6, 1, 0, lr_scales)
 
 
 def test_layers_sides_and_readers_belong_together() -> None:
     net = generator(32, 3)
     assert net.sides == [4, 8, 8, 16, 16, 32, 32] and net.layers == 7
     assert channels_at(32, 4, 16) == [16, 16, 8, 4]
-    readers = net.readers()
+    readers = net.affine_weights()
     assert [tuple(r.shape) for r in readers] == [
         (16 + 16, 6), (16, 6), (16 + 16, 6), (16, 6), (8 + 8, 6), (8, 6), (4 + 4, 6)
     ]  # fmt: skip
@@ -160,7 +160,7 @@ def test_a_layout_is_the_first_styles_alone() -> None:
     assert torch.equal(given[0], given[1])
     assert torch.equal(given[2], net.start.expand(2, -1, -1, -1))
     drawn = (given[0] - net.start).flatten(1)
-    assert torch.allclose(drawn, 4 * styles[:, 0] @ net.readers()[0][-16 * 16 :].T, atol=1e-5)
+    assert torch.allclose(drawn, 4 * styles[:, 0] @ net.affine_weights()[0][-16 * 16 :].T, atol=1e-5)
 
 
 def test_a_late_style_leaves_early_layers_alone() -> None:
@@ -185,7 +185,7 @@ def test_noise_counts_by_its_strength() -> None:
     with torch.no_grad():
         net.convs[-1].strength.fill_(0.5)
     assert not torch.allclose(net(styles, one), net(styles, other))
-    slow = generator(paces=Paces(noise=0.1))
+    slow = generator(lr_scales=LrScales(noise=0.1))
     slow.load_state_dict(net.state_dict())
     assert torch.allclose(slow(styles, one), net(styles, one / 10), atol=1e-5)
 
@@ -195,7 +195,7 @@ def test_what_reads_the_style_learns_at_its_pace() -> None:
     style = torch.randn(2, 6)
     moved = []
     for pace in (1.0, 0.1):
-        net = generator(paces=Paces(style=pace))
+        net = generator(lr_scales=LrScales(affine=pace))
         affines = [net.convs[2].conv.affine, net.pictures[1].affine]
         before = [affine(style) for affine in affines]
         assert all(0.5 < read.std() < 2 and 0 < read.mean() < 2 for read in before)  # started alike
@@ -212,7 +212,7 @@ def test_the_layout_learns_at_the_pace_of_what_reads_the_style() -> None:
     style, moved = torch.randn(2, 6), []
     for pace in (1.0, 0.1):
         layout = StyleGenerator(
-            ImageSpec(1, 16), channels_at(16, 4, 16), 8, 6, 1, paces=Paces(style=pace), layout=True
+            ImageSpec(1, 16), channels_at(16, 4, 16), 8, 6, 1, lr_scales=LrScales(affine=pace), layout=True
         ).layout
         assert layout is not None
         before = layout(style)

@@ -6,7 +6,6 @@ from torch import nn
 
 from triptych.checklist.answers import Answer, beside, judged
 from triptych.core.objectives import Objective
-from triptych.models.dcgan import Dcgan
 from triptych.training.trainer import Trainer
 
 CHAPTER = "architecture"
@@ -18,12 +17,6 @@ RULES = (
     "ReLU in the {generator}, Tanh at its end",
     "LeakyReLU in the {critic}",
 )
-WHY_NOT = {
-    "wgan": "a critic under a gradient penalty may not have batch norm, which ties the pictures of a batch "
-    "together (Gulrajani et al. 2017, section 4)",
-    "stylegan": "styles modulate its convolutions in batch norm's place, and it doubles by resampling "
-    "(Karras et al. 2020)",
-}
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 POOLS = (
     nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d,
@@ -32,7 +25,7 @@ POOLS = (
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def rules(training: Trainer, family: str) -> list[Answer]:
+def rules(training: Trainer) -> list[Answer]:
     """One answer a rule."""
     game = training.model.adversarial
     if game is None:
@@ -45,9 +38,9 @@ def rules(training: Trainer, family: str) -> list[Answer]:
             beside(CHAPTER, "the DCGAN rules", "points are no pictures: their networks have no convolutions")
         ]
     kept = _kept(_layers(training, players[game.generator]), _layers(training, players[game.critic]))
-    if isinstance(training.model, Dcgan):  # a family of the user's own that is no DCGAN promised nothing
+    why = training.model.checklist_exemptions.get(CHAPTER)
+    if why is None:
         return [judged(CHAPTER, q, good, found) for q, (good, found) in zip(asked, kept, strict=True)]
-    why = WHY_NOT.get(family, f"{training.model.title} has rules of its own")
     return [
         judged(CHAPTER, question, True, found)
         if good

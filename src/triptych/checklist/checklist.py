@@ -71,7 +71,7 @@ def check(
         *damage(complaints, meta["step"]),
         *finite(training, run, tensors),
         *answers,
-        *rules(training, run.card.model),
+        *rules(training),
         *optimisers(training, run, meta),
         *balance(run, built),
         differ,

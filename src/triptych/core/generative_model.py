@@ -56,6 +56,12 @@ class GenerativeModel(nn.Module, ABC, Generic[ConfigT, ControlsT]):
     """Name of a logged value ("generator/loss") -> a sentence that says how to read it."""
     adversarial: ClassVar[AdversarialSpec | None] = None
     """Which objective is the critic and which the generator; None for a model that is no GAN."""
+    checklist_exemptions: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"architecture": "it has guidelines of its own"}
+    )
+    """Chapter of `triptych check` -> why the model need not follow it; empty for DCGAN alone."""
+    accent_color: ClassVar[int | None] = None
+    """Its preferred place in the palette of reports, 0 to 5; None: the next free one."""
     channels_last: ClassVar[bool] = False
     """Whether its convolutions are faster in channels-last layout on CPUs (`benchmarks/arithmetic.py`)."""
     deterministic_controls: ClassVar[Mapping[str, Any]] = MappingProxyType({})

@@ -25,7 +25,7 @@ class StyleBased(ABC):
         """(B, layers, width) styles of noise (B, *noise_shape), with truncation as the controls ask."""
 
     @abstractmethod
-    def paint_styles(self, styles: Tensor, seeds: Sequence[int], controls: Any = None) -> Tensor:
+    def synthesize(self, styles: Tensor, seeds: Sequence[int], controls: Any = None) -> Tensor:
         """(B, C, H, W) in [-1, 1] of styles (B, layers, width); the seeds decide the random detail.
 
         controls: those that act after the styles; None for the defaults. Truncation is in the styles already.

@@ -162,7 +162,7 @@ class Pipeline:
                 found.append(model.styles(noise[rows].to(self.device), asked, settings)[:kept].cpu())
         return torch.cat(found).clone()  # outside inference mode: it may be differentiated
 
-    def paint_styles(self, styles: Tensor, seeds: Sequence[int] | None = None, **controls: Any) -> np.ndarray:
+    def synthesize(self, styles: Tensor, seeds: Sequence[int] | None = None, **controls: Any) -> np.ndarray:
         """The pictures of styles, (N, layers, width) -> (N, H, W, C) uint8. ValueError as `styles`."""
         model, settings = self._styled(), self._controls(controls)
         chosen = list(seeds) if seeds is not None else list(range(len(styles)))
@@ -170,7 +170,7 @@ class Pipeline:
         with torch.inference_mode():
             for rows, kept in equal_batches(len(chosen)):
                 told = [chosen[row] for row in rows]
-                painted = model.paint_styles(styles[rows].to(self.device), told, settings)
+                painted = model.synthesize(styles[rows].to(self.device), told, settings)
                 finished.append(pictures.to_uint8(painted[:kept]))
         return np.concatenate(finished)
 

@@ -94,7 +94,7 @@ def codes_at(
 def paint(model: Pipeline, codes: Codes, **controls: Any) -> np.ndarray:
     """The pictures of points: (N, H, W, C) uint8. Styles have taken truncation in already."""
     if codes.space == "style":
-        return model.paint_styles(codes.values, codes.seeds, **controls)
+        return model.synthesize(codes.values, codes.seeds, **controls)
     return model.generate(codes.values, codes.labels, codes.seeds, **controls)
 
 

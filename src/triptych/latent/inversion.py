@@ -281,7 +281,7 @@ def _style_loss(
 ) -> Tensor:
     """Squared error of the pictures, and how far the styles are from where the mapping puts them."""
     with StraightThroughClamp():
-        shown = family.paint_styles(styles, seeds, settings)
+        shown = family.synthesize(styles, seeds, settings)
     error = (shown - wanted).square().flatten(1).mean(1)  # (B,)
     away = ((styles - mean) / spread).square().flatten(1).mean(1)
     return (error + TETHER * away).sum()

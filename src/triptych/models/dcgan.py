@@ -1,70 +1,48 @@
-"""DCGAN: a generator and a discriminator made of convolutions play a game of two.
+"""DCGAN: adversarial training of a convolutional generator and a convolutional discriminator.
 
-Goodfellow et al. 2014 for the game, Radford, Metz and Chintala 2015 for the networks.
+Goodfellow et al. 2014 for the objectives, Radford, Metz and Chintala 2015 for the networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from triptych.core.config import Settings
 from triptych.core.generative_model import GenerativeModel
-from triptych.core.objectives import AdversarialSpec, Objective, StepContext
-from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
+from triptych.core.objectives import StepContext
+from triptych.core.types import Batch, ImageSpec
+from triptych.models._gan import ConvolutionalGan, ConvolutionalGanConfig
 from triptych.nets import dcgan as nets
-from triptych.nets.augment import CURVES, Augment, Augmentation, NoAugment
+from triptych.nets.augment import LOG_HELP
 
 
-class DcganConfig(Settings):
-    """What is fixed when training starts."""
+class DcganConfig(ConvolutionalGanConfig):
+    """Settings fixed when training starts."""
 
-    former_names = MappingProxyType(
-        {"rate": "lr", "critic_rate": "critic_lr", "generator_every": "generator_interval"}
-    )
-
-    latent: int = Field(100, ge=1)
-    """Numbers in one latent vector."""
-    width: int = Field(64, ge=1)
-    """Channels of the layer nearest the picture; each layer further in has twice as many."""
     loss: Literal["non-saturating", "min-max"] = "non-saturating"
-    """What the generator minimises: -log D(G(z)), or log(1 - D(G(z))), which vanishes when D is sure."""
+    """What the generator minimizes: -log D(G(z)), or log(1 - D(G(z))), whose gradient vanishes when the
+    discriminator is confident."""
     instance_noise: float = Field(0.0, ge=0)
-    """Standard deviation of noise added to all the discriminator sees (Soenderby et al. 2017).
+    """Standard deviation of noise added to all images that the discriminator sees (Soenderby et al. 2017).
 
-    0 is the study guide's game. There contrast is never learnt: the networks have no bias and batch norm
-    sees real and fake pictures apart, so a discriminator cannot tell a picture from a paler one. A little
-    noise of fixed strength is a yardstick it can.
+    0 is the textbook GAN, which never learns contrast: the networks have no bias and batch norm normalizes
+    real images and fakes apart, so the discriminator cannot tell an image from a paler one. A little noise of
+    fixed strength gives it a reference.
     """
-    augment: Augmentation = NoAugment()
-    """Change what the discriminator sees, for sets of few pictures: always a little, or as it overfits."""
     lr: float = Field(2e-4, gt=0)
-    """Learning rate of both players, unless told otherwise."""
-    critic_lr: float | None = Field(None, gt=0)
-    """Learning rate of the discriminator; left out: the same. Two time scales: Heusel et al. 2017."""
-    generator_interval: int = Field(1, ge=1)
-    """The generator moves every so many steps: more make the discriminator stronger."""
+    """Learning rate of generator and discriminator."""
     beta1: float = Field(0.5, ge=0, lt=1)
-    """Adam's first-moment decay; 0.9 is known to make the game swing."""
+    """Adam's first-moment decay; 0.9 is known to make training oscillate."""
     initialization: Literal["normal", "pytorch"] = "normal"
-    """How the weights start: from N(0, 0.02) as in the paper's section 4, or as PyTorch starts each layer."""
+    """Initial weights: N(0, 0.02) as in section 4 of the paper, or PyTorch's default of each layer."""
 
 
-class DcganControls(Settings):
-    """What may be chosen when sampling."""
-
-    truncation: float = Field(1.0, ge=0)
-    """Scale of the latent vector: below 1 the pictures are more typical and less varied."""
-
-
-class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
+class Dcgan(ConvolutionalGan[DcganConfig]):
     """min over G, max over D of E[log D(x)] + E[log(1 - D(G(z)))] (Goodfellow et al. 2014, eq. 1).
 
     `--preset paper`: the textbook's DCGAN, unconditional. Radford et al. 2015, section 4, in latent size,
@@ -72,15 +50,15 @@ class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
     initialization, so PyTorch's own (add --initialization normal for the paper's).
     """
 
-    Config, Controls = DcganConfig, DcganControls
+    Config = DcganConfig
     title = "DCGAN"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {"batch": 64, "lr": 1e-3, "instance_noise": 0.3},
-        "few": {  # images: some hundreds, which a discriminator soon knows by heart
+        "few": {  # a few hundred images, on which a discriminator soon overfits
             "batch": 64, "lr": 1e-3, "instance_noise": 0.3,
             "augment": {"kind": "adaptive", "ramp_images": 20_000},
         },
-        "points": {  # of a plane: noise would blur them, and labels would give the modes away
+        "points": {  # 2-D: noise would blur the points, and labels would give the modes away
             "batch": 64, "lr": 1e-3, "latent": 2, "conditional": False,
         },
         "paper": {
@@ -89,18 +67,17 @@ class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
             "initialization": "pytorch", "conditional": False,
         },
     }  # fmt: skip
-    ema_modules = ("generator",)
-    channels_last = True
-    adversarial = AdversarialSpec()
+    checklist_exemptions: ClassVar[dict[str, str]] = {}
+    accent_color = 0
     log_help: ClassVar[dict[str, str]] = {
         "discriminator/loss": "The discriminator's cross-entropy: about 1.39 (2 ln 2) when it only guesses, "
         "near 0 when it wins every time and the generator learns little.",
-        "generator/loss": "High when the discriminator sees through the fakes. It rises and falls with the "
-        "opponent, so by itself it does not say whether the pictures get better.",
-        "discriminator/real": "D(x), its belief that real pictures are real: healthy between 0.5 and 0.9.",
-        "discriminator/fake": "D(G(z)), its belief that fakes are real: healthy well above 0; a flat line at "
-        "0 means that the generator has lost.",
-        **{f"discriminator/{name}": told for name, told in CURVES.items()},
+        "generator/loss": "High when the discriminator recognizes the fakes. It rises and falls with the "
+        "discriminator, so by itself it does not say whether the images get better.",
+        "discriminator/real": "D(x), the mean probability given to real images: healthy between 0.5 and 0.9.",
+        "discriminator/fake": "D(G(z)), the mean probability given to fakes: healthy well above 0; a flat "
+        "line at 0 means that the generator has lost.",
+        **{f"discriminator/{name}": help_text for name, help_text in LOG_HELP.items()},
     }
 
     def __init__(
@@ -110,79 +87,40 @@ class Dcgan(GenerativeModel[DcganConfig, DcganControls]):
         components: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
         super().__init__(config, spec, components)
-        self.noise_shape = (config.latent,)
-        self.conditional = spec.classes > 0
-        told = spec.classes  # numbers that say the label, one-hot
-        self.generator = nets.generator(config.latent + told, spec, config.width)
-        self.discriminator = nets.discriminator(replace(spec, channels=spec.channels + told), config.width)
+        self.discriminator = self.new_critic()
         if config.initialization == "normal":
             self.apply(nets.init_normal)
-        self.augment = Augment(config.augment, spec)
 
-    def objectives(self) -> list[Objective]:
-        """The discriminator moves first, then the generator against the discriminator just updated."""
-        betas = (self.config.beta1, 0.999)
-        faster = self.config.critic_lr or self.config.lr
-        judge = torch.optim.Adam(self.discriminator.parameters(), faster, betas, fused=True)
-        forger = torch.optim.Adam(self.generator.parameters(), self.config.lr, betas, fused=True)
-        return [
-            Objective("discriminator", judge, self.discriminator_loss),
-            Objective("generator", forger, self.generator_loss, interval=self.config.generator_interval),
-        ]
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Adam (Radford et al. 2015, section 4)."""
+        return torch.optim.Adam(network.parameters(), lr, (self.config.beta1, 0.999), fused=True)
 
-    def fakes(self, turn: StepContext) -> Tensor:
-        """(B, C, H, W): this turn's fakes, made once and shown to both players."""
+    def logits(self, images: Tensor, context: StepContext) -> Tensor:
+        """The discriminator's logits on augmented images with instance noise.
 
-        def make() -> Tensor:
-            with torch.set_grad_enabled("generator" in turn.active):
-                return self.paint(turn.randn(*self.noise_shape), turn.batch.labels)
+        Args:
+            images: (B, C, H, W) in [-1, 1], real or fake.
+            context: Of the step: labels and random draws.
 
-        return turn.cached("fakes", make)
-
-    def paint(self, noise: Tensor, labels: Tensor | None) -> Tensor:
-        """noise: (B, latent), labels: (B,) int64. Returns (B, C, H, W) in [-1, 1]."""
-        return self.generator(self.with_labels(noise[:, :, None, None], labels)).float()
-
-    def logits(self, images: Tensor, turn: StepContext) -> Tensor:
-        """The discriminator's verdict on pictures, augmented and under instance noise: (B, 1, 1, 1).
-
-        Above 0 means real.
+        Returns:
+            (B, 1, 1, 1): above 0 means real.
         """
-        images = self.augment(images, turn)
+        images = self.augment(images, context)
         if self.config.instance_noise > 0:
-            images = images + self.config.instance_noise * turn.randn(*images.shape[1:])
-        return self.discriminator(self.with_labels(images, turn.batch.labels)).float()
+            images = images + self.config.instance_noise * context.randn(*images.shape[1:])
+        return self.discriminator(self.with_labels(images, context.batch.labels)).float()
 
-    def with_labels(self, planes: Tensor, labels: Tensor | None) -> Tensor:
-        """(B, channels, H, W), followed by one constant plane a class when the family is conditional."""
-        if not self.conditional:
-            return planes
-        assert labels is not None
-        return nets.with_labels(planes, labels, self.spec.classes)
-
-    def discriminator_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """-log D(x) - log(1 - D(G(z))), real and fake pictures in two calls as batch norm asks."""
-        real = self.logits(batch.images, turn)
-        fake = self.logits(self.fakes(turn).detach(), turn)
+    def critic_loss(self, batch: Batch, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
+        """-log D(x) - log(1 - D(G(z))); real images and fakes in two calls, as batch norm requires."""
+        real = self.logits(batch.images, context)
+        fake = self.logits(self.fakes(context).detach(), context)
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log sigmoid(r), -log(1 - sigmoid(f))
-        self.augment.watch(real)
-        seen = {"real": real.detach().sigmoid().mean(), "fake": fake.detach().sigmoid().mean()}
-        return loss, {**seen, **self.augment.seen()}
+        self.augment.observe(real)
+        return loss, self.log_values({"real": real.sigmoid().mean(), "fake": fake.sigmoid().mean()})
 
-    def generator_loss(self, batch: Batch, turn: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """-log D(G(z)) (the paper's section 3, against vanishing gradients), or log(1 - D(G(z)))."""
-        fake = self.logits(self.fakes(turn), turn)
+    def generator_loss(self, batch: Batch, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
+        """-log D(G(z)) (section 3 of the paper, against vanishing gradients), or log(1 - D(G(z)))."""
+        fake = self.logits(self.fakes(context), context)
         if self.config.loss == "min-max":
             return -F.softplus(fake).mean(), {}
         return F.softplus(-fake).mean(), {}
-
-    def generate(
-        self, noise: Tensor, condition: Condition, controls: DcganControls, seeds: Sequence[int]
-    ) -> Iterator[GenerationStep]:
-        """One frame: the generator is asked once."""
-        latent = noise * controls.truncation
-        yield GenerationStep(1, 1, latent, lambda: self.paint(latent, condition.labels))
-
-    def first_layer_weight(self) -> Tensor | None:
-        """(channels * 16, latent): the generator's stamp; None for points."""
-        return nets.first_matrix(self.generator, self.config.latent)

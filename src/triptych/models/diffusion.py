@@ -37,6 +37,7 @@ class Diffusion(DenoisingModel[DiffusionConfig, DiffusionControls]):
 
     Config, Controls = DiffusionConfig, DiffusionControls
     title = "Diffusion"
+    accent_color = 2
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {"batch": 64, "schedule": "cosine", "target": "velocity"},
         "points": {"batch": 256, "schedule": "cosine", "target": "velocity", "conditional": False},

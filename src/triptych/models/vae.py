@@ -68,6 +68,7 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
 
     Config, Controls = VaeConfig, VaeControls
     title = "VAE"
+    accent_color = 1
     ema_modules = ("decoder", "encoder", "flow", "log_scale", "label_offset")
     channels_last = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -69,12 +69,12 @@ Augmentation = Annotated[
     NoAugment | DiffAugment | Adaptive, Field(discriminator="kind"), BeforeValidator(by_kind)
 ]
 
-CURVES = {
+LOG_HELP = {
     "augment": "Chance that a transform changes a picture the discriminator sees: rises while the "
     "discriminator overfits.",
     "overfit": "Mean sign of the discriminator's verdicts on real pictures: 0 when it guesses, near 1 when "
     "it knows the training pictures by heart.",
-}  # what `Augment.seen` logs, and how to read it
+}  # what `Augment.log_values` logs, and how to read it
 
 
 class Augment(nn.Module):
@@ -118,7 +118,7 @@ class Augment(nn.Module):
             return perhaps_changed(images.float(), self.config.policy, self.p, turn)
 
     @torch.no_grad()
-    def watch(self, real: Tensor, fake: Tensor | None = None) -> None:
+    def observe(self, real: Tensor, fake: Tensor | None = None) -> None:
         """Note verdicts on real training pictures, of any shape; a discriminator's loss calls it.
 
         fake: verdicts on fakes, where only differences mean something (Wasserstein critics, paired
@@ -132,7 +132,7 @@ class Augment(nn.Module):
         self.signs += verdicts.sign().sum()
         self.judged += verdicts.numel()
 
-    def seen(self) -> dict[str, Tensor]:
+    def log_values(self) -> dict[str, Tensor]:
         """What to log: the chance and the overfitting it goes by; nothing unless adaptive."""
         if not isinstance(self.config, Adaptive):
             return {}

@@ -56,7 +56,7 @@ def generator(latent: int, spec: ImageSpec, width: int = 64) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def first_matrix(network: nn.Sequential, latent: int) -> Tensor | None:
+def first_layer_weight(network: nn.Sequential, latent: int) -> Tensor | None:
     """(channels * 16, latent): a generator's stamp, each channel scaled as its batch norm does when drawing.
 
     Weights beyond `latent` read the label and are left out. None for a generator of points.

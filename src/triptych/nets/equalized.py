@@ -21,7 +21,7 @@ def rectify(x: Tensor) -> Tensor:
     return F.leaky_relu_(x, 0.2)
 
 
-class EqualisedLinear(nn.Module):
+class EqualizedLinear(nn.Module):
     """A fully connected layer. pace: share of the optimiser's learning rate; gain: scale of the weights."""
 
     def __init__(
@@ -41,7 +41,7 @@ class EqualisedLinear(nn.Module):
         return self.weight * self.scale
 
 
-class EqualisedConv(nn.Module):
+class EqualizedConv(nn.Module):
     """A convolution that keeps the size of its planes. gain: scale of the weights."""
 
     def __init__(self, wide: int, narrow: int, kernel: int, gain: float = 1.0, bias: bool = True) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.types import ImageSpec
 from triptych.nets.dcgan import doublings
-from triptych.nets.equalized import RECTIFIED, EqualisedConv, EqualisedLinear, doubled, halved, rectify
+from triptych.nets.equalized import RECTIFIED, EqualizedConv, EqualizedLinear, doubled, halved, rectify
 
 SLOW = 0.01  # the mapping's pace: at the full one it is thrown about (Karras et al. 2019, appendix C)
 MEMORY = 0.998  # of the mean style, a picture
@@ -47,7 +47,7 @@ class Mapping(nn.Module):
         widths = [latent * (2 if classes else 1)] + [style] * depth
         gains = [1.0] + [RECTIFIED] * (depth - 1)
         self.layers = nn.ModuleList(
-            EqualisedLinear(wide, narrow, SLOW, gain)
+            EqualizedLinear(wide, narrow, SLOW, gain)
             for wide, narrow, gain in zip(widths[:-1], widths[1:], gains, strict=True)
         )
         self.register_buffer("mean", torch.zeros(max(classes, 1), style))
@@ -81,19 +81,19 @@ class Mapping(nn.Module):
             self.seen += counts
             self.mean.lerp_(found, torch.maximum(1 - MEMORY**counts, counts / self.seen.clamp(min=1)))
 
-    def centre(self, labels: Tensor | None) -> Tensor:
+    def center(self, labels: Tensor | None) -> Tensor:
         """(1 or B, style): the mean style, of the pictures' classes if there are any."""
         return self.mean if self.labels is None else self.mean[labels]
 
 
-class Paces(NamedTuple):
+class LrScales(NamedTuple):
     """How fast parts of a generator learn, as shares of the optimiser's learning rate."""
 
-    style: float = 1.0  # what reads the style: for the scale of every channel, and for the layout
+    affine: float = 1.0  # what reads the style: for the scale of every channel, and for the layout
     noise: float = 1.0  # the strength of the random detail
 
 
-EVEN = Paces()
+EQUAL = LrScales()
 
 
 class ModulatedConv(nn.Module):
@@ -109,7 +109,7 @@ class ModulatedConv(nn.Module):
         self, wide: int, narrow: int, style: int, pace: float = 1.0, kernel: int = 3, gain: float = 1.0
     ) -> None:
         super().__init__()
-        self.affine = EqualisedLinear(style, wide, pace, start=1.0)
+        self.affine = EqualizedLinear(style, wide, pace, start=1.0)
         self.weight = nn.Parameter(torch.randn(narrow, wide, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(narrow))
         self.scale, self.gain = (wide * kernel**2) ** -0.5, gain  # scale: of the weights, by equalisation
@@ -133,16 +133,22 @@ class ModulatedConv(nn.Module):
 class StyledConv(nn.Module):
     """Modulated convolution, perhaps twice the side, noise of a learnt strength, leaky ReLU.
 
-    paces: of what reads the style and of the strength, as shares of the optimiser's learning rate.
+    lr_scales: of what reads the style and of the strength, as shares of the optimiser's learning rate.
     """
 
     def __init__(
-        self, wide: int, narrow: int, style: int, paces: Paces, doubles: bool = False, gain: float = RECTIFIED
+        self,
+        wide: int,
+        narrow: int,
+        style: int,
+        lr_scales: LrScales,
+        doubles: bool = False,
+        gain: float = RECTIFIED,
     ) -> None:
         super().__init__()
-        self.conv = ModulatedConv(wide, narrow, style, paces.style, gain=gain)
+        self.conv = ModulatedConv(wide, narrow, style, lr_scales.affine, gain=gain)
         self.doubles = doubles  # after the convolution: a quarter of the work of before
-        self.pace = paces.noise
+        self.pace = lr_scales.noise
         self.strength = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
@@ -157,7 +163,7 @@ class ToPicture(nn.Module):
 
     def __init__(self, wide: int, colors: int, style: int, pace: float) -> None:
         super().__init__()
-        self.affine = EqualisedLinear(style, wide, pace, start=1.0)
+        self.affine = EqualizedLinear(style, wide, pace, start=1.0)
         self.weight = nn.Parameter(torch.randn(colors, wide))
         self.bias = nn.Parameter(torch.zeros(colors))
         self.scale = RECTIFIED * wide**-0.5
@@ -188,20 +194,22 @@ class StyleGenerator(nn.Module):
         style: int,
         depth: int,
         classes: int = 0,
-        paces: Paces = EVEN,
+        lr_scales: LrScales = EQUAL,
         layout: bool = False,
     ) -> None:
         super().__init__()
         self.mapping = Mapping(latent, style, depth, classes)
         self.start = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         first = channels[0] * 16
-        self.layout = EqualisedLinear(style, first, paces.style, start=None) if layout else None
-        convs = [StyledConv(channels[0], channels[0], style, paces, gain=1.0)]
+        self.layout = EqualizedLinear(style, first, lr_scales.affine, start=None) if layout else None
+        convs = [StyledConv(channels[0], channels[0], style, lr_scales, gain=1.0)]
         for wide, narrow in pairwise(channels):
-            convs.append(StyledConv(wide, narrow, style, paces, doubles=True))
-            convs.append(StyledConv(narrow, narrow, style, paces))
+            convs.append(StyledConv(wide, narrow, style, lr_scales, doubles=True))
+            convs.append(StyledConv(narrow, narrow, style, lr_scales))
         self.convs = nn.ModuleList(convs)
-        self.pictures = nn.ModuleList(ToPicture(wide, spec.channels, style, paces.style) for wide in channels)
+        self.pictures = nn.ModuleList(
+            ToPicture(wide, spec.channels, style, lr_scales.affine) for wide in channels
+        )
         self.layers = len(convs)
         self.sides = [4 * 2 ** ((layer + 1) // 2) for layer in range(self.layers)]  # 4, 8, 8, 16, 16, ...
         self.noise_numbers = sum(side**2 for side in self.sides)  # of one picture's noise inputs
@@ -220,7 +228,7 @@ class StyleGenerator(nn.Module):
         assert picture is not None
         return picture
 
-    def readers(self) -> list[Tensor]:
+    def affine_weights(self) -> list[Tensor]:
         """One (outputs, style) matrix a layer: what its style is multiplied by first.
 
         A layout's rows are one place of a channel each, not all 16, and are scaled down by as much.
@@ -245,9 +253,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, narrow: int, wide: int, deep: bool = True) -> None:
         super().__init__()
-        self.conv1 = EqualisedConv(narrow, narrow, 3) if deep else None
-        self.conv2 = EqualisedConv(narrow, wide, 3, gain=RECTIFIED)
-        self.skip = EqualisedConv(narrow, wide, 1, gain=1 / RECTIFIED, bias=False)
+        self.conv1 = EqualizedConv(narrow, narrow, 3) if deep else None
+        self.conv2 = EqualizedConv(narrow, wide, 3, gain=RECTIFIED)
+        self.skip = EqualizedConv(narrow, wide, 1, gain=1 / RECTIFIED, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, narrow, H, W). Returns (B, wide, H / 2, W / 2)."""
@@ -299,12 +307,12 @@ class StyleDiscriminator(nn.Module):
         super().__init__()
         rising = channels[::-1]  # from the picture inwards
         self.group, last = group, rising[-1]
-        self.entry = EqualisedConv(spec.channels, rising[0], 3, gain=RECTIFIED)
+        self.entry = EqualizedConv(spec.channels, rising[0], 3, gain=RECTIFIED)
         sizes = enumerate(pairwise(rising))
         self.blocks = nn.Sequential(*(ResidualBlock(a, b, deep=level > 0) for level, (a, b) in sizes))
-        self.conv = EqualisedConv(last, last, 3)
-        self.dense = EqualisedLinear(last * (16 + 1), last, gain=RECTIFIED, start=None)  # see above
-        self.verdict = EqualisedLinear(last, 1, gain=RECTIFIED, start=None)
+        self.conv = EqualizedConv(last, last, 3)
+        self.dense = EqualizedLinear(last * (16 + 1), last, gain=RECTIFIED, start=None)  # see above
+        self.verdict = EqualizedLinear(last, 1, gain=RECTIFIED, start=None)
         self.labels = nn.Parameter(torch.randn(classes, last)) if classes else None
 
     def forward(self, images: Tensor, labels: Tensor | None, rows: Tensor) -> Tensor:

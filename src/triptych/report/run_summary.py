@@ -9,12 +9,12 @@ from typing import Any
 
 from triptych.core.errors import RunError
 from triptych.evaluation.records import evaluations
+from triptych.models.registry import load_model_class, model_names
 from triptych.runs.run import Run
 from triptych.runs.weights import Comparison, evaluation_of, recorded
 from triptych.viz.svg import short
 
 ACCENTS = ("var(--one)", "var(--two)", "var(--three)", "var(--four)", "var(--five)", "var(--six)")
-KIND_ACCENT = {"dcgan": 0, "vae": 1, "diffusion": 2}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _colors(families: Sequence[str]) -> list[str]:
     """A family's own color where it is free, else the next one."""
     taken: list[int] = []
     for family in families:
-        wish = KIND_ACCENT.get(family)
+        wish = load_model_class(family).accent_color if family in model_names() else None
         free = [k for k in (*([wish] if wish is not None else []), *range(3, 6), *range(3)) if k not in taken]
         taken.append(free[0] if free else len(taken) % len(ACCENTS))
     return [ACCENTS[k] for k in taken]
