@@ -141,11 +141,11 @@ def test_vae_reconstruction_is_a_gaussians(batch: Any) -> None:
     means = torch.zeros_like(batch.images)
     gaussian = torch.distributions.Normal(means, family.log_scale.exp())
     wanted = -gaussian.log_prob(batch.images).flatten(1).sum(1)
-    assert torch.allclose(family.gaussian_nats(batch.images, means), wanted, rtol=1e-5)
+    assert torch.allclose(family.reconstruction_nats(batch.images, means), wanted, rtol=1e-5)
 
 
 def test_vae_beta_warms_up(batch: Any) -> None:
-    family = Vae(VaeConfig(warmup=0.5), PLAIN).eval()
+    family = Vae(VaeConfig(kl_warmup=0.5), PLAIN).eval()
 
     def loss(done: float) -> tuple[float, dict[str, Any]]:
         total, seen = family.loss(batch, turn(batch, "autoencoder", done=done))

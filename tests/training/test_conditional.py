@@ -191,7 +191,7 @@ def told(request: pytest.FixtureRequest) -> Pipeline:
     levels = np.where(labels, 200, 50)[:, None, None, None] + rng.integers(-20, 20, (400, 1, 1, 1))
     pixels = np.broadcast_to(levels, (400, 8, 8, 1)).astype(np.uint8)
     torch.manual_seed(0)
-    family = Vae(VaeConfig(latent=2, width=8, prior=request.param, warmup=0, lr=1e-2), LABELLED)
+    family = Vae(VaeConfig(latent=2, width=8, prior=request.param, kl_warmup=0, lr=1e-2), LABELLED)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 150})
     training = Trainer(family, Split(pixels, labels), Options(batch=32), plan)
     steps = training.steps()
