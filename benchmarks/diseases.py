@@ -193,12 +193,12 @@ def train(case: Case, family: str, source: str, seed: int, out: Path, quick: boo
         print(f"  {error}")
     (path,) = home.glob("0*")
     kept.mkdir(parents=True, exist_ok=True)
-    for name in ("run.json", "log.jsonl", "watch.jsonl"):
+    for name in ("run.json", "log.jsonl", "monitor.jsonl"):
         if (path / name).exists():
             shutil.copy(path / name, kept / name)
     for page in path.glob("post-mortem*.html"):
         shutil.copy(page, kept / page.name)
-    shutil.copytree(path / "watch", kept / "watch", dirs_exist_ok=True)
+    shutil.copytree(path / "monitor", kept / "monitor", dirs_exist_ok=True)
     shutil.rmtree(home)
     (kept / "done").touch()
     return kept

@@ -60,11 +60,11 @@ def ours(words: list[str], data: str, minutes: float, runs: Path) -> Trained:
     )
     model = triptych.load(json.loads(done.stdout.splitlines()[-1])["run"])
     assert model.run is not None
-    state, cost = model.run.state_meta(), model.run.card.cost
+    state, cost = model.run.checkpoint_meta(), model.run.card.cost
     seeds = 10**9  # far from those of the training's own grids
     return lambda n: model.sample(range(seeds, seeds + n)), {
-        "images": state["images"],
-        "train_seconds": state["seconds"],
+        "images": state.images,
+        "train_seconds": state.seconds,
         "parameters": cost.parameters,
         "precision": model.run.card.plan.precision,
         "class_conditional": model.model.conditional,

@@ -96,9 +96,9 @@ def train(family: str, source: str, seed: int, out: Path) -> Path:
     finally:
         gan_monitor.observe_samples = sound  # type: ignore[attr-defined]
     (path,) = home.glob("0*")
-    for file in ("run.json", "log.jsonl", "watch.jsonl"):
+    for file in ("run.json", "log.jsonl", "monitor.jsonl"):
         shutil.copy(path / file, kept / file)
-    shutil.copytree(path / "watch", kept / "watch")
+    shutil.copytree(path / "monitor", kept / "monitor")
     held = {"pixels": np.stack([pixels for pixels, _, _ in drawn])}
     if drawn[0][1] is not None:
         held["labels"] = drawn[0][1]
@@ -111,7 +111,7 @@ def train(family: str, source: str, seed: int, out: Path) -> Path:
 
 
 def measured_again(kept: Path, source: str, references: dict[str, Reference]) -> None:
-    """Write watch.jsonl anew from the samples that were kept."""
+    """Write monitor.jsonl anew from the samples that were kept."""
     run, held = open_run(kept), np.load(kept / "looks.npz")
     if source not in references:
         name = f"folder:{kept.parent / 'photos'}" if source == "folder" else source
@@ -124,7 +124,7 @@ def measured_again(kept: Path, source: str, references: dict[str, Reference]) ->
         seen = observe_samples(references[source], pixels, labels, looks[-1] if looks else None, fine)
         own = ("step", "updates", "weight_probes", "weight_scales", "seconds")
         looks.append({"format": 1, **{k: old[k] for k in own if k in old}, **seen})
-    (kept / "watch.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
+    (kept / "monitor.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
 
 
 def judged(run: Run, family: str) -> dict[str, Any]:

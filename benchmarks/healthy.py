@@ -48,7 +48,7 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
     return {
         "seed": seed,
         "fid": fid.value,
-        "steps": model.run.state_meta()["step"],
+        "steps": model.run.checkpoint_meta().step,
         **heard(family, model.run),
     }
 

@@ -76,7 +76,7 @@ def measured(family: str, setting: str, source: str, flags: argparse.Namespace, 
         row[weights] = {s.card.metric: [s.value, s.low, s.high] for s in scores if s.card.metric in WANTED}
         name = re.sub("[ :=]", "-", f"{source}-{family}-{setting}-{weights}.png")
         grids.write_png(home / name, grids.grid(drawn[:64], 8, scale=2))
-    steps = run.state_meta()["step"]
+    steps = run.checkpoint_meta().step
     return {**row, "steps": steps, "images": flags.images, "conditional": run.card.conditional}
 
 

@@ -52,7 +52,7 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
     drawn = np.concatenate(parts)
     grids.write_png(path / "samples" / "modes.png", grids.grid(drawn[:64], 8, scale=2))
     found = stacked_modes(drawn, extractor_for(load("mnist")))
-    state = model.run.state_meta()
+    state = model.run.checkpoint_meta()
     return {
         "seed": seed, "modes": found.modes.seen, "expected": found.modes.seen_expected, "kl": found.kl,
         "kl_expected": found.kl_expected, "steps": state["step"], "seconds": state["seconds"],

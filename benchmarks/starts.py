@@ -33,7 +33,7 @@ def started(words: list[str]) -> tuple[str, dict[str, Any]]:
     made = subprocess.run(command, check=True, capture_output=True, text=True)
     run = open_run(json.loads(made.stdout.splitlines()[-1])["run"])
     digest = hashlib.sha256()
-    for file, held in sorted(run.load_state()[0].items()):
+    for file, held in sorted(run.load_checkpoint()[0].items()):
         for name, tensor in sorted(held.items()):
             digest.update(f"{file}/{name}".encode())
             digest.update(tensor.contiguous().numpy().tobytes())

@@ -250,17 +250,17 @@ def test_a_player_moves_where_its_weights_do(
 
     shutil.copytree(sound, tmp_path / "run")
     run = open_run(tmp_path / "run")
-    tensors, meta, _ = run.load_state()
+    tensors, meta, _ = run.load_checkpoint()
     lost = {n: v for n, v in tensors["optimizers"].items() if "/generator.0." not in n}
-    run.save_state(3, {**tensors, "optimizers": lost}, meta)
+    run.save_checkpoint(3, {**tensors, "optimizers": lost}, meta)
     missing = moves(check(run.path))
     assert missing.answer == "not ok" and "0 steps in 3 turns" in missing.figure
-    first = run.load_state(0)[0]["weights"]
+    first = run.load_checkpoint(0)[0]["weights"]
     same = {**tensors["weights"], **{n: v for n, v in first.items() if n.startswith("generator.")}}
-    run.save_state(3, {**tensors, "weights": same}, meta)
+    run.save_checkpoint(3, {**tensors, "weights": same}, meta)
     back = moves(check(run.path))
     assert back.answer == "not ok" and "3 steps in 3 turns; 0 of" in back.figure
-    run.forget_after(0)
+    run.discard_after(0)
     untrained = moves(check(run.path))
     assert untrained.answer == "not known" and untrained.figure == "not trained yet"
 
@@ -270,7 +270,7 @@ def test_rates_are_those_the_run_moved_at(sound: Path, tmp_path: Path) -> None:
     run = triptych.train("stylegan", runs=tmp_path, **{**OPTIONS, "steps": 6, **style})
     asked = [a for a in check(run.path) if "learning rate as configured" in a.question]
     assert [a.answer for a in asked] == ["ok", "ok"] and "by its schedule" in asked[0].figure
-    assert min(run.state_meta()["rates"]["generator"]) < 0.005  # the last turn of six was cooled
+    assert min(run.checkpoint_meta().learning_rates["generator"]) < 0.005  # the last turn of six was cooled
     shutil.copytree(sound, tmp_path / "told-otherwise")
     card = json.loads((sound / "run.json").read_text())
     card["config"]["lr"] = 5e-3  # what a network built from run.json has, and the run had not
@@ -393,10 +393,10 @@ def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.Capture
 
 def test_a_state_of_another_version_is_named(tmp_path: Path) -> None:
     run = triptych.train("dcgan", runs=tmp_path, width=4, **OPTIONS)
-    tensors, meta, _ = run.load_state()
+    tensors, meta, _ = run.load_checkpoint()
     name = next(name for name in tensors["weights"] if name.endswith("weight"))
     del tensors["weights"][name]
-    run.save_state(meta["step"], tensors, meta)
+    run.save_checkpoint(meta.step, tensors, meta)
     for act in (check, lambda path: resume(path, 6)):
         with pytest.raises(RunError, match=f"step 3 do not fit.*{re.escape(name)}.*another version"):
             act(run.path)

@@ -32,7 +32,7 @@ def spoilt(sound: Path, home: Path, change: Callable[[Files], None]) -> Path:
     """A copy of a run whose newest state is changed, and sealed again."""
     path = home / sound.name
     shutil.copytree(sound, path)
-    state = open_run(path).state_path(OPTIONS["steps"])
+    state = open_run(path).checkpoint_path(OPTIONS["steps"])
     files, meta = read_checkpoint_dir(state, None)
     changed = {name: {n: t.clone() for n, t in tensors.items()} for name, tensors in files.items()}
     change(changed)
@@ -58,7 +58,7 @@ def poison(part: str, value: float) -> Callable[[Files], None]:
     ("part", "question"),
     [
         ("weights", "are the raw weights finite"),
-        ("average", "are the averaged weights (EMA) finite"),
+        ("ema", "are the averaged weights (EMA) finite"),
         ("optimizers", "are the optimizers' moments finite"),
     ],
 )
@@ -79,7 +79,7 @@ def test_all_of_them_nan_is_not_nothing_wrong(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def all_nan(files: Files) -> None:
-        for part in ("weights", "average"):
+        for part in ("weights", "ema"):
             for tensor in files[part].values():
                 if tensor.is_floating_point():
                     tensor.fill_(float("nan"))
@@ -92,7 +92,7 @@ def test_all_of_them_nan_is_not_nothing_wrong(
 
 def test_weights_of_zero_draw_one_image(sound: Path, tmp_path: Path) -> None:
     def nothing(files: Files) -> None:
-        for part in ("weights", "average"):
+        for part in ("weights", "ema"):
             for tensor in files[part].values():
                 tensor.zero_()
 

@@ -88,7 +88,7 @@ def test_every_run_is_looked_at_on_both_halves(fought: tuple[Duel, list[str]]) -
     assert sum(line.startswith("$ triptych train") for line in told) == 2
     for contestant in made.rules.contestants:
         (run,) = made.runs(contestant)
-        assert finished(run) and run.state_meta()["images"] == 128
+        assert finished(run) and run.checkpoint_meta().images == 128
         seen = [(look.step, look.scores[0].card.split.split()[0]) for look in evaluations(run)]
         assert seen == [(step, half) for step in (1, 2, 4) for half in ("selection", "report")]
         assert [look.detailed is not None for look in evaluations(run)] == [False] * 5 + [True]
@@ -116,15 +116,15 @@ def test_what_is_done_is_not_done_again_and_what_is_missing_is(
 def test_a_killed_training_goes_on(fought: tuple[Duel, list[str]], tmp_path: Path) -> None:
     copy = open_duel(shutil.copytree(fought[0].path, tmp_path / "copy"))
     (run,) = copy.runs(copy.rules.contestants[1])
-    shutil.rmtree(run.state_path(4))
-    assert run.states() == [0] and copy.runs(copy.rules.contestants[1]) == []
+    shutil.rmtree(run.checkpoint_path(4))
+    assert run.checkpoints() == [0] and copy.runs(copy.rules.contestants[1]) == []
     told: list[str] = []
     assert fight(copy, told.append) == 0
     assert told == [
         "1 training of 128 images, then looks and a report",
         f"$ triptych resume {run.path}",
     ]
-    assert run.states() == [0, 4]
+    assert run.checkpoints() == [0, 4]
 
 
 def test_unequal_budgets_are_said(fought: tuple[Duel, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:

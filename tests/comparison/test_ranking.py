@@ -284,7 +284,7 @@ def test_a_broken_line_is_named_and_a_half_line_is_not_glued(tmp_path: Path):
 
 def test_an_evaluation_older_than_the_newest_state_is_said(tmp_path: Path):
     gan, vae = two(tmp_path)
-    (gan / "states" / "step-00000020").mkdir(parents=True)
+    (gan / "checkpoints" / "step-00000020").mkdir(parents=True)
     note = next(n for n in compare([gan, vae]).notes if "evaluated at step" in n)
     assert "evaluated at step 10, but trained to 20 since: triptych evaluate" in note
     young = a_run(tmp_path, score(3.0), step=5)

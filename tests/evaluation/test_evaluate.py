@@ -24,6 +24,7 @@ from triptych.metrics.extractors.random_conv import random_conv
 from triptych.metrics.score import comparable
 from triptych.models.registry import build
 from triptych.runs import run as runs
+from triptych.runs.checkpoint import CheckpointMeta
 
 NAMES = ["FID", "KID", "precision", "recall", "density", "coverage"]
 
@@ -155,7 +156,7 @@ def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path):
 def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path):
     data = load("digits")
     run = a_run(tmp_path, data, source="digits", size=None)
-    run.save_state(7, {"weights": build(run.card).state_dict()}, {"step": 7})
+    run.save_checkpoint(7, {"weights": build(run.card).state_dict()}, CheckpointMeta(step=7))
     scores = evaluate(run.path, 30, "random-conv")
     assert scores[0].card.step == 7 and scores[0].card.weights == "raw"  # no EMA was kept
     assert scores[0].card.data == data.fingerprint and scores[0].card.n_real == len(data.test)

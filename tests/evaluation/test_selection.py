@@ -28,9 +28,10 @@ from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.base import NetworkExtractor
 from triptych.metrics.score import Card
 from triptych.models.registry import load_model_class
+from triptych.runs.checkpoint import CheckpointMeta
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.runs.run import Run, open_run
-from triptych.runs.weights import KEY, Comparison, choose, evaluation_of, recorded
+from triptych.runs.weights import Comparison, choose, evaluation_of
 from triptych.training.clock import Progress
 from triptych.training.ema import PowerFunctionEMA
 from triptych.training.runner import Interrupted, resume
@@ -94,17 +95,17 @@ def test_the_better_weights_are_chosen(trained: Trainer, digits: Dataset) -> Non
     for name, tensor in trained.ema.tensors.items():
         tensor.copy_(good[name])
     equal = found(selector)
-    assert equal.difference == 0 and equal.shown == "ema"  # a tie goes to the EMA
+    assert equal.difference == 0 and equal.selected == "ema"  # a tie goes to the EMA
     spoil(trained.ema.tensors)
     spoilt_ema = found(selector)
-    assert spoilt_ema.shown == "raw" and spoilt_ema.high < 0 and spoilt_ema.raw == equal.raw
+    assert spoilt_ema.selected == "raw" and spoilt_ema.high < 0 and spoilt_ema.raw == equal.raw
     before = {name: tensor.clone() for name, tensor in good.items()}
     with torch.no_grad():
         spoil(good)
     for name, tensor in trained.ema.tensors.items():
         tensor.copy_(before[name])
     spoilt_raw = found(selector)
-    assert spoilt_raw.shown == "ema" and spoilt_raw.low > 0 and spoilt_raw.ema == equal.ema
+    assert spoilt_raw.selected == "ema" and spoilt_raw.low > 0 and spoilt_raw.ema == equal.ema
     with torch.no_grad():
         for name, tensor in good.items():
             tensor.copy_(before[name])
@@ -192,7 +193,7 @@ def test_a_loss_that_cannot_be_taken_does_not_end_the_training(
 
     selector = selector_of(training, digits)
     monkeypatch.setattr(selector.shown.model, "loss", broken)
-    assert selector.compare() == "raw" and selector.meta() == {}
+    assert selector.compare() == "raw" and selector.last is None
     assert "could not be compared" in caplog.text
 
 
@@ -215,11 +216,11 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_run_says_which_weights_are_shown(spoilt: Run) -> None:
-    for meta in (spoilt.state_meta(), spoilt.average_meta(12)):
-        made = recorded(meta)
-        assert made is not None and made.shown == "raw" and made.step == 12
-        assert "raw weights are shown: autoencoder/loss raw" in made.sentence()
-    assert {recorded(spoilt.average_meta(k)) is not None for k in spoilt.averages()} == {True}
+    for meta in (spoilt.checkpoint_meta(), spoilt.snapshot_meta(12)):
+        made = meta.comparison
+        assert made is not None and made.selected == "raw" and made.step == 12
+        assert "raw weights are used for sampling: autoencoder/loss raw" in made.sentence()
+    assert {spoilt.snapshot_meta(k).comparison is not None for k in spoilt.snapshots()} == {True}
 
 
 @pytest.mark.parametrize("step", [None, 6])
@@ -292,24 +293,26 @@ def test_weights_that_were_not_kept_are_said_to_be_missing(spoilt: Run, tmp_path
 
     shutil.copytree(spoilt.path, tmp_path / "old")
     old = open_run(tmp_path / "old")
-    tensors, meta, _ = old.load_state()
-    old.save_state(12, {k: v for k, v in tensors.items() if k != "average"}, meta)
+    tensors, meta, _ = old.load_checkpoint()
+    old.save_checkpoint(12, {k: v for k, v in tensors.items() if k != "ema"}, meta)
     with pytest.raises(UsageError, match="kept no EMA weights: leave --weights out, or give --weights raw"):
         triptych.load(old.path, weights="ema")
     assert triptych.load(old.path).weights == "raw"
-    average, seen = old.load_average(6)
-    old.save_average(6, average, seen)  # as older versions did
+    average, seen = old.load_snapshot(6)
+    old.save_snapshot(6, average["ema"], seen)  # as older versions did
     with pytest.raises(UsageError, match="snapshot of step 6 kept no raw weights"):
         triptych.load(old.path, weights="raw", step=6)
     assert triptych.load(old.path, step=6).weights == "ema"
 
 
 def test_without_a_comparison_the_raw_weights_are_shown(spoilt: Run, tmp_path: Path) -> None:
-    assert choose("auto", {}, ["raw", "ema"], "it") == "raw"
-    first = spoilt.load_state(0)
-    assert KEY not in first[1]
-    future = {KEY: {**spoilt.state_meta()[KEY], "unknown": 1}}
-    assert recorded(future) is None and choose("auto", future, ["raw", "ema"], "it") == "raw"
+    assert choose("auto", None, ["raw", "ema"], "it") == "raw"
+    first = spoilt.load_checkpoint(0)
+    assert first.meta.comparison is None
+    made = spoilt.checkpoint_meta().model_dump(mode="json")
+    future = {**made, "comparison": {**made["comparison"], "unknown": 1}}
+    assert CheckpointMeta.model_validate(made).comparison is not None
+    assert CheckpointMeta.model_validate(future).comparison is None
 
 
 def stopping_at(step: int) -> Callable[[Progress], None]:
@@ -325,27 +328,15 @@ def test_stopped_it_is_compared_and_resumed_it_ends_with_the_same_choice(tmp_pat
     with pytest.raises(Interrupted):
         triptych.train("vae", runs=tmp_path, watch=stopping_at(4), **VAE)
     stopped = open_run(tmp_path / "0002-vae-digits")
-    made = recorded(stopped.state_meta())
+    made = stopped.checkpoint_meta().comparison
     assert (
-        made is not None and made.step == stopped.states()[-1] == 5
+        made is not None and made.step == stopped.checkpoints()[-1] == 5
     )  # a wish is granted after the next step
-    ended = [recorded(run.state_meta()) for run in (whole, resume(stopped.path))]
+    ended = [run.checkpoint_meta().comparison for run in (whole, resume(stopped.path))]
     first, second = (c.model_copy(update={"seconds": 0.0}) for c in ended if c is not None)
     assert first == second and first.step == 12
-    newest = recorded(open_run(stopped.path).average_meta(6))
+    newest = open_run(stopped.path).snapshot_meta(6).comparison
     assert newest is not None and newest.step == 6
-
-
-def test_gone_back_it_forgets_what_it_compared_later(digits: Dataset) -> None:
-    training = training_of("vae", digits, 2)
-    selector = selector_of(training, digits)
-    early = found(selector)
-    training.step = 4
-    assert found(selector).step == 4
-    selector.go_back({KEY: early.model_dump(mode="json")})
-    assert selector.last == early and selector.meta()[KEY]["step"] == 2
-    selector.go_back({})
-    assert selector.last is None and selector.meta() == {}
 
 
 # --- scores --------------------------------------------------------------------------------

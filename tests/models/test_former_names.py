@@ -56,6 +56,8 @@ def test_a_run_with_former_field_names_samples_and_resumes_to_the_same_bits(
     shutil.copytree(run.path, old)
     card = json.loads((old / "run.json").read_text(encoding="utf-8"))
     kind = load_model_class(name)
+    del card["format"]
+    card["family"], card["spec"] = card.pop("model"), card.pop("image_spec")
     card["config"] = old_names(kind.Config, card["config"])
     if name == "wgan":  # one field held whichever number the constraint had
         del card["config"]["penalty_weight"]
@@ -72,9 +74,9 @@ def test_a_run_with_former_field_names_samples_and_resumes_to_the_same_bits(
     assert np.array_equal(now.sample(range(4)), then.sample(range(4)))
     reread = saved_config(open_run(old).card)
     assert kind.Config(**reread) == kind.Config(**saved_config(run.card))
-    newest = max((old / "states").iterdir(), key=lambda folder: folder.name)
+    newest = max((old / "checkpoints").iterdir(), key=lambda folder: folder.name)
     shutil.rmtree(newest)
-    expected, again = open_run(run.path).load_state()[0], resume(old).load_state()[0]
+    expected, again = open_run(run.path).load_checkpoint()[0], resume(old).load_checkpoint()[0]
     for file, tensors in expected.items():
         assert all(torch.equal(tensors[key], again[file][key]) for key in tensors), file
 

@@ -25,6 +25,7 @@ from triptych.monitor.records import observations
 from triptych.monitor.rollback_candidates import rollback_candidates
 from triptych.monitor.verdicts import Diagnosis
 from triptych.runs.card import Rollback
+from triptych.runs.checkpoint import CheckpointMeta
 from triptych.runs.run import Run, create, open_run
 from triptych.training import rollback, runner
 from triptych.training.planning import make_plan
@@ -78,7 +79,7 @@ def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def hashes(run: Run, step: int = 40) -> list[str]:
-    return [sha256(run.state_path(step) / f"{name}.safetensors") for name in ("weights", "optimizers")]
+    return [sha256(run.checkpoint_path(step) / f"{name}.safetensors") for name in ("weights", "optimizers")]
 
 
 def stopping_at(step: int) -> Any:
@@ -95,7 +96,7 @@ def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.
     assert [look["step"] for look in looks] == list(range(0, 41, 4))
     assert all(0 <= look["modes"] <= 1.5 and look["verdict"] for look in looks)
     assert all(look["projection_shift"] > 0 for look in looks[1:])  # of the weights of the moment
-    assert (run.path / "watch" / "step-00000040.png").is_file()
+    assert (run.path / "monitor" / "step-00000040.png").is_file()
     assert {"discriminator/gradient", "generator/gradient"} <= set(run.log()[-1])
     for player, weights in looks[0]["weight_probes"].items():
         scales = looks[0]["weight_scales"][player]
@@ -123,7 +124,7 @@ def test_where_the_clock_ends_a_run_there_is_a_last_look(
 
     monkeypatch.setattr(runner, "make_plan", out_of_time)
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
-    assert [look["step"] for look in observations(run)] == [0, 1] and run.states() == [0, 1]
+    assert [look["step"] for look in observations(run)] == [0, 1] and run.checkpoints() == [0, 1]
 
 
 def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         triptych.train("dcgan", runs=tmp_path / "b", save_every=10, watch=stopping_at(27), **OPTIONS)
     run = open_run(tmp_path / "b" / "0001-dcgan-digits")
-    assert observations(run)[-1]["step"] == 24 and run.states()[-1] == 20
+    assert observations(run)[-1]["step"] == 24 and run.checkpoints()[-1] == 20
     again = resume(run.path)
     assert hashes(again) == hashes(whole)
     assert timeless(observations(again)) == timeless(observations(whole))
@@ -145,7 +146,7 @@ def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> No
     longer = resume(short.path, 40)
     assert [look["step"] for look in observations(longer)] == [0, *range(12, 41, 4)]
     assert timeless(observations(longer)[:1]) == timeless(observations(whole)[:1])
-    assert sha256(longer.state_path(40) / "weights.safetensors") == hashes(whole)[0]
+    assert sha256(longer.checkpoint_path(40) / "weights.safetensors") == hashes(whole)[0]
 
 
 def test_looks_leave_out_what_is_drawn_beside_the_noise(
@@ -169,7 +170,7 @@ def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
         triptych.train(sick, runs=tmp_path / "runs", save_every=5, **OPTIONS)
     (path,) = (tmp_path / "runs").glob("0*")
     run = open_run(path)
-    assert observations(run)[-1]["verdict"] == "non-finite values" and run.states()[-1] <= 20
+    assert observations(run)[-1]["verdict"] == "non-finite values" and run.checkpoints()[-1] <= 20
     page = (path / "post-mortem.html").read_text()
     assert "<h1>Non-finite values</h1>" in page and "became nan" in page
     bare = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
@@ -182,9 +183,9 @@ def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) ->
     run = triptych.train(sick, runs=tmp_path / "a", **asked)
     (way,) = run.card.rollbacks
     assert way.lr_scale == 0.5 and way.verdict == "non-finite values" and "nan" in way.reason
-    assert run.states()[-1] == 40 and run.state_meta()["ease"] == 0.5
+    assert run.checkpoints()[-1] == 40 and run.checkpoint_meta().lr_scale == 0.5
     after = [line for line in run.log() if line["step"] > way.to_step]
-    assert after and all(line["rollbacks"] == 1 and line["rate_factor"] == 0.5 for line in after)
+    assert after and all(line["rollbacks"] == 1 and line["lr_scale"] == 0.5 for line in after)
     assert [line["step"] for line in run.log()] == list(range(1, 41))  # nothing of the lost way is left
     with pytest.raises(KeyboardInterrupt):
         triptych.train(sick, runs=tmp_path / "b", watch=stopping_at(33), **asked)
@@ -194,13 +195,13 @@ def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) ->
 
 
 def test_time_on_a_lost_way_is_spent(sick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds, save = [], Run.save_state
+    seconds, save = [], Run.save_checkpoint
 
     def noted(self: Run, step: int, files: Any, meta: Any, **more: Any) -> None:
-        seconds.append(meta["seconds"])
+        seconds.append(meta.seconds)
         save(self, step, files, meta, **more)
 
-    monkeypatch.setattr(Run, "save_state", noted)
+    monkeypatch.setattr(Run, "save_checkpoint", noted)
     asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
     run = triptych.train(sick, runs=tmp_path, **asked)
     assert len(run.card.rollbacks) == 1 and seconds == sorted(set(seconds))
@@ -226,8 +227,8 @@ def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.
     told: list[str] = []
     run = triptych.train("dcgan", runs=tmp_path, watch=lambda p: told.append(p.news), **OPTIONS)
     assert told[-1] == "the watch: mode collapse since step 12: one picture" and "" in told
-    assert run.states()[-1] == 40 and (run.path / "post-mortem.html").is_file()
-    assert run.healthy_states() == [8, 16]  # kept from pruning although others came after them
+    assert run.checkpoints()[-1] == 40 and (run.path / "post-mortem.html").is_file()
+    assert run.healthy_checkpoints() == [8, 16]  # kept from pruning although others came after them
     with pytest.raises(TrainingError, match=r"mode collapse.*last good state, of step 8, is kept"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="stop", **OPTIONS)
     with pytest.raises(TrainingError, match="mode collapse"):
@@ -239,8 +240,8 @@ def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.
 def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", lambda *_: Diagnosis("healthy", clean=True))
     run = triptych.train("dcgan", runs=tmp_path, save_every=3, **OPTIONS)
-    assert run.healthy_states() == [32, 40]  # looks are at multiples of 4, states well apart are marked
-    assert run.states() == [0, 32, 39, 40]
+    assert run.healthy_checkpoints() == [32, 40]  # looks are at multiples of 4, states well apart are marked
+    assert run.checkpoints() == [0, 32, 39, 40]
 
 
 def went_back(step: int) -> Rollback:
@@ -250,7 +251,7 @@ def went_back(step: int) -> Rollback:
 def test_the_way_back_leads_farther_each_time(tmp_path: Path) -> None:
     run = create(tmp_path, "sick", a_card())
     for step in (0, 10, 20, 30):
-        run.save_state(step, {"weights": {}}, {"healthy": step in (10, 20)}, keep=9)
+        run.save_checkpoint(step, {"weights": {}}, CheckpointMeta(step=step, healthy=step in (10, 20)), 9)
     late = Diagnosis("mode collapse", 25, fatal=True)
     assert rollback_candidates(run, late) == [20, 10, 0]
     run.update_card(rollbacks=(went_back(20),))  # it was tried, and led to the same end

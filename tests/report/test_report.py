@@ -70,7 +70,7 @@ def test_gaps_are_named(runs: list[Run], tmp_path: Path) -> None:
     shutil.copytree(runs[1].path, bare)
     (bare / "metrics.jsonl").unlink()
     (bare / "log.jsonl").unlink()
-    shutil.rmtree(bare / "states")
+    shutil.rmtree(bare / "checkpoints")
     shutil.rmtree(bare / "samples")
     text = write_report([bare], tmp_path / "r.html").read_text(encoding="utf-8")
     assert text.count("not measured") > 10

@@ -14,6 +14,7 @@ from triptych.core import atomic
 from triptych.core.atomic import sha256
 from triptych.core.errors import RunError
 from triptych.runs import run as runs
+from triptych.runs.checkpoint import CheckpointMeta, SnapshotMeta
 from triptych.runs.run import Run
 
 CARD = a_card()
@@ -33,25 +34,25 @@ def test_runs_are_numbered_and_named(run: Run) -> None:
 
 def test_a_state_comes_back_as_it_was(run: Run) -> None:
     turned = {"weights": {"a": torch.arange(6.0).reshape(2, 3).t()}}  # not contiguous
-    run.save_state(5, turned, {"step": 5})
-    tensors, meta, complaints = run.load_state()
-    assert torch.equal(tensors["weights"]["a"], turned["weights"]["a"]) and meta["step"] == 5
+    run.save_checkpoint(5, turned, CheckpointMeta(step=5))
+    tensors, meta, complaints = run.load_checkpoint()
+    assert torch.equal(tensors["weights"]["a"], turned["weights"]["a"]) and meta.step == 5
     assert not complaints
 
 
 def test_old_states_go_but_never_the_first_or_the_newest(run: Run) -> None:
     for step in (0, 10, 20, 30):
-        run.save_state(step, FILES, {"step": step})
-    assert run.states() == [0, 20, 30]
+        run.save_checkpoint(step, FILES, CheckpointMeta(step=step))
+    assert run.checkpoints() == [0, 20, 30]
 
 
 @pytest.mark.parametrize("spoil", ["flip", "cut", "remove", "manifest", "no manifest"])
 def test_a_damaged_state_is_passed_over_and_named(
     run: Run, spoil: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run.save_state(10, FILES, {"step": 10})
-    run.save_state(20, FILES, {"step": 20})
-    file = run.state_path(20) / ("manifest.json" if "manifest" in spoil else "weights.safetensors")
+    run.save_checkpoint(10, FILES, CheckpointMeta(step=10))
+    run.save_checkpoint(20, FILES, CheckpointMeta(step=20))
+    file = run.checkpoint_path(20) / ("manifest.json" if "manifest" in spoil else "weights.safetensors")
     data = bytearray(file.read_bytes())
     if spoil in ("remove", "no manifest"):
         file.unlink()
@@ -60,24 +61,24 @@ def test_a_damaged_state_is_passed_over_and_named(
         file.write_bytes(data)
     else:
         file.write_bytes(data[: len(data) // 2])
-    _, meta, complaints = run.load_state()
-    assert meta["step"] == 10
+    _, meta, complaints = run.load_checkpoint()
+    assert meta.step == 10
     assert len(complaints) == 1 and "step 20 is damaged (" in complaints[0]
     assert "Errno" not in complaints[0]
     (said,) = caplog.messages
     assert said == f"{run.path}: {complaints[0]}: using that of step 10"
     caplog.clear()
-    assert run.load_state(tell=None)[2] == complaints and run.load_state(10)[2] == []
+    assert run.load_checkpoint(warning=None)[2] == complaints and run.load_checkpoint(10)[2] == []
     assert not caplog.messages
 
 
 def test_states_are_read_by_whom_the_umask_lets(run: Run) -> None:
     before = os.umask(0o027)
     try:
-        run.save_state(5, FILES, {"step": 5})
+        run.save_checkpoint(5, FILES, CheckpointMeta(step=5))
     finally:
         os.umask(before)
-    modes = {file.name: file.stat().st_mode & 0o777 for file in run.state_path(5).iterdir()}
+    modes = {file.name: file.stat().st_mode & 0o777 for file in run.checkpoint_path(5).iterdir()}
     assert "weights.safetensors" in modes and set(modes.values()) == {0o640}
 
 
@@ -91,8 +92,8 @@ def test_where_nobody_may_write_is_said(run: Run) -> None:
 
 
 def test_no_state_is_said_plainly(run: Run) -> None:
-    with pytest.raises(RunError, match="no state that can be opened"):
-        run.load_state()
+    with pytest.raises(RunError, match="no checkpoint that can be opened"):
+        run.load_checkpoint()
 
 
 def test_a_half_written_last_line_is_left_out(run: Run) -> None:
@@ -101,7 +102,7 @@ def test_a_half_written_last_line_is_left_out(run: Run) -> None:
     with (run.path / "log.jsonl").open("a") as file:
         file.write('{"step": 3, "lo')
     assert [line["step"] for line in run.log()] == [1, 2]
-    run.cut_log(1)
+    run.cut_lines_after(1)
     run.append_log({"step": 2, "again": True})
     assert run.log() == [{"step": 1}, {"step": 2, "again": True}]
 
@@ -131,30 +132,30 @@ def test_two_writers_are_one_too_many(run: Run) -> None:
 
 
 def test_a_full_disk_loses_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.save_state(10, FILES, {"step": 10})
+    run.save_checkpoint(10, FILES, CheckpointMeta(step=10))
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(RunError, match=r"disk is full.*step 10 is whole.*triptych resume"):
-        run.save_state(20, FILES, {"step": 20})
-    assert run.states() == [10]
-    assert [p.name for p in (run.path / "states").iterdir()] == ["step-00000010"]
-    assert run.load_state()[1]["step"] == 10
+        run.save_checkpoint(20, FILES, CheckpointMeta(step=20))
+    assert run.checkpoints() == [10]
+    assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["step-00000010"]
+    assert run.load_checkpoint()[1].step == 10
 
 
 def test_what_was_given_up_is_forgotten_whole(run: Run) -> None:
     for step in (0, 10, 20):
-        run.save_state(step, FILES, {"step": step}, keep=9)
-        run.save_average(step, FILES["weights"], {"seconds": 0.0})
+        run.save_checkpoint(step, FILES, CheckpointMeta(step=step), keep=9)
+        run.save_snapshot(step, FILES["weights"], SnapshotMeta())
         run.append_log({"step": step})
-        for home in ("samples", "watch"):
+        for home in ("samples", "monitor"):
             (run.path / home).mkdir(exist_ok=True)
             (run.path / home / f"step-{step:08d}.png").touch()
-    run.forget_after(10)
-    assert run.states() == run.averages() == [line["step"] for line in run.log()] == [0, 10]
-    for home in ("samples", "watch"):
+    run.discard_after(10)
+    assert run.checkpoints() == run.snapshots() == [line["step"] for line in run.log()] == [0, 10]
+    for home in ("samples", "monitor"):
         assert sorted(p.stem for p in (run.path / home).iterdir()) == ["step-00000000", "step-00000010"]
 
 
@@ -162,7 +163,7 @@ def test_what_was_given_up_is_forgotten_whole(run: Run) -> None:
 def test_a_state_written_anew_is_never_lost(
     run: Run, monkeypatch: pytest.MonkeyPatch, broke_off: str
 ) -> None:
-    run.save_state(10, FILES, {"step": 10, "turn": 1})
+    run.save_checkpoint(10, FILES, CheckpointMeta(step=10, images=1))
     rename = Path.rename
 
     def cut(path: Path, target: Path) -> None:
@@ -176,12 +177,12 @@ def test_a_state_written_anew_is_never_lost(
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Path, "rename", cut)
-        run.save_state(10, FILES, {"step": 10, "turn": 2})
+        run.save_checkpoint(10, FILES, CheckpointMeta(step=10, images=2))
     monkeypatch.undo()
     with run.writing():
-        assert run.state_meta(10)["turn"] == (1 if broke_off == "before the second rename" else 2)
-        assert run.load_state(10)[1]["step"] == 10
-        assert [p.name for p in (run.path / "states").iterdir()] == ["step-00000010"]
+        assert run.checkpoint_meta(10).images == (1 if broke_off == "before the second rename" else 2)
+        assert run.load_checkpoint(10)[1].step == 10
+        assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["step-00000010"]
 
 
 def test_a_pickle_in_a_state_is_never_opened(run: Run) -> None:
@@ -191,10 +192,10 @@ def test_a_pickle_in_a_state_is_never_opened(run: Run) -> None:
         def __reduce__(self) -> tuple[Any, tuple[str]]:
             return (exec, ("raise SystemExit('the pickle ran')",))
 
-    run.save_state(10, FILES, {"step": 10})
-    file = run.state_path(10) / "weights.safetensors"
+    run.save_checkpoint(10, FILES, CheckpointMeta(step=10))
+    file = run.checkpoint_path(10) / "weights.safetensors"
     file.write_bytes(pickle.dumps(Trap()))
-    sums = {name: sha256(run.state_path(10) / name) for name in ("weights.safetensors", "meta.json")}
-    (run.state_path(10) / "manifest.json").write_text(json.dumps(sums))
+    sums = {name: sha256(run.checkpoint_path(10) / name) for name in ("weights.safetensors", "meta.json")}
+    (run.checkpoint_path(10) / "manifest.json").write_text(json.dumps(sums))
     with pytest.raises(RunError, match="damaged"):
-        run.load_state()
+        run.load_checkpoint()

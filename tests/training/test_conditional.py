@@ -160,10 +160,10 @@ def test_old_runs_open_sample_and_go_on_to_the_same_bits(
     now, then = triptych.load(run.path), triptych.load(old)
     assert then.model.conditional is conditional
     assert np.array_equal(now.sample(range(6)), then.sample(range(6)))
-    whole = open_run(run.path).load_state()[0]
-    shutil.rmtree(old / "states" / "step-00000004")
-    again, meta, _ = resume(old).load_state()
-    assert meta["step"] == 4
+    whole = open_run(run.path).load_checkpoint()[0]
+    shutil.rmtree(old / "checkpoints" / "step-00000004")
+    again, meta, _ = resume(old).load_checkpoint()
+    assert meta.step == 4
     for file, tensors in whole.items():
         assert all(torch.equal(tensors[name], again[file][name]) for name in tensors), file
 

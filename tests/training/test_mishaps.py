@@ -22,7 +22,7 @@ from triptych.runs.run import open_run
 from triptych.viz.grids import write_png
 
 OPTIONS: dict[str, Any] = {"steps": 4, "batch": 8, "threads": 1, "precision": "fp32", "width": 4}
-DAMAGED = "the state of step 4 is damaged (average.safetensors does not match its checksum)"
+DAMAGED = "the checkpoint of step 4 is damaged (ema.safetensors does not match its checksum)"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def damaged(sound: Path, tmp_path: Path) -> Path:
     shutil.copytree(sound, tmp_path / "run")
-    os.truncate(tmp_path / "run" / "states" / "step-00000004" / "average.safetensors", 100)
+    os.truncate(tmp_path / "run" / "checkpoints" / "step-00000004" / "ema.safetensors", 100)
     return tmp_path / "run"
 
 
@@ -57,14 +57,14 @@ def test_a_report_says_it_once_and_counts_the_steps_that_it_shows(
     assert caplog.messages == [f"{damaged}: {DAMAGED}: using that of step 2"]
     assert f"DCGAN: {DAMAGED}: it is shown as it was at step 2." in page
     (facts,) = html.gather([open_run(damaged)])
-    assert facts.state is not None and facts.state["step"] == 2
+    assert facts.state is not None and facts.state.step == 2
 
 
 def test_a_report_of_a_run_without_a_whole_state_says_why(damaged: Path, tmp_path: Path) -> None:
-    for meta in (damaged / "states").glob("*/meta.json"):
+    for meta in (damaged / "checkpoints").glob("*/meta.json"):
         meta.write_text("{")
     page = write_report([damaged], tmp_path / "r.html").read_text()
-    assert "no state that can be opened" in page
+    assert "no checkpoint that can be opened" in page
 
 
 def test_a_resumed_run_says_where_it_goes_on(damaged: Path) -> None:

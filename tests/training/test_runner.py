@@ -66,8 +66,8 @@ class Toy(GenerativeModel[OwnConfig, Settings]):
 
 
 def hashes(run: Run, step: int = 24) -> dict[str, str]:
-    names = ("weights", "average", "optimizers")
-    return {name: sha256(run.state_path(step) / f"{name}.safetensors") for name in names}
+    names = ("weights", "ema", "optimizers")
+    return {name: sha256(run.checkpoint_path(step) / f"{name}.safetensors") for name in names}
 
 
 def timeless(run: Run) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_averages_are_set_aside_on_the_way(undisturbed: Run, tmp_path: Path) -> None:
-    assert undisturbed.averages() == [1, 3, 6, 12, 24]
+    assert undisturbed.snapshots() == [1, 3, 6, 12, 24]
     last = triptych.load(undisturbed.path).sample(range(4))
     assert np.array_equal(triptych.load(undisturbed.path, step=24).sample(range(4)), last)
     early = triptych.load(undisturbed.path, step=3)
@@ -96,10 +96,11 @@ def test_a_snapshot_of_another_network_is_not_drawn_with(undisturbed: Run, tmp_p
     """What a snapshot lacks would be left as it was drawn at random."""
     shutil.copytree(undisturbed.path, tmp_path / "old")
     old = open_run(tmp_path / "old")
-    average, meta = old.load_average(3)
+    kept, meta = old.load_snapshot(3)
+    average = kept["ema"]
     name = next(iter(average))
     del average[name]
-    old.save_average(3, average, meta)
+    old.save_snapshot(3, average, meta)
     with pytest.raises(RunError, match=f"{re.escape(name)}.*another version"):
         triptych.load(old.path, step=3, weights="ema")
 
@@ -125,7 +126,7 @@ def wait_for_state(runs: Path, step: int) -> Run:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for path in runs.glob("0*"):
-            if any(saved >= step for saved in Run(path, a_card()).states()):
+            if any(saved >= step for saved in Run(path, a_card()).checkpoints()):
                 return open_run(path)
         time.sleep(0.02)
     raise AssertionError("no state was written in two minutes")
@@ -135,10 +136,10 @@ def test_a_run_is_all_there(undisturbed: Run) -> None:
     card = undisturbed.card
     assert card.plan.steps == 24 and card.cost.flops_per_step > 1e6
     assert card.data.fingerprint and card.versions["torch"] == torch.__version__
-    assert undisturbed.states() == [0, 24]
+    assert undisturbed.checkpoints() == [0, 24]
     assert [line["step"] for line in undisturbed.log()] == list(range(1, 25))
     assert (undisturbed.path / "samples" / "step-00000024.png").is_file()
-    assert undisturbed.state_meta()["images"] == 24 * 16
+    assert undisturbed.checkpoint_meta().images == 24 * 16
 
 
 def test_the_same_options_give_the_same_bits(undisturbed: Run, tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_killed_and_resumed_is_undisturbed(undisturbed: Run, tmp_path: Path) -> 
     run = wait_for_state(tmp_path, 6)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert run.states()[-1] < 24, "the kill came too late to show anything"
+    assert run.checkpoints()[-1] < 24, "the kill came too late to show anything"
     resumed = resume(run.path)
     assert hashes(resumed) == hashes(undisturbed)
     assert timeless(resumed) == timeless(undisturbed)
@@ -169,8 +170,8 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"triptych resume {run.path}" in told
-    stopped = run.states()[-1]
-    assert stopped < 24 and run.state_meta()["step"] == stopped
+    stopped = run.checkpoints()[-1]
+    assert stopped < 24 and run.checkpoint_meta().step == stopped
     assert hashes(resume(run.path)) == hashes(undisturbed)
 
 
@@ -181,7 +182,7 @@ def test_a_finished_run_says_so(undisturbed: Run) -> None:
 
 def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
     run = triptych.train("vae", data="digits", runs=tmp_path, **{**OPTIONS, "steps": 4})
-    assert resume(run.path, 6).states()[-1] == 6
+    assert resume(run.path, 6).checkpoints()[-1] == 6
     assert [line["step"] for line in open_run(run.path).log()] == [1, 2, 3, 4, 5, 6]
     for steps in (4, 6):
         told = f"is already at step 6: --steps must be larger, got {steps}"
@@ -194,7 +195,7 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     run = triptych.train("vae", data=array, runs=tmp_path, **{**OPTIONS, "steps": 2})
     with pytest.raises(DataError, match="is not what"):
         resume(run.path, 4, data=255 - array)
-    assert resume(run.path, 4, data=array).states()[-1] == 4
+    assert resume(run.path, 4, data=array).checkpoints()[-1] == 4
 
 
 def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is not what .* 3 classes, had 2; .* bring the old pictures back"):
         resume(run.path, 4)
     (tmp_path / "set" / "emu").rename(tmp_path / "emu")
-    assert resume(run.path, 4).states()[-1] == 4
+    assert resume(run.path, 4).checkpoints()[-1] == 4
 
 
 def test_not_a_number_leaves_the_last_good_state(tmp_path: Path) -> None:
@@ -224,8 +225,8 @@ def test_not_a_number_leaves_the_last_good_state(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"loss became nan.*state, of step \d, is kept"):
         triptych.train(str(own), data="digits", runs=tmp_path / "runs", poison=7, **options)
     (path,) = (tmp_path / "runs").glob("0*")
-    tensors, meta, _ = open_run(path).load_state()
-    assert meta["step"] in (4, 6)  # the loss is read one step late, but never saved unread
+    tensors, meta, _ = open_run(path).load_checkpoint()
+    assert meta.step in (4, 6)  # the loss is read one step late, but never saved unread
     assert all(t.isfinite().all() for t in tensors["weights"].values())
 
 
@@ -253,8 +254,8 @@ def test_minutes_become_steps_and_the_clock_ends_a_slow_run(tmp_path: Path) -> N
     run = triptych.train("vae", data="digits", runs=tmp_path, minutes=0.02, batch=16, threads=1, width=8)
     plan = run.card.plan
     assert plan.budget == "0.02 minutes" and plan.steps > 1
-    assert run.state_meta()["seconds"] < 1.2 * 1.3
-    assert run.state_meta()["comparison"]["step"] == run.states()[-1]
+    assert run.checkpoint_meta().seconds < 1.2 * 1.3
+    assert run.checkpoint_meta().comparison.step == run.checkpoints()[-1]
 
 
 def test_a_run_that_the_clock_ended_is_finished(tmp_path: Path) -> None:
@@ -264,7 +265,7 @@ def test_a_run_that_the_clock_ended_is_finished(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(RunError, match=r"its 0\.02 minutes were over at step 4 of 5"):
             resume(run.path)
-    assert resume(run.path, 5).states()[-1] == 5  # asked for in steps, the clock counts no more
+    assert resume(run.path, 5).checkpoints()[-1] == 5  # asked for in steps, the clock counts no more
 
 
 def test_public_names_are_functions_whatever_was_imported_first() -> None:

@@ -33,7 +33,7 @@ class Clock:
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
-    files, *_ = run.load_state()
+    files, *_ = run.load_checkpoint()
     return {f"{file}/{name}": tensor for file, held in files.items() for name, tensor in held.items()}
 
 
@@ -75,7 +75,7 @@ def test_minutes_are_repeated_by_their_steps(tmp_path: Path, monkeypatch: pytest
         patch.setattr(time, "perf_counter", Clock(itertools.repeat(0.4)))
         timed = triptych.train("vae", runs=tmp_path, minutes=0.05, announce=told.append, **SMALL)
     steps = timed.card.plan.steps
-    assert 2 <= steps <= 9 and timed.state_meta()["step"] == steps
+    assert 2 <= steps <= 9 and timed.checkpoint_meta().step == steps
     assert told == [
         f"a few seconds: {steps} steps of 16 images on cpu, 1 thread, "
         f"{timed.card.plan.precision}, channels last ({timed.card.plan.precision_reason})"

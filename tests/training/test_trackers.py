@@ -65,7 +65,7 @@ class TwoMethods:
 
 
 def bits(run: triptych.Run) -> dict[str, torch.Tensor]:
-    files, _, _ = run.load_state()
+    files, _, _ = run.load_checkpoint()
     return {f"{part}/{name}": value for part, held in files.items() for name, value in held.items()}
 
 

@@ -49,16 +49,16 @@ def check(
     cannot be read.
     """
     asked, run = known_weights(weights), open_run(path)
-    tensors, meta, complaints = run.load_state()
-    kept: list[Which] = ["raw", "ema"] if "average" in tensors else ["raw"]
-    shown = choose_weights(asked, meta, kept, str(path))
+    tensors, meta, complaints = run.load_checkpoint()
+    kept: list[Which] = ["raw", "ema"] if "ema" in tensors else ["raw"]
+    shown = choose_weights(asked, meta.comparison, kept, str(path))
     dataset = _pictures(run, data)
     built = build(run.card, model_file)
     options = run.card.options.model_copy(update={"device": "cpu"})
     plan = run.card.plan.model_copy(update={"device": "cpu", "channels_last": False, "precision": "fp32"})
     unread = isinstance(dataset, str)  # then only the losses, which need pictures, are not asked
     training = Trainer(built, _none_of(built) if isinstance(dataset, str) else dataset.train, options, plan)
-    training.restore(meta["step"], tensors)
+    training.restore(meta.step, tensors)
     if not usable(tensors):
         answers = [unknown("losses", "are the losses right", "the weights are not finite")]
     elif unread:
@@ -66,16 +66,16 @@ def check(
     else:
         answers = losses(training)
     differ = varied(training, tensors, run)
-    training.restore(meta["step"], tensors)  # the questions moved batch norm's statistics
+    training.restore(meta.step, tensors)  # the questions moved batch norm's statistics
     return [
-        *damage(complaints, meta["step"]),
+        *damage(complaints, meta.step),
         *finite(training, run, tensors),
         *answers,
         *rules(training),
         *optimisers(training, run, meta),
         *balance(run, built),
         differ,
-        *samples(run, built, meta["step"], shown),
+        *samples(run, built, meta.step, shown),
     ]
 
 

@@ -18,7 +18,7 @@ from triptych.training.trainer import Trainer
 CHAPTER = "state"
 PARTS = {  # files of a state -> what they hold
     "weights": "the raw weights",
-    "average": "the averaged weights (EMA)",
+    "ema": "the averaged weights (EMA)",
     "optimizers": "the optimizers' moments",
 }
 DRAWN = 8  # samples compared with each other
@@ -31,15 +31,15 @@ def finite(training: Trainer, run: Run, tensors: Mapping[str, Mapping[str, Tenso
     Args:
         training: Holds the state's weights, and its players.
         run: Whose log is read.
-        tensors: The state's tensors by file and name, as `Run.load_state` returns them.
+        tensors: The checkpoint's tensors by file and name, as `Run.load_checkpoint` returns them.
     """
     answers = [_finite(what, tensors[part]) for part, what in PARTS.items() if part in tensors]
-    return [*answers, _log(run.log()), *(_zero(training, tensors, part) for part in ("weights", "average"))]
+    return [*answers, _log(run.log()), *(_zero(training, tensors, part) for part in ("weights", "ema"))]
 
 
 def usable(tensors: Mapping[str, Mapping[str, Tensor]]) -> bool:
     """Whether all raw and averaged weights are finite: only then a loss or a sample says anything."""
-    parts = [tensors.get(part, {}) for part in ("weights", "average")]
+    parts = [tensors.get(part, {}) for part in ("weights", "ema")]
     return not any(_spoilt(tensor) for part in parts for tensor in part.values())
 
 
@@ -52,7 +52,7 @@ def varied(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], run: 
         return unknown("samples", VARIED, "no sample can be drawn: the weights are not finite")
     family, said = training.model, []
     trained, frozen = family.training, [p for p in family.parameters() if not p.requires_grad]
-    for name, part in (("raw", "weights"), ("averaged", "average")):
+    for name, part in (("raw", "weights"), ("averaged", "ema")):
         family.load_state_dict({**tensors["weights"], **tensors.get(part, {})})
         model = Pipeline(family, run, run.card.data.class_counts)
         drawn = np.asarray(model.sample(range(DRAWN)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from triptych.core.errors import RunError
 from triptych.core.objectives import Objective
 from triptych.models.registry import saved_config
 from triptych.monitor.records import observations
+from triptych.runs.checkpoint import CheckpointMeta
 from triptych.runs.run import Run
 from triptych.training.trainer import Trainer
 
@@ -22,7 +22,7 @@ COUNTING = (torch.optim.Adam, torch.optim.RMSprop)  # they note their steps, unl
 FEW_TURNS = 10  # with fewer, tensors behind others that start at zero may not have had a gradient yet
 
 
-def optimisers(training: Trainer, run: Run, meta: Mapping[str, Any]) -> list[Answer]:
+def optimisers(training: Trainer, run: Run, meta: CheckpointMeta) -> list[Answer]:
     """Learning rates, betas and whether each player moved. meta: what the run noted beside its state."""
     answers = []
     for player in training.objectives:
@@ -32,17 +32,17 @@ def optimisers(training: Trainer, run: Run, meta: Mapping[str, Any]) -> list[Ans
     return answers
 
 
-def _rate(training: Trainer, player: Objective, run: Run, meta: Mapping[str, Any]) -> Answer:
+def _rate(training: Trainer, player: Objective, run: Run, meta: CheckpointMeta) -> Answer:
     """Whether the rate that the run last moved a player at is the configured one, as scheduled."""
     config, game = saved_config(run.card), training.model.adversarial
     wanted = config.get("lr")
     if game is not None and player.name == game.critic and config.get("critic_lr") is not None:
         wanted = config["critic_lr"]
     found, schedule, ease = training.base_lrs[player.name], 1.0, 1.0
-    if training.step and player.name in meta.get("rates", {}):
-        found = meta["rates"][player.name]
+    if training.step and player.name in meta.learning_rates:
+        found = meta.learning_rates[player.name]
         moved = (training.step - 1) // player.interval * player.interval  # the player's last turn
-        schedule, ease = player.lr_schedule(moved / meta["planned"]), meta.get("ease", 1.0)
+        schedule, ease = player.lr_schedule(moved / meta.total_steps), meta.lr_scale
     question = f"is the {player.name}'s learning rate as configured"
     if 0 in found and schedule != 0:  # a schedule may begin or end there
         return judged(CHAPTER, question, False, f"{_list(found)}: at 0 nothing moves")
@@ -107,7 +107,7 @@ def _counted(training: Trainer, player: Objective) -> tuple[bool, str] | None:
 def _left_the_start(training: Trainer, player: Objective, run: Run) -> tuple[bool, str] | None:
     """None where the state before training cannot be read, or is another network's."""
     try:
-        start = run.load_state(0, only=("weights",))[0]["weights"]
+        start = run.load_checkpoint(0, only=("weights",))[0]["weights"]
     except RunError:
         return None
     free = _free(training, player)

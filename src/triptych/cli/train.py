@@ -82,11 +82,10 @@ def summarize(run: Run, named: str | None = None) -> Result:
     from triptych.models.registry import load_model_class, load_user_model_class
     from triptych.monitor.gan_monitor import diagnose_run, last_problem_step
     from triptych.monitor.postmortem import newest_post_mortem
-    from triptych.runs.weights import recorded
 
-    if repeat := run.card.plan.how_to_repeat(run.state_meta()["step"]):
+    if repeat := run.card.plan.how_to_repeat(run.checkpoint_meta().step):
         say(repeat)
-    comparison = recorded(run.state_meta())
+    comparison = run.checkpoint_meta().comparison
     if comparison is not None:
         say(comparison.sentence())
     result: Result = {

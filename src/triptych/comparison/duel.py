@@ -182,7 +182,7 @@ def fight(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
         run = duel.run_of(contestant, seed)
         if run is not None and finished(run):
             continue
-        begun = run is not None and bool(run.states())
+        begun = run is not None and bool(run.checkpoints())
         words = _go_on(contestant, run) if run and begun else _begin(duel, contestant, seed)
         say(f"$ {shlex.join(['triptych', *words])}")
         code, _ = run_apart(words)
@@ -231,14 +231,14 @@ def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, 
     judge = extractor_for(dataset, rules.features, told_slowly(say))
     own = contestant.family if contestant.family.endswith(".py") else None
     done = {(look.step, look.scores[0].card.split, look.sampling.n) for look in evaluations(run)}
-    for step in run.averages():
+    for step in run.snapshots():
         missing = [s for s in SPLITS if (step, f"{s} half of test", rules.samples) not in done]
         if missing:
             say(f"{run.path.name}: looking at step {step}")
             model = load(run.path, step=step, model_file=own)
             drawn = draw(model, rules.samples)
             for split in missing:  # the report half last, and at the end of the run more closely
-                ends = split == "report" and step == run.averages()[-1]
+                ends = split == "report" and step == run.snapshots()[-1]
                 score_samples(model, dataset, judge, drawn, split, detailed=ends)
 
 
@@ -252,12 +252,12 @@ def _first(error: OSError | ValidationError) -> str:
 
 def finished(run: Run) -> bool:
     """Whether a run was trained to the end of its plan, or of its time."""
-    plan, states = run.card.plan, run.states()
+    plan, states = run.card.plan, run.checkpoints()
     if not states:
         return False
-    meta = run.state_meta()
+    meta = run.checkpoint_meta()
     limit = plan.limit_seconds
-    return bool(meta["step"] >= plan.steps or (limit is not None and meta["seconds"] >= limit))
+    return meta.step >= plan.steps or (limit is not None and meta.seconds >= limit)
 
 
 def unfair(duel: Duel) -> list[str]:
@@ -265,9 +265,9 @@ def unfair(duel: Duel) -> list[str]:
     spent = []
     for contestant in duel.rules.contestants:
         for run in duel.runs(contestant):
-            meta = run.state_meta()
-            flops = meta["step"] * run.card.cost.flops_per_step
-            used = {"minutes": meta["seconds"] / 60, "images": meta["images"], "flops": flops}
+            meta = run.checkpoint_meta()
+            flops = meta.step * run.card.cost.flops_per_step
+            used = {"minutes": meta.seconds / 60, "images": meta.images, "flops": flops}
             spent.append((run.path.name, float(used[duel.rules.budget])))
     if not spent:
         return []

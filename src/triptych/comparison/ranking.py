@@ -175,7 +175,7 @@ def _read_run(path: Path) -> Entry:
     lines = run.metrics()
     if not lines:
         raise CompareError(f"{path} has no evaluation yet. Make one: {AGAIN} {path}")
-    states, plan = run.states(), run.card.plan
+    states, plan = run.checkpoints(), run.card.plan
     record = evaluation_of(lines) or lines[-1]
     scores, notes = _scores(record, path)
     step = record.get("step")

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -42,7 +41,7 @@ from triptych.metrics.fid import fid_leave_groups_out
 from triptych.metrics.stats.intervals import MIN_IMAGES, groups_for, jackknife_interval
 from triptych.metrics.stats.quantiles import t_quantile
 from triptych.metrics.stats.resampling import split_groups
-from triptych.runs.weights import KEY, Comparison, Which, recorded
+from triptych.runs.weights import Comparison, Which
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset, Split
@@ -75,7 +74,7 @@ class Selector:
     """Compares raw weights and EMA of one training, once a step at most."""
 
     def __init__(
-        self, training: Trainer, shown: Pipeline, dataset: Dataset, meta: Mapping[str, Any] | None = None
+        self, training: Trainer, shown: Pipeline, dataset: Dataset, last: Comparison | None = None
     ) -> None:
         """Prepare; nothing is computed yet.
 
@@ -83,16 +82,11 @@ class Selector:
             training: the training whose weights are compared.
             shown: a model of its own with a copy of the family, which is loaded with each of the two.
             dataset: the source.
-            meta: of the state that the training goes on from, which may hold an earlier comparison.
+            last: the newest comparison on the course of this training; None: there is none yet.
         """
         self.training, self.shown, self.dataset = training, shown, dataset
-        self.last = recorded(meta or {})
-        """The newest comparison on the course of this training; None before the first."""
+        self.last = last
         self._judged: tuple[Extractor, np.ndarray, str] | None = None
-
-    def go_back(self, meta: Mapping[str, Any]) -> None:
-        """Take up the comparison of the state that the training went back to."""
-        self.last = recorded(meta)
 
     def compare(self) -> Which:
         """Compare both as they are after this step; returns which are to be shown.
@@ -101,13 +95,13 @@ class Selector:
         leave no comparison: the training is worth more.
         """
         if self.last is not None and self.last.step == self.training.step:
-            return self.last.shown
+            return self.last.selected
         try:
             self.last = self._by_samples() if self.training.model.adversarial else self._by_loss()
         except (RuntimeError, ValueError) as error:
             log.warning("raw and EMA weights could not be compared (%s): the raw ones are shown", error)
             self.last = None
-        return "raw" if self.last is None else self.last.shown
+        return "raw" if self.last is None else self.last.selected
 
     def load(self, which: Which) -> Pipeline:
         """The model with these weights of the training as it is now."""
@@ -115,10 +109,6 @@ class Selector:
         self.shown.model.load_state_dict({**self.training.model.state_dict(), **average})
         self.shown.weights = which
         return self.shown
-
-    def meta(self) -> dict[str, Any]:
-        """What a state says of it: the newest comparison, which names its step."""
-        return {} if self.last is None else {KEY: self.last.model_dump(mode="json")}
 
     def _by_samples(self) -> Comparison:
         began = time.perf_counter()
@@ -158,7 +148,7 @@ class Selector:
         better = difference + reach < 0 or not np.isfinite(scores[1])
         return Comparison(
             step=self.training.step,
-            shown="raw" if better and np.isfinite(scores[0]) else "ema",
+            selected="raw" if better and np.isfinite(scores[0]) else "ema",
             metric=metric,
             raw=scores[0],
             ema=scores[1],

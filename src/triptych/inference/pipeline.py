@@ -295,7 +295,7 @@ def load(
     """Open a run for drawing: its newest whole state, or the snapshot of a step.
 
     weights: "raw", "ema" (their moving average) or "auto": those that scored better on held-out images when
-    the training ended or stopped, the raw ones where that was not measured. step: one of `run.averages()`.
+    the training ended or stopped, the raw ones where that was not measured. step: one of `run.snapshots()`.
     Raises RunError when there is nothing to open, UsageError for weights that were not kept.
     """
     asked = known_weights(weights)
@@ -303,14 +303,16 @@ def load(
     built = build(run.card, model_file)
     try:
         if step is None:
-            files, meta, _ = run.load_state(only=("weights",) if asked == "raw" else ("weights", "average"))
-            base, step, where = files["weights"], meta.get("step"), f"{path}"
-            kept: dict[Which, Any] = {"raw": {}, "ema": files.get("average")}
+            saved = run.load_checkpoint(only=("weights",) if asked == "raw" else ("weights", "ema"))
+            files, comparison = saved.tensors, saved.meta.comparison
+            base, step, where = files["weights"], saved.meta.step, f"{path}"
+            kept: dict[Which, Any] = {"raw": {}, "ema": files.get("ema")}
         else:
-            files, meta = run.load_snapshot(step)
+            snapshot = run.load_snapshot(step)
+            files, comparison = snapshot.tensors, snapshot.meta.comparison
             base, where = built.state_dict(), f"{path}'s snapshot of step {step}"  # the rest draws nothing
-            kept = {"raw": files.get("raw"), "ema": files.get("average")}
-        which = choose_weights(asked, meta, [name for name in kept if kept[name] is not None], where)
+            kept = {"raw": files.get("raw"), "ema": files.get("ema")}
+        which = choose_weights(asked, comparison, [name for name in kept if kept[name] is not None], where)
         part = kept[which] or named_under(built, built.ema_modules)
         if missing := set(named_under(built, built.ema_modules)) ^ set(part):
             raise KeyError(", ".join(sorted(missing)[:3]))

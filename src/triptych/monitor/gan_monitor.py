@@ -114,7 +114,7 @@ class GanMonitor:
         """
         if self.observed_step != self.training.step or not self.diagnosis.clean:
             return False
-        since = self.training.step - max(self.run.healthy_states(), default=0)
+        since = self.training.step - max(self.run.healthy_checkpoints(), default=0)
         return since >= self.training.plan.steps / HEALTHY_CHECKPOINTS
 
     def reset(self) -> None:
@@ -152,7 +152,7 @@ class GanMonitor:
         """
         training = self.training
         try:
-            first = self.run.load_state(0, only=("weights",))[0]["weights"]
+            first = self.run.load_checkpoint(0, only=("weights",))[0]["weights"]
         except RunError:
             return  # it is gone: the monitor does without
         step, now = training.step, {k: v.clone() for k, v in training.model.state_dict().items()}
@@ -205,7 +205,7 @@ class GanMonitor:
         return diagnose(self.run.log(), known, self.spec, self.training.plan.steps)
 
     def _keep_images(self, drawn: np.ndarray) -> None:
-        folder = self.run.path / "watch"
+        folder = self.run.monitor_folder
         folder.mkdir(exist_ok=True)
         stride = max(1, drawn.shape[1] // KEPT_PX)
         if drawn.shape[3] not in (1, 3) or drawn.shape[1] < 4:

@@ -166,7 +166,7 @@ def _template() -> Any:
 
 def _images(run: Run, records: Sequence[dict[str, Any]], since: int | None) -> list[tuple[str, int, str]]:
     """(caption, step, data URI) of samples before and after, as far as they were kept."""
-    steps = [record["step"] for record in records if (run.path / "watch" / _name(record["step"])).exists()]
+    steps = [record["step"] for record in records if (run.monitor_folder / _name(record["step"])).exists()]
     if not steps:
         return []
     before = [step for step in steps if since is None or step < since]
@@ -176,7 +176,7 @@ def _images(run: Run, records: Sequence[dict[str, Any]], since: int | None) -> l
         caption: own for caption, own in chosen.items() if own and (caption == "now" or own != steps[-1:])
     }
     return [
-        (caption, step, _uri(run.path / "watch" / _name(step)))
+        (caption, step, _uri(run.monitor_folder / _name(step)))
         for caption, own in chosen.items()
         for step in own
     ]

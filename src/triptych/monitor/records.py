@@ -59,7 +59,7 @@ def upgraded(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def observations(run: Run) -> list[dict[str, Any]]:
     """The monitor's observations of a run, in order; empty for a model without an adversarial loss."""
-    return [upgraded(line) for line in run.looks()]
+    return [upgraded(line) for line in run.monitor_lines()]
 
 
 def append_observation(run: Run, record: Mapping[str, Any]) -> None:
@@ -69,4 +69,4 @@ def append_observation(run: Run, record: Mapping[str, Any]) -> None:
         run: The run.
         record: The line, without its format number.
     """
-    run.append_look({"format": FORMAT, **record})
+    run.append_monitor_line({"format": FORMAT, **record})

@@ -25,10 +25,12 @@ def rollback_candidates(run: Run, diagnosis: Diagnosis | None) -> list[int]:
 
 
 def _healthy(run: Run, diagnosis: Diagnosis | None) -> list[int]:
-    steps = run.states()
+    steps = run.checkpoints()
     if diagnosis is None:
         return steps
-    healthy = [step for step in run.healthy_states() if diagnosis.since is None or step < diagnosis.since]
+    healthy = [
+        step for step in run.healthy_checkpoints() if diagnosis.since is None or step < diagnosis.since
+    ]
     if not healthy and diagnosis.verdict == "non-finite values":
         healthy = steps  # saved only while every weight was finite, and no other problem was found
     return [*healthy, *(step for step in steps if step == 0 and step not in healthy)]

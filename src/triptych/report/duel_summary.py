@@ -147,7 +147,7 @@ def _spent(duel: Duel, run: Run, step: int) -> float:
         return float(step * run.card.options.batch)
     if duel.rules.budget == "flops":
         return float(step * run.card.cost.flops_per_step)
-    return float(run.average_meta(step)["seconds"]) / 60
+    return run.snapshot_meta(step).seconds / 60
 
 
 def _costs(runs: Sequence[Run]) -> dict[str, float]:
@@ -156,11 +156,11 @@ def _costs(runs: Sequence[Run]) -> dict[str, float]:
 
     return {
         "parameters": median(lambda run: run.card.cost.parameters),
-        "steps": median(lambda run: run.state_meta()["step"]),
-        "images": median(lambda run: run.state_meta()["images"]),
-        "seconds": median(lambda run: run.state_meta()["seconds"]),
-        "flops": median(lambda run: run.state_meta()["step"] * run.card.cost.flops_per_step),
-        "peak_bytes": median(lambda run: run.state_meta()["peak_memory_bytes"]),
+        "steps": median(lambda run: run.checkpoint_meta().step),
+        "images": median(lambda run: run.checkpoint_meta().images),
+        "seconds": median(lambda run: run.checkpoint_meta().seconds),
+        "flops": median(lambda run: run.checkpoint_meta().step * run.card.cost.flops_per_step),
+        "peak_bytes": median(lambda run: run.checkpoint_meta().peak_memory_bytes),
     }
 
 

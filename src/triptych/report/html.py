@@ -124,7 +124,7 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
         for f in facts:
             try:
                 value = pick(f)
-            except (KeyError, TypeError, ZeroDivisionError):
+            except (AttributeError, KeyError, TypeError, ZeroDivisionError):
                 value = None
             found.append("not measured" if value is None else str(value))
         return found
@@ -135,11 +135,11 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
         ("Parameters", cells(lambda f: f"{f.run.card.cost.parameters:,}")),
         ("of these, drawing", cells(lambda f: f"{f.run.card.cost.sampling_parameters:,}")),
         ("FLOPs a training step", cells(lambda f: f"{f.run.card.cost.flops_per_step / 1e9:,.2f} G")),
-        ("Training steps", cells(lambda f: f"{f.state['step']:,}")),
-        ("Pictures seen", cells(lambda f: f"{f.state['images']:,}")),
+        ("Training steps", cells(lambda f: f"{f.state.step:,}")),
+        ("Pictures seen", cells(lambda f: f"{f.state.images:,}")),
         ("Training time", cells(lambda f: f"{f.seconds:,.1f} s")),
-        ("Pictures a second, training", cells(lambda f: f"{f.state['images'] / f.seconds:,.0f}")),
-        ("Peak memory of the process", cells(lambda f: f"{f.state['peak_memory_bytes'] / 2**20:,.0f} MiB")),
+        ("Pictures a second, training", cells(lambda f: f"{f.state.images / f.seconds:,.0f}")),
+        ("Peak memory of the process", cells(lambda f: f"{f.state.peak_memory_bytes / 2**20:,.0f} MiB")),
         ("Weights shown", [_weights_cell(f) for f in facts]),
         ("Weights scored", cells(lambda f: WEIGHTS[scored(f.evaluation)] if f.evaluation else None)),
         ("Time a drawn picture", cells(lambda f: f"{1000 * f.seconds_per_sample:,.2f} ms")),
@@ -174,7 +174,7 @@ def _weights_cell(f: Facts) -> str:
     if found is None:
         return f"{WEIGHTS['raw']} (no comparison)"
     scores = f"{found.metric}: raw {short(found.raw)}, EMA {short(found.ema)}"
-    return f"{WEIGHTS[found.shown]} ({scores})"
+    return f"{WEIGHTS[found.selected]} ({scores})"
 
 
 def _score_cell(score: dict[str, Any] | None) -> str:

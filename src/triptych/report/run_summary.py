@@ -10,8 +10,9 @@ from typing import Any
 from triptych.core.errors import RunError
 from triptych.evaluation.records import evaluations
 from triptych.models.registry import load_model_class, model_names
+from triptych.runs.checkpoint import CheckpointMeta
 from triptych.runs.run import Run
-from triptych.runs.weights import Comparison, evaluation_of, recorded
+from triptych.runs.weights import Comparison, evaluation_of
 from triptych.viz.svg import short
 
 ACCENTS = ("var(--one)", "var(--two)", "var(--three)", "var(--four)", "var(--five)", "var(--six)")
@@ -26,14 +27,14 @@ class Facts:
     color: str
     log: list[dict[str, Any]]
     evaluation: dict[str, Any] | None  # the newest one
-    state: dict[str, Any] | None  # the newest whole one, which pictures are drawn from
+    state: CheckpointMeta | None  # the newest whole one, which pictures are drawn from
     passed_over: tuple[str, ...] = ()  # what is said of newer, damaged ones
     weights: str = "auto"  # which are drawn with, as asked for
 
     @property
     def comparison(self) -> Comparison | None:
         """How raw and EMA weights compared when the training ended or stopped."""
-        return None if self.state is None else recorded(self.state)
+        return None if self.state is None else self.state.comparison
 
     def score(self, metric: str) -> dict[str, Any] | None:
         """A score by its metric's name, from the newest evaluation."""
@@ -48,7 +49,7 @@ class Facts:
     @property
     def seconds(self) -> float | None:
         """Training time."""
-        return None if self.state is None else self.state.get("seconds")
+        return None if self.state is None else self.state.seconds
 
 
 def gather(runs: Sequence[Run], weights: str = "auto") -> list[Facts]:
@@ -68,10 +69,10 @@ def gather(runs: Sequence[Run], weights: str = "auto") -> list[Facts]:
     return facts
 
 
-def _state(run: Run) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+def _state(run: Run) -> tuple[CheckpointMeta | None, tuple[str, ...]]:
     """The meta of the state that drawing takes, and what is said of damaged newer ones: drawing warns."""
     try:
-        _, meta, complaints = run.load_state(only=("weights", "average"), tell=None)
+        _, meta, complaints = run.load_checkpoint(only=("weights", "ema"), warning=None)
     except RunError:  # the run's chapter says why
         return None, ()
     return meta, tuple(complaints)
@@ -108,7 +109,7 @@ def differences(facts: Sequence[Facts]) -> list[str]:
 def findings(facts: Sequence[Facts]) -> list[str]:
     """What stands out, in sentences made from the numbers; no ranking where runs differ."""
     said = [
-        f"{f.label}: {'; '.join(f.passed_over)}: it is shown as it was at step {f.state['step']:,}."
+        f"{f.label}: {'; '.join(f.passed_over)}: it is shown as it was at step {f.state.step:,}."
         for f in facts
         if f.passed_over and f.state
     ]

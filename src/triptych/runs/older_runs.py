@@ -1,18 +1,73 @@
-"""run.json as earlier versions wrote it, read in the present form."""
+"""Run directories as earlier versions wrote them, read in the present form.
+
+Files and folders keep their former names until somebody writes to the run (`rename_to_present`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from triptych._version import __version__
+from triptych.core.errors import RunError
+from triptych.runs.card import FORMAT, RunCard
 from triptych.runs.options import Options
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMER_PATHS = {
+    "checkpoints": "states",
+    "ema": "averages",
+    "monitor": "watch",
+    "monitor.jsonl": "watch.jsonl",
+}
+FORMER_TENSOR_FILES = {"average": "ema"}
+FORMER_META_KEYS = {"rates": "learning_rates", "planned": "total_steps", "ease": "lr_scale"}
+FORMER_LOG_KEYS = {"rate_factor": "lr_scale"}
+FORMER_COMPARISON_KEYS = {"shown": "selected"}
 REQUIRED = ("model", "config", "data", "image_spec", "options", "plan")
 FORMER_KEYS = {"family": "model", "spec": "image_spec"}
 FORMER_DATA_KEYS = {"colour": "color", "colour_rule": "color_rule"}
 FORMER_PLAN_KEYS = {"why": "precision_reason"}
 FORMER_COST_KEYS = {"shown_parameters": "sampling_parameters"}
 FORMER_ROLLBACK_KEYS = {"at": "at_step", "to": "to_step", "why": "reason", "rate_factor": "lr_scale"}
+
+
+def checked_card(card: Any, path: Path) -> RunCard:
+    """Read a run card of any version.
+
+    Args:
+        card: The content of run.json.
+        path: The run directory, for messages.
+
+    Raises:
+        RunError: For what is no card, or was written by a later version.
+    """
+    if not isinstance(card, dict):
+        raise RunError(
+            f"{path}/run.json holds {type(card).__name__}, not an object: the run's options are lost."
+        )
+    if card.get("format", FORMAT) != FORMAT:
+        raise RunError(
+            f"{path}/run.json has format {card['format']}, made by Triptych {card.get('triptych', '?')}, and "
+            f"this version ({__version__}) reads formats up to {FORMAT}: open the run with that version."
+        )
+    card = to_present_form(card)
+    if missing := sorted(set(REQUIRED) - set(card)):
+        raise RunError(f"{path}/run.json lacks {', '.join(missing)}: not written by triptych train?")
+    try:
+        return RunCard.model_validate(card)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RunError(
+            f"{path}/run.json, made by Triptych {card.get('triptych', '?')}, cannot be read "
+            f"({'.'.join(map(str, first['loc']))}: {first['msg'].lower()})."
+            " Mend that entry, or train the run again."
+        ) from error
 
 
 def to_present_form(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,10 +85,7 @@ def to_present_form(card: Mapping[str, Any]) -> dict[str, Any]:
     if new["data"].get("color") == "grey":
         new["data"]["color"] = "gray"
     new["plan"] = renamed(new["plan"], FORMER_PLAN_KEYS)
-    for gone in (
-        "timed",
-        "world",
-    ):  # the seconds a step of other arithmetics; the number of machines, always 1
+    for gone in ("timed", "world"):  # seconds a step of other precisions; the number of machines, always 1
         new["plan"].pop(gone, None)
     new["cost"] = renamed(new.get("cost") or {}, FORMER_COST_KEYS)
     new["cost"] = {"parameters": 0, "sampling_parameters": 0, **new["cost"]}
@@ -67,9 +119,7 @@ def _labels_as_option(card: dict[str, Any]) -> dict[str, Any]:
     if "conditional" in options or str(card["model"]).endswith(".py"):
         return card
     config = dict(config)
-    was_set = config.pop(
-        "conditional", card["model"] == "diffusion"
-    )  # which took labels where there were any
+    was_set = config.pop("conditional", card["model"] == "diffusion")  # which took labels wherever it could
     conditional = bool(card.get("conditional", was_set)) and bool(spec.get("classes"))
     spec = spec if conditional else {**spec, "classes": 0}
     options = {**options, "conditional": conditional}
@@ -82,3 +132,59 @@ def _flow_matching_apart(card: dict[str, Any]) -> dict[str, Any]:
         return card
     config = {name: value for name, value in card["config"].items() if name != "schedule"}
     return {**card, "model": "flow_matching", "title": "Flow matching", "config": config}
+
+
+# --- files and folders -----------------------------------------------------------------------
+
+
+def path_of(run: Path, name: str) -> Path:
+    """The file or folder of a run, under its former name where only that exists."""
+    former = run / FORMER_PATHS.get(name, name)
+    return former if former.exists() and not (run / name).exists() else run / name
+
+
+def rename_to_present(run: Path) -> bool:
+    """Give files and folders with former names their present ones; returns whether there were any."""
+    former = [name for name in FORMER_PATHS if path_of(run, name) != run / name]
+    for name in former:
+        (run / FORMER_PATHS[name]).rename(run / name)
+    return bool(former)
+
+
+def former_files(only: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The names of tensor files to read, with those that they had before."""
+    if only is None:
+        return None
+    return (*only, *(old for old, name in FORMER_TENSOR_FILES.items() if name in only))
+
+
+def tensors_in_present_form(files: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """Tensors by the present names of their files."""
+    return renamed(files, FORMER_TENSOR_FILES)
+
+
+# --- records ---------------------------------------------------------------------------------
+
+
+def meta_in_present_form(meta: Mapping[str, Any], step: int | None = None) -> dict[str, Any]:
+    """The meta.json of a checkpoint or snapshot with the present keys. step: for those that do not say it."""
+    if "format" in meta:
+        return dict(meta)
+    new = renamed(meta, FORMER_META_KEYS)
+    if step is not None:
+        new.setdefault("step", step)
+    if "sums" in new:
+        new["log_accumulators"] = {"sums": new.pop("sums"), "counts": new.pop("counts", {})}
+    if "logged" in new:
+        logged_step, seconds = new.pop("logged")
+        new["last_log"] = {"step": logged_step, "seconds": seconds}
+    if "rollbacks" in new:
+        new["rollbacks"] = rollbacks_in_present_form(new["rollbacks"])
+    if isinstance(new.get("comparison"), dict):
+        new["comparison"] = renamed(new["comparison"], FORMER_COMPARISON_KEYS)
+    return new
+
+
+def log_line_in_present_form(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of log.jsonl with the present keys."""
+    return renamed(line, FORMER_LOG_KEYS)

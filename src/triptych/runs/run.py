@@ -1,17 +1,18 @@
 """The run directory: everything one training leaves behind, and the only code that writes there.
 
     runs/0007-dcgan-mnist/
-      run.json        all options, the plan made from them, data, versions: written once
-      log.jsonl       one line a logged step; cut back to the state's step on resume
-      watch.jsonl     one line a look of the watch at a game of two players; cut back like the log
+      run.json        the RunCard: all options, the plan made from them, data, versions
+      log.jsonl       one line a logged step; cut back to the checkpoint's step on resume
+      monitor.jsonl   one line an observation of the GAN monitor; cut back like the log
       metrics.jsonl   one line an evaluation
-      samples/        picture grids by step, fixed seeds
-      states/         step-00000000/ ...: safetensors and JSON, each file with its SHA-256
-      averages/       EMA and raw weights of what samples, at a few log-spaced steps
-      watch/          what the watch saw: a few samples of the raw weights at each look
+      samples/        sample grids by step, fixed seeds
+      checkpoints/    step-00000000/ ...: safetensors and JSON, each file with its SHA-256
+      ema/            EMA and raw weights of what samples, at a few log-spaced steps
+      monitor/        a few samples of the raw weights at each observation
       lock            held while somebody writes
 
-A state is written under a temporary name, synced and renamed: it is there whole or not at all.
+A checkpoint is written under a temporary name, synced and renamed: it is there whole or not at all. Names of
+former versions are read too, and renamed when somebody writes.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from triptych._version import __version__
 from triptych.core.atomic import Tensors, put_back, read_checkpoint_dir, steps_in, write_checkpoint_dir
 from triptych.core.errors import RunError
@@ -35,12 +34,24 @@ from triptych.core.filenames import readable_name
 from triptych.core.files import drop_half_line, locked, read_jsonl, write_atomically
 from triptych.core.nearest import nearest
 from triptych.runs.card import FORMAT, RunCard
-from triptych.runs.older_runs import REQUIRED, to_present_form
+from triptych.runs.checkpoint import Checkpoint, CheckpointMeta, Snapshot, SnapshotMeta
+from triptych.runs.older_runs import (
+    checked_card,
+    former_files,
+    log_line_in_present_form,
+    meta_in_present_form,
+    path_of,
+    rename_to_present,
+    tensors_in_present_form,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 log = logging.getLogger(__name__)
+
+LOG, OBSERVATIONS, METRICS = "log.jsonl", "monitor.jsonl", "metrics.jsonl"
+CHECKPOINTS, SNAPSHOTS, MONITOR, SAMPLES = "checkpoints", "ema", "monitor", "samples"
 
 
 class Run:
@@ -49,180 +60,234 @@ class Run:
     def __init__(self, path: Path, card: RunCard) -> None:
         self.path, self.card = path, card
 
-    # --- log and metrics -------------------------------------------------------------------
+    # --- lines -----------------------------------------------------------------------------
 
     def log(self) -> list[dict[str, Any]]:
-        """The logged steps in order; a half-written last line (a kill) is left out."""
-        return read_jsonl(self.path / "log.jsonl")
+        """The logged steps in order; a half-written last line (a kill) is left out.
+
+        Raises:
+            RunError: If a line was written by a later version.
+        """
+        lines = read_jsonl(self.path / LOG)
+        for line in lines:
+            found = line.pop("format", FORMAT)
+            if found != FORMAT:
+                raise RunError(
+                    f"{self.path}/{LOG} has a line of format {found}, and this version ({__version__}) reads "
+                    f"formats up to {FORMAT}: open the run with the version that wrote it."
+                )
+        return [log_line_in_present_form(line) for line in lines]
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The evaluations made so far, oldest first."""
-        return read_jsonl(self.path / "metrics.jsonl")
+        """The lines of metrics.jsonl, oldest first: read them with `evaluation.records.evaluations`."""
+        return read_jsonl(self.path / METRICS)
 
-    def looks(self) -> list[dict[str, Any]]:
-        """What the watch saw, in order; empty for families without a game."""
-        return read_jsonl(self.path / "watch.jsonl")
-
-    def append_look(self, record: Mapping[str, Any]) -> None:
-        """Add one line to watch.jsonl."""
-        self._append("watch.jsonl", record)
+    def monitor_lines(self) -> list[dict[str, Any]]:
+        """The lines of monitor.jsonl, in order: read them with `monitor.records.observations`."""
+        return read_jsonl(path_of(self.path, OBSERVATIONS))
 
     def append_log(self, record: Mapping[str, Any]) -> None:
         """Add one line to log.jsonl."""
-        self._append("log.jsonl", record)
+        self._append(LOG, {"format": FORMAT, **record})
+
+    def append_monitor_line(self, record: Mapping[str, Any]) -> None:
+        """Add one line to monitor.jsonl."""
+        self._append(OBSERVATIONS, record)
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl. Raises RunError where it cannot be written."""
-        self._append("metrics.jsonl", record, f"triptych evaluate {self.path}")
+        self._append(METRICS, record, f"triptych evaluate {self.path}")
 
-    def cut_log(self, step: int) -> None:
-        """Forget what was logged and seen after `step`: a resumed run writes it again."""
-        for name in ("log.jsonl", "watch.jsonl"):
-            kept = [line for line in read_jsonl(self.path / name) if line["step"] <= step]
-            if kept or (self.path / name).exists():
-                text = "".join(json.dumps(line) + "\n" for line in kept)
-                write_atomically(self.path / name, text)
+    def cut_lines_after(self, step: int) -> None:
+        """Drop what was logged and observed after `step`: a resumed run writes it again."""
+        for name in (LOG, OBSERVATIONS):
+            file = path_of(self.path, name)
+            kept = [line for line in read_jsonl(file) if line["step"] <= step]
+            if kept or file.exists():
+                write_atomically(file, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def _append(self, name: str, record: Mapping[str, Any], again: str = "") -> None:
+        with self._explained(f"{name} line", again), path_of(self.path, name).open("a+b") as file:
+            drop_half_line(file)
+            file.write(json.dumps(record).encode() + b"\n")
 
     def update_card(self, **changes: Any) -> None:
-        """Replace entries of run.json: a new total of steps, for one."""
+        """Replace fields of run.json: the plan of a longer training, for one."""
         self.card = RunCard.model_validate({**dict(self.card), **changes})
         with self._explained("run.json"):
             write_atomically(self.path / "run.json", _as_json(self.card))
 
-    def _append(self, name: str, record: Mapping[str, Any], again: str = "") -> None:
-        with self._explained(f"{name} line", again), (self.path / name).open("a+b") as file:
-            drop_half_line(file)
-            file.write(json.dumps(record).encode() + b"\n")
+    # --- checkpoints -----------------------------------------------------------------------
 
-    # --- states ----------------------------------------------------------------------------
+    def checkpoints(self) -> list[int]:
+        """The steps of the checkpoints that were written whole, in order."""
+        return steps_in(path_of(self.path, CHECKPOINTS))
 
-    def states(self) -> list[int]:
-        """The steps of the states that were written whole, in order."""
-        return steps_in(self.path / "states")
+    def checkpoint_path(self, step: int) -> Path:
+        """The folder of the checkpoint of a step."""
+        return path_of(self.path, CHECKPOINTS) / f"step-{step:08d}"
 
-    def state_path(self, step: int) -> Path:
-        """Where the state of a step lives."""
-        return self.path / "states" / f"step-{step:08d}"
-
-    def save_state(
-        self, step: int, files: Mapping[str, Tensors], meta: Mapping[str, Any], keep: int = 2
+    def save_checkpoint(
+        self, step: int, files: Mapping[str, Tensors], meta: CheckpointMeta, keep: int = 2
     ) -> None:
-        """Write a state: `files` maps a name to its tensors, `meta` is JSON. Then drop older ones.
+        """Write a checkpoint, then delete older ones.
 
-        Step 0, the `keep` newest states and the `keep` newest healthy ones stay. Raises RunError when it
-        cannot be written, with everything that was there before untouched.
+        Step 0, the `keep` newest checkpoints and the `keep` newest healthy ones stay.
+
+        Args:
+            step: Steps done.
+            files: File name without suffix -> tensors by name.
+            meta: What training needs beside the tensors to go on.
+            keep: Number of checkpoints kept of each kind.
+
+        Raises:
+            RunError: If it cannot be written; everything that was there before is untouched.
         """
-        with self._explained("state"):
-            write_checkpoint_dir(self.state_path(step), files, meta)
-        spared = {0, *self.healthy_states()[-keep:]}
-        for old in self.states()[:-keep]:
-            if old not in spared:
-                shutil.rmtree(self.state_path(old), ignore_errors=True)
+        with self._explained("checkpoint"):
+            write_checkpoint_dir(self.checkpoint_path(step), files, meta.model_dump(mode="json"))
+        kept = {0, *self.healthy_checkpoints()[-keep:]}
+        for old in self.checkpoints()[:-keep]:
+            if old not in kept:
+                shutil.rmtree(self.checkpoint_path(old), ignore_errors=True)
 
-    def healthy_states(self) -> list[int]:
-        """The steps of the states whose meta says that the watch found the game healthy, in order."""
-        found = []
-        for step in self.states():
+    def healthy_checkpoints(self) -> list[int]:
+        """The steps of the checkpoints at which the GAN monitor found nothing wrong, in order."""
+        healthy = []
+        for step in self.checkpoints():
             try:
-                if self.state_meta(step).get("healthy"):
-                    found.append(step)
+                if self.checkpoint_meta(step).healthy:
+                    healthy.append(step)
             except RunError:  # damaged: nobody will want it back
                 continue
-        return found
+        return healthy
 
-    def forget_after(self, step: int) -> None:
-        """Drop what a run that goes on from `step` anew has not done: states, snapshots, pictures, lines."""
-        for home in ("states", "averages"):
-            for later in steps_in(self.path / home):
+    def discard_after(self, step: int) -> None:
+        """Delete what came after `step`, from where a rollback goes on: checkpoints, images, lines."""
+        for folder in (CHECKPOINTS, SNAPSHOTS):
+            home = path_of(self.path, folder)
+            for later in steps_in(home):
                 if later > step:
-                    shutil.rmtree(self.path / home / f"step-{later:08d}", ignore_errors=True)
-        for home in ("samples", "watch"):
-            for picture in (self.path / home).glob("step-*.png"):
-                if int(picture.stem.removeprefix("step-")) > step:
-                    picture.unlink(missing_ok=True)
-        self.cut_log(step)
+                    shutil.rmtree(home / f"step-{later:08d}", ignore_errors=True)
+        for folder in (SAMPLES, MONITOR):
+            for image in path_of(self.path, folder).glob("step-*.png"):
+                if int(image.stem.removeprefix("step-")) > step:
+                    image.unlink(missing_ok=True)
+        self.cut_lines_after(step)
 
-    def state_meta(self, step: int | None = None) -> dict[str, Any]:
-        """What was noted beside a state's tensors (newest by default)."""
-        steps = self.states()
+    def checkpoint_meta(self, step: int | None = None) -> CheckpointMeta:
+        """What was noted beside a checkpoint's tensors (newest by default).
+
+        Raises:
+            RunError: If there is no checkpoint, or its meta cannot be read.
+        """
+        steps = self.checkpoints()
         if not steps:
-            raise RunError(f"{self.path} has no saved state yet: it was stopped before its first save.")
+            raise RunError(f"{self.path} has no checkpoint yet: it was stopped before its first save.")
+        step = steps[-1] if step is None else step
         try:
-            meta = json.loads(
-                (self.state_path(steps[-1] if step is None else step) / "meta.json").read_text()
-            )
+            text = (self.checkpoint_path(step) / "meta.json").read_text(encoding="utf-8")
+            return CheckpointMeta.model_validate(meta_in_present_form(json.loads(text), step))
         except (OSError, ValueError) as error:
             raise RunError(
-                f"{self.path}: the state of step {step or steps[-1]} is damaged ({plainly(error)})."
+                f"{self.path}: the checkpoint of step {step} is damaged ({plainly(error)})."
             ) from error
-        return dict(meta)
 
-    def load_state(
+    def load_checkpoint(
         self,
         step: int | None = None,
         only: tuple[str, ...] | None = None,
-        tell: str | None = "using that of step {}",
-    ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any], list[str]]:
-        """Read and check a state: its tensors by file name, its meta, and what was passed over.
+        warning: str | None = "using that of step {}",
+    ) -> Checkpoint:
+        """Read a checkpoint and check it against its checksums.
 
-        Without `step` the newest whole state is taken; damaged newer ones are passed over, named in the
-        third value and in a warning to the log. only: the files of tensors to read and check, None all.
-        tell: how the warning ends, None for no warning. Raises RunError when no state is left.
+        Args:
+            step: Which one; None: the newest whole one. Damaged newer ones are passed over, and named in the
+                result and in a warning to the log.
+            only: The files of tensors to read and check; None: all.
+            warning: How the warning ends, with a place for the step; None: no warning.
+
+        Returns:
+            The checkpoint, and a sentence for each one that was passed over.
+
+        Raises:
+            RunError: If no checkpoint is left.
         """
-        wanted = [step] if step is not None else self.states()[::-1]
+        wanted = [step] if step is not None else self.checkpoints()[::-1]
         complaints: list[str] = []
         for candidate in wanted:
             try:
-                tensors, meta = read_checkpoint_dir(self.state_path(candidate), only)
+                read, meta = read_checkpoint_dir(self.checkpoint_path(candidate), former_files(only))
+                checked = CheckpointMeta.model_validate(meta_in_present_form(meta, candidate))
             except (OSError, ValueError) as error:
-                complaints.append(f"the state of step {candidate} is damaged ({plainly(error)})")
+                complaints.append(f"the checkpoint of step {candidate} is damaged ({plainly(error)})")
                 continue
-            if complaints and tell is not None:
-                log.warning("%s: %s: %s", self.path, "; ".join(complaints), tell.format(candidate))
-            return tensors, meta, complaints
+            if complaints and warning is not None:
+                log.warning("%s: %s: %s", self.path, "; ".join(complaints), warning.format(candidate))
+            return Checkpoint(tensors_in_present_form(read), checked, complaints)
         why = "; ".join(complaints) or "it was stopped before its first save"
-        raise RunError(f"{self.path} has no state that can be opened: {why}. Train it again.")
+        raise RunError(f"{self.path} has no checkpoint that can be opened: {why}. Train it again.")
 
-    # --- averages --------------------------------------------------------------------------
+    # --- snapshots -------------------------------------------------------------------------
 
-    def averages(self) -> list[int]:
-        """The steps at which the averaged weights were set aside, in order."""
-        return steps_in(self.path / "averages")
+    def snapshots(self) -> list[int]:
+        """The steps at which EMA and raw weights were kept for later evaluation, in order."""
+        return steps_in(path_of(self.path, SNAPSHOTS))
 
-    def save_average(
-        self, step: int, tensors: Tensors, meta: Mapping[str, Any], raw: Tensors | None = None
-    ) -> None:
-        """Set the EMA of a step aside, and the raw weights, for looking back at the run's course."""
-        files = {"average": tensors} | ({} if raw is None else {"raw": raw})
-        with self._explained("snapshot"):
-            write_checkpoint_dir(self.path / "averages" / f"step-{step:08d}", files, meta)
+    def save_snapshot(self, step: int, ema: Tensors, meta: SnapshotMeta, raw: Tensors | None = None) -> None:
+        """Keep the EMA and the raw weights of a step for later evaluation.
 
-    def load_average(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The averaged weights of a step and their meta. Raises RunError, naming the steps there are."""
-        files, meta = self.load_snapshot(step)
-        return files["average"], meta
+        Args:
+            step: Steps done.
+            ema: The EMA weights by name.
+            meta: Training time so far, and how the two compare.
+            raw: The raw weights of the same names; None: not kept.
 
-    def load_snapshot(self, step: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        """The snapshot of a step, "average" and "raw" (older versions kept the first alone), and its meta.
-
-        Raises RunError, naming the steps there are.
+        Raises:
+            RunError: If it cannot be written.
         """
-        try:
-            tensors, meta = read_checkpoint_dir(self.path / "averages" / f"step-{step:08d}", None)
-        except (OSError, ValueError) as error:
-            there = ", ".join(map(str, self.averages())) or "none"
-            raise RunError(
-                f"{self.path} has no usable snapshot of step {step} ({plainly(error)}). Snapshots: {there}"
-            ) from error
-        return tensors, meta
+        files = {"ema": ema} | ({} if raw is None else {"raw": raw})
+        with self._explained("snapshot"):
+            write_checkpoint_dir(self._snapshot_path(step), files, meta.model_dump(mode="json"))
 
-    def average_meta(self, step: int) -> dict[str, Any]:
-        """What was noted beside the averaged weights of a step: the seconds of training until then."""
+    def load_snapshot(self, step: int) -> Snapshot:
+        """The weights kept at a step. Raises RunError, naming the steps there are."""
         try:
-            text = (self.path / "averages" / f"step-{step:08d}" / "meta.json").read_text(encoding="utf-8")
-            return dict(json.loads(text))
+            tensors, meta = read_checkpoint_dir(self._snapshot_path(step), None)
+            checked = SnapshotMeta.model_validate(meta_in_present_form(meta))
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.path} has no usable snapshot of step {step} ({plainly(error)})") from error
+            raise self._no_snapshot(step, error) from error
+        return Snapshot(tensors_in_present_form(tensors), checked)
+
+    def snapshot_meta(self, step: int) -> SnapshotMeta:
+        """What was noted beside the weights of a step. Raises RunError, naming the steps there are."""
+        try:
+            text = (self._snapshot_path(step) / "meta.json").read_text(encoding="utf-8")
+            return SnapshotMeta.model_validate(meta_in_present_form(json.loads(text)))
+        except (OSError, ValueError) as error:
+            raise self._no_snapshot(step, error) from error
+
+    def _snapshot_path(self, step: int) -> Path:
+        return path_of(self.path, SNAPSHOTS) / f"step-{step:08d}"
+
+    def _no_snapshot(self, step: int, error: Exception) -> RunError:
+        there = ", ".join(map(str, self.snapshots())) or "none"
+        return RunError(
+            f"{self.path} has no usable snapshot of step {step} ({plainly(error)}). Snapshots: {there}"
+        )
+
+    # --- images ----------------------------------------------------------------------------
+
+    @property
+    def samples_folder(self) -> Path:
+        """The folder of the sample grids."""
+        return self.path / SAMPLES
+
+    @property
+    def monitor_folder(self) -> Path:
+        """The folder of the samples that the GAN monitor drew."""
+        return path_of(self.path, MONITOR)
+
+    # --- one writer at a time ---------------------------------------------------------------
 
     @contextmanager
     def _explained(self, what: str, again: str = "") -> Iterator[None]:
@@ -235,17 +300,20 @@ class Run:
                 raise RunError(
                     f"could not write a {what} to {self.path}: {reason}. Mend it, then: {again}"
                 ) from error
-            good = f"the state of step {self.states()[-1]} is whole" if self.states() else "no state yet"
+            steps = self.checkpoints()
+            good = f"the checkpoint of step {steps[-1]} is whole" if steps else "no checkpoint yet"
             raise RunError(
                 f"could not write a {what} to {self.path}: {reason}. Nothing was lost: {good}. "
                 f"Mend it, then: triptych resume {self.path}"
             ) from error
 
-    # --- one writer at a time ---------------------------------------------------------------
-
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the run's lock. Raises RunError when another process holds it, or nobody may write here."""
+        """Hold the run's lock; files and folders of a former version get the present names.
+
+        Raises:
+            RunError: If another process holds it, or nobody may write here.
+        """
         with ExitStack() as stack:
             try:
                 held = stack.enter_context(locked(self.path / "lock", wait=False))
@@ -260,14 +328,25 @@ class Run:
                 )
             for former in self.path.glob("*/.former-step-*"):  # a kill between two renames left it
                 put_back(former, former.with_name(former.name.removeprefix(".former-")))
+            if rename_to_present(self.path):
+                self.update_card()
             yield
 
 
 def create(home: Path, name: str, card: RunCard) -> Run:
-    """Make the next numbered run directory under `home` and write its run.json."""
+    """Make the next numbered run directory and write its run.json.
+
+    Args:
+        home: The folder of all runs; it is made where it is missing.
+        name: What the directory is called after its number.
+        card: The content of run.json.
+
+    Raises:
+        RunError: If the directory cannot be made.
+    """
     path = numbered(home, name)
     try:
-        (path / "samples").mkdir()
+        (path / SAMPLES).mkdir()
         write_atomically(path / "run.json", _as_json(card))
     except OSError as error:
         raise RunError(
@@ -277,7 +356,15 @@ def create(home: Path, name: str, card: RunCard) -> Run:
 
 
 def numbered(home: Path, name: str) -> Path:
-    """Make the next numbered directory under `home`: home/0007-name. Raises RunError when it cannot."""
+    """Make the next numbered directory: home/0007-name.
+
+    Args:
+        home: The folder it is made in, made too where it is missing.
+        name: What it is called after its number; characters that no file system takes are replaced.
+
+    Raises:
+        RunError: If it cannot be made.
+    """
     try:
         home.mkdir(parents=True, exist_ok=True)
         with locked(home / ".lock", wait=True):  # two processes at once get two numbers
@@ -306,32 +393,7 @@ def open_run(path: Path | str) -> Run:
         raise RunError(f"{path} is not a run: it has no run.json.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}/run.json cannot be read ({error}): the run's options are lost.") from error
-    return Run(path, _checked(card, path))
-
-
-def _checked(card: Any, path: Path) -> RunCard:
-    """A card of any version as a record. Raises RunError for what is none, or of a later version."""
-    if not isinstance(card, dict):
-        raise RunError(
-            f"{path}/run.json holds {type(card).__name__}, not an object: the run's options are lost."
-        )
-    if card.get("format", FORMAT) != FORMAT:
-        raise RunError(
-            f"{path}/run.json has format {card['format']}, made by Triptych {card.get('triptych', '?')}, and "
-            f"this version ({__version__}) reads formats up to {FORMAT}: open the run with that version."
-        )
-    card = to_present_form(card)
-    if missing := sorted(set(REQUIRED) - set(card)):
-        raise RunError(f"{path}/run.json lacks {', '.join(missing)}: not written by triptych train?")
-    try:
-        return RunCard.model_validate(card)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RunError(
-            f"{path}/run.json, made by Triptych {card.get('triptych', '?')}, cannot be read "
-            f"({'.'.join(map(str, first['loc']))}: {first['msg'].lower()})."
-            " Mend that entry, or train the run again."
-        ) from error
+    return Run(path, checked_card(card, path))
 
 
 def _as_json(card: RunCard) -> str:

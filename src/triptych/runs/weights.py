@@ -6,11 +6,8 @@ the state. Whatever opens the run reads it here.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
-
-from pydantic import ValidationError
 
 from triptych.core.config import Record
 from triptych.core.errors import UsageError
@@ -19,11 +16,8 @@ from triptych.core.nearest import did_you_mean
 Which = Literal["raw", "ema"]
 Asked = Literal["auto", "raw", "ema"]
 ASKED: tuple[str, ...] = get_args(Asked)
-KEY = "comparison"  # in the meta of a state and of a snapshot
 NAMES = {"raw": "raw weights", "ema": "EMA weights"}
 FORMER = {"averaged": "ema"}  # what cards and records called them before
-
-log = logging.getLogger(__name__)
 
 
 class Comparison(Record):
@@ -31,7 +25,7 @@ class Comparison(Record):
 
     step: int
     """After how many training steps the two were compared."""
-    shown: Which
+    selected: Which
     """The better one: the EMA, but where the interval of the difference lies wholly below 0."""
     metric: str
     """FD (a Frechet distance of features), or the family's own loss, by its name in the log."""
@@ -60,21 +54,11 @@ class Comparison(Record):
         """What was found, for people."""
         name = self.metric + (f"[{self.features}]" if self.features else "")
         tie = ", not separable" if self.low <= 0 <= self.high else ""
+        unit = "samples" if self.features else "images"
         return (
-            f"{NAMES[self.shown]} are shown: {name} raw {self.raw:.4g}, EMA {self.ema:.4g}{tie} "
-            f"(step {self.step:,}, {self.n:,} {'samples' if self.features else 'images'}, {self.split})"
+            f"{NAMES[self.selected]} are used for sampling: {name} raw {self.raw:.4g}, EMA "
+            f"{self.ema:.4g}{tie} (step {self.step:,}, {self.n:,} {unit}, {self.split})"
         )
-
-
-def recorded(meta: Mapping[str, Any]) -> Comparison | None:
-    """The comparison noted beside a state or snapshot; None where there is none that can be read."""
-    if meta.get(KEY) is None:
-        return None
-    try:
-        return Comparison.model_validate(meta[KEY])
-    except ValidationError as error:
-        log.warning("the comparison of raw and EMA weights cannot be read: %s", error.errors()[0]["msg"])
-        return None
 
 
 def checked(asked: str) -> Asked:
@@ -86,12 +70,12 @@ def checked(asked: str) -> Asked:
     raise UsageError(f"weights must be auto, raw or ema, got {asked!r}.{hint}")
 
 
-def choose(asked: Asked, meta: Mapping[str, Any], kept: Sequence[Which], where: str) -> Which:
+def choose(asked: Asked, comparison: Comparison | None, kept: Sequence[Which], where: str) -> Which:
     """Which weights of a state or snapshot to take.
 
     Args:
         asked: "auto" goes by the recorded comparison, and takes the raw weights where there is none.
-        meta: what was noted beside the state.
+        comparison: the one recorded beside the weights; None: there is none.
         kept: which weights it holds.
         where: what a sentence calls it.
 
@@ -99,8 +83,7 @@ def choose(asked: Asked, meta: Mapping[str, Any], kept: Sequence[Which], where: 
         UsageError: if it does not hold the weights asked for.
     """
     if asked == "auto":
-        found = recorded(meta)
-        wish: Which = "raw" if found is None else found.shown
+        wish: Which = "raw" if comparison is None else comparison.selected
         return wish if wish in kept else kept[0]
     if asked not in kept:
         raise UsageError(f"{where} kept no {NAMES[asked]}: leave --weights out, or give --weights {kept[0]}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from triptych.monitor.gan_monitor import GanMonitor
+from triptych.runs.checkpoint import CheckpointMeta, LogAccumulators, LogPosition
 from triptych.runs.options import Plan
 from triptych.runs.run import Run
 from triptych.training.trainer import Step, Trainer
@@ -35,12 +36,13 @@ Watcher = Callable[[Progress], None]
 class StepTimer:
     """Training time, drawing and saving left out; and the running means of what the log shows next."""
 
-    def __init__(self, meta: Mapping[str, Any] | None = None) -> None:
-        meta = meta or {"seconds": 0.0, "sums": {}, "counts": {}, "logged": [0, 0.0]}
-        self.seconds: float = meta["seconds"]
-        self.sums: dict[str, Any] = dict(meta["sums"])  # numbers, or scalars still on the device
-        self.counts: dict[str, int] = dict(meta["counts"])
-        self.logged: list[Any] = list(meta["logged"])  # step and seconds of the last line
+    def __init__(self, meta: CheckpointMeta | None = None) -> None:
+        self.seconds = 0.0 if meta is None else meta.seconds
+        self.sums: dict[str, Any] = {}  # numbers, or scalars still on the device
+        self.counts: dict[str, int] = {}
+        self.last_log = LogPosition()
+        if meta is not None:
+            self.go_back(meta)
         self.batch, self.saved_at, self.started = 0, time.perf_counter(), time.perf_counter()
         self.pace = 0.0
 
@@ -48,9 +50,10 @@ class StepTimer:
         """Start counting again."""
         self.started = time.perf_counter()
 
-    def go_back(self, meta: Mapping[str, Any]) -> None:
-        """Take up the running means of an earlier state, but not its time."""
-        self.sums, self.counts, self.logged = dict(meta["sums"]), dict(meta["counts"]), list(meta["logged"])
+    def go_back(self, meta: CheckpointMeta) -> None:
+        """Take up the running means of an earlier checkpoint, but not its time."""
+        self.sums, self.counts = dict(meta.log_accumulators.sums), dict(meta.log_accumulators.counts)
+        self.last_log = meta.last_log
 
     def lap(self, training: Trainer, step: Step) -> None:
         """Count the time of one step and take in what it showed."""
@@ -65,16 +68,17 @@ class StepTimer:
     def line(self, step: int) -> dict[str, Any]:
         """The log's next line: means since the line before."""
         means = {name: number(self.sums[name]) / self.counts[name] for name in sorted(self.sums)}
-        seconds = self.seconds - self.logged[1]
-        images = (step - self.logged[0]) * self.batch
-        self.sums, self.counts, self.logged = {}, {}, [step, self.seconds]
+        seconds = self.seconds - self.last_log.seconds
+        images = (step - self.last_log.step) * self.batch
+        self.sums, self.counts = {}, {}
+        self.last_log = LogPosition(step=step, seconds=self.seconds)
         pace = {"seconds": round(self.seconds, 3), "images_per_second": round(images / max(seconds, 1e-9), 1)}
         return {"step": step, "images": step * self.batch, **pace, **means}
 
-    def meta(self) -> dict[str, Any]:
-        """What `StepTimer` needs to go on from a saved state."""
+    def accumulators(self) -> LogAccumulators:
+        """The running sums, for a checkpoint."""
         sums = {name: number(value) for name, value in self.sums.items()}
-        return {"seconds": self.seconds, "sums": sums, "counts": self.counts, "logged": self.logged}
+        return LogAccumulators(sums=sums, counts=dict(self.counts))
 
     def save_due(self, step: int, every: int | None) -> bool:
         """Whether it is time for a state: by steps if asked, else by the clock."""

@@ -6,13 +6,12 @@ players' rates are lowered from there on. The factor is part of the state: a res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from triptych.core.errors import RunError
 from triptych.monitor.rollback_candidates import rollback_candidates
 from triptych.runs.card import Rollback
-from triptych.runs.older_runs import rollbacks_in_present_form
+from triptych.runs.checkpoint import CheckpointMeta, LogPosition
 from triptych.runs.run import Run
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ MOST = 3  # times that one run goes back
 
 def go_back(
     training: Trainer, run: Run, found: Diagnosis | None, why: str, seconds: float
-) -> dict[str, Any] | None:
+) -> CheckpointMeta | None:
     """Restore the last good state at gentler rates; returns its meta, None when there is no way back.
 
     found: what the watch says; None for families without a game, whose every saved state is good. seconds:
@@ -37,11 +36,11 @@ def go_back(
         return None
     for step in rollback_candidates(run, found):
         try:
-            tensors, meta, _ = run.load_state(step)
+            tensors, meta, _ = run.load_checkpoint(step)
         except RunError:
             continue
         factor = MUCH_GENTLER if found is not None and found.verdict == "divergence" else GENTLER
-        ease = min(training.lr_scale, meta.get("ease", 1.0)) * factor
+        ease = min(training.lr_scale, meta.lr_scale) * factor
         note = Rollback(
             at_step=training.step,
             to_step=step,
@@ -50,32 +49,26 @@ def go_back(
             verdict=None if found is None else found.verdict,
             evidence=() if found is None else found.evidence,
         )
-        meta = {k: v for k, v in meta.items() if k != "rates"}  # the next step's will be others
-        meta |= {"ease": ease, "rollbacks": [r.model_dump(mode="json") for r in (*past, note)]}
-        meta |= {"seconds": seconds, "logged": [meta["logged"][0], seconds]}
-        run.forget_after(step)  # the sick states first: a kill from here on leads back to the good one
-        run.save_state(step, tensors, meta)
+        changes: dict[str, Any] = {"lr_scale": ease, "rollbacks": (*past, note), "seconds": seconds}
+        changes["learning_rates"] = {}  # the next step's will be others
+        changes["last_log"] = LogPosition(step=meta.last_log.step, seconds=seconds)
+        meta = meta.model_copy(update=changes)
+        run.discard_after(step)  # the sick states first: a kill from here on leads back to the good one
+        run.save_checkpoint(step, tensors, meta)
         training.restore(step, tensors)
         take_up(training, run, meta)
         return meta
     return None
 
 
-def take_up(training: Trainer, run: Run, meta: Mapping[str, Any]) -> None:
+def take_up(training: Trainer, run: Run, meta: CheckpointMeta) -> None:
     """Go on at the rates that a state was saved with, and let run.json say how often the run went back."""
-    training.lr_scale = meta.get("ease", 1.0)
-    past = tuple(Rollback.model_validate(r) for r in rollbacks_in_present_form(meta.get("rollbacks", ())))
-    if past != run.card.rollbacks:
-        run.update_card(rollbacks=past)
-
-
-def rescue_meta(training: Trainer, run: Run) -> dict[str, Any]:
-    """What a state says of earlier ways back; nothing if there were none."""
-    past = run.card.rollbacks
-    return {"ease": training.lr_scale, "rollbacks": [r.model_dump(mode="json") for r in past]} if past else {}
+    training.lr_scale = meta.lr_scale
+    if meta.rollbacks != run.card.rollbacks:
+        run.update_card(rollbacks=meta.rollbacks)
 
 
 def rescued(training: Trainer, run: Run) -> dict[str, float]:
     """The same for a line of the log."""
     past = run.card.rollbacks
-    return {"rollbacks": len(past), "rate_factor": training.lr_scale} if past else {}
+    return {"rollbacks": len(past), "lr_scale": training.lr_scale} if past else {}

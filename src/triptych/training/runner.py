@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,12 +33,13 @@ from triptych.monitor.postmortem import newest_post_mortem
 from triptych.monitor.rollback_candidates import rollback_candidates
 from triptych.monitor.verdicts import Diagnosis
 from triptych.runs.card import Cost, DataCard, Resumption, RunCard
+from triptych.runs.checkpoint import CheckpointMeta, SnapshotMeta
 from triptych.runs.environment import versions
 from triptych.runs.options import Options, Plan
 from triptych.runs.run import Run, create, open_run
 from triptych.training.clock import StepTimer, Watcher
 from triptych.training.planning import make_plan
-from triptych.training.rollback import go_back, rescue_meta, rescued, take_up
+from triptych.training.rollback import go_back, rescued, take_up
 from triptych.training.timing import timer
 from triptych.training.trackers import Following, Tracker, check_trackers, following
 from triptych.training.trainer import Trainer, fresh_copy
@@ -147,35 +148,35 @@ def resume(
     run = open_run(path)
     options, plan = run.card.options, run.card.plan
     with run.writing():
-        tensors, meta, complaints = run.load_state(tell="training goes on from step {}")
+        tensors, meta, complaints = run.load_checkpoint(warning="training goes on from step {}")
         if steps is not None and (steps != plan.steps or plan.limit_seconds is not None):
             plan = plan.model_copy(update={"steps": steps, "limit_seconds": None, "budget": f"{steps} steps"})
-        if steps is not None and meta["step"] >= steps:
-            raise UsageError(f"{path} is already at step {meta['step']}: --steps must be larger, got {steps}")
-        if meta["step"] >= plan.steps:
+        if steps is not None and meta.step >= steps:
+            raise UsageError(f"{path} is already at step {meta.step}: --steps must be larger, got {steps}")
+        if meta.step >= plan.steps:
             raise RunError(
-                f"{path} is finished: {meta['step']} of {plan.steps} steps. "
+                f"{path} is finished: {meta.step} of {plan.steps} steps. "
                 "To train it longer, give a larger total with --steps"
             )
-        if plan.limit_seconds is not None and meta["seconds"] > plan.limit_seconds:
+        if plan.limit_seconds is not None and meta.seconds > plan.limit_seconds:
             raise RunError(
-                f"{path} is finished: its {plan.budget} were over at step {meta['step']} of {plan.steps}. "
+                f"{path} is finished: its {plan.budget} were over at step {meta.step} of {plan.steps}. "
                 "To train it longer, give a total with --steps"
             )
         dataset = reopen(run.card.data, run.path, data)
         torch.set_num_threads(plan.threads)
         training = Trainer(build(run.card, model_file), dataset.train, options, plan)
-        training.restore(meta["step"], tensors)
+        training.restore(meta.step, tensors)
         take_up(training, run, meta)
-        run.cut_log(meta["step"])
-        resumed = Resumption(step=meta["step"], passed_over=tuple(complaints), versions=versions())
+        run.cut_lines_after(meta.step)
+        resumed = Resumption(step=meta.step, passed_over=tuple(complaints), versions=versions())
         run.update_card(plan=plan, resumed=(*run.card.resumed, resumed))
-        left = plan.model_copy(update={"steps": plan.steps - meta["step"]})
-        pace = meta["seconds"] / meta["step"] if meta["step"] else None
-        announce(f"from step {meta['step']:,} on, {left.words(options.batch, pace)}")
+        left = plan.model_copy(update={"steps": plan.steps - meta.step})
+        pace = meta.seconds / meta.step if meta.step else None
+        announce(f"from step {meta.step:,} on, {left.words(options.batch, pace)}")
         if advice := threads_for(plan, left.steps, pace):
             announce(advice)
-        with following(run, options.track, trackers, meta["step"]) as followers:
+        with following(run, options.track, trackers, meta.step) as followers:
             drive(training, run, StepTimer(meta), watch, followers, dataset, meta)
     return run
 
@@ -187,14 +188,14 @@ def drive(
     watch: Watcher | None,
     followers: Following,
     dataset: Dataset,
-    meta: Mapping[str, Any] | None = None,
+    meta: CheckpointMeta | None = None,
 ) -> None:
     """Train to the plan's end, to the clock's, or until asked to stop; the state is saved in any case.
 
     A training that fails, or that the watch gives up, goes back to its last good state where asked to.
     """
     shown = Pipeline(fresh_copy(training.model).to(training.device), run, run.card.data.class_counts)
-    selector = Selector(training, shown, dataset, meta)
+    selector = Selector(training, shown, dataset, None if meta is None else meta.comparison)
     lookout = GanMonitor(training, run, shown) if training.model.adversarial else None
     with stop_signals() as stop_asked:
         while True:
@@ -207,7 +208,7 @@ def drive(
                 if meta is None:
                     raise TrainingError(explain_failure(error, run, found)) from error
                 clock.go_back(meta)
-                selector.go_back(meta)
+                selector.last = meta.comparison
                 if lookout is not None:
                     lookout.reset()
     if stopped:
@@ -235,7 +236,7 @@ def stretch(
     log_every, looks = max(1, plan.steps // LOG_LINES), looks_of(plan.steps)
     if training.step == 0:
         save(training, run, clock, selector, lookout)
-    if lookout is not None and lookout.due(0) and not run.looks():
+    if lookout is not None and lookout.due(0) and not run.monitor_lines():
         lookout.observe_untrained()
     clock.go_on()
     for step in training.steps():
@@ -252,8 +253,9 @@ def stretch(
             selector.compare()
         if step.step in looks or ends:
             followers.samples(draw(training, run, selector), step.step)
-            raw, seen = named_under(training.model, training.model.ema_modules), {"seconds": clock.seconds}
-            run.save_average(step.step, training.ema.tensors, {**seen, **selector.meta()}, raw)
+            raw = named_under(training.model, training.model.ema_modules)
+            noted = SnapshotMeta(seconds=clock.seconds, comparison=selector.last)
+            run.save_snapshot(step.step, training.ema.tensors, noted, raw)
         if lookout is not None and lookout.due(step.step, ends):
             lookout.observe(ends)
         keeps = lookout is not None and lookout.should_keep_checkpoint()
@@ -271,18 +273,24 @@ def save(
     training: Trainer, run: Run, clock: StepTimer, selector: Selector, lookout: GanMonitor | None = None
 ) -> None:
     """Write the whole state, and what the clock, the log and the watch need to go on."""
-    meta = {
-        "step": training.step,
-        "images": training.step * training.options.batch,
-        "peak_memory_bytes": devices.peak_memory_bytes(training.device),
-        "rates": {p.name: [group["lr"] for group in p.optimizer.param_groups] for p in training.objectives},
-        "planned": training.plan.steps,  # schedules ran over them
-        "healthy": lookout is not None and lookout.should_keep_checkpoint(),
-        **selector.meta(),
-        **rescue_meta(training, run),
-        **clock.meta(),
-    }
-    run.save_state(training.step, training.state_tensors(), meta)
+    meta = CheckpointMeta(
+        step=training.step,
+        images=training.step * training.options.batch,
+        seconds=clock.seconds,
+        comparison=selector.last,
+        total_steps=training.plan.steps,
+        peak_memory_bytes=devices.peak_memory_bytes(training.device),
+        learning_rates={
+            objective.name: [group["lr"] for group in objective.optimizer.param_groups]
+            for objective in training.objectives
+        },
+        lr_scale=training.lr_scale,
+        healthy=lookout is not None and lookout.should_keep_checkpoint(),
+        rollbacks=run.card.rollbacks,
+        last_log=clock.last_log,
+        log_accumulators=clock.accumulators(),
+    )
+    run.save_checkpoint(training.step, training.state_tensors(), meta)
     clock.saved_at = time.perf_counter()
 
 

@@ -160,7 +160,7 @@ class Trainer:
             for parameter in objective.parameters()
             for key, value in objective.optimizer.state[parameter].items()
         }
-        return {"weights": weights, "average": dict(self.ema.tensors), "optimizers": optimizers}
+        return {"weights": weights, "ema": dict(self.ema.tensors), "optimizers": optimizers}
 
     def restore(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Load a checkpoint; training goes on to the same bits as if it had never stopped.
@@ -174,7 +174,7 @@ class Trainer:
         """
         try:
             self.model.load_state_dict(tensors["weights"])
-            self.ema.load(tensors["average"])
+            self.ema.load(tensors["ema"])
             for objective in self.objectives:
                 self._restore_optimizer(objective, tensors["optimizers"])
         except (RuntimeError, ValueError, KeyError) as error:
