@@ -1,4 +1,4 @@
-"""The inception score: of class probabilities, without a reference."""
+"""Inception score: computed from class probabilities alone, without reference images."""
 
 from __future__ import annotations
 
@@ -11,71 +11,91 @@ VERSION = 1
 
 
 def inception_score(probabilities: np.ndarray, splits: int = 10, shuffle: int | None = None) -> float:
-    """exp of the mean KL of p(class | picture) from p(class) (Salimans et al. 2016, section 4).
+    """Exponential of the mean KL divergence of p(class | image) from p(class); higher is better.
 
-    The mean over `splits` blocks of consecutive pictures, cut at floor(i N / splits). Between 1 and
-    the number of classes, higher is better. One fine picture per class scores as high as a fine model.
+    The mean over `splits` blocks of consecutive images, cut at floor(i N / splits). One good image of each
+    class scores as high as a good model.
 
-    probabilities: (N, C), rows in [0, 1] that sum to 1; N >= splits. shuffle: None, pictures in their
-    order; or the seed of NumPy's legacy permutation before they are cut: torch-fidelity's form is
-    shuffle=2020. Returns a float. Raises ValueError on anything else.
+    Args:
+        probabilities: (N, C), rows in [0, 1] that sum to 1, N >= splits.
+        splits: number of blocks, at least 1.
+        shuffle: None keeps the order of the images; an integer seeds NumPy's legacy permutation before
+            the images are split (torch-fidelity uses 2020).
+
+    Returns:
+        The score, between 1 and the number of classes.
+
+    Raises:
+        ValueError: if rows are not probabilities, or images are fewer than splits.
+
+    References:
+        Salimans et al. 2016, "Improved Techniques for Training GANs", section 4.
     """
     p = _checked(probabilities, splits)
     if shuffle is not None:
         p = p[np.random.RandomState(shuffle).permutation(len(p))]
-    return float(np.mean([_score(*_sums(block), len(block)) for block in _cut(p, splits)]))
+    return float(np.mean([_score(*_sums(block), len(block)) for block in _split(p, splits)]))
 
 
 def inception_score_leave_one_out(
     probabilities: Sequence[np.ndarray], splits: int = 10
 ) -> tuple[float, list[float]]:
-    """Inception score of all groups together, and with the g-th left out, for each g.
+    """Inception score of all groups together, and with the g-th group left out, for each g.
 
-    Each split takes its part of every group, so that a group that leaves makes all splits smaller
-    alike; the value is therefore that of one order of the pictures, and that of `inception_score`
-    for splits=1.
+    Each split takes its part of every group, so that leaving a group out shrinks all splits alike. The
+    value therefore depends on that order of the images; for splits=1 it is that of `inception_score`.
 
-    probabilities: G >= 2 groups, (n_g, C) each, n_g >= splits. Returns (value, [value without group g]).
+    Args:
+        probabilities: G >= 2 groups, (n_g, C) each, n_g >= splits.
+        splits: number of blocks, at least 1.
+
+    Returns:
+        The score, and a list of G scores, each without one group.
+
+    Raises:
+        ValueError: if there are fewer than 2 groups, or as for `inception_score`.
     """
     if len(probabilities) < 2:
-        raise ValueError(f"leaving one out needs at least 2 groups, got {len(probabilities)}")
-    groups = [_cut(_checked(x, splits), splits) for x in probabilities]
+        raise ValueError(f"leave-one-out needs at least 2 groups, got {len(probabilities)}")
+    groups = [_split(_checked(x, splits), splits) for x in probabilities]
     counts = np.array([[len(block) for block in blocks] for blocks in groups])  # (G, splits)
     sums = [[_sums(block) for block in blocks] for blocks in groups]
-    inner = np.array([[s for s, _ in row] for row in sums])  # (G, splits)
+    negentropies = np.array([[s for s, _ in row] for row in sums])  # (G, splits)
     classes = np.array([[c for _, c in row] for row in sums])  # (G, splits, C)
 
     def score(kept: np.ndarray) -> float:
-        blocks = zip(inner[kept].sum(0), classes[kept].sum(0), counts[kept].sum(0), strict=True)
+        blocks = zip(negentropies[kept].sum(0), classes[kept].sum(0), counts[kept].sum(0), strict=True)
         return float(np.mean([_score(*block) for block in blocks]))
 
-    every = np.arange(len(groups))
-    return score(every >= 0), [score(every != g) for g in every]
+    numbers = np.arange(len(groups))
+    return score(numbers >= 0), [score(numbers != g) for g in numbers]
 
 
 def _checked(probabilities: np.ndarray, splits: int) -> np.ndarray:
     p = np.asarray(probabilities, dtype=np.float64)
     if p.ndim != 2 or p.shape[1] < 1:
-        raise ValueError(f"expected (N, C) probabilities, got {p.shape}")
+        raise ValueError(f"expected probabilities of shape (N, C), got {p.shape}")
     if splits < 1 or len(p) < splits:
-        raise ValueError(f"{splits} splits need at least as many pictures, got {len(p)}: give more pictures")
+        raise ValueError(f"{splits} splits need at least as many images, got {len(p)}: give more images")
     if not np.isfinite(p).all() or p.min() < 0 or np.abs(p.sum(1) - 1).max() > 1e-4:
-        raise ValueError("each row must be probabilities: no NaN, none below 0, summing to 1 (not logits)")
+        raise ValueError(
+            "each row must be probabilities: no NaN, no negative value, summing to 1 (logits are not)"
+        )
     return p
 
 
-def _cut(p: np.ndarray, splits: int) -> list[np.ndarray]:
+def _split(p: np.ndarray, splits: int) -> list[np.ndarray]:
     return [p[a:b] for a, b in pairwise(i * len(p) // splits for i in range(splits + 1))]
 
 
 def _sums(p: np.ndarray) -> tuple[float, np.ndarray]:
-    """Of p, (N, C): the sum of p log p, and p summed over pictures, (C,)."""
+    """For p, (N, C): the sum of p log p, and the sum of p over images, (C,)."""
     return float(_p_log_p(p).sum()), p.sum(0)
 
 
-def _score(inner: float, classes: np.ndarray, count: int) -> float:
-    """exp of the mean KL = mean of p log p, less m log m of the mean m: from `_sums` of `count` pictures."""
-    return float(np.exp(inner / count - _p_log_p(classes / count).sum()))
+def _score(negentropy: float, classes: np.ndarray, count: int) -> float:
+    """exp of the mean KL = mean of p log p minus m log m of the mean m, from `_sums` of `count` images."""
+    return float(np.exp(negentropy / count - _p_log_p(classes / count).sum()))
 
 
 def _p_log_p(p: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A score and how it came to be: two scores may be compared only if they were measured alike."""
+"""A score with its card: two scores are comparable only if they were measured by the same protocol."""
 
 from __future__ import annotations
 
@@ -33,41 +33,42 @@ class Card(BaseModel):
 
     # --- protocol: must match for a comparison ---
     metric: str
-    """Its bare name: FID, KID, precision, recall, ..."""
+    """Name without the extractor: FID, KID, precision, recall, ..."""
     parameters: dict[str, int | float | str]
-    """What the metric was told: k, the kernel's degree. Everything that changes the value."""
+    """Every parameter of the metric that changes the value: k, the degree of the kernel."""
     data: str
-    """Fingerprint of the prepared pictures of the source."""
+    """Fingerprint of the source's preprocessed images."""
     split: str
-    """Which of them: "test", or how they were chosen."""
+    """Which real images were used: "test", or how they were chosen."""
     n_real: int
     n_fake: int
     extractor: str
     extractor_hash: str
-    """Of the extractor's weights."""
+    """SHA-256 of the extractor's weights."""
     resize: str
-    """How pictures were brought to the extractor's size; "none" if they were not."""
+    """How images were resized for the extractor; "none" if they were not."""
     quantization: str = Field("uint8 round", validation_alias=AliasChoices("quantization", "quantisation"))
     version: int
-    """Of the metric's code: VERSION of its module, raised when the same features would give another value."""
+    """Version of the metric's code (VERSION of its module), raised when the same features would give another
+    value."""
 
-    # --- description: shown, never compared ---
+    # --- description: displayed, never compared ---
     model: str = Field("", validation_alias=AliasChoices("model", "family"))
     run: str = ""
     controls: dict[str, Any] = {}
-    """Sampling options that were set."""
+    """Sampling options."""
     weights: str = ""
-    """Which were scored: raw or ema."""
+    """Weights used for sampling: raw or ema."""
     weights_asked: str = ""
-    """How these were chosen: auto (those that the run shows) or by name; "" where it was not noted."""
+    """How these weights were requested: auto (the run's choice) or by name; "" where it was not recorded."""
     step: int | None = None
-    """After how many training steps."""
+    """Number of training steps."""
     seeds: str = ""
-    """Of the samples: "first-last"."""
+    """Seeds of the samples: "first-last"."""
     labels: str = ""
-    """Where the samples' labels came from."""
+    """How the samples' labels were chosen."""
     precision: str = "fp32"
-    """Of sampling and of the extractor."""
+    """Arithmetic of sampling and of the extractor."""
     versions: dict[str, str] = {}
 
     @field_validator("weights", "extractor", "resize", mode="before")
@@ -85,25 +86,25 @@ class Score(Checksummed):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
-    """With the extractor's name: "FID[digits-cnn]", never plain "FID"."""
+    """Metric and extractor: "FID[digits-cnn]", never plain "FID"."""
     value: float
     low: float
     high: float
     method: str
-    """How the interval was made."""
+    """How the interval was computed."""
     floor: float | None = None
-    """The same score of real training pictures in place of the samples: what a perfect model would get."""
+    """The score of real training images in place of the samples: what a perfect model would get."""
     floor_n: int | None = None
-    """How many training pictures made the floor: n_fake, or all there are."""
+    """Number of training images behind the floor: n_fake, or all there are."""
     better: Literal["lower", "higher"]
     target: Literal["expectation", "population"] = "expectation"
-    """What the interval is for: the score's expectation at these numbers of pictures, or its value
-    for infinitely many (KID, whose expectation does not depend on them)."""
+    """What the interval covers: the score's expectation at these sample sizes, or its population value (KID,
+    whose expectation does not depend on the sample size)."""
     resampling: ResamplingErrors | None = Field(None, validation_alias=AliasChoices("resampling", "spread"))
-    """What the interval was made of, for intervals of differences and means. None: unknown, so what two
-    scores have in common is counted twice in their difference."""
+    """Resampling errors, for intervals of differences and means. None: unknown; what two scores share is then
+    counted twice in their difference."""
     trials: int | None = Field(None, validation_alias=AliasChoices("trials", "share_of"))
-    """Of how many pictures it is a share; None where it is no share."""
+    """Number of images of which the value is a proportion; None for other scores."""
     notes: tuple[str, ...] = ()
     card: Card
 
@@ -114,7 +115,7 @@ class Score(Checksummed):
         return name.replace("-grey]", "-gray]") if isinstance(name, str) else name
 
     def called(self) -> str:
-        """What a sentence calls it."""
+        """How messages refer to this score."""
         of = f" of {self.card.run}" if self.card.run else ""
         return f"the score {self.name}{of}"
 
@@ -125,9 +126,15 @@ def first_difference(a: Card, b: Card) -> str | None:
 
 
 def comparable(a: Score | Card, b: Score | Card, who: str = "these scores") -> None:
-    """Return if two scores may be compared. Raises UnlikeCardsError naming the first field that differs.
+    """Return if two scores were measured by the same protocol, raise otherwise.
 
-    who: what the sentence calls them.
+    Args:
+        a: a score or its card.
+        b: a score or its card.
+        who: how the message refers to them.
+
+    Raises:
+        UnlikeCardsError: if a protocol field differs; it names the first one.
     """
     first, second = (x.card if isinstance(x, Score) else x for x in (a, b))
     if (name := first_difference(first, second)) is not None:

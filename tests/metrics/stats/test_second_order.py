@@ -5,7 +5,7 @@ import pytest
 
 from triptych.core.threads import one_thread
 from triptych.metrics.kid import COEF, DEGREE, kid
-from triptych.metrics.stats.intervals import Estimate, _left_out, interval
+from triptych.metrics.stats.intervals import Estimate, _leave_out, interval
 from triptych.metrics.stats.paired import difference, mean_of
 from triptych.metrics.stats.second_order import second_order_parts
 
@@ -36,7 +36,7 @@ def test_the_largest_weight_of_a_line_is_its_variance() -> None:
 
 def estimate(rng: np.random.Generator, shift: float) -> Estimate:
     real, fake = (rng.normal(size=(100, 16)) * FALLING for _ in range(2))
-    return _left_out("KID", real, fake + shift * (np.arange(16) == 0))
+    return _leave_out("KID", real, fake + shift * (np.arange(16) == 0))
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.3])
@@ -54,7 +54,7 @@ def test_means_and_differences_inherit_it() -> None:
     rng = np.random.default_rng(2)
     with one_thread():
         real = rng.normal(size=(100, 16)) * FALLING
-        runs = [_left_out("KID", real, rng.normal(size=(100, 16)) * FALLING) for _ in range(3)]
+        runs = [_leave_out("KID", real, rng.normal(size=(100, 16)) * FALLING) for _ in range(3)]
     mean = mean_of(runs)
     assert mean.resampling is not None and len(mean.resampling.second_order) == 3
     single = np.mean([sum(r.resampling.second_order[:2]) for r in runs if r.resampling is not None])
@@ -65,6 +65,6 @@ def test_means_and_differences_inherit_it() -> None:
 
 
 def test_images_that_are_all_alike_have_no_error() -> None:
-    e = _left_out("KID", np.ones((30, 3)), np.ones((40, 3)))
+    e = _leave_out("KID", np.ones((30, 3)), np.ones((40, 3)))
     assert e.low == pytest.approx(0, abs=1e-9) and e.high == pytest.approx(0, abs=1e-9)
     assert interval(e.value, e.resampling).low == e.low if e.resampling else False

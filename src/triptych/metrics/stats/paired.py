@@ -1,8 +1,8 @@
-"""Intervals for the difference of two scores, for the mean of several runs, and for what a family would do.
+"""Intervals for differences of scores, for the mean of several runs, and for what another seed would give.
 
-Two levels: a run's score errs because pictures are a sample (samples and real ones), and runs of one
-family differ because their seeds do. `difference` and `mean_of` speak of these runs alone; `over_runs`
-and `difference_over_runs` of runs with other seeds.
+There are two levels. A run's score has an error because images are a sample (generated and real ones), and
+runs of one model differ because their seeds do. `difference` and `mean_of` make statements about the given
+runs alone; `over_runs` and `difference_over_runs` about runs with other seeds.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from triptych.metrics.stats.intervals import Estimate, interval, wilson_interval
 from triptych.metrics.stats.quantiles import LEVEL, normal_quantile, t_quantile
 from triptych.metrics.stats.resampling import ResamplingErrors, combine_errors
 
-MIN_RUNS = 3  # from so many seeds on a spread over runs says something
-POWER = 0.8  # with which a wanted number of pictures or runs would tell two models apart
+MIN_RUNS = 3  # fewer seeds give no usable standard deviation over runs
+POWER = 0.8  # of the test that a suggested number of images or runs is for
 MAX_RUNS = 1000
 
 
@@ -41,11 +41,12 @@ class Measured(Protocol):
 
 @dataclass(frozen=True)
 class Difference:
-    """First less second, with an interval; `factor`: how many times as many would tell them apart.
+    """The first score minus the second, with an interval.
 
-    As many pictures, real and made, for a difference of two runs; runs of each side for a
-    difference of families. An estimate: that the true difference is the one seen, that the
-    interval's width goes as 1/sqrt(n), and that four tries of five should succeed. inf: none would.
+    `factor` is the multiple of the present sample size at which the difference would be significant: of
+    the images, real and generated, for a difference of two runs; of the runs on each side for a difference
+    of models. It assumes that the true difference is the one observed, that the width of the interval goes
+    as 1/sqrt(n), and a power of 0.8. Infinity: no sample size would do.
     """
 
     value: float
@@ -56,26 +57,39 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 def difference(a: Measured, b: Measured, level: float = LEVEL) -> Difference:
-    """The difference of two scores measured alike: a less b.
+    """Difference of two scores with comparable cards: a - b.
 
-    Where both follow one deal of the same real pictures their errors are paired and what they share
-    drops out; else they count as independent, which is too wide rather than too narrow for scores
-    that share their real pictures. Shares take each one's Wilson interval, put together by Zou &
-    Donner (2008, eq. 8) with the correlation of the errors: two shares at 1 then still have a width. So do
-    KIDs, whose upper ends know what their errors alone do not, where that is wider.
+    If both scores have the same grouping of the same real images, their errors are paired and shared parts
+    cancel. Otherwise they count as independent, which is conservative for scores that share real images.
+    Proportions use the Wilson interval of each score, combined with the correlation of the errors, so that
+    two proportions of 1 still have a width. KID does the same where that is wider, because the upper end of
+    its interval holds more than its errors alone.
+
+    Args:
+        a: the first score.
+        b: the second score.
+        level: confidence level in (0, 1).
+
+    Returns:
+        The difference with its interval.
+
+    References:
+        Zou & Donner 2008, "Construction of confidence limits about effect measures", eq. 8.
     """
     paired = a.resampling is not None and b.resampling is not None and a.resampling.pairs_with(b.resampling)
     gap = a.value - b.value
-    freedom = min((s.dof for s in (a.resampling, b.resampling) if s is not None), default=np.inf)
+    dof = min((s.dof for s in (a.resampling, b.resampling) if s is not None), default=np.inf)
     if paired and a.trials is None and b.trials is None:
         assert a.resampling is not None and b.resampling is not None
-        made = interval(gap, combine_errors([a.resampling, b.resampling], [1.0, -1.0]), level=level)
-        low, high = made.low, made.high
+        paired_interval = interval(
+            gap, combine_errors([a.resampling, b.resampling], [1.0, -1.0]), level=level
+        )
+        low, high = paired_interval.low, paired_interval.high
         if a.resampling.second_order and b.resampling.second_order:
             r = _correlation(a.resampling, b.resampling)
             (a_down, a_up), (b_down, b_up) = _arms(a, level), _arms(b, level)
@@ -86,85 +100,106 @@ def difference(a: Measured, b: Measured, level: float = LEVEL) -> Difference:
         (a_down, a_up), (b_down, b_up) = _arms(a, level), _arms(b, level)
         low = gap - _hypotenuse(a_down, b_up, r)
         high = gap + _hypotenuse(a_up, b_down, r)
-    words = "paired" if paired else "not paired, independent"
-    return Difference(gap, low, high, f"{words}: {a.method}", _factor(gap, low, high, freedom, level))
+    pairing = "paired" if paired else "not paired, independent"
+    return Difference(gap, low, high, f"{pairing}: {a.method}", _factor(gap, low, high, dof, level))
 
 
 def mean_of(runs: Sequence[Measured]) -> Estimate:
-    """The mean of these very runs' scores, with an interval for their mean expectation.
+    """Mean of the scores of these runs, with an interval for their mean expectation.
 
-    Its error is that of the samples and the real pictures alone; other seeds are not in it.
+    The interval covers the sampling error of generated and real images only, not the variation over seeds.
     """
     value = float(np.mean([run.value for run in runs]))
-    spreads = [run.resampling for run in runs if run.resampling is not None]
-    shares = [run.trials for run in runs if run.trials is not None]
+    errors = [run.resampling for run in runs if run.resampling is not None]
+    trials = [run.trials for run in runs if run.trials is not None]
     if len(runs) == 1:
         only = runs[0]
         return Estimate(only.value, only.low, only.high, only.method, only.resampling, only.trials)
-    if len(spreads) < len(runs) or not all(spreads[0].pairs_with(s) for s in spreads):
+    if len(errors) < len(runs) or not all(errors[0].pairs_with(e) for e in errors):
         low, high = (float(np.mean([getattr(run, end) for run in runs])) for end in ("low", "high"))
         return Estimate(value, low, high, "mean of the runs' own intervals", None)
-    spread = combine_errors(spreads, [1 / len(runs)] * len(runs))
-    return wilson_interval(value, spread, min(shares)) if shares else interval(value, spread)
+    combined = combine_errors(errors, [1 / len(runs)] * len(runs))
+    return wilson_interval(value, combined, min(trials)) if trials else interval(value, combined)
 
 
 def over_runs(runs: Sequence[Measured], level: float = LEVEL) -> tuple[float, float, str]:
-    """(low, high, method): an interval for the expected score of a run with another seed.
+    """Interval for the expected score of a run with another seed.
 
-    The spread of the runs' scores about their mean already holds both levels that differ from run to
-    run, the training's seed and the draw of the samples: a t interval of the scores needs no term for
-    the latter. It does not see what all runs share, the real pictures; that is the covariance of
-    their errors, added here, with degrees of freedom by Satterthwaite (1946). runs: at least 3 with
-    different seeds. Raises ValueError for fewer.
+    The variance of the runs' scores contains everything that differs from run to run: the training seed and
+    the draw of the samples, so a t interval of the scores needs no term for the latter. It does not contain
+    what all runs share, the real images; that is the covariance of their errors, added here.
+
+    Args:
+        runs: scores of at least 3 runs with different seeds.
+        level: confidence level in (0, 1).
+
+    Returns:
+        (low, high, method).
+
+    Raises:
+        ValueError: if there are fewer than 3 runs.
+
+    References:
+        Satterthwaite 1946, "An approximate distribution of estimates of variance components".
     """
-    _enough(runs)
+    _check_run_count(runs)
     value = float(np.mean([run.value for run in runs]))
-    common, its_freedom = _cross(runs, runs)
-    variance, freedom = _satterthwaite([_between(runs), (max(common, 0.0), its_freedom)])
-    reach = t_quantile(freedom, level) * np.sqrt(variance)
+    shared, shared_dof = _shared_covariance(runs, runs)
+    variance, dof = _satterthwaite([_between(runs), (max(shared, 0.0), shared_dof)])
+    reach = t_quantile(dof, level) * np.sqrt(variance)
     low, high = value - reach, value + reach
     if all(run.trials is not None for run in runs):
         low, high = max(low, 0.0), min(high, 1.0)
-    return low, high, f"t over {len(runs)} runs, {freedom:.1f} degrees of freedom"
+    return low, high, f"t over {len(runs)} runs, {dof:.1f} degrees of freedom"
 
 
 def difference_over_runs(
     first: Sequence[Measured], second: Sequence[Measured], level: float = LEVEL
 ) -> Difference:
-    """The difference of two families' expected scores: Welch's t on the runs' scores (1947).
+    """Difference of two models' expected scores by Welch's t test on the scores of their runs.
 
-    To the two spreads over runs comes what the real pictures add, as far as the families do not share
-    it: c11 + c22 - 2 c12, where c is the covariance of the errors of two different runs. Raises
-    ValueError for fewer than 3 runs on a side.
+    To the variances over runs comes what the real images add as far as the two models do not share it:
+    c11 + c22 - 2 c12, where c is the covariance of the errors of two different runs.
+
+    Args:
+        first: scores of at least 3 runs of the first model, with different seeds.
+        second: scores of at least 3 runs of the second model.
+        level: confidence level in (0, 1).
+
+    Returns:
+        The difference with its interval; `factor` is of the number of runs.
+
+    Raises:
+        ValueError: if a side has fewer than 3 runs.
+
+    References:
+        Welch 1947, "The generalization of Student's problem".
     """
     for runs in (first, second):
-        _enough(runs)
+        _check_run_count(runs)
     gap = float(np.mean([r.value for r in first]) - np.mean([r.value for r in second]))
     between = [_between(runs) for runs in (first, second)]
     shared = _shared_difference(first, second)
-    variance, freedom = _satterthwaite([*between, shared])
-    if variance == 0:  # every run the same: only the pictures' error is left
+    variance, dof = _satterthwaite([*between, shared])
+    if variance == 0:  # all runs have the same score: only the sampling error of images is left
         return difference(mean_of(first), mean_of(second), level)
-    reach = t_quantile(freedom, level) * np.sqrt(variance)
+    reach = t_quantile(dof, level) * np.sqrt(variance)
     counts = min(len(first), len(second))
     factor = _runs_factor(gap, between[0][0] + between[1][0], shared[0], counts, level)
-    method = f"Welch's t over {len(first)} and {len(second)} runs, {freedom:.1f} degrees of freedom"
+    method = f"Welch's t over {len(first)} and {len(second)} runs, {dof:.1f} degrees of freedom"
     return Difference(gap, gap - reach, gap + reach, method, factor)
 
 
-# --- parts ---------------------------------------------------------------------------------
-
-
 def _arms(m: Measured, level: float) -> tuple[float, float]:
-    """How far the interval reaches down and up, at another level."""
+    """Lengths of the interval below and above the value, at another level."""
     if m.resampling is None:
-        wider = float(normal_quantile((1 + level) / 2) / normal_quantile((1 + LEVEL) / 2))
-        return (m.value - m.low) * wider, (m.high - m.value) * wider
+        ratio = normal_quantile((1 + level) / 2) / normal_quantile((1 + LEVEL) / 2)
+        return (m.value - m.low) * ratio, (m.high - m.value) * ratio
     if m.trials is not None:
-        made = wilson_interval(m.value, m.resampling, m.trials, level)
+        estimate = wilson_interval(m.value, m.resampling, m.trials, level)
     else:
-        made = interval(m.value, m.resampling, level=level)
-    return m.value - made.low, made.high - m.value
+        estimate = interval(m.value, m.resampling, level=level)
+    return m.value - estimate.low, estimate.high - m.value
 
 
 def _hypotenuse(a: float, b: float, correlation: float) -> float:
@@ -176,57 +211,63 @@ def _correlation(a: ResamplingErrors, b: ResamplingErrors) -> float:
     return float(np.clip(a.covariance(b) / scale, -1.0, 1.0)) if scale > 0 else 0.0
 
 
-def _factor(gap: float, low: float, high: float, freedom: float, level: float) -> float:
-    """By how much the number of pictures should grow; see Difference."""
+def _factor(gap: float, low: float, high: float, dof: float, level: float) -> float:
+    """Factor by which the number of images should grow; see Difference."""
     reach = gap - low if gap > 0 else high - gap
     if gap == 0:
         return float(np.inf) if reach > 0 else 1.0
-    return float((reach / abs(gap) * (1 + normal_quantile(POWER) / t_quantile(freedom, level))) ** 2)
+    return float((reach / abs(gap) * (1 + normal_quantile(POWER) / t_quantile(dof, level))) ** 2)
 
 
 def _runs_factor(gap: float, between: float, shared: float, runs: int, level: float) -> float:
-    """By how much the number of runs should grow: what the real pictures add does not shrink with it."""
+    """Factor by which the number of runs should grow: the real images' part does not shrink with it."""
+    power = normal_quantile(POWER)
     for wanted in range(runs, MAX_RUNS + 1):
         error = np.sqrt(between * runs / wanted + shared)
-        if abs(gap) >= error * (t_quantile(2 * wanted - 2, level) + normal_quantile(POWER)):
+        if abs(gap) >= error * (t_quantile(2 * wanted - 2, level) + power):
             return wanted / runs
     return float(np.inf)
 
 
-def _enough(runs: Sequence[Measured]) -> None:
+def _check_run_count(runs: Sequence[Measured]) -> None:
     if len(runs) < MIN_RUNS:
         raise ValueError(
-            f"{len(runs)} runs say too little about other seeds: train at least {MIN_RUNS}, or speak of "
-            "these runs only"
+            f"{len(runs)} runs are too few for a statement about other seeds: train at least {MIN_RUNS} runs "
+            "with different seeds, or compare these runs only"
         )
 
 
 def _between(runs: Sequence[Measured]) -> tuple[float, float]:
-    """(variance of the mean by the spread over runs, degrees of freedom)."""
+    """(variance of the mean over runs, degrees of freedom)."""
     values = [run.value for run in runs]
     return float(np.var(values, ddof=1)) / len(values), len(values) - 1.0
 
 
 def _shared_difference(first: Sequence[Measured], second: Sequence[Measured]) -> tuple[float, float]:
-    parts = [_cross(first, first), _cross(second, second), _cross(first, second)]
-    return max(parts[0][0] + parts[1][0] - 2 * parts[2][0], 0.0), min(freedom for _, freedom in parts)
+    """(variance that shared real images add to the difference of two models, degrees of freedom)."""
+    parts = [
+        _shared_covariance(first, first),
+        _shared_covariance(second, second),
+        _shared_covariance(first, second),
+    ]
+    return max(parts[0][0] + parts[1][0] - 2 * parts[2][0], 0.0), min(dof for _, dof in parts)
 
 
-def _cross(first: Sequence[Measured], second: Sequence[Measured]) -> tuple[float, float]:
+def _shared_covariance(first: Sequence[Measured], second: Sequence[Measured]) -> tuple[float, float]:
     """(mean covariance of the errors of two different runs, degrees of freedom); 0 if none can be paired."""
-    covariances, freedom = [], np.inf
+    covariances, dof = [], np.inf
     for i, a in enumerate(first):
         for j, b in enumerate(second):
             if (first is second and i <= j) or a.resampling is None or b.resampling is None:
                 continue
             if a.resampling.pairs_with(b.resampling):
                 covariances.append(a.resampling.covariance(b.resampling))
-                freedom = min(freedom, a.resampling.dof, b.resampling.dof)
-    return (float(np.mean(covariances)) if covariances else 0.0), freedom
+                dof = min(dof, a.resampling.dof, b.resampling.dof)
+    return (float(np.mean(covariances)) if covariances else 0.0), dof
 
 
 def _satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """(sum of the variances, degrees of freedom of the sum)."""
+    """(sum of the variances, effective degrees of freedom of the sum)."""
     total = sum(variance for variance, _ in parts)
-    below = sum(variance**2 / freedom for variance, freedom in parts)
-    return total, total**2 / below if below > 0 else min(freedom for _, freedom in parts)
+    below = sum(variance**2 / dof for variance, dof in parts)
+    return total, total**2 / below if below > 0 else min(dof for _, dof in parts)

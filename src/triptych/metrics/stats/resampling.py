@@ -1,9 +1,9 @@
-"""How far a score strays from its expectation, kept so that differences and means of scores inherit it.
+"""Resampling errors of a score (jackknife or disjoint blocks), stored so that errors can be paired.
 
-A single standard error is not enough for a comparison: two models judged by the same real pictures
-err together, and what they share drops out of their difference. So a score keeps draws of its error,
-in an order fixed by the deal of the pictures; the errors of a difference are the differences of the
-errors, those of a mean their means.
+A standard error alone does not suffice for comparisons: two models scored against the same real images
+have correlated errors, and what they share cancels in their difference. So a score stores draws of its
+error, in an order fixed by how images were split into groups. The errors of a difference of scores are the
+differences of their errors, those of a mean are the means.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ from typing import Annotated
 import numpy as np
 from pydantic import AliasChoices, BeforeValidator, Field
 
-KEPT = 0.5  # of the nominal degrees of freedom: groups' values are heavier-tailed than normal ones
+DOF_SHARE = 0.5  # of the nominal degrees of freedom: values of groups have heavier tails than normal ones
 
 
 def _current_grouping(value: object) -> object:
     """Stored scores used to say "5 deals of 4"."""
-    return (
-        re.sub(r"^(\d+) deals of (\d+)$", r"\1 splits into \2 blocks", value)
-        if isinstance(value, str)
-        else value
-    )
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"^(\d+) deals of (\d+)$", r"\1 splits into \2 blocks", value)
 
 
 @dataclass(frozen=True)
 class ResamplingErrors:
-    """Draws of a score's error under a deal of the pictures; `variance()` is their mean square.
+    """Draws of a score's error; `variance()` is their mean square less that of the excess.
 
-    errors: draws with mean 0 and the variance of the score's error, or more where a jackknife counts
-    second-order terms twice. excess: draws of what is too much, with it as their mean square; empty
-    where the errors are right. freedom: degrees of freedom of a t interval. dealt: the deal; only
-    scores with the same one can be paired. second_order: for KID, what
-    `second_order_parts` found: two variances and the largest weight; empty otherwise.
+    Attributes:
+        errors: draws with mean 0 and the variance of the score's error, or more where a jackknife counts
+            second-order terms twice.
+        dof: degrees of freedom of a t interval.
+        grouping: how images were split, in words; only scores with the same grouping can be paired.
+        excess: draws whose mean square is what `errors` have too much; empty where they have nothing.
+        second_order: for KID, the result of `second_order_parts` (two variances and the largest weight);
+            empty for other scores.
     """
 
     errors: tuple[float, ...]
@@ -49,21 +50,21 @@ class ResamplingErrors:
     second_order: tuple[float, ...] = ()
 
     def variance(self) -> float:
-        """Of the score. At least half of the errors' mean square: no second-order score has less."""
-        errors = self.covariance_parts(self)
-        return max(errors[0] - errors[1], errors[0] / 2)
+        """Variance of the score, at least half of the errors' mean square: no second-order score has less."""
+        errors, excess = self.covariance_parts(self)
+        return max(errors - excess, errors / 2)
 
     def first_order(self) -> float:
-        """Variance without the second-order part, which the jackknife counts twice; 0 where that is all."""
+        """Variance without the second-order part, which the jackknife counts twice; at least 0."""
         return max(self.covariance_parts(self)[0] - 2 * sum(self.second_order[:2]), 0.0)
 
     def covariance(self, other: ResamplingErrors) -> float:
-        """Of two scores with one deal."""
+        """Covariance of two scores with the same grouping."""
         errors, excess = self.covariance_parts(other)
         return errors - excess
 
     def covariance_parts(self, other: ResamplingErrors) -> tuple[float, float]:
-        """(of the errors, of the excess)."""
+        """Covariance of the errors, and that of the excess."""
         both = [
             (np.asarray(a, np.float64), np.asarray(b, np.float64))
             for a, b in ((self.errors, other.errors), (self.excess, other.excess))
@@ -72,84 +73,117 @@ class ResamplingErrors:
         return errors, excess
 
     def pairs_with(self, other: ResamplingErrors | None) -> bool:
-        """Whether both follow one deal, so that their errors correspond."""
-        mine = (self.grouping, len(self.errors), len(self.excess))
-        return other is not None and mine == (other.grouping, len(other.errors), len(other.excess))
+        """Whether both have the same grouping, so that their errors correspond one to one."""
+        own = (self.grouping, len(self.errors), len(self.excess))
+        return other is not None and own == (other.grouping, len(other.errors), len(other.excess))
 
 
-def combine_errors(spreads: Sequence[ResamplingErrors], weights: Sequence[float]) -> ResamplingErrors:
-    """The spread of a weighted sum of scores with one deal: (1, -1) for a difference, 1/R for a mean of R."""
-    first = spreads[0]
-    assert all(first.pairs_with(other) for other in spreads), "scores with unlike deals cannot be combined"
+def combine_errors(scores: Sequence[ResamplingErrors], weights: Sequence[float]) -> ResamplingErrors:
+    """Resampling errors of a weighted sum of scores with the same grouping.
+
+    Args:
+        scores: errors of R scores.
+        weights: R factors: (1, -1) for a difference, 1/R each for a mean.
+
+    Returns:
+        The errors of the sum.
+    """
+    first = scores[0]
+    assert all(first.pairs_with(other) for other in scores), "scores of unlike grouping cannot be combined"
 
     def sums(rows: list[tuple[float, ...]]) -> tuple[float, ...]:
         return tuple((np.asarray(weights) @ np.asarray(rows, np.float64)).tolist())
 
     return ResamplingErrors(
-        sums([s.errors for s in spreads]),
-        min(s.dof for s in spreads),
+        sums([s.errors for s in scores]),
+        min(s.dof for s in scores),
         first.grouping,
-        sums([s.excess for s in spreads]),
-        _mean_second_order(spreads, np.asarray(weights)),
+        sums([s.excess for s in scores]),
+        _mean_second_order(scores, np.asarray(weights)),
     )
 
 
-def _mean_second_order(spreads: Sequence[ResamplingErrors], weights: np.ndarray) -> tuple[float, ...]:
-    """That of a mean: real images' terms are the same in all scores, the others are independent.
+def _mean_second_order(scores: Sequence[ResamplingErrors], weights: np.ndarray) -> tuple[float, ...]:
+    """Second-order parts of a mean: the real images' terms are shared by all scores, others independent.
 
-    Empty for a difference, in which the real images' terms drop out: `difference` puts the two scores' own
-    intervals together.
+    Empty for a difference, in which the real images' terms cancel: `difference` combines the intervals of
+    the two scores instead.
     """
-    if (weights < 0).any() or not all(s.second_order for s in spreads):
+    if (weights < 0).any() or not all(s.second_order for s in scores):
         return ()
-    shared, rest, top = np.array([s.second_order for s in spreads]).T  # (R,) each
+    shared, rest, top = np.array([s.second_order for s in scores]).T  # (R,) each
     return float((weights @ np.sqrt(shared)) ** 2), float(weights**2 @ rest), float(weights @ top)
 
 
 def jackknife_errors(
     value: float, without: Sequence[float], without_pairs: Sequence[float] = (), grouping: str = ""
 ) -> ResamplingErrors:
-    """The spread by the delete-a-group jackknife (Shao & Wu 1989, eq. 2.1 for disjoint groups).
+    """Resampling errors by the delete-a-group jackknife.
 
-    without: G values that leave one group out. The jackknife counts a second-order term twice (Efron &
-    Stein 1981): a FID or KID near its floor, where first-order terms vanish, would get twice its
-    variance. without_pairs: G values that leave out groups g and g + 1 (the last: the last and the
-    first), from which that excess is estimated: G T - (G-1) (T_g + T_h) + (G-2) T_gh is a second-order
-    term alone. Leave it out for scores that are means. dealt: the deal, "G groups" if left out.
+    The jackknife counts a second-order term twice, so a FID or KID near its floor, where first-order terms
+    vanish, would get twice its variance. The excess is estimated from the values that leave out two
+    groups: G T - (G-1) (T_g + T_h) + (G-2) T_gh contains second-order terms only.
+
+    Args:
+        value: the score of all G groups, T.
+        without: G values, the g-th with group g left out, T_g.
+        without_pairs: G values with groups g and g + 1 left out (the last: the last and the first), T_gh;
+            omit them for scores that are means.
+        grouping: how images were split; "G groups" by default.
+
+    Returns:
+        G errors, and as many draws of the excess where `without_pairs` is given.
+
+    References:
+        Shao & Wu 1989, "A general theory for jackknife variance estimation", eq. 2.1 for disjoint groups;
+        Efron & Stein 1981, "The jackknife estimate of variance".
     """
     values, count = np.asarray(without, np.float64), len(without)
     errors = np.sqrt(count - 1) * (values - values.mean())
     excess = np.empty(0)
     if len(without_pairs):
-        ones = (count - 1) * (values + np.roll(values, -1))
-        excess = count * value - ones + (count - 2) * np.asarray(without_pairs, np.float64)
+        singles = (count - 1) * (values + np.roll(values, -1))
+        excess = count * value - singles + (count - 2) * np.asarray(without_pairs, np.float64)
         excess *= np.sqrt((count - 1) / (2 * count))
-    name = grouping or f"{count} groups"
-    return ResamplingErrors(tuple(errors.tolist()), (count - 1) * KEPT, name, tuple(excess.tolist()))
+    dof, grouping = (count - 1) * DOF_SHARE, grouping or f"{count} groups"
+    return ResamplingErrors(tuple(errors.tolist()), dof, grouping, tuple(excess.tolist()))
 
 
 def block_errors(values: np.ndarray, grouping: str = "") -> ResamplingErrors:
-    """The spread from a score of disjoint blocks of pictures, for scores of nearest neighbours.
+    """Resampling errors from the scores of disjoint blocks of images, for nearest-neighbor scores.
 
-    values: (deals, B) scores of B disjoint blocks, each with 1/B of both sets, for several deals. Blocks
-    share no picture, so their variance is that of a score of so few pictures, terms of all orders
-    included, where a jackknife of neighbours errs by a factor of 2 to 4. A neighbourhood is local: the
-    variance then goes as 1/n, and a B-th of it is that of the whole.
+    Blocks share no image, so their variance is that of a score of so few images, with terms of all orders,
+    where a jackknife of nearest-neighbor scores is off by a factor of 2 to 4. Neighborhoods are local, so
+    the variance goes as 1/n, and that of the whole is 1/B of it.
+
+    Args:
+        values: (S, B) scores of B disjoint blocks, each with 1/B of both sets, for S random splits.
+        grouping: how images were split; "S splits into B blocks" by default.
+
+    Returns:
+        S x B errors.
     """
-    deals, blocks = values.shape
+    splits, blocks = values.shape
     errors = (values - values.mean(1, keepdims=True)) / np.sqrt(blocks - 1)
-    freedom = deals * (blocks - 1) * KEPT
-    return ResamplingErrors(
-        tuple(errors.ravel().tolist()), freedom, grouping or f"{deals} splits into {blocks} blocks"
-    )
+    dof = splits * (blocks - 1) * DOF_SHARE
+    grouping = grouping or f"{splits} splits into {blocks} blocks"
+    return ResamplingErrors(tuple(errors.ravel().tolist()), dof, grouping)
 
 
 def split_groups(features: np.ndarray, groups: int, seed: int | Sequence[int]) -> list[np.ndarray]:
-    """Features, (N, D), in groups of sizes that differ by one at most, by a fixed shuffle.
+    """Split rows at random into groups whose sizes differ by at most one.
 
-    Shuffled because pictures often come in order of their labels: a group of one class would be
-    another distribution. A picture's place depends on its number alone, so two models judged on the
-    same pictures get the same groups.
+    They are shuffled because images often come sorted by label: a group of a single class would have
+    another distribution. A row's group depends on its number and the seed alone, so two models scored
+    against the same images get the same groups.
+
+    Args:
+        features: (N, ...), any array.
+        groups: number of groups, at most N.
+        seed: seed of the shuffle.
+
+    Returns:
+        `groups` arrays, (n_g, ...) each.
     """
     order = np.random.default_rng(seed).permutation(len(features))
     bounds = [g * len(features) // groups for g in range(groups + 1)]
