@@ -54,7 +54,7 @@ def test_long_work_is_done_side_by_side():
 
 
 def test_scores_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(distances, "TILE", 40)
+    monkeypatch.setattr(distances, "CHUNK_ROWS", 40)
     real, fake = np.random.default_rng(1).standard_normal((2, 400, 48))
     fake[:100] = real[:100]
     alone = prdc_scores(real, fake)

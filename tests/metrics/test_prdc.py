@@ -156,7 +156,7 @@ def test_bounds_decide_as_exact_distances_do(
 ):
     real, fake = (x.clip(-3e4, 3e4).astype(dtype) for x in drawn(kind, seed, n, m, width))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distances, "TILE", tile)
+        patch.setattr(distances, "CHUNK_ROWS", tile)
         found = prdc_scores(real, fake, k, density_k)
     assert list(found.values()) == by_whole_matrices(real, fake, k, density_k)
 
@@ -168,8 +168,8 @@ def test_squares_that_leave_float64_are_left_to_the_exact_distance(size: float):
 
 
 def test_memory_stays_within_tiles(monkeypatch: pytest.MonkeyPatch):
-    sizes: dict[str, list[int]] = {"Products": [], "Exact": []}
-    for rung in (distances.Products, distances.Exact):
+    sizes: dict[str, list[int]] = {"_Products": [], "_Precision": []}
+    for rung in (distances._Products, distances._Precision):
 
         def counted(self, a, b, rung=rung, values=rung.values):
             made = values(self, a, b)
@@ -177,8 +177,8 @@ def test_memory_stays_within_tiles(monkeypatch: pytest.MonkeyPatch):
             return made
 
         monkeypatch.setattr(rung, "values", counted)
-    monkeypatch.setattr(distances, "TILE", 100)
-    for name, width in (("Exact", 2), ("Products", 64)):
+    monkeypatch.setattr(distances, "CHUNK_ROWS", 100)
+    for name, width in (("_Precision", 2), ("_Products", 64)):
         precision_recall(*np.random.default_rng(4).standard_normal((2, 1050, width)))
         assert max(sizes[name]) == 100 * 100
         # the symmetric half of each set and all cross distances, each once
@@ -192,7 +192,7 @@ def test_features_are_not_converted_as_a_whole():
     precision_recall(real, fake)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4 * distances.TILE**2 * 8
+    assert peak < 4 * distances.CHUNK_ROWS**2 * 8
 
 
 @pytest.mark.parametrize(

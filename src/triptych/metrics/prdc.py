@@ -1,18 +1,11 @@
-"""Precision, recall, density and coverage: who lies within whose nearest neighbours.
-
-One walk over the distances serves all four. Few pairs are near enough to matter: their distances are
-exact, the others' bounded.
-"""
+"""Precision, recall, density and coverage: who lies within whose k-nearest-neighbor balls."""
 
 from __future__ import annotations
 
-from threading import Lock
-
 import numpy as np
 
-from triptych.core.threads import side_by_side
-from triptych.metrics.knn.distances import Block, Points, Tile, ladder
-from triptych.metrics.knn.search import nearest
+from triptych.metrics.knn.radius import Balls, count_within
+from triptych.metrics.knn.search import k_nearest_others
 from triptych.metrics.validation import checked_sets
 
 VERSION = 1
@@ -20,104 +13,108 @@ PRECISION_K, DENSITY_K = 3, 5
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = PRECISION_K) -> tuple[float, float]:
-    """How many fakes lie where the real pictures are, and the reverse (Kynkaanniemi et al. 2019, eq. 1-3).
+    """Improved precision and recall.
 
-    Precision: share of fakes within (<=) the distance from some real picture to its k-th real
-    neighbour, itself not counted. Recall: the same with the roles exchanged. Both depend on N and k.
+    Precision: proportion of generated images within (<=) the distance from some real image to its k-th
+    nearest real neighbor, not counting itself. Recall: the same with the sets exchanged. Both depend on
+    the sample sizes and on k.
 
-    real: (N, D), fake: (M, D), more than k pictures each. Returns (precision, recall) in [0, 1].
-    Raises ValueError on NaN, unlike widths and too few pictures.
+    Args:
+        real: features (N, D) of real images, N > k.
+        fake: features (M, D) of generated images, M > k.
+        k: number of neighbors, at least 1.
+
+    Returns:
+        (precision, recall), each in [0, 1].
+
+    Raises:
+        ValueError: if features contain NaN or infinity, differ in width or are too few.
+
+    References:
+        Kynkaanniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models",
+        eq. 1-3.
     """
-    sets = _points(real, fake, k, "precision and recall")
-    scores = _walk(*sets, precision_k=k, density_k=None)
+    sets = _checked(real, fake, k, "precision and recall")
+    scores = _scores(*sets, precision_k=k, density_k=None)
     return scores["precision"], scores["recall"]
 
 
 def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = DENSITY_K) -> tuple[float, float]:
-    """Density and coverage of fakes among real pictures (Naeem et al. 2020, eq. 5 and 6).
+    """Density and coverage.
 
-    Density: in how many real neighbourhoods (<, radius to the k-th real neighbour) a fake lies, over
-    k: about 1 for equal distributions, may exceed 1. Coverage: share of real neighbourhoods with at
-    least one fake in them: 1 - prod_{i=1..k} (N - i)/(2N - i) for equal distributions and N = M.
+    Density: the mean number of real balls (<, radius to the k-th nearest real neighbor) that contain a
+    generated image, divided by k: about 1 for equal distributions; it may exceed 1. Coverage: proportion
+    of real balls that contain at least one generated image: 1 - prod_{i=1..k} (N - i)/(2N - i) for equal
+    distributions and N = M.
 
-    real: (N, D), fake: (M, D), more than k real pictures and at least 1 fake. Returns (density >= 0,
-    coverage in [0, 1]). Raises ValueError on NaN, unlike widths and too few pictures.
+    Args:
+        real: features (N, D) of real images, N > k.
+        fake: features (M, D) of generated images, M > k.
+        k: number of neighbors, at least 1.
+
+    Returns:
+        (density, coverage), density >= 0 and coverage in [0, 1].
+
+    Raises:
+        ValueError: if features contain NaN or infinity, differ in width or are too few.
+
+    References:
+        Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", eq. 5 and 6.
     """
-    sets = _points(real, fake, k, "density and coverage")
-    scores = _walk(*sets, precision_k=None, density_k=k)
+    sets = _checked(real, fake, k, "density and coverage")
+    scores = _scores(*sets, precision_k=None, density_k=k)
     return scores["density"], scores["coverage"]
 
 
 def prdc_scores(
     real: np.ndarray, fake: np.ndarray, precision_k: int = PRECISION_K, density_k: int = DENSITY_K
 ) -> dict[str, float]:
-    """Precision, recall, density and coverage by name, in one walk: half the time of one after another."""
-    sets = _points(real, fake, max(precision_k, density_k), "a neighbour score")
-    return _walk(*sets, precision_k, density_k)
+    """Precision, recall, density and coverage in one pass: half the time of two separate calls.
+
+    Args:
+        real: features (N, D) of real images, more than either k.
+        fake: features (M, D) of generated images, more than either k.
+        precision_k: number of neighbors for precision and recall.
+        density_k: number of neighbors for density and coverage.
+
+    Returns:
+        The four scores by name; see `precision_recall` and `density_coverage`.
+
+    Raises:
+        ValueError: if features contain NaN or infinity, differ in width or are too few.
+    """
+    sets = _checked(real, fake, max(precision_k, density_k), "a nearest-neighbor score")
+    return _scores(*sets, precision_k, density_k)
 
 
-def _points(real: np.ndarray, fake: np.ndarray, k: int, metric: str) -> tuple[Points, Points]:
+def _checked(real: np.ndarray, fake: np.ndarray, k: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     sets = checked_sets({"real": real, "fake": fake}, k + 1, metric)
-    return Points(sets["real"]), Points(sets["fake"])
+    return sets["real"], sets["fake"]
 
 
-class _Balls:
-    """Balls about the pictures of one set, and who of the other set lies in them."""
-
-    def __init__(self, radii: np.ndarray, about: str, strict: bool, real: Points, fake: Points) -> None:
-        """radii: one a picture of the set `about`, "real" or "fake". strict: the rim does not count."""
-        self._radii, self._about_real = radii, about == "real"
-        self._inside = np.less if strict else np.less_equal
-        self.of_real = np.zeros(len(real), np.int64)  # with how many of the other set it shares a ball
-        self.of_fake = np.zeros(len(fake), np.int64)
-        self._lock = Lock()
-
-    def look(self, block: Block, real: Tile, fake: Tile) -> None:
-        """Count the pairs of a block, rows real and columns fake."""
-        radii = self._radii[real.rows, None] if self._about_real else self._radii[None, fake.rows]
-        i, j = block.near(radii)
-        radii = radii[i, 0] if self._about_real else radii[0, j]  # (P,)
-        inside = self._inside(block.distances(i, j, radii), radii)
-        rows, columns = (
-            np.bincount(numbers[inside], minlength=len(tile)) for numbers, tile in ((i, real), (j, fake))
-        )
-        with self._lock:
-            self.of_real[real.rows] += rows
-            self.of_fake[fake.rows] += columns
-
-
-def _walk(real: Points, fake: Points, precision_k: int | None, density_k: int | None) -> dict[str, float]:
-    """The asked scores in one walk over the cross distances."""
-    near, _ = nearest(real, real, max(precision_k or 0, density_k or 0))
-    balls: dict[str, _Balls] = {}
+def _scores(
+    real: np.ndarray, fake: np.ndarray, precision_k: int | None, density_k: int | None
+) -> dict[str, float]:
+    """The requested scores, in one pass over the distances between both sets."""
+    near, _ = k_nearest_others(real, max(precision_k or 0, density_k or 0))
+    balls: dict[str, Balls] = {}
     if precision_k:
-        balls["precision"] = _Balls(near[:, precision_k - 1], "real", False, real, fake)
-        radii = nearest(fake, fake, precision_k)[0][:, -1]
-        balls["recall"] = _Balls(radii, "fake", False, real, fake)
+        balls["precision"] = Balls(near[:, precision_k - 1], "a", strict=False)
+        balls["recall"] = Balls(k_nearest_others(fake, precision_k)[0][:, -1], "b", strict=False)
     if density_k:
-        balls["density"] = _Balls(near[:, density_k - 1], "real", True, real, fake)
-    rungs = ladder(real, fake)
-
-    def strip(tile: Tile) -> None:
-        rows = rungs[0].side(real, tile)
-        for other in fake.tiles():
-            block = Block(rungs, real, rows, fake, other)
-            for some in balls.values():
-                some.look(block, tile, other)
-
-    side_by_side(strip, real.tiles(), len(real) * len(fake) * real.width)
+        balls["density"] = Balls(near[:, density_k - 1], "a", strict=True)
+    counts = dict(zip(balls, count_within(real, fake, list(balls.values())), strict=True))
     scores: dict[str, float] = {}
     if precision_k:
-        scores["precision"] = _share(balls["precision"].of_fake)
-        scores["recall"] = _share(balls["recall"].of_real)
+        scores["precision"] = _share_above_zero(counts["precision"].b)
+        scores["recall"] = _share_above_zero(counts["recall"].a)
     if density_k:
-        scores["density"] = int(balls["density"].of_fake.sum()) / len(fake) / density_k
-        scores["coverage"] = _share(balls["density"].of_real)
+        scores["density"] = int(counts["density"].b.sum()) / len(fake) / density_k
+        scores["coverage"] = _share_above_zero(counts["density"].a)
     return scores
 
 
-def _share(counts: np.ndarray) -> float:
-    """How many are above 0."""
+def _share_above_zero(counts: np.ndarray) -> float:
     return int((counts > 0).sum()) / len(counts)

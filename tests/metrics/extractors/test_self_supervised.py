@@ -43,7 +43,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_dinov2(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the machine holds."""
-    monkeypatch.setattr(classifier, "dinov2_at_hand", lambda: None)
+    monkeypatch.setattr(classifier, "dinov2_flops_if_available", lambda: None)
 
 
 def digits(count: int = 300) -> Dataset:
@@ -150,10 +150,10 @@ def test_dinov2_judges_where_it_is_at_hand_and_fast(
         return random_conv(16)
 
     monkeypatch.setattr(classifier, "pretrained", stand_in)
-    monkeypatch.setattr(classifier, "dinov2_at_hand", lambda: 1e10)
+    monkeypatch.setattr(classifier, "dinov2_flops_if_available", lambda: 1e10)
     extractor_for(digits())
     assert asked == ["dinov2"]
-    monkeypatch.setattr(classifier, "dinov2_at_hand", lambda: 2e11)
+    monkeypatch.setattr(classifier, "dinov2_flops_if_available", lambda: 2e11)
     with caplog.at_level(logging.INFO):
         assert extractor_for(digits()).name == "digits-ssl-v1" and "slow on a processor" in caplog.text
     extractor_for(digits(), device="meta")  # any device that is no processor

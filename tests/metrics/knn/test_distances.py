@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from triptych.metrics.knn.distances import Exact, Points, Products, exact_distances, exact_pairs, ladder
+from triptych.metrics.knn.distances import (
+    _exact_pairs,
+    _Features,
+    _Precision,
+    _precisions,
+    _Products,
+    exact_distances,
+)
 
 
 def far_apart(rng: np.random.Generator, width: int) -> np.ndarray:
@@ -22,37 +29,37 @@ def mirrored(rng: np.random.Generator, width: int) -> np.ndarray:
 @pytest.mark.parametrize("width", [32, 500])
 @pytest.mark.parametrize("made", [far_apart, near_each_other, mirrored])
 def test_no_distance_leaves_its_bounds(made, width: int, dtype: type):
-    points = Points(made(np.random.default_rng(width), width).astype(dtype))
-    (tile,) = points.tiles()
-    rungs = ladder(points)
-    assert [type(rung) for rung in rungs] == [Products, Products, Exact]
-    exact = exact_distances(points.of(tile), points.of(tile))
-    for rung in rungs:
-        side = rung.side(points, tile)
-        values = rung.values(side, side)
-        norms = side.norms[:, None] + side.norms
-        assert (values <= rung.threshold(exact)).all()
-        assert (rung.farthest(values, norms) >= exact).all()
-    fine = rungs[1]
-    side = fine.side(points, tile)
-    farthest = fine.farthest(fine.values(side, side), side.norms[:, None] + side.norms)
+    points = _Features(made(np.random.default_rng(width), width).astype(dtype))
+    (chunk,) = points.chunks()
+    precisions = _precisions(points)
+    assert [type(precision) for precision in precisions] == [_Products, _Products, _Precision]
+    exact = exact_distances(points.of(chunk), points.of(chunk))
+    for precision in precisions:
+        operand = precision.operand(points, chunk)
+        values = precision.values(operand, operand)
+        norms = operand.norms[:, None] + operand.norms
+        assert (values <= precision.max_value(exact)).all()
+        assert (precision.max_distance(values, norms) >= exact).all()
+    fine = precisions[1]
+    operand = fine.operand(points, chunk)
+    farthest = fine.max_distance(fine.values(operand, operand), operand.norms[:, None] + operand.norms)
     assert farthest.max() == pytest.approx(exact.max(), rel=1e-9)  # a bound, and a close one
 
 
 def test_single_pairs_have_the_bits_of_a_block(monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(0)
     for width in (1, 7, 64, 333):
-        a = Points(rng.standard_normal((18, width)).astype(np.float32))
-        b = Points(rng.standard_normal((6, width)))
+        a = _Features(rng.standard_normal((18, width)).astype(np.float32))
+        b = _Features(rng.standard_normal((6, width)))
         whole = exact_distances(a.features, b.features)
         i, j = (x.ravel() for x in np.indices(whole.shape))
         order = rng.permutation(len(i))
-        monkeypatch.setattr("triptych.metrics.knn.distances.CHUNK", 5 * width)
-        assert (exact_pairs(a, i[order], b, j[order]) == whole.ravel()[order]).all()
+        monkeypatch.setattr("triptych.metrics.knn.distances.CACHED", 5 * width)
+        assert (_exact_pairs(a, i[order], b, j[order]) == whole.ravel()[order]).all()
         assert (exact_distances(b.features, a.features) == whole.T).all()
 
 
 def test_what_products_cannot_bound_is_summed():
     narrow, same = np.random.default_rng(1).standard_normal((9, 31)), np.ones((9, 64))
     for features in (narrow, same, np.full((2, 64), [[1e200], [-1e200]])):
-        assert [type(rung) for rung in ladder(Points(features))] == [Exact]
+        assert [type(precision) for precision in _precisions(_Features(features))] == [_Precision]

@@ -1,13 +1,12 @@
-"""Distances between pictures' features: exact ones, and bounds that spare most of the exact ones.
+"""Distances between features: exact ones, and bounds that make most of the exact ones unnecessary.
 
-The exact distance is summed in float64 from the differences themselves, never from
-|a|^2 + |b|^2 - 2 a.b: copies are then at exactly 0, ties stay ties, and no result depends on the
-size of a tile or on the number of threads.
+The exact distance is summed in float64 from the differences, never from |a|^2 + |b|^2 - 2 a.b: duplicates
+are then at distance 0, ties stay ties, and no result depends on the chunk size or the number of threads.
 
-That sum is slow for wide features, while matrix products are fast and round. So a tile of products
-is made, with a bound on how far they are off; what that settles is settled, and only pairs too close
-to call go up the ladder: float32 products, float64 products, the exact sum. Every decision is that of
-the exact distances, to the bit.
+That sum is slow for wide features, while matrix products are fast but inexact. So a chunk is first compared
+by products with a rigorous error bound; pairs that the bound does not decide are compared at the next
+precision: float32 products, float64 products, the exact sum. Every decision is that of the exact distances,
+to the bit.
 """
 
 from __future__ import annotations
@@ -18,31 +17,31 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-TILE = 1024  # pictures on either side of a block of distances
-WIDE = 32  # features narrower than this are summed exactly at once
-CHUNK = 2**16  # features converted in one go: 0.5 MB, which stays in the processor's cache
+CHUNK_ROWS = 1024  # images on either side of a block of distances
+WIDE = 32  # narrower features are compared exactly from the start
+CACHED = 2**16  # numbers converted at a time: 0.5 MB, which stays in the processor's cache
 UNIT64 = 2.0**-53
-TINY = 1e-30  # squared, in units of the frame: more than all underflow in float32 together
+TINY = 1e-30  # squared distance in scaled units: more than all float32 underflow together
 
 
 @dataclass(frozen=True)
-class Tile:
-    """Some pictures of a set, one after another."""
+class _Chunk:
+    """A range of consecutive rows."""
 
     first: int
     stop: int
 
     @property
     def rows(self) -> slice:
-        """Which ones."""
+        """The rows as a slice."""
         return slice(self.first, self.stop)
 
     def __len__(self) -> int:
         return self.stop - self.first
 
 
-class Points:
-    """A set of features, (N, D), as they came: never copied or converted as a whole."""
+class _Features:
+    """A set of features, (N, D), in its own dtype: never copied or converted as a whole."""
 
     def __init__(self, features: np.ndarray) -> None:
         self.features, self.width = features, features.shape[1]
@@ -50,13 +49,14 @@ class Points:
     def __len__(self) -> int:
         return len(self.features)
 
-    def tiles(self) -> list[Tile]:
-        """In order."""
-        return [Tile(start, min(start + TILE, len(self))) for start in range(0, len(self), TILE)]
+    def chunks(self) -> list[_Chunk]:
+        """All rows in order, CHUNK_ROWS at a time."""
+        starts = range(0, len(self), CHUNK_ROWS)
+        return [_Chunk(start, min(start + CHUNK_ROWS, len(self))) for start in starts]
 
-    def of(self, tile: Tile) -> np.ndarray:
-        """(rows, D) as they came."""
-        return self.features[tile.rows]
+    def of(self, chunk: _Chunk) -> np.ndarray:
+        """(rows, D) in the original dtype."""
+        return self.features[chunk.rows]
 
     def take(self, numbers: np.ndarray) -> np.ndarray:
         """(len(numbers), D) float64."""
@@ -64,189 +64,203 @@ class Points:
 
 
 def exact_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n, m) exact distances between (n, D) and (m, D) features of any real dtype."""
+    """Exact Euclidean distances.
+
+    Args:
+        a: (n, D) features of any real dtype.
+        b: (m, D) features of any real dtype.
+
+    Returns:
+        (n, m) float64.
+    """
     return _summed(np.array(a, np.float64, order="C"), np.array(b, np.float64, order="C"))
 
 
-def exact_pairs(a: Points, i: np.ndarray, b: Points, j: np.ndarray) -> np.ndarray:
-    """(P,) exact distances of pictures i of a to pictures j of b: the bits of `exact_distances`."""
-    found, step = np.empty(len(i)), max(CHUNK // a.width, 1)
+def _exact_pairs(a: _Features, i: np.ndarray, b: _Features, j: np.ndarray) -> np.ndarray:
+    """(P,) exact distances of rows i of a to rows j of b: the bits of `exact_distances`."""
+    distances, step = np.empty(len(i)), max(CACHED // a.width, 1)
     for start in range(0, len(i), step):
-        some = slice(start, start + step)
-        found[some] = _summed(a.take(i[some])[:, None], b.take(j[some])[:, None])[:, 0, 0]  # (P, 1, 1)
-    return found
+        part = slice(start, start + step)
+        distances[part] = _summed(a.take(i[part])[:, None], b.take(j[part])[:, None])[:, 0, 0]  # (P, 1, 1)
+    return distances
 
 
 def _summed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    plain = "donot_use_mm_for_euclid_dist"
-    return torch.cdist(torch.from_numpy(a), torch.from_numpy(b), compute_mode=plain).numpy()
+    mode = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(torch.from_numpy(a), torch.from_numpy(b), compute_mode=mode).numpy()
 
 
 @dataclass(frozen=True)
-class Side:
-    """A tile of features, ready for one rung."""
+class _Operand:
+    """A chunk of features, prepared for one precision."""
 
-    tile: Tile
+    chunk: _Chunk
     features: np.ndarray  # (rows, D)
     norms: np.ndarray  # (rows,) squared, float64
 
 
-class Exact:
-    """The last rung: values are the exact distances."""
+class _Precision:
+    """One way to compare chunks; this base class is the exact one: its values are the distances."""
 
     error = 0.0  # of a value, in units of the sum of both squared norms
     dtype: type[np.floating] = np.float64
-    worth = 1 / 4  # a whole block is cheaper than so large a share of it pair by pair
+    min_share = 1 / 4  # of a block's pairs from which the whole block is cheaper than pair by pair
 
-    def side(self, points: Points, tile: Tile) -> Side:
-        """The features as they came."""
-        return Side(tile, points.of(tile), np.zeros(len(tile)))
+    def operand(self, points: _Features, chunk: _Chunk) -> _Operand:
+        """The features unchanged."""
+        return _Operand(chunk, points.of(chunk), np.zeros(len(chunk)))
 
-    def values(self, a: Side, b: Side) -> np.ndarray:
-        """(rows, columns): ascending in the distance."""
+    def values(self, a: _Operand, b: _Operand) -> np.ndarray:
+        """(rows, columns), increasing in the distance."""
         return exact_distances(a.features, b.features)
 
-    def threshold(self, distance: np.ndarray) -> np.ndarray:
-        """No pair at most `distance` apart has a value above this."""
+    def max_value(self, distance: np.ndarray) -> np.ndarray:
+        """Upper bound of the value of any pair that is at most `distance` apart."""
         return distance
 
-    def farthest(self, values: np.ndarray, norms: np.ndarray) -> np.ndarray:
-        """No pair with these values, and this sum of squared norms, is farther apart than this."""
+    def max_distance(self, values: np.ndarray, norms: np.ndarray) -> np.ndarray:
+        """Upper bound of the distance of pairs with these values and these sums of squared norms."""
         return values
 
 
-class Products(Exact):
+class _Products(_Precision):
     """Lower bounds of squared distances, from matrix products in float32 or float64.
 
-    With u the unit roundoff, features x centred and rounded once, and products p of D terms summed
+    With u the unit roundoff, features x centered and rounded once, and products p of D terms summed
     in any order (Higham 2002, section 3.1): |d^2 - (|x|^2 + |y|^2 - 2 p)| is at most
-    e (|x|^2 + |y|^2), e = m u / (1 - m u), where m is D and some more for the other roundings:
-    4.2 for those of x and y, 64 for norms summed in parts of 64 terms, 6.1 for the three terms and
-    their sums; the sums of the parts add D roundings of float64. A value is the lower end of that
-    range; the upper is 2 e (|x|^2 + |y|^2) above it.
+    e (|x|^2 + |y|^2), e = m u / (1 - m u), where m is D plus the other roundings: 4.2 for those of x and
+    y, 64 for norms summed in parts of 64 terms, 6.1 for the three terms and their sums; the sums of the
+    parts add D roundings of float64. A value is the lower end of that range; the upper end is
+    2 e (|x|^2 + |y|^2) above it.
     """
 
-    worth = 1 / 64
+    min_share = 1 / 64
 
-    def __init__(self, frame: Frame, dtype: type[np.floating]) -> None:
-        self._frame, self.dtype = frame, dtype
-        unit = float(np.finfo(dtype).eps) / 2
-        terms = (len(frame.centre) + 96) * unit + len(frame.centre) * UNIT64
+    def __init__(self, scaling: _Scaling, dtype: type[np.floating]) -> None:
+        self._scaling, self.dtype = scaling, dtype
+        unit, width = float(np.finfo(dtype).eps) / 2, len(scaling.center)
+        terms = (width + 96) * unit + width * UNIT64
         self.error = terms / (1 - terms)
         # an exact distance is itself rounded: D sums of squares of differences, and a root
-        self._exact_error = 4 * (len(frame.centre) + 16) * UNIT64
+        self._exact_error = 4 * (width + 16) * UNIT64
 
-    def side(self, points: Points, tile: Tile) -> Side:
-        """Centred and scaled."""
-        features, came, frame = np.empty((len(tile), points.width), self.dtype), points.of(tile), self._frame
-        single = frame.single and self.dtype is np.float32 and came.dtype == np.float32
-        step = max(CHUNK // points.width, 1)
-        for rows in (slice(start, start + step) for start in range(0, len(tile), step)):
+    def operand(self, points: _Features, chunk: _Chunk) -> _Operand:
+        """Features centered and scaled."""
+        scaling, rows = self._scaling, points.of(chunk)
+        features = np.empty((len(chunk), points.width), self.dtype)
+        step = max(CACHED // points.width, 1)
+        single = scaling.single and self.dtype is np.float32 and rows.dtype == np.float32
+        for part in (slice(start, start + step) for start in range(0, len(chunk), step)):
             if single:
-                centred = came[rows] - frame.centre.astype(np.float32)
+                centered = rows[part] - scaling.center.astype(np.float32)
             else:
-                centred = came[rows].astype(np.float64) - frame.centre
-            centred *= frame.scale
-            features[rows] = centred
-        norms = np.zeros(len(tile))
+                centered = rows[part].astype(np.float64) - scaling.center
+            centered *= scaling.scale
+            features[part] = centered
+        norms = np.zeros(len(chunk))
         for start in range(0, points.width, 64):
-            part = features[:, start : start + 64]
-            norms += np.einsum("ij,ij->i", part, part)
-        return Side(tile, features, norms)
+            columns = features[:, start : start + 64]
+            norms += np.einsum("ij,ij->i", columns, columns)
+        return _Operand(chunk, features, norms)
 
-    def values(self, a: Side, b: Side) -> np.ndarray:
-        """(rows, columns) lower bounds of squared distances, in units of the frame."""
+    def values(self, a: _Operand, b: _Operand) -> np.ndarray:
+        """(rows, columns) lower bounds of squared distances, in scaled units."""
         low = a.features @ b.features.T  # (rows, columns)
         low *= -2
         low += ((1 - self.error) * a.norms).astype(self.dtype)[:, None]
         low += ((1 - self.error) * b.norms).astype(self.dtype)
         return low
 
-    def threshold(self, distance: np.ndarray) -> np.ndarray:
-        """No pair at most `distance` apart has a value above this."""
-        above = (distance * self._frame.scale) ** 2 * (1 + self._exact_error) + TINY
+    def max_value(self, distance: np.ndarray) -> np.ndarray:
+        """Upper bound of the value of any pair that is at most `distance` apart."""
+        above = (distance * self._scaling.scale) ** 2 * (1 + self._exact_error) + TINY
         return (above * (1 + 4 * float(np.finfo(self.dtype).eps))).astype(self.dtype)
 
-    def farthest(self, values: np.ndarray, norms: np.ndarray) -> np.ndarray:
-        """No pair with these values, and this sum of squared norms, is farther apart than this."""
+    def max_distance(self, values: np.ndarray, norms: np.ndarray) -> np.ndarray:
+        """Upper bound of the distance of pairs with these values and these sums of squared norms."""
         squared = np.maximum(values + (2 * self.error * norms + 2 * TINY), 0.0)
-        return np.sqrt(squared) * ((1 + self._exact_error) / self._frame.scale)
+        return np.sqrt(squared) * ((1 + self._exact_error) / self._scaling.scale)
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Where features are centred, and a power of two that brings the largest of them to about 1."""
+class _Scaling:
+    """The center that features are moved to, and a power of two that scales the largest to about 1."""
 
-    centre: np.ndarray  # (D,) float64
+    center: np.ndarray  # (D,) float64
     scale: float
-    single: bool  # whether a float32 may be centred and scaled as a float32, and rounds but once
+    single: bool  # whether a float32 may be centered and scaled in float32, rounding only once
 
     @classmethod
-    def of(cls, *sets: Points) -> Frame | None:
-        """Of all sets together; None where squares might leave float64, and where all points are one."""
+    def of(cls, *sets: _Features) -> _Scaling | None:
+        """For all sets together; None where squares might overflow float64, or all points are equal."""
         with np.errstate(over="ignore", invalid="ignore"):
             count = sum(map(len, sets))
-            tiles = [points.of(tile) for points in sets for tile in points.tiles()]
-            centre = sum(tile.sum(0, dtype=np.float64) for tile in tiles) / count
-            single = all(tile.dtype == np.float32 for tile in tiles)
+            parts = [points.of(chunk) for points in sets for chunk in points.chunks()]
+            center = sum(part.sum(0, dtype=np.float64) for part in parts) / count
+            single = all(part.dtype == np.float32 for part in parts)
             if single:
-                centre = centre.astype(np.float32).astype(np.float64)
-            largest = max(_extent(tile, centre) for tile in tiles)
+                center = center.astype(np.float32).astype(np.float64)
+            largest = max(_extent(part, center) for part in parts)
         if not 1e-100 < largest < 1e100:
             return None
         scale = 2.0 ** -int(np.frexp(largest)[1])
-        return cls(centre, scale, single and 1e-30 < scale < 1e30)
+        return cls(center, scale, single and 1e-30 < scale < 1e30)
 
 
-def _extent(tile: np.ndarray, centre: np.ndarray) -> float:
-    """The largest absolute value about the centre."""
-    parts = np.array_split(tile, len(tile) // 128 + 1)
-    return max(float(np.abs(part.astype(np.float64) - centre).max(initial=0.0)) for part in parts)
+def _extent(rows: np.ndarray, center: np.ndarray) -> float:
+    """The largest absolute deviation from the center."""
+    parts = np.array_split(rows, len(rows) // 128 + 1)
+    return max(float(np.abs(part.astype(np.float64) - center).max(initial=0.0)) for part in parts)
 
 
-def ladder(*sets: Points) -> list[Exact]:
-    """The rungs for distances within and between these sets, the exact one last."""
-    frame = Frame.of(*sets) if sets[0].width >= WIDE else None
-    if frame is None:
-        return [Exact()]
-    rungs: list[Exact] = [Products(frame, np.float32), Products(frame, np.float64), Exact()]
-    return rungs if sets[0].width * 2**-24 < 0.1 else rungs[1:]
+def _precisions(*sets: _Features) -> list[_Precision]:
+    """The precisions for distances within and between these sets, in ascending order, the exact one last."""
+    scaling = _Scaling.of(*sets) if sets[0].width >= WIDE else None
+    if scaling is None:
+        return [_Precision()]
+    precisions = [_Products(scaling, np.float32), _Products(scaling, np.float64), _Precision()]
+    return precisions if sets[0].width * 2**-24 < 0.1 else precisions[1:]
 
 
-class Block:
-    """The pairs of two tiles: which may lie within a distance, and which do."""
+class _Pairs:
+    """The pairs of two chunks: which may lie within a distance, and which do."""
 
-    def __init__(self, rungs: Sequence[Exact], a: Points, rows: Side, b: Points, columns: Tile) -> None:
-        self._rungs, self._a, self._b = rungs, a, b
-        self.rows, self.columns = rows, rungs[0].side(b, columns)
-        self.values = rungs[0].values(self.rows, self.columns)  # (rows, columns)
+    def __init__(
+        self, precisions: Sequence[_Precision], a: _Features, rows: _Operand, b: _Features, columns: _Chunk
+    ) -> None:
+        self._precisions, self._a, self._b = precisions, a, b
+        self.rows, self.columns = rows, precisions[0].operand(b, columns)
+        self.values = precisions[0].values(self.rows, self.columns)  # (rows, columns)
 
-    def near(self, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(i, j) of every pair that may lie within the radius of its row, (rows, 1), or column, (columns,).
+    def candidates(self, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows i and columns j of a superset of the pairs that lie within the radius.
 
-        Some do not.
+        radii: one for each row, (rows, 1), or one for each column, (columns,).
         """
-        within = self.values <= self._rungs[0].threshold(radii)
+        within = self.values <= self._precisions[0].max_value(radii)
         i, j = np.divmod(np.flatnonzero(within), self.values.shape[1])
         return i, j
 
     def distances(self, i: np.ndarray, j: np.ndarray, radii: np.ndarray) -> np.ndarray:
-        """Of pairs i, j, (P,): -1 where within the radius for certain, inf where beyond, or the distance."""
-        found, values = np.full(len(i), np.nan), self.values[i, j]
-        for level, rung in enumerate(self._rungs):
-            open_ = np.flatnonzero(np.isnan(found))
-            if level and len(open_) < rung.worth * self.values.size:
+        """Distances of pairs i, j, (P,): -1 if certainly within the radius, inf if beyond, else exact."""
+        result, values = np.full(len(i), np.nan), self.values[i, j]
+        for level, precision in enumerate(self._precisions):
+            open_ = np.flatnonzero(np.isnan(result))
+            if level and len(open_) < precision.min_share * self.values.size:
                 break
             if level:
-                sides = (rung.side(self._a, self.rows.tile), rung.side(self._b, self.columns.tile))
-                values = rung.values(*sides)[i[open_], j[open_]]
-            if level == len(self._rungs) - 1:
-                found[open_] = values
-                return found
+                operands = (
+                    precision.operand(self._a, self.rows.chunk),
+                    precision.operand(self._b, self.columns.chunk),
+                )
+                values = precision.values(*operands)[i[open_], j[open_]]
+            if level == len(self._precisions) - 1:
+                result[open_] = values
+                return result
             norms = self.rows.norms[i[open_]] + self.columns.norms[j[open_]]
-            within = rung.farthest(values, norms) < radii[open_]
-            beyond = values > rung.threshold(radii[open_])
-            found[open_] = np.where(within, -1.0, np.where(beyond, np.inf, np.nan))
-        rows, columns = self.rows.tile.first + i[open_], self.columns.tile.first + j[open_]
-        found[open_] = exact_pairs(self._a, rows, self._b, columns)
-        return found
+            within = precision.max_distance(values, norms) < radii[open_]
+            beyond = values > precision.max_value(radii[open_])
+            result[open_] = np.where(within, -1.0, np.where(beyond, np.inf, np.nan))
+        rows, columns = self.rows.chunk.first + i[open_], self.columns.chunk.first + j[open_]
+        result[open_] = _exact_pairs(self._a, rows, self._b, columns)
+        return result

@@ -1,4 +1,4 @@
-"""The nearest pictures of each picture, exactly."""
+"""The k nearest neighbors of each image, exactly."""
 
 from __future__ import annotations
 
@@ -8,77 +8,108 @@ from threading import Lock
 import numpy as np
 
 from triptych.core.threads import side_by_side
-from triptych.metrics.knn.distances import Exact, Points, Tile, exact_pairs, ladder
+from triptych.metrics.knn.distances import _Chunk, _exact_pairs, _Features, _Precision, _precisions
 
-SPARE = 3  # candidates kept beyond the k nearest: rounding then seldom leaves a doubt
-ROWS = 1024  # queries still in doubt that are looked at in one go
-CROWD = 16  # candidates to a row of one block above which they are thinned out first
+SPARE = 3  # candidates kept beyond the k nearest, so that rounding seldom leaves a row undecided
+ROWS = 1024  # undecided queries that are searched again at a time
+CROWD = 16  # candidates per row of one block above which they are thinned out first
 
 
-def nearest(
-    queries: Points, points: Points, k: int, rungs: Sequence[Exact] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest points of each query; where both are one object, of the others.
+def k_nearest(queries: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest points of each query.
 
-    Returns distances (N, k), ascending, and the points' numbers (N, k): of equal distances the lowest
-    numbers, unless both are one object. Where there are fewer than k: inf and -1.
+    Args:
+        queries: (N, D), any real dtype.
+        points: (M, D), any real dtype.
+        k: number of neighbors, at least 1.
+
+    Returns:
+        Distances (N, k), ascending, and the numbers of the points (N, k); of equal distances the lowest
+        numbers. Where M < k: inf and -1.
     """
-    one = queries is points
-    rungs = rungs or (ladder(points) if one else ladder(queries, points))
-    itself = np.arange(len(queries)) if one else np.full(len(queries), -1)
-    distances, numbers, doubtful = _Search(queries, points, k, itself, rungs[0], one).run()
-    for rung in rungs[1:]:
-        again, doubtful = np.flatnonzero(doubtful), np.zeros(len(queries), bool)
+    return _nearest(_Features(queries), _Features(points), k)
+
+
+def k_nearest_others(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest other points of each point: a point is not its own neighbor, a duplicate of it is.
+
+    Args:
+        points: (N, D), any real dtype.
+        k: number of neighbors, at least 1.
+
+    Returns:
+        Distances (N, k), ascending, and the numbers of the points (N, k). Where N - 1 < k: inf and -1.
+    """
+    features = _Features(points)
+    return _nearest(features, features, k)
+
+
+def _nearest(
+    queries: _Features, points: _Features, k: int, precisions: Sequence[_Precision] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`k_nearest_others` where both sets are one object, else `k_nearest`."""
+    same = queries is points
+    precisions = precisions or (_precisions(points) if same else _precisions(queries, points))
+    itself = np.arange(len(queries)) if same else np.full(len(queries), -1)
+    distances, numbers, undecided = _Search(queries, points, k, itself, precisions[0], same).run()
+    for precision in precisions[1:]:
+        again, undecided = np.flatnonzero(undecided), np.zeros(len(queries), bool)
         for start in range(0, len(again), ROWS):
             rows = again[start : start + ROWS]
-            some = Points(queries.take(rows))
-            found = _Search(some, points, k, itself[rows], rung, False).run()
-            distances[rows], numbers[rows], doubtful[rows] = found
+            part = _Features(queries.take(rows))
+            result = _Search(part, points, k, itself[rows], precision, False).run()
+            distances[rows], numbers[rows], undecided[rows] = result
     return distances, numbers
 
 
 class _Search:
-    """One walk over all distances by the values of one rung, keeping the best candidates of each query."""
+    """One pass over all distances at one precision, keeping the best candidates of each query."""
 
     def __init__(
-        self, queries: Points, points: Points, k: int, itself: np.ndarray, rung: Exact, both_ways: bool
+        self,
+        queries: _Features,
+        points: _Features,
+        k: int,
+        itself: np.ndarray,
+        precision: _Precision,
+        symmetric: bool,
     ) -> None:
-        """itself: (N,) the query's number among the points or -1. both_ways: queries are the points."""
-        self._queries, self._points, self._k, self._rung = queries, points, k, rung
-        self._itself, self._both_ways, self._lock = itself, both_ways, Lock()
-        shape = (len(queries), k + (SPARE if rung.error else 0))
-        self._values = np.full(shape, np.inf, rung.dtype)  # ascending
+        """itself: (N,) the query's number among the points or -1. symmetric: queries are the points."""
+        self._queries, self._points, self._k, self._precision = queries, points, k, precision
+        self._itself, self._symmetric, self._lock = itself, symmetric, Lock()
+        shape = (len(queries), k + (SPARE if precision.error else 0))
+        self._values = np.full(shape, np.inf, precision.dtype)  # ascending
         self._numbers = np.full(shape, -1, np.int32)
         self._norms = np.zeros(len(points))
-        self._query_norms = self._norms if both_ways else np.zeros(len(queries))
+        self._query_norms = self._norms if symmetric else np.zeros(len(queries))
 
     def run(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distances (N, k), numbers (N, k), and which rows, (N,), this rung leaves in doubt."""
-        tiles = self._queries.tiles()
+        """Distances (N, k), numbers (N, k), and which rows, (N,), this precision leaves undecided."""
+        chunks = self._queries.chunks()
         work = len(self._queries) * len(self._points) * self._points.width
-        side_by_side(self._strip, tiles[::-1] if self._both_ways else tiles, work)  # longest first
-        parts = [self._settled(tile) for tile in tiles]
-        distances, numbers, doubtful = (np.concatenate(x) for x in zip(*parts, strict=True))
-        return distances, numbers, doubtful
+        side_by_side(self._search_chunk, chunks[::-1] if self._symmetric else chunks, work)  # longest first
+        parts = [self._decide(chunk) for chunk in chunks]
+        distances, numbers, undecided = (np.concatenate(x) for x in zip(*parts, strict=True))
+        return distances, numbers, undecided
 
-    def _strip(self, tile: Tile) -> None:
-        rows = self._rung.side(self._queries, tile)
-        self._query_norms[tile.rows] = rows.norms
-        for other in self._points.tiles():
-            if self._both_ways and other.first > tile.first:
-                break  # distances are symmetric to the bit: half the blocks serve for all
-            columns = self._rung.side(self._points, other)
+    def _search_chunk(self, chunk: _Chunk) -> None:
+        rows = self._precision.operand(self._queries, chunk)
+        self._query_norms[chunk.rows] = rows.norms
+        for other in self._points.chunks():
+            if self._symmetric and other.first > chunk.first:
+                break  # distances are symmetric to the bit: half the blocks suffice
+            columns = self._precision.operand(self._points, other)
             self._norms[other.rows] = columns.norms
-            values = self._rung.values(rows, columns)
-            place = self._itself[tile.rows] - other.first
+            values = self._precision.values(rows, columns)
+            place = self._itself[chunk.rows] - other.first
             mine = np.flatnonzero((place >= 0) & (place < len(other)))
-            values[mine, place[mine]] = np.inf  # not its own neighbour, a copy of it is
-            self._keep(tile, other, values)
-            if self._both_ways and other.first < tile.first:
-                self._keep(other, tile, values, axis=0)
+            values[mine, place[mine]] = np.inf  # not its own neighbor, a duplicate of it is
+            self._keep(chunk, other, values)
+            if self._symmetric and other.first < chunk.first:
+                self._keep(other, chunk, values, axis=0)
 
-    def _keep(self, rows: Tile, of: Tile, values: np.ndarray, axis: int = 1) -> None:
-        """Let the points of one tile, `of`, into the lists of the queries of another, `rows`.
+    def _keep(self, rows: _Chunk, of: _Chunk, values: np.ndarray, axis: int = 1) -> None:
+        """Insert the points of one chunk, `of`, into the candidates of the queries of another, `rows`.
 
         values: with axis 1 (rows, of), with axis 0 (of, rows).
         """
@@ -109,23 +140,23 @@ class _Search:
             named = np.concatenate([numbers[touched], named], axis=1)
             numbers[touched] = np.take_along_axis(named, order, axis=1)
 
-    def _settled(self, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Exact distances of the candidates that matter, and whether an unseen one might."""
-        rung, values, numbers = self._rung, self._values[tile.rows], self._numbers[tile.rows]
-        distances, doubtful = values, np.zeros(len(tile), bool)
-        if rung.error:
-            norms = self._query_norms[tile.rows, None] + self._norms[numbers]
-            far = np.partition(rung.farthest(values, norms), self._k - 1, axis=1)[:, self._k - 1]
-            i, place = np.nonzero((values <= rung.threshold(far)[:, None]) & np.isfinite(values))
+    def _decide(self, chunk: _Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Exact distances of the candidates that matter, and whether a discarded point might be nearer."""
+        precision, values, numbers = self._precision, self._values[chunk.rows], self._numbers[chunk.rows]
+        distances, undecided = values, np.zeros(len(chunk), bool)
+        if precision.error:
+            norms = self._query_norms[chunk.rows, None] + self._norms[numbers]
+            far = np.partition(precision.max_distance(values, norms), self._k - 1, axis=1)[:, self._k - 1]
+            i, place = np.nonzero((values <= precision.max_value(far)[:, None]) & np.isfinite(values))
             distances = np.full(values.shape, np.inf)
-            found = exact_pairs(self._queries, tile.first + i, self._points, numbers[i, place])
-            distances[i, place] = found
+            exact = _exact_pairs(self._queries, chunk.first + i, self._points, numbers[i, place])
+            distances[i, place] = exact
         order = np.lexsort((numbers, distances), axis=-1)[:, : self._k]
         distances = np.take_along_axis(distances, order, axis=-1)
         numbers = np.take_along_axis(numbers, order, axis=-1)
-        if rung.error:
+        if precision.error:
             last, kth = values[:, -1], distances[:, -1]  # (rows,)
-            doubtful = np.isfinite(last) & (last <= rung.threshold(kth))
-            doubtful &= (kth > 0) | (self._itself[tile.rows] < 0)  # another copy changes no radius
+            undecided = np.isfinite(last) & (last <= precision.max_value(kth))
+            undecided &= (kth > 0) | (self._itself[chunk.rows] < 0)  # another duplicate changes no radius
         numbers[np.isinf(distances)] = -1
-        return distances, numbers, doubtful
+        return distances, numbers, undecided
