@@ -168,21 +168,21 @@ def test_the_jackknife_covers_the_mean_of_kl():
 
 def test_bad_input_is_refused_with_a_sentence():
     fine = certain(np.arange(6) % 3, 3)
-    with pytest.raises(ValueError, match="4 classes of the fake pictures, 3 of the real ones"):
+    with pytest.raises(ValueError, match="4 classes for fake images and 3 for real ones"):
         class_diversity(certain(np.arange(8) % 4, 4), fine)
     with pytest.raises(ValueError, match="each row of fake must be probabilities"):
         class_diversity(fine * np.nan, fine)
-    with pytest.raises(ValueError, match=r"expected \(N, C\) real probabilities"):
+    with pytest.raises(ValueError, match=r"expected real probabilities of shape \(N, C\)"):
         class_diversity(fine, np.ones((3, 1)))
-    with pytest.raises(ValueError, match="no real picture was given a class"):
+    with pytest.raises(ValueError, match="no real image was assigned a class"):
         class_diversity(fine, fine, confidence=0.999)
-    with pytest.raises(ValueError, match=r"expected \(C,\) fake counts, whole"):
+    with pytest.raises(ValueError, match=r"expected fake counts of shape \(C,\)"):
         class_diversity_of_counts(np.array([0.5, 0.5]), np.array([1, 1]))
-    with pytest.raises(ValueError, match="2 classes of the fake pictures, 3 of the real ones"):
+    with pytest.raises(ValueError, match="2 classes for fake images and 3 for real ones"):
         class_diversity_of_counts(np.array([1, 1]), np.array([1, 1, 1]))
     with pytest.raises(ValueError, match="got n = 3"):
         mode_coverage(np.array([2, 2]), np.array([0.5, 0.5]), 3)
-    with pytest.raises(ValueError, match="due is a share of a share"):
+    with pytest.raises(ValueError, match="min_share must lie in"):
         mode_coverage(np.array([2, 2]), np.array([0.5, 0.5]), 4, min_share=10)
 
 

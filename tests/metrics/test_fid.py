@@ -63,7 +63,7 @@ def test_a_mean_far_from_the_spread_costs_no_digits():
 
 def test_singular_and_constant_features_do_not_crash():
     rng = np.random.default_rng(3)
-    few = rng.standard_normal((5, 40))  # 5 pictures, 40 features: rank 4
+    few = rng.standard_normal((5, 40))  # 5 images, 40 features: rank 4
     assert np.isfinite(fid(few, rng.standard_normal((6, 40))))
     assert fid(np.ones((9, 4)), np.ones((8, 4))) == 0
     assert fid(np.ones((9, 4)), np.full((8, 4), 3.0)) == pytest.approx(16)
@@ -101,7 +101,7 @@ def test_moments_add_up_and_leave_one_out():
         np.testing.assert_allclose(moments.covariance(), rest.covariance(), rtol=1e-12)
 
 
-def test_leaving_groups_out_is_leaving_pictures_out():
+def test_leaving_groups_out_is_leaving_images_out():
     real, fake = golden()
     reals, fakes = np.array_split(real, 5), np.array_split(fake, 5)
     whole, *without = fid_leave_groups_out(reals, fakes, [(), *((g,) for g in range(5))])
@@ -123,21 +123,21 @@ def test_moments_by_group_number_and_a_group_that_is_not_there():
         np.testing.assert_allclose(without[g].covariance(), np.cov(x[groups != g].T), rtol=1e-12)
         np.testing.assert_allclose(without[g].mean, x[groups != g].mean(0), rtol=1e-12)
     assert without[5] is whole
-    with pytest.raises(ValueError, match="of 3 pictures in 2 groups fewer than 2 are left"):
+    with pytest.raises(ValueError, match="of 3 images in 2 groups fewer than 2 are left"):
         moments_leave_one_out(x[:3], np.array([0, 0, 1]), 2)
-    with pytest.raises(ValueError, match="of 3 pictures in 1 groups"):
+    with pytest.raises(ValueError, match="of 3 images in 1 groups"):
         moments_leave_one_out(x[:3], np.zeros(3, int), 2)
 
 
 @pytest.mark.parametrize(
     ("real", "fake", "words"),
     [
-        (np.ones((1, 4)), np.ones((5, 4)), "at least 2 real pictures, got 1"),
-        (np.ones((5, 4)), np.ones((0, 4)), "at least 2 fake pictures, got 0"),
-        (np.ones((5, 4)), np.ones((5, 3)), "4 wide, fake ones 3"),
+        (np.ones((1, 4)), np.ones((5, 4)), "at least 2 real images, got 1"),
+        (np.ones((5, 4)), np.ones((0, 4)), "at least 2 fake images, got 0"),
+        (np.ones((5, 4)), np.ones((5, 3)), "4 wide and fake features are 3 wide"),
         (np.ones((5, 4)), np.array([[1.0, 2, 3, 4], [1, np.nan, 3, 4]]), "1 of 2 fake .* number 1"),
         (np.full((5, 4), np.inf), np.ones((5, 4)), "5 of 5 real"),
-        (np.ones(5), np.ones((5, 4)), r"\(N, D\) real features"),
+        (np.ones(5), np.ones((5, 4)), r"real features of shape \(N, D\)"),
     ],
 )
 def test_bad_features_get_a_sentence(real: np.ndarray, fake: np.ndarray, words: str):

@@ -77,7 +77,7 @@ def test_it_is_the_same_every_time_and_for_another_seed_only_close():
     assert other == pytest.approx(once, abs=0.1)
 
 
-def test_leaving_groups_out_is_leaving_pictures_out_of_every_sample():
+def test_leaving_groups_out_is_leaving_images_out_of_every_sample():
     rng = np.random.default_rng(5)
     real, fake = rng.standard_normal((300, 4)), rng.standard_normal((260, 4)) * 1.4
     reals, fakes = split_groups(real, 6, 0), split_groups(fake, 6, 1)
@@ -119,9 +119,9 @@ def test_the_interval_holds_the_population_value(shift: float):
 @pytest.mark.parametrize(
     ("n", "m", "options", "words"),
     [
-        (40, 17, {}, "8 features needs at least 18 pictures, got 17.*KID"),
-        (17, 40, {}, "at least 18 pictures, got 17"),
-        (1, 40, {"vary": "fake"}, "at least 2 real pictures, got 1"),
+        (40, 17, {}, "8 features needs at least 18 images, got 17.*KID"),
+        (17, 40, {}, "at least 18 images, got 17"),
+        (1, 40, {"vary": "fake"}, "at least 2 real images, got 1"),
         (40, 40, {"points": 1}, "at least 2 points"),
         (40, 40, {"vary": "real"}, "'both' or 'fake', got 'real'"),
     ],

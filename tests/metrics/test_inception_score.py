@@ -34,8 +34,8 @@ def test_splits_are_blocks_in_order():
 @pytest.mark.parametrize(
     ("p", "words"),
     [
-        (np.full((5, 2), 0.5), "10 splits need at least as many pictures, got 5"),
-        (np.full((50, 2), 3.0), "not logits"),
+        (np.full((5, 2), 0.5), "10 splits need at least as many images, got 5"),
+        (np.full((50, 2), 3.0), "logits are not"),
         (np.full((50, 2), np.nan), "no NaN"),
         (np.ones(50), r"\(N, C\)"),
     ],
@@ -49,7 +49,7 @@ def predictions(seed: int, n: int = 210, classes: int = 4) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet(np.full(classes, 0.4), n)
 
 
-def test_the_shuffled_form_is_the_score_of_the_shuffled_pictures():
+def test_the_shuffled_form_is_the_score_of_the_shuffled_images():
     """Sorted by class, consecutive splits see one class each; shuffled ones see all."""
     p = np.eye(2)[np.repeat([0, 1], 50)]
     assert inception_score(p, shuffle=2020) == pytest.approx(2, rel=0.1)
@@ -59,7 +59,7 @@ def test_the_shuffled_form_is_the_score_of_the_shuffled_pictures():
     assert inception_score(p, splits=1, shuffle=1) == pytest.approx(inception_score(p, splits=1), abs=1e-12)
 
 
-def test_leaving_groups_out_is_leaving_pictures_out():
+def test_leaving_groups_out_is_leaving_images_out():
     groups = np.array_split(predictions(1), 6)
     whole, without = inception_score_leave_one_out(groups, splits=1)
     same, anew = leave_one_out(lambda p: inception_score(p, splits=1), groups)
@@ -78,7 +78,7 @@ def test_each_split_takes_its_part_of_every_group():
 
 
 def test_groups_smaller_than_the_splits_get_a_sentence():
-    with pytest.raises(ValueError, match="10 splits need at least as many pictures, got 5"):
+    with pytest.raises(ValueError, match="10 splits need at least as many images, got 5"):
         inception_score_leave_one_out([predictions(3, 20), predictions(3, 5)])
     with pytest.raises(ValueError, match="at least 2 groups, got 1"):
         inception_score_leave_one_out([predictions(3)])

@@ -40,7 +40,7 @@ def test_it_sees_two_classes_swapped_that_fid_cannot_see():
     assert mean == pytest.approx(54, rel=0.1)
 
 
-def test_leaving_groups_out_is_leaving_pictures_out():
+def test_leaving_groups_out_is_leaving_images_out():
     (real, a), (fake, b) = classes(4), classes(5, (30, 45, 70))
     sets = split_groups(real, 5, 0), split_groups(fake, 5, 1), split_groups(a, 5, 0), split_groups(b, 5, 1)
     (mean, means), each = intra_class_fid_leave_one_out(*sets)
@@ -51,15 +51,13 @@ def test_leaving_groups_out_is_leaving_pictures_out():
     assert means[2] == pytest.approx(np.mean([without[2] for _, without in each.values()]))
 
 
-def test_too_few_pictures_of_a_class_say_which_and_how_many():
+def test_too_few_images_of_a_class_say_which_and_how_many():
     (real, a), (fake, b) = classes(6), classes(7, (60, 40, 19))
-    with pytest.raises(
-        ValueError, match=r"at least 20 pictures .*: class 2 has 19 fake pictures\. Give more"
-    ):
+    with pytest.raises(ValueError, match=r"at least 20 images .*: class 2 has 19 fake images\. Give more"):
         intra_class_fid(real, fake, a, b)
-    with pytest.raises(ValueError, match="class 2 has 0 fake pictures"):
+    with pytest.raises(ValueError, match="class 2 has 0 fake images"):
         intra_class_fid(real, fake[b < 2], a, b[b < 2])
-    with pytest.raises(ValueError, match="class 7 has 0 real pictures"):
+    with pytest.raises(ValueError, match="class 7 has 0 real images"):
         intra_class_fid(real, fake[b < 2], a, np.where(b[b < 2] == 1, 7, 0))
     with pytest.raises(ValueError, match="and 4 more such"):
         intra_class_fid(real, fake, a, b + 100)
@@ -68,7 +66,7 @@ def test_too_few_pictures_of_a_class_say_which_and_how_many():
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.zeros(9, int), "one integer label for each of 150 real pictures, got .9,. int64"),
+        (np.zeros(9, int), "one integer label for each of 150 real images, got .9,. int64"),
         (np.zeros(150), "got .150,. float64"),
         (np.zeros((150, 1), int), "got .150, 1. int64"),
     ],

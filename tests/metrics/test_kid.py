@@ -52,7 +52,7 @@ def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
     assert kid(*golden()) == pytest.approx(whole, abs=1e-12)
 
 
-def test_leaving_groups_out_is_leaving_pictures_out():
+def test_leaving_groups_out_is_leaving_images_out():
     real, fake = golden()
     reals, fakes = np.array_split(real, 7), np.array_split(fake[:333], 7)
     whole, *without = kid_leave_groups_out(reals, fakes, [(), *((g,) for g in range(7))])
@@ -66,12 +66,12 @@ def test_constant_features_do_not_crash():
     assert kid(np.ones((9, 4)), np.ones((8, 4))) == pytest.approx(0, abs=1e-12)
 
 
-def test_too_few_pictures_get_a_sentence():
-    with pytest.raises(ValueError, match="KID needs at least 2 real pictures, got 1"):
+def test_too_few_images_get_a_sentence():
+    with pytest.raises(ValueError, match="KID needs at least 2 real images, got 1"):
         kid(np.ones((1, 4)), np.ones((5, 4)))
 
 
-def test_one_block_of_all_pictures_is_the_full_set_value():
+def test_one_block_of_all_images_is_the_full_set_value():
     real, fake = golden()
     mean, values = kid_blocks(real, fake, size=500, blocks=2)
     assert mean == pytest.approx(0.0822770459, abs=1e-9)
@@ -89,7 +89,7 @@ def test_the_mean_of_blocks_agrees_with_the_full_set_value_and_is_seeded():
 
 
 def test_the_spread_over_overlapping_blocks_is_no_standard_error():
-    """Over sqrt(blocks) it promises far too much: 400 blocks of the same 40 pictures."""
+    """Over sqrt(blocks) it promises far too much: 400 blocks of the same 40 images."""
     rng, seeming, means = np.random.default_rng(3), [], []
     for _ in range(25):
         mean, values = kid_blocks(
@@ -103,7 +103,7 @@ def test_the_spread_over_overlapping_blocks_is_no_standard_error():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"size": 600}, "KID in blocks of 600 needs at least 600 real pictures, got 500"),
+        ({"size": 600}, "KID in blocks of 600 needs at least 600 real images, got 500"),
         ({"size": 1}, "size >= 2 and blocks >= 1, got 1 and 100"),
         ({"blocks": 0}, "got 1000 and 0"),
     ],

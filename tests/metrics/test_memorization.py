@@ -16,7 +16,7 @@ from triptych.metrics.memorization import (
 from triptych.metrics.stats.binomial import Proportion
 
 
-def pictures(n: int, seed: int, width: int = 40) -> np.ndarray:
+def images(n: int, seed: int, width: int = 40) -> np.ndarray:
     """Of one distribution, whatever the seed."""
     return np.random.default_rng(seed).standard_normal((n, width)) * np.linspace(3, 0.1, width) + 50
 
@@ -28,8 +28,8 @@ def test_clopper_pearson_1934(count: int, n: int):
     assert (share.value, share.count, share.total) == (count / n, count, n)
 
 
-def test_the_p_value_counts_the_orders_of_honest_and_asked_pictures():
-    """All orders are equally likely: count those with so many below the rank-th honest picture."""
+def test_the_p_value_counts_the_orders_of_honest_and_asked_images():
+    """All orders are equally likely: count those with so many below the rank-th honest image."""
     honest, asked, rank = 6, 5, 2
     for count in range(asked + 1):
         orders = 0
@@ -42,8 +42,8 @@ def test_the_p_value_counts_the_orders_of_honest_and_asked_pictures():
     )
 
 
-def test_a_model_that_returns_training_pictures_scores_1():
-    train, held_out = pictures(300, 0), pictures(250, 1)
+def test_a_model_that_returns_training_images_scores_1():
+    train, held_out = images(300, 0), images(250, 1)
     rng = np.random.default_rng(2)
     for fake in (train[:100], train[rng.integers(0, 300, 500)], train[:50] + 1e-3 * rng.random((50, 40))):
         found = near_duplicate_test(train, fake, held_out)
@@ -54,11 +54,11 @@ def test_a_model_that_returns_training_pictures_scores_1():
 
 
 def test_a_held_out_sampler_scores_the_nominal_share():
-    train = pictures(400, 3)
-    found = near_duplicate_test(train, pictures(2000, 4), pictures(1999, 5), alpha=0.05)
+    train = images(400, 3)
+    found = near_duplicate_test(train, images(2000, 4), images(1999, 5), alpha=0.05)
     assert found.expected == 0.05
     assert found.share.low <= 0.05 <= found.share.high
-    assert not found.significant and "no more than chance" in str(found)
+    assert not found.significant and "no more than expected by chance" in str(found)
 
 
 def test_the_p_value_is_uniform_for_a_held_out_sampler():
@@ -73,7 +73,7 @@ def test_the_p_value_is_uniform_for_a_held_out_sampler():
 
 
 def test_a_few_copies_among_honest_samples_are_found_and_named():
-    train, held_out, fake = pictures(500, 7), pictures(999, 8), pictures(1000, 9)
+    train, held_out, fake = images(500, 7), images(999, 8), images(1000, 9)
     few = fake.copy()
     few[[11, 500, 640, *range(700, 725)]] = train[:28] + 1e-6
     found = near_duplicate_test(train, few, held_out)
@@ -84,7 +84,7 @@ def test_a_few_copies_among_honest_samples_are_found_and_named():
 
 def test_the_threshold_by_hand():
     train = np.array([[0.0], [10]])
-    held_out = np.array([[1.0], [13], [2], [14]])  # 1, 3, 2, 4 from a training picture
+    held_out = np.array([[1.0], [13], [2], [14]])  # 1, 3, 2, 4 from a training image
     fake = np.array([[11.5], [-2], [8.5], [5]])  # 1.5, 2, 1.5, 5: on the threshold is not below it
     found = near_duplicate_test(train, fake, held_out, alpha=0.4)
     assert (found.threshold, found.expected, found.indices) == (2, 0.4, (0, 2))
@@ -95,7 +95,7 @@ def test_the_threshold_by_hand():
 
 def test_near_copies_far_from_the_origin_are_still_told_apart():
     """float32 features about 1e4: products alone would lose the distance of 0.1."""
-    train = (pictures(200, 10, 64) + 1e4).astype(np.float32)
+    train = (images(200, 10, 64) + 1e4).astype(np.float32)
     fake = train[:40].copy()
     fake[:, 0] += np.float32(0.125)
     numbers, distances = nearest_training_images(train, fake, k=1)
@@ -120,7 +120,7 @@ def test_nearest_against_whole_matrices(width: int):
 
 
 def test_authenticity_by_hand():
-    """Alaa et al. 2022: training pictures 0, 1 and 5; 0 and 1 are 1 from their neighbour, 5 is 4."""
+    """Alaa et al. 2022: training images 0, 1 and 5; 0 and 1 are 1 from their neighbour, 5 is 4."""
     train = np.array([[0.0], [1], [5]])
     assert authenticity(train, np.array([[-0.5]])).value == 0  # 0.5 from 0
     assert authenticity(train, np.array([[-1.0]])).value == 0  # as near as the neighbour is no nearer
@@ -128,7 +128,7 @@ def test_authenticity_by_hand():
 
 
 def test_authenticity_against_whole_matrices():
-    train, fake = pictures(200, 12), pictures(150, 13)
+    train, fake = images(200, 12), images(150, 13)
     train[50:60] = train[:10]
     fake[:30] = train[40:70] + 1e-9
     own = exact_distances(train, train)
@@ -141,10 +141,10 @@ def test_authenticity_against_whole_matrices():
 
 def test_canaries_that_come_back_are_counted():
     rng = np.random.default_rng(14)
-    marked = pictures(140, 15)
+    marked = images(140, 15)
     marked[:, -1] += 20  # the mark
     canaries, controls = marked[:20], marked[20:]
-    fake = pictures(300, 16)
+    fake = images(300, 16)
     assert not canary_test(canaries, fake, controls).significant
     fake[:6] = canaries[[3, 1, 4, 15, 9, 2]] + 1e-4 * rng.random((6, 1))
     found = canary_test(canaries, fake, controls)
@@ -153,23 +153,25 @@ def test_canaries_that_come_back_are_counted():
 
 
 def test_bad_input_gets_a_sentence():
-    train, fake, held_out = pictures(30, 17), pictures(20, 18), pictures(40, 19)
-    with pytest.raises(ValueError, match=r"at least 99 held-out pictures, got 40.* alpha of 0.024 or more"):
+    train, fake, held_out = images(30, 17), images(20, 18), images(40, 19)
+    with pytest.raises(ValueError, match=r"at least 99 held-out images, got 40.* alpha of 0.024 or more"):
         near_duplicate_test(train, fake, held_out)
     assert near_duplicate_test(train, fake, held_out, alpha=0.025).expected == 1 / 41
     with pytest.raises(ValueError, match=r"share in \(0, 0.5\], got 1"):
         near_duplicate_test(train, fake, held_out, alpha=1)
-    with pytest.raises(ValueError, match="10 of 40 held-out pictures equal one of the training pictures"):
+    with pytest.raises(
+        ValueError, match="10 of 40 held-out images are identical to one of the training images"
+    ):
         near_duplicate_test(train, fake, np.concatenate([train[:10], held_out[10:]]), alpha=0.1)
-    with pytest.raises(ValueError, match="training features are 40 wide, held-out ones 3"):
+    with pytest.raises(ValueError, match="training features are 40 wide and held-out features are 3 wide"):
         near_duplicate_test(train, fake, held_out[:, :3])
     with pytest.raises(ValueError, match="at least 9 controls, got 4"):
         canary_test(train, fake, held_out[:4], alpha=0.1)
-    with pytest.raises(ValueError, match="at least 1 fake pictures, got 0"):
+    with pytest.raises(ValueError, match="at least 1 fake images, got 0"):
         nearest_training_images(train, fake[:0])
-    with pytest.raises(ValueError, match="between 1 and the 30 training pictures, got 31"):
+    with pytest.raises(ValueError, match="between 1 and the 30 training images, got 31"):
         nearest_training_images(train, fake, k=31)
-    with pytest.raises(ValueError, match="at least 2 training pictures, got 1"):
+    with pytest.raises(ValueError, match="at least 2 training images, got 1"):
         authenticity(train[:1], fake)
-    with pytest.raises(ValueError, match="1 of 20 fake pictures have NaN"):
+    with pytest.raises(ValueError, match="1 of 20 fake images have NaN"):
         authenticity(train, np.where(np.arange(20)[:, None] == 3, np.nan, fake))

@@ -70,7 +70,7 @@ def test_pairs_stay_pairs_when_groups_are_left_out():
     [
         (((5, 2), (4, 2)), {}, "as many starts as ends, got 5 and 4"),
         (((5, 2), (5, 3)), {}, "2 wide"),
-        (((0, 2), (0, 2)), {}, "at least 1 real pictures, got 0"),
+        (((0, 2), (0, 2)), {}, "at least 1 real images, got 0"),
         (((5, 2), (5, 2)), {"epsilon": 0.0}, "above 0, got 0.0"),
         (((5, 2), (5, 2)), {"keep": (99, 1)}, r"ascending percentiles in \[0, 100\]"),
     ],

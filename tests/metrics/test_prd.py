@@ -5,7 +5,7 @@ from triptych.metrics.prd import ANGLES, _curve, f_score, prd_curve, prd_f_score
 
 
 def modes(seed: int, counts: list[int], width: int = 3) -> np.ndarray:
-    """Tight clouds far from each other on a line, `counts` pictures in each."""
+    """Tight clouds far from each other on a line, `counts` images in each."""
     rng = np.random.default_rng(seed)
     centres = np.zeros((len(counts), width))
     centres[:, 0] = 100 * np.arange(len(counts))
@@ -117,7 +117,7 @@ def test_constant_features_do_not_crash():
 @pytest.mark.parametrize(
     ("n", "options", "words"),
     [
-        (19, {}, "PRD with 20 clusters needs at least 20 fake pictures, got 19"),
+        (19, {}, "PRD with 20 clusters needs at least 20 fake images, got 19"),
         (30, {"clusters": 0}, "at least 1 cluster and run and 3 angles, got 1 and 1 groups, clusters=0"),
         (30, {"runs": 0}, "runs=0"),
         (30, {"angles": 2}, "angles=2"),

@@ -136,7 +136,7 @@ def drawn(kind: str, seed: int, n: int, m: int, width: int) -> tuple[np.ndarray,
 
 def by_whole_matrices(real: np.ndarray, fake: np.ndarray, k: int, density_k: int) -> list[float]:
     """The definitions, on full matrices of exact distances."""
-    radii = [np.sort(exact_distances(x, x), axis=1) for x in (real, fake)]  # [:, 0] is the picture itself
+    radii = [np.sort(exact_distances(x, x), axis=1) for x in (real, fake)]  # [:, 0] is the image itself
     cross = exact_distances(real, fake)  # (real, fake)
     in_real = cross <= radii[0][:, [k]]
     in_fake = cross <= radii[1][:, k]
@@ -198,8 +198,8 @@ def test_features_are_not_converted_as_a_whole():
 @pytest.mark.parametrize(
     ("real", "fake", "k", "words"),
     [
-        (np.ones((3, 2)), np.ones((9, 2)), 3, "at least 4 real pictures, got 3"),
-        (np.ones((9, 2)), np.ones((3, 2)), 3, "at least 4 fake pictures, got 3"),
+        (np.ones((3, 2)), np.ones((9, 2)), 3, "at least 4 real images, got 3"),
+        (np.ones((9, 2)), np.ones((3, 2)), 3, "at least 4 fake images, got 3"),
         (np.ones((9, 2)), np.ones((9, 2)), 0, "k must be at least 1"),
     ],
 )

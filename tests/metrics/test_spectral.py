@@ -28,7 +28,7 @@ def blurred(pixels: np.ndarray) -> np.ndarray:
 
 
 def wave(across: float, down: float, size: int = 32, height: float = 100.0) -> np.ndarray:
-    """One cosine of so many cycles per picture."""
+    """One cosine of so many cycles per image."""
     y, x = np.mgrid[:size, :size] / size
     return np.round(127.5 + height * np.cos(2 * np.pi * (across * x + down * y)))[None, ..., None].astype(
         np.uint8
@@ -42,13 +42,13 @@ def test_white_noise_of_variance_v_has_sharpness_20_v():
 
 def test_sharpness_by_hand():
     """One white pixel on black: the 3 x 3 inner Laplacians are -8, four times 2, four times 0."""
-    picture = np.zeros((1, 5, 5, 1), np.uint8)
-    picture[0, 2, 2] = 255
+    image = np.zeros((1, 5, 5, 1), np.uint8)
+    image[0, 2, 2] = 255
     laplacian = [-8.0, 2, 2, 2, 2, 0, 0, 0, 0]
-    assert sharpness(picture) == pytest.approx(np.var(laplacian), rel=1e-6)
+    assert sharpness(image) == pytest.approx(np.var(laplacian), rel=1e-6)
 
 
-def test_blur_lowers_sharpness_and_a_flat_picture_or_ramp_has_none():
+def test_blur_lowers_sharpness_and_a_flat_image_or_ramp_has_none():
     pixels = noise(1)
     assert sharpness(blurred(pixels)) < 0.2 * sharpness(pixels)
     assert sharpness(np.full((3, 8, 8, 3), 77, np.uint8)) == 0
@@ -120,7 +120,7 @@ def test_the_window_keeps_a_border_from_filling_the_high_frequencies():
     assert radial_spectrum(slope)[9:].max() < -40
 
 
-def test_a_plain_picture_has_no_power_and_levels_stop_at_rounding():
+def test_a_plain_image_has_no_power_and_levels_stop_at_rounding():
     found = radial_spectrum(np.full((2, 16, 16, 3), 3, np.uint8))
     assert found == pytest.approx(10 * np.log10(ROUNDING))
     assert found[0] == pytest.approx(-52.9, abs=0.05)
@@ -146,12 +146,12 @@ def test_the_distance_is_0_for_one_set_and_in_db():
     assert log_spectral_distance(pixels, blurred(pixels)) == pytest.approx(by_hand)
 
 
-def test_pictures_that_are_not_square():
+def test_images_that_are_not_square():
     assert radial_power(noise(8, 0.2, (60, 12, 20, 1))).mean(0)[1:] == pytest.approx(0.04, rel=0.25)
     assert radial_power(noise(9, 0.2, (60, 13, 9, 2))).mean(0)[1:] == pytest.approx(0.04, rel=0.25)
 
 
-def test_batches_do_not_change_a_picture(monkeypatch: pytest.MonkeyPatch):
+def test_batches_do_not_change_a_image(monkeypatch: pytest.MonkeyPatch):
     pixels = noise(10)
     whole = radial_power(pixels), image_sharpness(pixels)
     monkeypatch.setattr(spectral, "BATCH_PX", 3000)
@@ -159,7 +159,7 @@ def test_batches_do_not_change_a_picture(monkeypatch: pytest.MonkeyPatch):
     np.testing.assert_allclose(image_sharpness(pixels), whole[1], rtol=1e-12)
 
 
-def test_leaving_groups_out_is_leaving_pictures_out():
+def test_leaving_groups_out_is_leaving_images_out():
     groups = [np.array_split(x, 5) for x in (noise(11), blurred(noise(12)))]
     whole, without = log_spectral_distance_leave_one_out(*groups)
     same, anew = leave_one_out(log_spectral_distance, *groups)

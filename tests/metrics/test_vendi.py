@@ -53,7 +53,7 @@ def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("width", [5, 90])
-def test_leaving_groups_out_is_leaving_pictures_out(width: int):
+def test_leaving_groups_out_is_leaving_images_out(width: int):
     groups = np.array_split(np.random.default_rng(4).standard_normal((80, width)), 6)
     whole, without = vendi_leave_one_out(groups)
     same, anew = leave_one_out(vendi_score, groups)
@@ -64,10 +64,10 @@ def test_leaving_groups_out_is_leaving_pictures_out(width: int):
 @pytest.mark.parametrize(
     ("x", "words"),
     [
-        (np.ones((0, 3)), "at least 1 picture, got 0"),
-        (np.array([[1.0, 2], [0, 0], [0, 0]]), "2 of 3 pictures .* all 0, the first is number 1"),
+        (np.ones((0, 3)), "at least 1 image, got 0"),
+        (np.array([[1.0, 2], [0, 0], [0, 0]]), "2 of 3 images .* all 0, the first is number 1"),
         (np.array([[1.0, np.nan]]), "NaN or infinite"),
-        (np.ones(3), r"\(N, D\) Vendi features"),
+        (np.ones(3), r"Vendi features of shape \(N, D\)"),
     ],
 )
 def test_bad_features_get_a_sentence(x: np.ndarray, words: str):

@@ -1,4 +1,4 @@
-"""Precision and recall as a curve: how much of each distribution the other one holds."""
+"""Precision-recall curve of two distributions (PRD)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from triptych.metrics.validation import checked_pair
 VERSION = 1
 CLUSTERS, ANGLES, RUNS = 20, 1001, 10
 BETA = 8.0
-STARTS = 10  # of each clustering: the best start of as many is kept
+STARTS = 10  # initializations of each clustering, of which the best is kept
 
 
 def prd_curve(
@@ -23,29 +23,52 @@ def prd_curve(
     runs: int = RUNS,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall along the PRD curve (Sajjadi et al. 2018).
+    """Precision and recall along the PRD curve.
 
-    Both sets are cut into clusters by k-means on their union, p and q are their shares of real and
-    fake pictures in each, and for slopes t = tan(angle) with angles evenly in (0, pi/2):
-    precision(t) = sum min(t p, q), recall(t) = precision(t) / t. The mean over `runs` clusterings.
+    The union of both sets is clustered by k-means; p and q are the shares of real and generated images in
+    each cluster. For slopes t = tan(angle), with angles evenly spaced in (0, pi/2), precision(t) =
+    sum min(t p, q) and recall(t) = precision(t) / t. The curve is the mean over `runs` clusterings.
 
-    Both sets must weigh the same in the clustering: centres follow the larger set, the smaller one
-    is cut too coarsely, and the curve rises. So of a larger set each run takes a seeded choice of as
-    many pictures as the smaller one has. Equal distributions do not quite reach (1, 1): at N
-    pictures each the corner lies about sqrt(clusters / (pi N)) inside.
+    Both sets must have the same weight in the clustering: centers follow the larger set, the smaller one is
+    clustered too coarsely, and the curve rises. So each run draws from the larger set as many images as the
+    smaller one has. Equal distributions do not quite reach (1, 1): at N images each the corner lies about
+    sqrt(clusters / (pi N)) inside.
 
-    real: (N, D), fake: (M, D), at least `clusters` pictures each. angles: >= 3. Returns (precision,
-    recall), (angles,) each in [0, 1], precision ascending and recall descending. Raises ValueError
-    on NaN, unlike widths and too few pictures.
+    Args:
+        real: features (N, D) of real images, N >= clusters.
+        fake: features (M, D) of generated images, M >= clusters.
+        clusters: number of clusters, at least 1.
+        angles: number of points of the curve, at least 3.
+        runs: number of clusterings, at least 1.
+        seed: seed of subsampling and clustering.
+
+    Returns:
+        (precision, recall), (angles,) each in [0, 1]; precision ascends and recall descends.
+
+    Raises:
+        ValueError: if features contain NaN or infinity, differ in width or are too few, or an option is out
+            of range.
+
+    References:
+        Sajjadi et al. 2018, "Assessing Generative Models via Precision and Recall", algorithm 1.
     """
     precision, recall = _curves([real], [fake], clusters, angles, runs, seed)
     return precision[0], recall[0]
 
 
 def f_score(precision: np.ndarray, recall: np.ndarray, beta: float) -> float:
-    """The highest F_beta on a PRD curve: (1 + beta^2) p r / (beta^2 p + r) (Sajjadi et al. 2018).
+    """Maximum F_beta score along a PRD curve: (1 + beta^2) p r / (beta^2 p + r).
 
-    beta > 1 weighs recall higher, beta < 1 precision. precision, recall: (A,) in [0, 1].
+    Args:
+        precision: (A,) in [0, 1].
+        recall: (A,) in [0, 1].
+        beta: > 1 weighs recall more, < 1 precision.
+
+    Returns:
+        The maximum, in [0, 1].
+
+    References:
+        Sajjadi et al. 2018, "Assessing Generative Models via Precision and Recall", section 4.2.
     """
     top = (1 + beta**2) * precision * recall
     bottom = beta**2 * precision + recall
@@ -55,7 +78,18 @@ def f_score(precision: np.ndarray, recall: np.ndarray, beta: float) -> float:
 def prd_f_scores(
     real: np.ndarray, fake: np.ndarray, clusters: int = CLUSTERS, runs: int = RUNS, seed: int = 0
 ) -> tuple[float, float]:
-    """(F_8, F_1/8) of the PRD curve: recall and precision as two numbers; see `prd_curve`."""
+    """The PRD curve in two numbers: F_8, which weighs recall, and F_1/8, which weighs precision.
+
+    Args:
+        real: features (N, D) of real images, N >= clusters.
+        fake: features (M, D) of generated images, M >= clusters.
+        clusters: number of clusters, at least 1.
+        runs: number of clusterings, at least 1.
+        seed: seed of subsampling and clustering.
+
+    Returns:
+        (F_8, F_1/8), each in [0, 1].
+    """
     curve = prd_curve(real, fake, clusters, ANGLES, runs, seed)
     return f_score(*curve, BETA), f_score(*curve, 1 / BETA)
 
@@ -67,13 +101,20 @@ def prd_leave_one_out(
     runs: int = RUNS,
     seed: int = 0,
 ) -> dict[str, tuple[float, list[float]]]:
-    """F_8 and F_1/8, each whole and with the g-th group of both sets left out.
+    """F_8 and F_1/8 of all groups, and with the g-th group of both sets left out, for each g.
 
-    The clusters are those of all pictures: made anew, they would differ by k-means' luck, which a
-    jackknife takes for spread of the data. An interval from these values therefore takes the cut
-    into clusters as given.
+    The clusters are those of all images: recomputed, they would differ by the luck of k-means, which a
+    jackknife takes for sampling error. An interval from these values therefore takes the clustering as given.
 
-    real, fake: G groups each, (n_g, D). Returns {"F_8": (value, [value without group g]), "F_1/8": ...}.
+    Args:
+        real: G groups of features, (n_g, D) each.
+        fake: G groups of features, (m_g, D) each.
+        clusters: number of clusters, at least 1.
+        runs: number of clusterings, at least 1.
+        seed: seed of subsampling and clustering.
+
+    Returns:
+        {"F_8": (value, [value without group g]), "F_1/8": ...}.
     """
     precision, recall = _curves(real, fake, clusters, ANGLES, runs, seed)
     scores = {}
@@ -91,7 +132,7 @@ def _curves(
     runs: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall, (1 + G, angles) each: whole, then without each group (for one: whole alone)."""
+    """Precision and recall, (1 + G, angles) each: of all groups, then without each (G = 1: of all only)."""
     if len(real) != len(fake) or min(clusters, runs) < 1 or angles < 3:
         raise ValueError(
             "PRD needs as many real as fake groups, at least 1 cluster and run and 3 angles, got "
@@ -100,44 +141,44 @@ def _curves(
     sets = checked_pair(np.concatenate(real), np.concatenate(fake), clusters, f"PRD with {clusters} clusters")
     groups = [np.repeat(np.arange(len(x)), [len(y) for y in x]) for x in (real, fake)]
     size = min(map(len, sets))
-    made = []
+    curves = []
     for run in range(runs):
-        draw = np.random.default_rng([seed, run])
-        rows = [_choice(len(x), size, draw) for x in sets]
+        rng = np.random.default_rng([seed, run])
+        rows = [_subset(len(x), size, rng) for x in sets]
         union = np.concatenate([x[r] for x, r in zip(sets, rows, strict=True)])
-        cells = _cells(union, clusters, int(draw.integers(2**31)))
+        assigned = _assignments(union, clusters, int(rng.integers(2**31)))
         p, q = (
             _shares(own, group[r], clusters, len(real))
-            for own, group, r in zip((cells[:size], cells[size:]), groups, rows, strict=True)
+            for own, group, r in zip((assigned[:size], assigned[size:]), groups, rows, strict=True)
         )
-        made.append(_curve(p, q, angles))
-    return np.mean([m[0] for m in made], axis=0), np.mean([m[1] for m in made], axis=0)
+        curves.append(_curve(p, q, angles))
+    return np.mean([c[0] for c in curves], axis=0), np.mean([c[1] for c in curves], axis=0)
 
 
-def _choice(count: int, size: int, draw: np.random.Generator) -> np.ndarray:
-    return np.arange(count) if count == size else np.sort(draw.choice(count, size, replace=False))
+def _subset(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    return np.arange(count) if count == size else np.sort(rng.choice(count, size, replace=False))
 
 
-def _cells(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    """(N,) the cluster of each picture. On one thread: sums in another order could move a picture."""
-    from sklearn.cluster import MiniBatchKMeans  # a second to import
+def _assignments(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """(N,) cluster of each image. On one thread: sums in another order could reassign an image."""
+    from sklearn.cluster import MiniBatchKMeans  # takes a second to import
 
     with threadpool_limits(1):
         return MiniBatchKMeans(clusters, n_init=STARTS, random_state=seed).fit_predict(features)
 
 
-def _shares(cells: np.ndarray, groups: np.ndarray, clusters: int, count: int) -> np.ndarray:
-    """(1 + G, clusters): share of pictures in each cluster, whole and without each group (G > 1)."""
+def _shares(assigned: np.ndarray, groups: np.ndarray, clusters: int, count: int) -> np.ndarray:
+    """(1 + G, clusters) shares of images in each cluster: of all groups, then without each (if G > 1)."""
     each = np.zeros((count, clusters))
-    np.add.at(each, (groups, cells), 1.0)
+    np.add.at(each, (groups, assigned), 1.0)
     whole = each.sum(0)
     counts = np.stack([whole, *(whole - each if count > 1 else [])])
     return counts / counts.sum(1, keepdims=True)
 
 
 def _curve(p: np.ndarray, q: np.ndarray, angles: int) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall, (K, angles) each, of shares p and q, (K, clusters)."""
-    margin = 1e-10  # at 0 and pi/2 themselves the slope or its inverse is not finite
+    """Precision and recall, (K, angles) each, from cluster shares p and q, (K, clusters) each."""
+    margin = 1e-10  # at 0 and pi/2 the slope or its inverse is not finite
     slopes = np.tan(np.linspace(margin, np.pi / 2 - margin, angles))
     precision = np.stack([np.minimum(t * p, q).sum(1) for t in slopes], axis=1)  # (K, angles)
     recall = precision / slopes

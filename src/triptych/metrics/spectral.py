@@ -1,8 +1,8 @@
-"""Sharpness and power spectrum of pictures: what blur, noise and checkerboards do to pixels.
+"""Sharpness and power spectrum of images: pixel statistics that show blur, noise and checkerboard artifacts.
 
-Both work on each channel and average over channels: in a grey mean, red against green cancels, and a
-fault of color alone would go unseen. Pixels are taken in [-1, 1], as the networks make them, so
-values do not depend on how many grey levels a file has.
+Both are computed for each channel and averaged over channels: in the mean of the channels red cancels green,
+and an artifact in color alone would be missed. Pixels are scaled to [-1, 1], as networks output them, so that
+values do not depend on the number of levels in a file.
 """
 
 from __future__ import annotations
@@ -14,26 +14,35 @@ import numpy as np
 from triptych.core import images
 
 VERSION = 1
-MIN_PX = 8  # each way, of a picture with a spectrum
+MIN_PX = 8  # smallest side of an image for a spectrum
 BATCH_PX = 1 << 20  # pixels transformed at a time: 16 MB of complex numbers
-ROUNDING = (2 / 255) ** 2 / 12  # power of rounding to 256 levels, in [-1, 1]: -53 dB; less tells nothing
+ROUNDING = (2 / 255) ** 2 / 12  # power of the rounding to 256 levels in [-1, 1], -53 dB: the noise floor
 
 
 def sharpness(pixels: np.ndarray) -> float:
-    """Mean over pictures of the variance of the Laplacian (Pech-Pacheco et al. 2000).
+    """Mean over images of the variance of the Laplacian.
 
-    The Laplacian is the 4-neighbour one, without the border. A blurred picture scores low; noise
-    scores high (white noise of variance v: 20 v), so a value is good if it is near that of the real
-    pictures, not if it is large.
+    The Laplacian is the 4-neighbor one, without the border. Blurred images score low and noise scores high
+    (white noise of variance v: 20 v), so a value is good if it is close to that of real images, not if it is
+    large.
 
-    pixels: (N, H, W, C) uint8, at least 3 px each way. Returns a float >= 0 in squared units of
-    [-1, 1]. Raises ValueError on other arrays.
+    Args:
+        pixels: (N, H, W, C) uint8, at least 3 px per side.
+
+    Returns:
+        The variance, >= 0, in squared units of [-1, 1].
+
+    Raises:
+        ValueError: if the array has another shape or dtype.
+
+    References:
+        Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy: a comparative study".
     """
     return float(image_sharpness(pixels).mean())
 
 
 def image_sharpness(pixels: np.ndarray) -> np.ndarray:
-    """(N,) variance of the Laplacian of each picture; see `sharpness`, which is their mean."""
+    """(N,) variance of the Laplacian of each image; `sharpness` is their mean."""
     pixels = _checked(pixels, 3)
     values = []
     for part in _batches(pixels):
@@ -44,31 +53,44 @@ def image_sharpness(pixels: np.ndarray) -> np.ndarray:
 
 
 def radial_spectrum(pixels: np.ndarray) -> np.ndarray:
-    """Radially averaged power spectrum in dB: (R,), the first for radius 1 cycle per picture.
+    """Radially averaged power spectrum in dB.
 
-    10 log10 of the mean over pictures of `radial_power`; nothing lies below the power of rounding to
-    256 levels, -52.9 dB. White noise of variance v is flat at 10 log10 v
-    from radius 2 on.
+    10 log10 of the mean over images of `radial_power`, at least the power of rounding to 256 levels,
+    -52.9 dB. White noise of variance v has the constant 10 log10 v from radius 2 on.
 
-    pixels: (N, H, W, C) uint8, at least 8 px each way. Raises ValueError on other arrays.
+    Args:
+        pixels: (N, H, W, C) uint8, at least 8 px per side.
+
+    Returns:
+        (R,), the first entry for a radius of 1 cycle per image.
+
+    Raises:
+        ValueError: if the array has another shape or dtype.
     """
     return _decibels(radial_power(pixels).mean(0))
 
 
 def radial_power(pixels: np.ndarray) -> np.ndarray:
-    """Power of each picture at each radius of frequency, averaged over the ring and over channels: (N, R).
+    """Power of each image at each radius of spatial frequency, averaged over the ring and over channels.
 
-    Under a Hann window, because a picture is no torus: the jump between its left and right border
-    leaks into every frequency along the axes as 1/f^2 and hides the high ones, where blur and
-    checkerboards are to be seen. The price: neighbouring radii mix, and the border counts little. The
-    mean under the window is taken off first, or a plain background would leak itself; about 1.6 dB of
-    radius 1 go with it. Power is over the window's own: white noise of variance v has power v.
+    Images are multiplied by a Hann window because they are not periodic: the jump between opposite borders
+    leaks into every frequency along the axes as 1/f^2 and hides the high ones, where blur and checkerboard
+    artifacts show. In return, adjacent radii mix and the border counts little. The mean under the window is
+    subtracted first, or a plain background would leak as well; about 1.6 dB of radius 1 go with it. Power is
+    divided by the window's own: white noise of variance v has power v.
 
-    Radii go on to the corner of the square of frequencies, not only to its side: there lies the
-    checkerboard of period 2 that transposed convolutions leave.
+    Radii extend to the corner of the frequency square, not only to its side: there lies the checkerboard of
+    period 2 that transposed convolutions leave (Odena et al. 2016).
 
-    pixels: (N, H, W, C) uint8, at least 8 px each way. R: rounded half the diagonal, in cycles per
-    shorter side; a radius r holds the frequencies of length r - 1/2 to r + 1/2.
+    Args:
+        pixels: (N, H, W, C) uint8, at least 8 px per side.
+
+    Returns:
+        (N, R), R half the diagonal, rounded, in cycles per shorter side; radius r covers frequencies of
+        magnitude r - 1/2 to r + 1/2.
+
+    Raises:
+        ValueError: if the array has another shape or dtype.
     """
     pixels = _checked(pixels, MIN_PX)
     height, width = pixels.shape[1:3]
@@ -85,12 +107,20 @@ def radial_power(pixels: np.ndarray) -> np.ndarray:
 
 
 def log_spectral_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Root mean square over radii of the difference of two sets' `radial_spectrum`, in dB. Lower is better.
+    """Root mean square over radii of the difference between two sets' `radial_spectrum`; lower is better.
 
-    0 for equal spectra; 6 dB would be half the amplitude at every frequency. It compares means over
-    pictures, so it does not see how spectra vary from one picture to the next.
+    0 for equal spectra; 6 dB would be half the amplitude at every frequency. It compares means over images,
+    so it does not see how spectra vary between images.
 
-    real: (N, H, W, C), fake: (M, H, W, C) uint8 of one size. Raises ValueError on other arrays.
+    Args:
+        real: (N, H, W, C) uint8 pixels of real images.
+        fake: (M, H, W, C) uint8 pixels of generated images of the same size.
+
+    Returns:
+        The distance in dB, >= 0.
+
+    Raises:
+        ValueError: if an array has another shape or dtype, or the sizes differ.
     """
     return _distance(radial_power(real), radial_power(fake))
 
@@ -100,11 +130,21 @@ def log_spectral_distance_leave_one_out(
 ) -> tuple[float, list[float]]:
     """Log-spectral distance of all groups, and with the g-th real and g-th fake group left out, for each g.
 
-    real, fake: G >= 2 groups each of pixels, (n_g, H, W, C) uint8. Every picture is transformed once.
+    Every image is transformed once.
+
+    Args:
+        real: G >= 2 groups of pixels, (n_g, H, W, C) uint8 each.
+        fake: G groups of pixels, (m_g, H, W, C) uint8 each.
+
+    Returns:
+        The distance, and a list of G distances, each without one group.
+
+    Raises:
+        ValueError: if the numbers of groups differ or are below 2, or as for `log_spectral_distance`.
     """
     if len(real) != len(fake) or len(real) < 2:
         raise ValueError(
-            f"leaving one out needs as many real as fake groups, at least 2, got {len(real)} and {len(fake)}"
+            f"leave-one-out needs as many real as fake groups, at least 2, got {len(real)} and {len(fake)}"
         )
     powers = [[radial_power(x) for x in groups] for groups in (real, fake)]
     without = [
@@ -117,8 +157,8 @@ def _distance(real: np.ndarray, fake: np.ndarray) -> float:
     """real: (N, R), fake: (M, R) powers."""
     if real.shape[1] != fake.shape[1]:
         raise ValueError(
-            f"spectra of {real.shape[1]} and {fake.shape[1]} radii cannot be compared: the pictures must "
-            "be of one size"
+            f"spectra of {real.shape[1]} and {fake.shape[1]} radii cannot be compared: all images must "
+            "have the same size"
         )
     gap = _decibels(real.mean(0)) - _decibels(fake.mean(0))
     return float(np.sqrt((gap**2).mean()))
@@ -129,7 +169,7 @@ def _decibels(power: np.ndarray) -> np.ndarray:
 
 
 def _hann(size: int) -> np.ndarray:
-    """(size,), highest in the middle and above 0 at both ends: no pixel is lost."""
+    """(size,) Hann window, positive at both ends so that no pixel is ignored."""
     return np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
 
 
@@ -138,7 +178,7 @@ def _rings(height: int, width: int) -> np.ndarray:
     down, across = np.fft.fftfreq(height), np.fft.rfftfreq(width)  # cycles per pixel
     length = min(height, width) * np.hypot(down[:, None], across)  # cycles per shorter side
     radii = np.rint(length).astype(int)
-    times = np.full(length.shape, 2.0)  # a real transform leaves out the mirrored half
+    times = np.full(length.shape, 2.0)  # a real transform omits the mirrored half
     times[:, across == 0] = 1
     times[:, across == 0.5] = 1
     rings = (radii[..., None] == np.arange(1, radii.max() + 1)) * times[..., None]
@@ -160,5 +200,5 @@ def _checked(pixels: np.ndarray, least_px: int) -> np.ndarray:
     if values.ndim != 4 or values.dtype != np.uint8 or len(values) == 0 or values.shape[3] == 0:
         raise ValueError(f"expected (N, H, W, C) uint8 pixels, N >= 1, got {values.shape} {values.dtype}")
     if min(values.shape[1:3]) < least_px:
-        raise ValueError(f"pictures must be at least {least_px} px each way, got {values.shape[1:3]}")
+        raise ValueError(f"images must be at least {least_px} px per side, got {values.shape[1:3]}")
     return values

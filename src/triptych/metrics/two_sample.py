@@ -1,4 +1,4 @@
-"""Which images a two-sample test is trained and tested on, and how sure its accuracy is. Arrays alone.
+"""Classifier two-sample test: which images it is trained and tested on, and the interval of its accuracy.
 
 References:
     Lopez-Paz, Oquab (2017): Revisiting classifier two-sample tests.
@@ -12,12 +12,12 @@ import numpy as np
 from triptych.metrics.stats.binomial import clopper_pearson
 from triptych.metrics.stats.intervals import Estimate
 
-THUMB = 8  # pixels: copies are looked for in images averaged down to this
-COPY = 0.25  # of the distance to the nearest other real image: nearer is a copy (a quarter of it, squared)
+THUMB = 8  # px: near duplicates are searched in images averaged down to this size
+COPY = 0.25  # of the distance to the nearest other real image: what is nearer is a near duplicate
 
 
 def distinct_rows(pixels: np.ndarray) -> np.ndarray:
-    """Rows of images that no earlier row equals, ascending.
+    """Rows that equal no earlier row, in ascending order.
 
     Args:
         pixels: (N, H, W, C) uint8.
@@ -34,24 +34,24 @@ def distinct_rows(pixels: np.ndarray) -> np.ndarray:
 def matched_rows(
     real: int, fake: int, most: int, labels: tuple[np.ndarray, np.ndarray] | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Equally many rows of both sets, by a fixed shuffle, with the same classes as far as there are any.
+    """Equally many rows of both sets, shuffled, with the same class distribution where labels are known.
 
     Args:
-        real: How many real images there are.
-        fake: How many samples.
-        most: How many to take of each, at most.
-        labels: Classes of both, (real,) and (fake,) int; None: none are known.
-        seed: Of the shuffle.
+        real: number of real images.
+        fake: number of samples.
+        most: number of rows to take from each set, at most.
+        labels: classes of both sets, (real,) and (fake,) int; None if unknown.
+        seed: seed of the shuffle.
 
     Returns:
-        Rows of real images and of samples, (n,) each, n = min(real, fake, most); where labels are given, rows
-        at one place have one class, but for the last few where the classes do not suffice.
+        Rows of real images and of samples, (n,) each, n = min(real, fake, most). With labels, rows at the
+        same position have the same class, except for those beyond what the smaller count of a class allows.
     """
     rng, count = np.random.default_rng(seed), min(real, fake, most)
     rows = rng.permutation(real), rng.permutation(fake)
     if labels is None:
         return rows[0][:count], rows[1][:count]
-    ranks = []  # of each row: how many of its class stand before it
+    ranks = []  # {(class, number within the class): row} of each set
     for own, order in zip(labels, rows, strict=True):
         seen: dict[int, int] = {}
         keys = []
@@ -63,23 +63,25 @@ def matched_rows(
     both = [key for key in ranks[0] if key in ranks[1]]
     pairs = [[rank[key] for key in both] for rank in ranks]
     rest = [[row for key, row in rank.items() if key not in set(both)] for rank in ranks]
-    found = [np.array([*pair, *left][:count], dtype=np.int64) for pair, left in zip(pairs, rest, strict=True)]
+    chosen = [
+        np.array([*pair, *left][:count], dtype=np.int64) for pair, left in zip(pairs, rest, strict=True)
+    ]
     again = rng.permutation(count)
-    return found[0][again], found[1][again]
+    return chosen[0][again], chosen[1][again]
 
 
 def align_near_duplicates(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """An order of the samples in which copies of real images stand at the real image's own place.
+    """Order the samples so that near duplicates of real images are at the position of that real image.
 
-    Else a network that has learned a real image by heart in one fold would take its copy in another for
-    real, and the accuracy of a model that copies (or of one folder saved twice) would fall below 0.5.
+    Otherwise a network that memorized a real image in one fold would classify its copy in another fold as
+    real, and the accuracy for a model that copies (or for the same folder twice) would fall below 0.5.
 
     Args:
         real: (N, H, W, C) uint8.
         fake: (N, H, W, C) uint8, as many.
 
     Returns:
-        Row numbers of the samples, (N,), a permutation; where there are no copies, 0, 1, 2, ...
+        Row numbers of the samples, (N,), a permutation; 0, 1, 2, ... if there are no near duplicates.
     """
     a, b = _thumbnails(real), _thumbnails(fake)
     own = _squared_distances(a, a)
@@ -97,23 +99,23 @@ def align_near_duplicates(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
 
 
 def cross_fit_accuracy(right: np.ndarray) -> Estimate:
-    """The share of held-out images named rightly, with a 95 % interval that holds under cross-fitting.
+    """Accuracy on held-out images, with a 95 % interval that is valid under cross-fitting.
 
-    Given its network, what one fold's images show is binomial. But two folds lean on each other: what the
-    images of the first happen to have in common is what the second's network has learned, and the other way
-    round. For a linear classifier of sets that do not differ the correlation goes up to 1, and the variance
-    to twice the binomial one, however many folds there are (Bayle et al. need a stable learner, which one
-    that learns chance is not). So the interval is Clopper and Pearson's of half as many images.
+    Given its network, the accuracy on one fold is binomial. But two folds depend on each other: chance
+    patterns in the images of the first are what the second's network has learned, and vice versa. For a
+    linear classifier of sets that do not differ the correlation reaches 1, and the variance twice the
+    binomial one, however many folds there are (Bayle et al. 2020 need a stable learner, which one that fits
+    chance is not). So the interval is Clopper-Pearson's for half as many images.
 
     Args:
-        right: (2, n) bool, of n real images and of n samples.
+        right: (2, n) bool, whether each of n real images and n samples was classified correctly.
 
     Returns:
-        The mean over both sets with its interval.
+        The mean accuracy over both sets with its interval.
     """
     value, count = float(right.mean()), right.shape[1]
     low, high = clopper_pearson(value * count, count)
-    method = "exact binomial of half the held-out images (cross-fitting counts them up to twice)"
+    method = "exact binomial for half the held-out images (cross-fitting counts them up to twice)"
     return Estimate(value, low, high, method, None)
 
 

@@ -1,4 +1,4 @@
-"""The Vendi score: how many unlike pictures a set holds, without a reference."""
+"""Vendi score: effective number of dissimilar images in a set, without reference images."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ import numpy as np
 from triptych.metrics.validation import checked_features
 
 VERSION = 1
-TILE = 8192  # rows normalised at a time
+TILE = 8192  # rows normalized at a time
 
 
 def vendi_score(features: np.ndarray) -> float:
-    """exp of the entropy of the eigenvalues of S/N, S_ij the cosine of x_i and x_j (Friedman & Dieng 2022).
+    """Exponential of the entropy of the eigenvalues of S/N, S_ij the cosine similarity of x_i and x_j.
 
-    The effective number of unlike pictures: 1 if all features are parallel, k for k equally large
-    clusters at right angles to each other; at most min(N, D). It says nothing of quality: compare it
-    with the same of as many real pictures. S/N and the D x D matrix X^T X / N of normalised features
-    share their eigenvalues other than 0, so the smaller one is solved.
+    The effective number of dissimilar images: 1 if all features are parallel, k for k equally large clusters
+    at right angles. It says nothing about quality: compare it with the score of as many real images. S/N and
+    the D x D matrix X^T X / N of normalized features have the same nonzero eigenvalues, so the smaller matrix
+    is diagonalized.
 
-    features: (N, D), none all zero. Returns a float in [1, min(N, D)]. Raises ValueError on NaN and
-    on features of length 0, which have no direction.
+    Args:
+        features: (N, D), no row all zero.
+
+    Returns:
+        The score, in [1, min(N, D)].
+
+    Raises:
+        ValueError: if features contain NaN or infinity, or a row is all zero and has no direction.
+
+    References:
+        Friedman & Dieng 2023, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning".
     """
     x = _checked(features)
     if len(x) < x.shape[1]:
@@ -31,13 +40,22 @@ def vendi_score(features: np.ndarray) -> float:
 
 
 def vendi_leave_one_out(groups: Sequence[np.ndarray]) -> tuple[float, list[float]]:
-    """Vendi score of all groups together, and with the g-th left out, for each g.
+    """Vendi score of all groups, and with the g-th group left out, for each g.
 
-    groups: G >= 2, (n_g, D) each. Features are read twice and no Gram matrix is kept for a group:
-    20 groups of 2,048 features would fill 640 MB. Returns (value, [value without group g]).
+    Features are read twice and no Gram matrix is kept for each group: 20 groups of 2,048 features would take
+    640 MB.
+
+    Args:
+        groups: G >= 2 groups of features, (n_g, D) each.
+
+    Returns:
+        The score, and a list of G scores, each without one group.
+
+    Raises:
+        ValueError: if there are fewer than 2 groups, or as for `vendi_score`.
     """
     if len(groups) < 2:
-        raise ValueError(f"leaving one out needs at least 2 groups, got {len(groups)}")
+        raise ValueError(f"leave-one-out needs at least 2 groups, got {len(groups)}")
     parts = [_checked(x) for x in groups]
     count = sum(map(len, parts))
     if count - max(map(len, parts)) < parts[0].shape[1]:  # the N x N matrix is the smaller one
@@ -51,18 +69,18 @@ def vendi_leave_one_out(groups: Sequence[np.ndarray]) -> tuple[float, list[float
 def _checked(features: np.ndarray) -> np.ndarray:
     x = checked_features(features, "Vendi")
     if len(x) < 1:
-        raise ValueError("the Vendi score needs at least 1 picture, got 0")
+        raise ValueError("the Vendi score needs at least 1 image, got 0")
     empty = ~x.any(1)
     if empty.any():
         raise ValueError(
-            f"{int(empty.sum())} of {len(x)} pictures have features that are all 0, the first is number "
-            f"{int(empty.argmax())}: they have no direction to compare, use other features"
+            f"{int(empty.sum())} of {len(x)} images have features that are all 0, the first is number "
+            f"{int(empty.argmax())}: they have no direction to compare; use other features"
         )
     return x
 
 
 def _gram(x: np.ndarray) -> np.ndarray:
-    """(D, D): sum over the rows of x, (N, D), of the outer product of the normalised row with itself."""
+    """(D, D): sum of the outer products of the normalized rows of x, (N, D)."""
     total = np.zeros((x.shape[1], x.shape[1]))
     for rows in _tiles(len(x)):
         unit = x[rows] / np.linalg.norm(x[rows], axis=1, keepdims=True)

@@ -29,7 +29,7 @@ def biased_kid(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def pair(real: np.ndarray, fake: np.ndarray, k: int = 3, strict: bool = False) -> tuple[float, float]:
-    """Precision and recall by whole matrices of distances; k + 1 because the picture itself is in its row."""
+    """Precision and recall by whole matrices of distances; k + 1 because the image itself is in its row."""
 
     def inside(centres: np.ndarray, others: np.ndarray) -> float:
         own = np.linalg.norm(centres[:, None] - centres, axis=2)
@@ -81,7 +81,7 @@ def test_a_mistake_is_named(kind: Kind, function: Metric, mistake: str):
 
 
 def test_who_works_in_batches_depends_on_the_order():
-    assert any("order of the pictures" in mistake for mistake in grade(batched).mistakes)
+    assert any("order of the images" in mistake for mistake in grade(batched).mistakes)
     assert len(grade(biased_kid, "kid").mistakes) == 1
 
 

@@ -10,7 +10,7 @@ from triptych.metrics.fid import fid
 FIRST_SUM = -13.001713  # of the random network's weights: another value is another extractor
 
 
-def pictures(count: int, size: int = 16, channels: int = 1) -> np.ndarray:
+def images(count: int, size: int = 16, channels: int = 1) -> np.ndarray:
     """Bright discs of random place and size on black."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size]
@@ -25,8 +25,8 @@ def cnn(channels: int = 1, size: int = 16) -> NetworkExtractor:
 
 
 @pytest.mark.parametrize("make", [cnn, lambda: random_conv(16)])
-def test_a_picture_s_features_depend_on_no_other_picture(make):
-    extractor, pixels = make(), pictures(300)
+def test_an_image_s_features_depend_on_no_other_image(make):
+    extractor, pixels = make(), images(300)
     whole = extractor(pixels)
     assert isinstance(extractor, Extractor)
     assert whole.shape == (300, extractor.width) and whole.dtype == np.float32
@@ -44,13 +44,13 @@ def test_the_random_network_is_the_same_everywhere():
     assert weights.double().sum().item() == pytest.approx(FIRST_SUM, abs=1e-4)
 
 
-def test_the_random_network_repeats_grey_pictures():
-    grey = pictures(5)
+def test_the_random_network_repeats_grey_images():
+    grey = images(5)
     np.testing.assert_array_equal(random_conv(16)(grey), random_conv(16)(np.repeat(grey, 3, axis=3)))
 
 
 def test_the_random_network_sees_noise_and_blur_grow():
-    pixels, rng = pictures(400, 32), np.random.default_rng(1)
+    pixels, rng = images(400, 32), np.random.default_rng(1)
     extractor = random_conv(32)
     real, other = extractor(pixels[:200]), pixels[200:].astype(float)
     noise = rng.standard_normal(other.shape)
@@ -60,8 +60,8 @@ def test_the_random_network_sees_noise_and_blur_grow():
     assert scores == sorted(scores) and scores[3] > 10 * scores[0]
 
 
-def test_large_pictures_are_averaged_down_and_say_so():
-    small = pictures(6, 64)
+def test_large_images_are_averaged_down_and_say_so():
+    small = images(6, 64)
     large = small.repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(random_conv(128)(large), random_conv(64)(small), atol=1e-5)
     assert random_conv(128).resize == "area 64" and random_conv(64).resize == "none"
@@ -76,23 +76,23 @@ def test_the_hash_is_of_the_weights():
 
 
 def test_probabilities():
-    p = cnn()(pictures(3)), cnn().probabilities(pictures(3))
+    p = cnn()(images(3)), cnn().probabilities(images(3))
     assert p[1].shape == (3, 5) and p[1].dtype == np.float64
     np.testing.assert_allclose(p[1].sum(1), 1, atol=1e-12)
-    logits = cnn().logits(pictures(3))
+    logits = cnn().logits(images(3))
     np.testing.assert_array_equal(logits.argmax(1), p[1].argmax(1))
     with pytest.raises(ValueError, match="random-conv knows no classes"):
-        random_conv(16).probabilities(pictures(3))
+        random_conv(16).probabilities(images(3))
 
 
 def test_autocast_does_not_reach_the_extractor():
-    extractor, pixels = cnn(), pictures(4)
+    extractor, pixels = cnn(), images(4)
     plain = extractor(pixels)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         np.testing.assert_array_equal(extractor(pixels), plain)
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8, 1), (3, 16, 16, 3), (16, 16, 1)])
-def test_unlike_pictures_get_a_sentence(shape: tuple[int, ...]):
-    with pytest.raises(ValueError, match=r"test-cnn expects \(N, 16, 16, 1\) pictures, got"):
+def test_unlike_images_get_a_sentence(shape: tuple[int, ...]):
+    with pytest.raises(ValueError, match=r"test-cnn expects \(N, 16, 16, 1\) images, got"):
         cnn()(np.zeros(shape, np.uint8))

@@ -111,16 +111,16 @@ def network() -> InceptionV3:
 @torch.inference_mode()
 def test_every_block_agrees_with_the_second_implementation(network: InceptionV3):
     # 107 px: the smallest size whose last blocks are 2 x 2, so that padding and pooling are seen
-    pictures = torch.rand(1, 3, 107, 107, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    wanted = Second(network.state_dict()).stages(pictures.double())
-    found = list(network.stages(pictures))
+    images = torch.rand(1, 3, 107, 107, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    wanted = Second(network.state_dict()).stages(images.double())
+    found = list(network.stages(images))
     assert [name for name, _ in found][5:] == list(BLOCKS)
     for (name, ours), theirs in zip(found, wanted, strict=True):
         assert ours.shape == theirs.shape, name
         assert theirs.std() > 0.01 and (theirs == 0).double().mean() < 0.9, name
         gap = (ours - theirs).abs().max() / theirs.std()
         assert gap < 2e-4, f"{name}: {gap:.2g} standard deviations"
-    features = network.features(pictures)
+    features = network.features(images)
     torch.testing.assert_close(features.double(), wanted[-1].mean((2, 3)), rtol=1e-4, atol=1e-4)
 
 

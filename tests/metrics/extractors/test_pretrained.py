@@ -17,7 +17,7 @@ HALF = Scaling("x / 2", (0.0, 0.0, 0.0), (2.0, 2.0, 2.0))
 
 
 class Means(FeatureNetwork):
-    """Channel means, and of each picture the place in its batch if told so."""
+    """Channel means, and of each image the place in its batch if told so."""
 
     def __init__(self) -> None:
         super().__init__(3, 3, 2)
@@ -27,15 +27,15 @@ class Means(FeatureNetwork):
             self.fc.bias.copy_(torch.tensor([0.0, 0.0]))
         self.seen: list[tuple[int, ...]] = []
 
-    def features(self, pictures: Tensor) -> Tensor:
-        self.seen.append(tuple(pictures.shape))
-        return pictures.mean((2, 3))
+    def features(self, images: Tensor) -> Tensor:
+        self.seen.append(tuple(images.shape))
+        return images.mean((2, 3))
 
     def logits(self, features: Tensor) -> Tensor:
         return self.fc(features)
 
 
-def pictures(count: int, channels: int = 3, side: int = 5) -> np.ndarray:
+def images(count: int, channels: int = 3, side: int = 5) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, side, side, channels), dtype=np.uint8)
 
 
@@ -43,7 +43,7 @@ def extractor(channels: int = 3, **options: int) -> PretrainedExtractor:
     return PretrainedExtractor(Means(), "means", TF1Bilinear(10), HALF, channels, **options)
 
 
-def test_pictures_are_resized_scaled_and_run_in_fixed_batches():
+def test_images_are_resized_scaled_and_run_in_fixed_batches():
     made, flat = extractor(batch=4), np.zeros((6, 5, 7, 3), np.uint8)
     flat[..., 1] = np.arange(6)[:, None, None] * 10
     found = made(flat)
@@ -54,8 +54,8 @@ def test_pictures_are_resized_scaled_and_run_in_fixed_batches():
     assert made(flat[:0]).shape == (0, 3)
 
 
-def test_a_picture_s_features_depend_on_no_other_picture():
-    made, pixels = extractor(batch=4), pictures(10)
+def test_an_image_s_features_depend_on_no_other_image():
+    made, pixels = extractor(batch=4), images(10)
     whole = made(pixels)
     np.testing.assert_array_equal(whole[3:4], made(pixels[3:4]))
     np.testing.assert_array_equal(whole[::-1], made(pixels[::-1]))
@@ -70,22 +70,22 @@ def test_name_and_card_say_what_was_seen():
     assert clean.hash == rgb.hash and clean.resize != rgb.resize
 
 
-def test_grey_pictures_are_repeated_and_never_mixed_with_rgb():
-    grey = pictures(3, 1)
+def test_grey_images_are_repeated_and_never_mixed_with_rgb():
+    grey = images(3, 1)
     np.testing.assert_array_equal(extractor(1)(grey), extractor(3)(grey.repeat(3, axis=3)))
-    with pytest.raises(ValueError, match=r"means expects \(N, H, W, 3\) uint8 pictures, got \(3, 5, 5, 1\)"):
+    with pytest.raises(ValueError, match=r"means expects \(N, H, W, 3\) uint8 images, got \(3, 5, 5, 1\)"):
         extractor(3)(grey)
     with pytest.raises(ValueError, match="means-gray expects"):
-        extractor(1)(pictures(3))
-    with pytest.raises(ValueError, match="sees grey or RGB pictures, got 4 channels"):
+        extractor(1)(images(3))
+    with pytest.raises(ValueError, match="sees grey or RGB images, got 4 channels"):
         extractor(4)
 
 
 @pytest.mark.parametrize(
     "pixels", [np.zeros((5, 5, 3), np.uint8), np.zeros((2, 5, 5, 3)), np.zeros((2, 0, 5, 3), np.uint8)]
 )
-def test_what_are_no_pictures_get_a_sentence(pixels: np.ndarray):
-    with pytest.raises(ValueError, match=r"expects .* uint8 pictures, got"):
+def test_what_are_no_images_get_a_sentence(pixels: np.ndarray):
+    with pytest.raises(ValueError, match=r"expects .* uint8 images, got"):
         extractor()(pixels)
 
 
@@ -122,13 +122,13 @@ def test_full_precision_turns_reduced_precision_off_and_back_on():
 
 def test_autocast_does_not_reach_the_network():
     class Product(Means):
-        def features(self, pictures: Tensor) -> Tensor:
-            return self.fc.weight.new_ones(len(pictures), 2) @ self.fc.weight * (1 + 2**-12)
+        def features(self, images: Tensor) -> Tensor:
+            return self.fc.weight.new_ones(len(images), 2) @ self.fc.weight * (1 + 2**-12)
 
     made = PretrainedExtractor(Product(), "product", TF1Bilinear(2), HALF, batch=2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert made(pictures(1))[0, 0] == 1 + 2**-12
-        assert made(pictures(1)).dtype == np.float32
+        assert made(images(1))[0, 0] == 1 + 2**-12
+        assert made(images(1)).dtype == np.float32
 
 
 def test_what_is_no_json_object_gets_a_sentence(tmp_path: Path):

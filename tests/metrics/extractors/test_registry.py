@@ -19,7 +19,7 @@ from triptych.metrics.extractors.registry import FEATURES, pretrained, split_nam
 
 
 class Corner(FeatureNetwork):
-    """What the network is given: the middle of the picture, three features."""
+    """What the network is given: the middle of the image, three features."""
 
     title, size_px = "corner-vit", 8
 
@@ -27,9 +27,9 @@ class Corner(FeatureNetwork):
         super().__init__(3, 3, 1008)
         self.weight = torch.nn.Parameter(torch.ones(1))
 
-    def features(self, pictures: Tensor) -> Tensor:
-        middle = pictures.shape[-1] // 2
-        return pictures[:, :, middle, middle] * self.weight
+    def features(self, images: Tensor) -> Tensor:
+        middle = images.shape[-1] // 2
+        return images[:, :, middle, middle] * self.weight
 
     def logits(self, features: Tensor) -> Tensor:
         return features.repeat(1, 336)

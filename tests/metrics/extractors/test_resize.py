@@ -58,7 +58,7 @@ def test_reducing_stripes_shows_the_difference():
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_same_size_is_the_same_picture(rule):
+def test_the_same_size_is_the_same_image(rule):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
     found = rule(9)(pixels)
     assert found.shape == (2, 3, 9, 9)

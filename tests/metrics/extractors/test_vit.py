@@ -88,9 +88,9 @@ def test_what_is_at_hand_costs_what_its_size_says(
 def test_dinov2_gives_its_class_token(published: Path):
     network = load_dinov2(published / "dinov2-large")
     assert (network.title, network.width, network.size_px) == ("dinov2-vit16x2p14", 16, 224)
-    pictures = torch.randn(2, 3, 224, 224)
-    whole = transformers.Dinov2Model.from_pretrained(published / "dinov2-large").eval()(pictures)
-    found = network.eval().features(pictures)
+    images = torch.randn(2, 3, 224, 224)
+    whole = transformers.Dinov2Model.from_pretrained(published / "dinov2-large").eval()(images)
+    found = network.eval().features(images)
     torch.testing.assert_close(found, whole.last_hidden_state[:, 0])
     torch.testing.assert_close(found, whole.pooler_output)
     assert found.std(0).min() > 0
@@ -101,10 +101,10 @@ def test_clip_gives_its_projected_embedding(published: Path, caplog: pytest.LogC
     network = load_clip(published / "clip-vit-large-patch14").eval()
     assert (network.title, network.width, network.size_px) == ("clip-vit16x2p14", 8, 28)
     assert caplog.text == ""  # of the text encoder's tensors, which are left over
-    pictures = torch.randn(2, 3, 28, 28)
+    images = torch.randn(2, 3, 28, 28)
     whole = transformers.CLIPModel.from_pretrained(published / "clip-vit-large-patch14").eval()
-    seen = whole.vision_model(pixel_values=pictures).pooler_output
-    torch.testing.assert_close(network.features(pictures), seen @ whole.visual_projection.weight.T)
+    seen = whole.vision_model(pixel_values=images).pooler_output
+    torch.testing.assert_close(network.features(images), seen @ whole.visual_projection.weight.T)
 
 
 def test_pixels_come_in_as_the_papers_scale_them(published: Path):

@@ -28,9 +28,9 @@ def test_bounds_of_many_shares_are_those_of_each():
 
 
 def test_bad_input_is_refused_with_a_sentence():
-    with pytest.raises(ValueError, match="got 3 of 2"):
+    with pytest.raises(ValueError, match="got 3 successes in 2 trials"):
         clopper_pearson(3, 2)
-    with pytest.raises(ValueError, match="trials >= 1, got 0 of 0"):
+    with pytest.raises(ValueError, match="trials >= 1, got 0 successes in 0 trials"):
         clopper_pearson(0, 0)
-    with pytest.raises(ValueError, match="a level lies between 0 and 1, got 95"):
+    with pytest.raises(ValueError, match="the confidence level must lie between 0 and 1, got 95"):
         clopper_pearson(1, 2, level=95)

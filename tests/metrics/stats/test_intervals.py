@@ -110,7 +110,7 @@ def test_groups_are_shuffled_and_depend_on_the_place_alone():
 
 
 def test_copies_do_not_widen_or_break_an_interval():
-    """The reason for no bootstrap: a set with every picture twice still gives sane intervals."""
+    """The reason for no bootstrap: a set with every image twice still gives sane intervals."""
     rng = np.random.default_rng(3)
     real, fake = rng.standard_normal((100, 3)), rng.standard_normal((100, 3)) * 1.5
     once, twice = estimates(real, fake), estimates(np.repeat(real, 2, 0), np.repeat(fake, 2, 0))
@@ -122,14 +122,14 @@ def test_copies_do_not_widen_or_break_an_interval():
     assert same["precision"].value == 1.0
 
 
-def test_few_pictures():
+def test_few_images():
     rng = np.random.default_rng(4)
     made = estimates(rng.standard_normal((20, 4)), rng.standard_normal((20, 4)))
     assert "4 groups" in made["FID"].method
     assert "20 splits into 2 blocks" in made["recall"].method
-    with pytest.raises(ValueError, match="k = 12 needs 13 pictures in each: give at least 26"):
+    with pytest.raises(ValueError, match="k = 12 needs 13 images in each block: give at least 26"):
         estimates(rng.standard_normal((25, 4)), rng.standard_normal((40, 4)), density_k=12)
-    with pytest.raises(ValueError, match="needs at least 20 fake pictures, got 19"):
+    with pytest.raises(ValueError, match="needs at least 20 fake images, got 19"):
         estimates(rng.standard_normal((20, 4)), rng.standard_normal((19, 4)))
 
 
@@ -144,7 +144,7 @@ def test_leaving_out_by_computing_anew_is_what_the_fast_ways_give():
 
 
 def test_unequal_or_single_groups_get_a_sentence():
-    with pytest.raises(ValueError, match=r"equally many groups .* got \[2, 3\]"):
+    with pytest.raises(ValueError, match=r"same number of groups .* got \[2, 3\]"):
         leave_one_out(fid, [np.ones((2, 2))] * 2, [np.ones((2, 2))] * 3)
     with pytest.raises(ValueError, match=r"at least 2, got \[1\]"):
         leave_one_out(fid, [np.ones((2, 2))], [np.ones((2, 2))])

@@ -9,7 +9,7 @@ GROUPS = 20
 
 
 def score(real: np.ndarray, own: np.ndarray, shift: float = 0.0) -> Estimate:
-    """A score that is a mean over its own pictures less one over the real ones, by the jackknife."""
+    """A score that is a mean over its own images less one over the real ones, by the jackknife."""
     sides = [x.reshape(GROUPS, -1) for x in (real, own)]
     without = [
         float(np.delete(sides[1], g, 0).mean() - np.delete(sides[0], g, 0).mean()) + shift
@@ -18,8 +18,8 @@ def score(real: np.ndarray, own: np.ndarray, shift: float = 0.0) -> Estimate:
     return jackknife_interval(float(own.mean() - real.mean()) + shift, without)
 
 
-def share(value: float, errors: tuple[float, ...] = (0.0, 0.0), pictures: int = 100) -> Estimate:
-    return wilson_interval(value, ResamplingErrors(errors, 10.0, "2 groups"), pictures)
+def share(value: float, errors: tuple[float, ...] = (0.0, 0.0), images: int = 100) -> Estimate:
+    return wilson_interval(value, ResamplingErrors(errors, 10.0, "2 groups"), images)
 
 
 def test_paired_differences_cover_and_are_narrow():
@@ -34,11 +34,11 @@ def test_paired_differences_cover_and_are_narrow():
         assert apart.value == pytest.approx(a.value - b.value)
         assert apart.method.startswith("paired")
     assert 0.92 <= np.mean(held) <= 0.99
-    assert np.mean(widths) < 0.5  # the real pictures' part, nine tenths of each variance, is gone
+    assert np.mean(widths) < 0.5  # the real images' part, nine tenths of each variance, is gone
 
 
 def test_over_runs_covers_where_a_t_interval_of_the_runs_alone_would_not():
-    """The real pictures are one draw for all runs: their error is not in the spread over runs."""
+    """The real images are one draw for all runs: their error is not in the spread over runs."""
     rng = np.random.default_rng(1)
     held, held_runs = [], []
     for _ in range(400):
@@ -85,8 +85,8 @@ def test_differences_over_runs_cover():
     assert 0.92 <= np.mean(held) <= 0.99
 
 
-def test_what_families_do_not_share_of_the_real_pictures_counts():
-    """One family's score does not look at the real pictures: their error stays in the difference."""
+def test_what_families_do_not_share_of_the_real_images_counts():
+    """One family's score does not look at the real images: their error stays in the difference."""
     rng = np.random.default_rng(3)
     held = []
     for _ in range(200):
@@ -99,9 +99,9 @@ def test_what_families_do_not_share_of_the_real_pictures_counts():
 
 def test_fewer_than_three_runs_say_nothing_of_others():
     runs = [share(0.5), share(0.6)]
-    with pytest.raises(ValueError, match="2 runs say too little about other seeds: train at least 3"):
+    with pytest.raises(ValueError, match=r"2 runs are too few .* train at least 3"):
         over_runs(runs)
-    with pytest.raises(ValueError, match="2 runs say too little"):
+    with pytest.raises(ValueError, match="2 runs are too few"):
         difference_over_runs(runs, [*runs, share(0.7)])
 
 
