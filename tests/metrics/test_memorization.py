@@ -159,9 +159,7 @@ def test_bad_input_gets_a_sentence():
     assert near_duplicate_test(train, fake, held_out, alpha=0.025).expected == 1 / 41
     with pytest.raises(ValueError, match=r"share in \(0, 0.5\], got 1"):
         near_duplicate_test(train, fake, held_out, alpha=1)
-    with pytest.raises(
-        ValueError, match="10 of 40 held-out images are identical to one of"
-    ):
+    with pytest.raises(ValueError, match="10 of 40 held-out images are identical to one of"):
         near_duplicate_test(train, fake, np.concatenate([train[:10], held_out[10:]]), alpha=0.1)
     with pytest.raises(ValueError, match="training features are 40 wide and held-out features are 3 wide"):
         near_duplicate_test(train, fake, held_out[:, :3])
