@@ -48,14 +48,14 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert cli.main(cheaper(words)) == 0, words
 
 
-def test_the_commands_about_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_of_the_page_about_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (block,) = blocks("docs/scores.md", "")
     for words in commands(block):
         assert cli.main(cheaper(words)) == 0, words
 
 
-def test_readme_names_every_verb_and_flag_it_shows() -> None:
+def test_readme_names_every_verb() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = set(re.findall(r"^\| `triptych (\w+)", text, flags=re.MULTILINE))
     assert table == set(cli.VERBS)
@@ -71,7 +71,7 @@ def test_readme_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert getattr(seen["images"], "shape", None) == (64, 16, 16, 1)
 
 
-def test_the_family_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (program,) = blocks("docs/new-family.md", "python")
     (tmp_path / "mean.py").write_text(program)
@@ -83,7 +83,7 @@ def test_the_family_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / "mean.png").is_file()
 
 
-def test_a_familys_settings_may_not_take_a_name_that_is_taken(
+def test_config_fields_may_not_reuse_a_name_that_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -78,21 +78,19 @@ def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["data"], "data inspect SOURCE"),
     ],
 )
-def test_wrong_usage_is_one_sentence_and_2(
+def test_wrong_usage_is_one_sentence_and_exit_code_2(
     words: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(words) == 2
     assert told in capsys.readouterr().err
 
 
-def test_a_misspelt_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "dcgan", "--lattent", "3"]) == 2
     assert "has no flag --lattent. Did you mean --latent?" in capsys.readouterr().err
 
 
-def test_settings_that_come_in_kinds_have_flags_of_their_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_members_of_a_tagged_union_have_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--augment", "adaptive", "--augment.ramp-images", "9", "--augment.policy", "flip", "color"]
     assert cli.main(["train", "dcgan", "--runs", str(tmp_path), *TINY, *words]) == 0
     card = json.loads((tmp_path / "0001-dcgan-digits" / "run.json").read_text())
@@ -104,7 +102,7 @@ def test_settings_that_come_in_kinds_have_flags_of_their_own(
     assert "--augment {none,diff,adaptive}" in told and "changed. (default: 0.6)" in told
 
 
-def test_a_family_of_ones_own_has_the_flags_that_its_settings_inherit(tmp_path: Path) -> None:
+def test_a_user_model_has_the_flags_that_its_config_inherits(tmp_path: Path) -> None:
     own = tmp_path / "milder.py"
     own.write_text(
         "from triptych.models.dcgan import Dcgan, DcganConfig\n\n\n"
@@ -117,7 +115,7 @@ def test_a_family_of_ones_own_has_the_flags_that_its_settings_inherit(tmp_path: 
     assert (card["config"]["latent"], card["config"]["mildness"]) == (7, 0.5)
 
 
-def test_a_family_says_how_many_pictures_a_step_suit_it(tmp_path: Path) -> None:
+def test_a_model_has_a_default_batch_size(tmp_path: Path) -> None:
     short = ["--steps", "1", "--width", "4", "--precision", "fp32", "--runs", str(tmp_path)]
     assert cli.main(["train", "stylegan", *short]) == 0
     assert cli.main(["train", "stylegan", *short, "--batch", "8"]) == 0
@@ -136,7 +134,7 @@ def test_a_family_says_how_many_pictures_a_step_suit_it(tmp_path: Path) -> None:
         ({"kind": "diff", "policy": []}, "augment diff, policy: tuple should have at least 1 item"),
     ],
 )
-def test_a_kinds_wrong_setting_is_named(asked: object, told: str, tmp_path: Path) -> None:
+def test_a_wrong_field_of_a_tagged_union_is_named(asked: object, told: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=re.escape(told)):
         triptych.train("dcgan", steps=1, runs=tmp_path, augment=asked)
 
@@ -170,34 +168,34 @@ class Outer(Settings):
 @pytest.mark.parametrize(
     ("low", "told"), [(6, "The inner is too large"), (3, "it, part inner, low: Only even numbers, got 3")]
 )
-def test_what_a_rule_says_is_said_as_it_stands(low: int, told: str) -> None:
+def test_messages_of_validators_are_printed_unchanged(low: int, told: str) -> None:
     with pytest.raises(UsageError, match=f"^{told}$"):
         read_settings(Outer, {"part": {"kind": "inner", "low": low}}, "it")
 
 
-def test_help_calls_an_optional_run_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_calls_an_optional_positional_run(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["evaluate", "--help"])
     told = capsys.readouterr().out
     assert " [RUN]" in told and "[{None}|PATH]" not in told
 
 
-def test_a_kinds_bare_name_is_enough(tmp_path: Path) -> None:
+def test_a_tagged_union_takes_the_bare_tag(tmp_path: Path) -> None:
     run = triptych.train("dcgan", steps=1, batch=4, precision="fp32", runs=tmp_path, augment="diff")
     assert run.card.config["augment"] == {"kind": "diff", "policy": ["color", "translation", "cutout"]}
 
 
-def test_a_missing_run_is_2() -> None:
+def test_a_missing_run_is_exit_code_2() -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["resume"])
     assert stop.value.code == 2
 
 
-def test_failures_are_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_are_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sample", str(tmp_path / "none")]) == 1
     assert "there is no run" in capsys.readouterr().err
     assert cli.main(["train", "vae", "--data", f"folder:{tmp_path}", *TINY]) == 1
-    assert "holds nothing" in capsys.readouterr().err
+    assert "contains nothing" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

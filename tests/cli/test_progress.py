@@ -83,7 +83,7 @@ def test_lines_come_every_ten_seconds_and_every_hundredth_of_long_runs(
     assert 95 < len(told) < 115
 
 
-def test_news_are_told_at_once(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_alerts_are_printed_at_once(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     lines = progress.Lines("VAE")
     lines(at(2, news="GAN monitor: collapsed"))
     lines(at(3, news="GAN monitor: collapsed"))
@@ -91,5 +91,5 @@ def test_news_are_told_at_once(now: list[float], capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "GAN monitor: collapsed\nGAN monitor: the training has recovered\n"
 
 
-def test_times_read_like_a_clock() -> None:
+def test_times_are_formatted_like_a_clock() -> None:
     assert [clock(s) for s in (0, 59.6, 75, 3723)] == ["0:00", "1:00", "1:15", "1:02:03"]

@@ -38,7 +38,9 @@ def album(home: Path, gray: int, colored: int) -> str:
         (0, 6, 3, ""),
     ],
 )
-def test_most_images_decide(gray: int, colored: int, channels: int, told: str, tmp_path: Path) -> None:
+def test_auto_color_follows_the_majority(
+    gray: int, colored: int, channels: int, told: str, tmp_path: Path
+) -> None:
     source = album(tmp_path / "album", gray, colored)
     for _ in range(2):  # prepared, and from the cache
         found = load(source, size=9)
@@ -54,7 +56,7 @@ def test_most_images_decide(gray: int, colored: int, channels: int, told: str, t
         assert load(images, size=9, color=color).spec.channels == asked
 
 
-def test_it_is_said_before_a_training_and_by_inspect(
+def test_the_color_rule_is_printed_by_train_and_inspect(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = album(tmp_path / "album", 11, 1)
@@ -63,10 +65,10 @@ def test_it_is_said_before_a_training_and_by_inspect(
         assert cli.main(["train", "vae", "--data", source, "--runs", str(tmp_path), *words, *color]) == 0
         assert ("1 of 12 images have color" in capsys.readouterr().err) == said
         assert cli.main(["data", "inspect", source, "--size", "8", *color]) == 0
-        assert ("will be: 1 of 12 images have color" in capsys.readouterr().out) == said
+        assert ("    1 of 12 images have color" in capsys.readouterr().out) == said
 
 
-def test_a_run_from_before_finds_its_images_again(tmp_path: Path) -> None:
+def test_runs_of_older_versions_reopen_their_data(tmp_path: Path) -> None:
     source = album(tmp_path / "album", 11, 1)
     before = load(source, size=9, color="rgb")
     seen = DataCard(source=source, name="a", size=9, fingerprint=before.fingerprint, train=1, test=1)

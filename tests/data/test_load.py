@@ -61,13 +61,13 @@ def test_idx_files_are_padded_and_not_resized(home: Path) -> None:
     assert load("mnist", size=16).content_box is None
 
 
-def test_a_cut_idx_file_is_named(home: Path) -> None:
+def test_a_truncated_idx_file_is_named(home: Path) -> None:
     for stem in ("train", "t10k"):
         write_idx(home / "mnist" / f"{stem}-images-idx3-ubyte", np.zeros((5, 28, 28), np.uint8))
         write_idx(home / "mnist" / f"{stem}-labels-idx1-ubyte", np.zeros(5, np.uint8))
     spoilt = home / "mnist" / "t10k-images-idx3-ubyte"
     spoilt.write_bytes(spoilt.read_bytes()[:-9])
-    with pytest.raises(DataError, match="cut short"):
+    with pytest.raises(DataError, match="truncated"):
         load("mnist")
 
 
@@ -98,14 +98,14 @@ def _offline(*_: object) -> None:
     raise OSError("no network")
 
 
-def test_offline_names_the_places_and_digits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_error_names_the_search_paths_and_digits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.data.datasets.published.fetch", _offline)
     with pytest.raises(DataError, match="digits") as told:
         load("mnist")
     assert str(home) in str(told.value) and "cache" in str(told.value) and "https://" in str(told.value)
 
 
-def test_a_download_with_a_wrong_checksum_is_thrown_away(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_with_a_wrong_checksum_is_deleted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "triptych.data.datasets.published.fetch", lambda url, target: target.write_bytes(b"not it")
     )
@@ -184,7 +184,7 @@ def test_class_folders_give_labels(tmp_path: Path) -> None:
     assert found.class_counts[2] == 1  # the single picture of a class is trained on
 
 
-def test_metadata_go_before_folder_names(tmp_path: Path) -> None:
+def test_metadata_take_precedence_over_folder_names(tmp_path: Path) -> None:
     album(tmp_path / "set", 6)
     lines = ["file_name,text,label", *(f"{k:02d}.png,picture {k},{'xy'[k % 2]}" for k in range(6))]
     (tmp_path / "set" / "metadata.csv").write_text("\n".join(lines))
@@ -219,12 +219,12 @@ def test_metadata_of_train_and_test(tmp_path: Path, beside: bool) -> None:
         ("888", "aaa", [True, False, False]),
     ],
 )
-def test_few_pictures_are_split_too(marks: str, labels: str, test: list[bool]) -> None:
+def test_few_images_are_split_too(marks: str, labels: str, test: list[bool]) -> None:
     found = split_by_content([mark * 12 for mark in marks], list(labels), 0.1)
     assert found.tolist() == test
 
 
-def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
     folder = album(tmp_path / "set", 5)
     before = load(f"folder:{folder}", size=8)
     assert load(f"folder:{folder}", size=8).fingerprint == before.fingerprint
@@ -232,7 +232,7 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     assert load(f"folder:{folder}", size=8).fingerprint != before.fingerprint
 
 
-def test_adding_a_picture_moves_no_other_between_splits(tmp_path: Path) -> None:
+def test_adding_an_image_moves_no_other_between_splits(tmp_path: Path) -> None:
     folder = album(tmp_path / "set", 40)
     before = {p.tobytes() for p in load(f"folder:{folder}", size=16).test.pixels}
     picture(folder / "more.png", 1234)
@@ -273,14 +273,14 @@ def spoilt_files(folder: Path) -> list[str]:
     return ["cut.png", "empty.png", "folder.png", "lost.png", "text.png"]
 
 
-def test_odd_pictures_are_read(tmp_path: Path) -> None:
+def test_unusual_images_are_read(tmp_path: Path) -> None:
     odd_files(tmp_path / "odd")
     found = load(f"folder:{tmp_path / 'odd'}", size=8)
     assert len(found.train) + len(found.test) == 9 and not found.skipped
     assert found.spec.channels == 3
 
 
-def test_a_turned_photo_stands_upright(tmp_path: Path) -> None:
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     left_dark = np.full((16, 16, 3), 255, np.uint8)
     left_dark[:, :8] = 0
     turned = Image.Exif()
@@ -297,7 +297,7 @@ def test_transparency_becomes_white(tmp_path: Path) -> None:
     assert load(f"folder:{tmp_path}", size=8).train.pixels.min() == 255
 
 
-def test_a_few_broken_ones_are_listed_and_passed_over(tmp_path: Path) -> None:
+def test_a_few_broken_files_are_listed_and_skipped(tmp_path: Path) -> None:
     folder = album(tmp_path / "set", 60)
     names = spoilt_files(folder)
     found = load(f"folder:{folder}", size=8)
@@ -308,7 +308,7 @@ def test_a_few_broken_ones_are_listed_and_passed_over(tmp_path: Path) -> None:
     assert any("cut.png" in row for row in seen.rows())
 
 
-def test_more_than_a_tenth_broken_stops(tmp_path: Path) -> None:
+def test_more_than_a_tenth_broken_is_an_error(tmp_path: Path) -> None:
     folder = album(tmp_path / "set", 5)
     spoilt_files(folder)
     with pytest.raises(DataError, match=r"5 of 11 .* more than a tenth.*data inspect"):
@@ -319,12 +319,12 @@ def test_more_than_a_tenth_broken_stops(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], "holds nothing: expected"),
-        (["notes.txt"], "only things like notes.txt"),
+        ([], "contains nothing: expected"),
+        (["notes.txt"], "only notes.txt and the like"),
         (["one.png"], "at least 2 are needed"),
     ],
 )
-def test_folders_without_enough_pictures(tmp_path: Path, files: list[str], message: str) -> None:
+def test_folders_without_enough_images(tmp_path: Path, files: list[str], message: str) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     for name in files:
@@ -333,7 +333,7 @@ def test_folders_without_enough_pictures(tmp_path: Path, files: list[str], messa
         load(f"folder:{folder}")
 
 
-def test_no_folder_at_all(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         load(f"folder:{tmp_path / 'nowhere'}")
 

@@ -29,7 +29,7 @@ def test_batch_k_is_a_function_of_seed_and_k() -> None:
     assert not torch.equal(other.images, seen[0].images)
 
 
-def test_every_picture_comes_once_an_epoch() -> None:
+def test_every_image_comes_once_an_epoch() -> None:
     stream = batches(numbered(20), 8, seed=0)
     order = torch.cat([b.labels for b, _ in zip(stream, range(5), strict=False) if b.labels is not None])
     assert sorted(order[:20].tolist()) == list(range(20))
@@ -37,14 +37,14 @@ def test_every_picture_comes_once_an_epoch() -> None:
     assert order[:20].tolist() != order[20:40].tolist()
 
 
-def test_a_set_smaller_than_a_batch_works() -> None:
+def test_a_split_smaller_than_a_batch_works() -> None:
     batch = next(batches(numbered(3), 8, seed=0))
     assert batch.labels is not None
     assert batch.images.shape == (8, 1, 4, 4)
     assert np.bincount(batch.labels).max() <= 3
 
 
-def test_flips_mirror_about_half_and_always_the_same() -> None:
+def test_flips_mirror_about_half_and_are_reproducible() -> None:
     split = numbered(64)
     plain, flipped = (next(batches(split, 64, seed=0, flip=f)).images for f in (False, True))
     mirrored = (flipped != plain).flatten(1).any(1)
@@ -54,19 +54,19 @@ def test_flips_mirror_about_half_and_always_the_same() -> None:
     assert split.pixels[0, 0, 0, 0] == 0  # the source was not written to
 
 
-def test_a_batch_must_be_shared_evenly() -> None:
-    with pytest.raises(DataError, match="cannot be shared evenly"):
+def test_a_batch_must_divide_evenly() -> None:
+    with pytest.raises(DataError, match="cannot be divided evenly"):
         next(batches(numbered(9), 8, seed=0, world=3))
 
 
-def test_every_gray_level_survives_the_way_in_and_out() -> None:
+def test_every_gray_level_survives_a_round_trip() -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     images = to_float(pixels)
     assert images.min() == -1 and images.max() == 1
     assert np.array_equal(to_uint8(images), pixels)
 
 
-def test_digits_are_the_real_ones_and_never_in_both_splits() -> None:
+def test_digits_are_real_and_the_splits_are_disjoint() -> None:
     digits = load("digits")
     assert len(digits.train) + len(digits.test) == 1797
     assert digits.spec.size == 16 and digits.spec.classes == 10
@@ -75,7 +75,7 @@ def test_digits_are_the_real_ones_and_never_in_both_splits() -> None:
     assert load("digits").fingerprint == digits.fingerprint != load("digits", size=32).fingerprint
 
 
-def test_shapes_know_their_causes() -> None:
+def test_shapes_have_factors() -> None:
     shapes = load("shapes", size=16)
     assert shapes.spec.captions and shapes.train.captions is not None
     assert "circle" in shapes.train.captions[int(np.flatnonzero(shapes.train.labels == 0)[0])]  # type: ignore[operator]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from triptych.core.images import to_uint8
-from triptych.data.datasets.ring import SIGMA, centres
+from triptych.data.datasets.ring import SIGMA, means
 from triptych.data.load import load
 from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.known_mode_classifiers import RingClassifier, StackedDigitsClassifier
@@ -31,7 +31,7 @@ def test_the_datas_own_points_cover_all_modes_as_expected() -> None:
 
 
 def test_a_collapsed_generator_covers_what_it_covers() -> None:
-    found = ring_modes(at(centres()[[0] * 50 + [1] * 45 + [2] * 1 + [3] * 4]))
+    found = ring_modes(at(means()[[0] * 50 + [1] * 45 + [2] * 1 + [3] * 4]))
     assert found.modes.covered == 3 and found.modes.seen == 4  # of the third, less than a tenth of its share
     assert found.near == 1.0 and found.kl == pytest.approx(np.log(8) - 0.84, abs=0.05)
     nothing = ring_modes(at(np.zeros((100, 2))))
@@ -45,9 +45,9 @@ def test_the_rings_judge_is_sure_of_exactly_the_points_within_3_sigma() -> None:
     judge = extractor_for(load("points:ring"))
     assert isinstance(judge, RingClassifier) and judge.name == "coordinates"
     steps = np.linspace(2, 4, 41)
-    points = at(centres()[0] - SIGMA * np.stack([steps, 0 * steps], axis=1))
+    points = at(means()[0] - SIGMA * np.stack([steps, 0 * steps], axis=1))
     real = points[:, 0, 0] / 255 * 2 - 1
-    inside = np.linalg.norm(real - centres()[0], axis=1) < 3 * SIGMA
+    inside = np.linalg.norm(real - means()[0], axis=1) < 3 * SIGMA
     told = judge.probabilities(points)
     assert np.array_equal(told.max(1) > CONFIDENT, inside) and 5 < inside.sum() < 36
     np.testing.assert_allclose(told.sum(1), 1)

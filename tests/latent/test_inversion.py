@@ -236,5 +236,5 @@ def test_no_picture_is_made_a_point(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("hello")
-    with pytest.raises(DataError, match=r"x\.png: not a picture"):
+    with pytest.raises(DataError, match=r"x\.png: not an image"):
         prepared(model_of(1, 16), tmp_path / "x.png")

@@ -212,7 +212,7 @@ def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
     options = {**OPTIONS, "steps": 2, "batch": 4, "size": 16, "conditional": True}
     run = triptych.train("dcgan", data=f"folder:{tmp_path / 'set'}", runs=tmp_path / "runs", **options)
     add("emu")
-    with pytest.raises(DataError, match=r"is not what .* 3 classes, had 2; .* bring the old pictures back"):
+    with pytest.raises(DataError, match=r"is not what .* 3 classes, had 2; .* restore the old images"):
         resume(run.path, 4)
     (tmp_path / "set" / "emu").rename(tmp_path / "emu")
     assert resume(run.path, 4).checkpoints()[-1] == 4

@@ -119,7 +119,8 @@ def run_verb(name: str, rest: list[str]) -> int:
 
     Raises:
         BrokenPipeError: When the reader of standard output has gone.
-        ValueError: In place of the sentence, where TRIPTYCH_DEBUG is set; so are OSErrors.
+        ValueError: In place of the sentence, where TRIPTYCH_DEBUG is set.
+        OSError: The same.
     """
     from triptych.core.errors import UsageError
 

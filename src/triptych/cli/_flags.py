@@ -61,7 +61,10 @@ SHARED = ("weights", "model_file", "json")  # last in every verb's help
 
 
 def parse(words: Sequence[str], flags: type[FlagsT], prog: str) -> FlagsT:
-    """Read a verb's flags. Wrong ones end the program with a message and exit code 2.
+    """Read a verb's flags.
+
+    A mistyped flag or choice is a UsageError with the nearest one; whatever else is wrong ends the program
+    with a message and exit code 2.
 
     Args:
         words: What was typed after the verb.
@@ -70,9 +73,6 @@ def parse(words: Sequence[str], flags: type[FlagsT], prog: str) -> FlagsT:
 
     Returns:
         An instance of `flags`.
-
-    Raises:
-        UsageError: For a mistyped flag or choice, with the nearest one that there is.
     """
     return parse_with_settings(words, flags, (), prog)[0]
 
@@ -90,7 +90,8 @@ def parse_with_settings(
     """Read a verb's flags together with those that pydantic models add: a model's Config or Controls.
 
     A field `x` that is a tagged union is a flag for the tag, and one `--x.y` for each field y of a member.
-    A field that is True, False or None (undecided) is two flags, `--x` and `--no-x`.
+    A field that is True, False or None (undecided) is two flags, `--x` and `--no-x`. Mistakes are as in
+    `parse`; so are two settings of one name, and `--x` together with `--no-x`.
 
     Args:
         words: What was typed after the verb.
@@ -103,9 +104,6 @@ def parse_with_settings(
 
     Returns:
         An instance of `flags`, and the values of the fields of `settings` by name.
-
-    Raises:
-        UsageError: For a mistyped flag or choice, for two settings of one name, for `--x` with `--no-x`.
     """
     import tyro
 
@@ -204,8 +202,13 @@ def _attribute_docstrings(flags: type[Any]) -> dict[str, str]:
                     ast.AnnAssign(target=ast.Name(id=name)),
                     ast.Expr(value=ast.Constant(value=str(text))),
                 ):
-                    texts[name] = " ".join(text.split())
+                    texts[name] = _one_line(text)
     return texts
+
+
+def _one_line(text: str | None) -> str:
+    """A docstring without its line breaks."""
+    return " ".join((text or "").split())
 
 
 def _field(kind: Any, default: Any, text: str, positional: Positional | None = None, **shown: Any) -> Field:
@@ -237,7 +240,7 @@ def _setting_fields(name: str, info: FieldInfo, defaults: Mapping[str, Any]) -> 
 
     if members := kinds(info):
         tag = defaults.get(name, {}).get("kind", info.default.kind)
-        found = [(name, _field(Literal[tuple(members)], tag, info.description or ""))]
+        found = [(name, _field(Literal[tuple(members)], tag, _one_line(info.description)))]
         for part, (kind, text) in _member_fields(members).items():
             shown: dict[str, Any] = {"name": f"{name}.{part}".replace("_", "-"), "help_behavior_hint": ""}
             found.append((f"{name}__{part}", _field(kind, None, text, None, **shown)))
@@ -245,14 +248,14 @@ def _setting_fields(name: str, info: FieldInfo, defaults: Mapping[str, Any]) -> 
     if info.annotation == bool | None:
         preset = defaults.get(name, info.default)
         decided = "" if preset is None else f"This preset: {'on' if preset else 'off'}."
-        text = f"{info.description} {decided}".rstrip()
+        text = f"{_one_line(info.description)} {decided}".rstrip()
         alone = Annotated[bool, tyro.conf.FlagCreatePairsOff]
         return [
             (name, _field(alone, False, text)),
             (f"no_{name}", _field(alone, False, f"Not --{name}.")),
         ]
     kind = info.rebuild_annotation()  # not the class's own annotations: settings may be inherited
-    return [(name, _field(kind, defaults.get(name, info.default), info.description or ""))]
+    return [(name, _field(kind, defaults.get(name, info.default), _one_line(info.description)))]
 
 
 def _member_fields(members: Mapping[str, type[BaseModel]]) -> dict[str, tuple[Any, str]]:
@@ -264,7 +267,7 @@ def _member_fields(members: Mapping[str, type[BaseModel]]) -> dict[str, tuple[An
                 continue
             kind, text = found.get(name, (None, ""))
             default = " ".join(map(str, info.default)) if isinstance(info.default, tuple) else info.default
-            text += f"{' ' if text else ''}{tag}: {info.description} (default: {default})"
+            text += f"{' ' if text else ''}{tag}: {_one_line(info.description)} (default: {default})"
             found[name] = (Union[kind, info.rebuild_annotation()], text)  # noqa: UP007
     return found
 
@@ -320,7 +323,15 @@ def first_word(words: Sequence[str], what: str, usage: str) -> str | None:
 
 
 def value_in(words: Sequence[str], flag: str) -> str | None:
-    """The value that words give a flag, wanted before the other flags are known; None if they do not."""
+    """The value of a flag that is needed before the other flags are known.
+
+    Args:
+        words: As typed.
+        flag: With its dashes: "--weights".
+
+    Returns:
+        The value, None if the flag is not there.
+    """
     for place, word in enumerate(words):
         name, equals, value = word.partition("=")
         if name == flag:
@@ -329,7 +340,7 @@ def value_in(words: Sequence[str], flag: str) -> str | None:
 
 
 def weights_in(words: Sequence[str]) -> Literal["auto", "raw", "ema"]:
-    """The value of --weights, wanted before the other flags are known; a wrong one is left to `parse`."""
+    """The value of --weights, needed before the other flags are known; a wrong one is left to `parse`."""
     value = value_in(words, "--weights")
     return "raw" if value == "raw" else "ema" if value == "ema" else "auto"
 

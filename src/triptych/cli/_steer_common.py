@@ -93,7 +93,15 @@ def act(
 
 
 def labels_of(flags: SteerFlags, pipeline: Pipeline) -> list[int] | None:
-    """The numbers of the classes in --labels; None if it was left out. Raises UsageError for unknown ones."""
+    """The numbers of the classes in --labels.
+
+    Args:
+        flags: Of an act.
+        pipeline: The model.
+
+    Returns:
+        The numbers, None if the flag was left out.
+    """
     return None if flags.labels is None else class_numbers_of(flags.labels, pipeline)
 
 

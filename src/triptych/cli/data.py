@@ -24,9 +24,13 @@ class DataInspectFlags(JsonFlag):
 
 
 def data(words: list[str]) -> Result:
-    """Inspect a source. Takes the words after "data".
+    """Inspect a source. Exit code 1 if a training would refuse the source.
 
-    Exit code 1 if a training would refuse the source.
+    Args:
+        words: What was typed after the verb.
+
+    Returns:
+        What --json prints.
 
     Raises:
         UsageError: If the first word is not "inspect".

@@ -37,6 +37,12 @@ class DemoFlags(JsonFlag):
 def demo(flags: DemoFlags) -> Result:
     """Train, evaluate and report. A training that fails ends the demo with its own exit code.
 
+    Args:
+        flags: As typed.
+
+    Returns:
+        What --json prints.
+
     Raises:
         UsageError: For a budget of no time or fewer than 20 samples.
     """

@@ -49,6 +49,12 @@ class DuelFlags(JsonFlag):
 def duel(flags: DuelFlags) -> Result:
     """Run a duel and write its report.
 
+    Args:
+        flags: As typed.
+
+    Returns:
+        What --json prints.
+
     Raises:
         UsageError: For two budgets or fewer than one repeat.
     """

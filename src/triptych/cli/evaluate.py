@@ -47,6 +47,12 @@ class EvaluateFlags(WeightsFlag, ModelFileFlag, JsonFlag):
 def evaluate(flags: EvaluateFlags) -> Result:
     """Score images.
 
+    Args:
+        flags: As typed.
+
+    Returns:
+        What --json prints.
+
     Raises:
         UsageError: If it is not clear what to score.
     """
@@ -115,6 +121,12 @@ def save_scores(pipeline: Pipeline, scored: Evaluation) -> str:
 
 def evaluate_sensitivity(flags: EvaluateFlags) -> Result:
     """Report which metric notices which corruption of real images.
+
+    Args:
+        flags: As typed.
+
+    Returns:
+        What --json prints.
 
     Raises:
         UsageError: If more than a source of real images was given, or --out is not a .png.

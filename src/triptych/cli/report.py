@@ -27,6 +27,12 @@ class ReportFlags(WeightsFlag, JsonFlag):
 def report(flags: ReportFlags) -> Result:
     """Write a report.
 
+    Args:
+        flags: As typed.
+
+    Returns:
+        What --json prints.
+
     Raises:
         UsageError: For an --out that is not HTML, no run, or a duel together with anything else.
     """

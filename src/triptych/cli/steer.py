@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 from triptych.cli._flags import first_word, value_in, weights_in
 from triptych.cli._registry import Result
 from triptych.cli._steer_common import Act, SteerFlags, act
-from triptych.cli.steer_directions import (
-    DirectionsFlags,
-    EditFlags,
-    InvertFlags,
-    directions,
-    edit,
-    invert,
-)
+from triptych.cli.steer_directions import DirectionsFlags, directions
+from triptych.cli.steer_images import EditFlags, InvertFlags, edit, invert
 from triptych.cli.steer_sampling import (
     InterpolateFlags,
     MapFlags,
@@ -67,7 +61,13 @@ ALIASES = {
 
 
 def steer(words: list[str]) -> Result:
-    """Act on a model. Takes the words after "steer": a run and an act, in either order.
+    """Act on a model. The words begin with a run and an act, in either order.
+
+    Args:
+        words: What was typed after the verb.
+
+    Returns:
+        What --json prints.
 
     Raises:
         UsageError: For an unknown act, or one without a run.

@@ -42,7 +42,16 @@ class InterpolateFlags(SpaceFlag, MovieFlags):
 
 
 def interpolate(pipeline: Pipeline, flags: InterpolateFlags, controls: Controls) -> Result:
-    """Interpolate between seeds."""
+    """Interpolate between seeds.
+
+    Args:
+        pipeline: The model.
+        flags: As typed.
+        controls: Values of the model's own controls.
+
+    Returns:
+        What --json prints.
+    """
     from triptych.latent import interpolation
     from triptych.viz.sheets import write_sheet
 
@@ -107,6 +116,14 @@ class TraverseFlags(LayersFlag, SpaceFlag, MovieFlags):
 def traverse(pipeline: Pipeline, flags: TraverseFlags, controls: Controls) -> Result:
     """Move along dimensions or directions.
 
+    Args:
+        pipeline: The model.
+        flags: As typed.
+        controls: Values of the model's own controls.
+
+    Returns:
+        What --json prints.
+
     Raises:
         UsageError: For flags that exclude each other.
     """
@@ -154,6 +171,14 @@ class MapFlags(SteerFlags):
 def draw_map(pipeline: Pipeline, flags: MapFlags, controls: Controls) -> Result:
     """Map a two-dimensional latent space.
 
+    Args:
+        pipeline: The model.
+        flags: As typed.
+        controls: Values of the model's own controls.
+
+    Returns:
+        What --json prints.
+
     Raises:
         UsageError: For --dimensions that are not two numbers.
     """
@@ -198,7 +223,16 @@ class MixFlags(SteerFlags):
 
 
 def mix(pipeline: Pipeline, flags: MixFlags, controls: Controls) -> Result:
-    """Mix styles."""
+    """Mix styles.
+
+    Args:
+        pipeline: The model.
+        flags: As typed.
+        controls: Values of the model's own controls.
+
+    Returns:
+        What --json prints.
+    """
     from triptych.inference.pipeline import load
     from triptych.latent import style_mixing
     from triptych.runs.run import open_run
@@ -243,6 +277,14 @@ class SweepFlags(SteerFlags):
 
 def sweep(pipeline: Pipeline, flags: SweepFlags, controls: Controls) -> Result:
     """Sweep truncation, or another control.
+
+    Args:
+        pipeline: The model.
+        flags: As typed.
+        controls: Values of the model's own controls.
+
+    Returns:
+        What --json prints.
 
     Raises:
         UsageError: For values that are not numbers.

@@ -1,1 +1,1 @@
-"""Where pictures come from, how they are prepared once, and batches of them."""
+"""Data sets: sources of images, their one-time preparation, and reproducible batches."""

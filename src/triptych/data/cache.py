@@ -15,29 +15,34 @@ import numpy as np
 
 from triptych.core.cache import cache_home
 from triptych.data.assemble import safe_name
-from triptych.data.dataset import Broken, Dataset, Split, fingerprint, keeping
+from triptych.data.dataset import Dataset, SkippedFile, Split, disk_errors, fingerprint
 from triptych.data.image_ops import Color
 
-CODE = 3  # raise it when preparation changes: caches made before are then left alone
-
-
-# --- the cache of prepared pixels ------------------------------------------------------------
+VERSION = 3  # increase it when preparation changes: older caches are then ignored
 
 
 def cached(
     source: str, files: Sequence[Path], size: int, color: Color, make: Callable[..., Dataset]
 ) -> Dataset:
-    """Prepare once, then map from disk.
+    """Prepare a data set once, then memory-map it from disk.
 
-    make: from (source, size, color, into) to the pictures; into: a folder where it may have written
-    pixels too many for memory, as `train.pixels.npy` and `test.pixels.npy`.
+    The cache key is a hash of the files' paths, lengths and modification times rather than their bytes:
+    hashing a hundred thousand photos at every start would take minutes. The fingerprint, which identifies
+    the data in scores and runs, is a hash of the pixels themselves.
 
-    The key is made of the files' paths, lengths and modification times rather than their bytes:
-    hashing a hundred thousand photos at every start would take minutes, and a changed file has a new
-    time. The fingerprint, which scores and runs go by, is made of the pixels themselves.
+    Args:
+        source: As the user typed it.
+        files: All files that the pixels depend on.
+        size: Side in pixels.
+        color: Color mode.
+        make: Prepares the data set, called as make(source, size, color, into). What does not fit into memory
+            it writes to the directory `into`, as `train.pixels.npy` and `test.pixels.npy`.
+
+    Returns:
+        The data set, its pixels memory-mapped.
     """
     mode = "grey" if color == "gray" else color  # as the option was spelled when the first caches were made
-    digest = hashlib.sha256(json.dumps([source, size, mode, CODE]).encode())
+    digest = hashlib.sha256(json.dumps([source, size, mode, VERSION]).encode())
     for path in sorted(files):
         try:
             status = path.stat()
@@ -51,18 +56,18 @@ def cached(
 
 
 def _store(make: Callable[[Path], Dataset], home: Path) -> None:
-    """Write prepared pixels under a temporary name, then rename: two at once do no harm."""
+    """Write prepared pixels under a temporary name, then rename: two processes at once do no harm."""
     partial = home.with_name(f".{home.name}.{os.getpid()}")
     try:
-        with keeping(home.parent):
+        with disk_errors(home.parent):
             partial.mkdir(parents=True, exist_ok=True)
         dataset = make(partial)
-        with keeping(home.parent):
+        with disk_errors(home.parent):
             _write(dataset, partial)
             try:
                 partial.rename(home)
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else: another process was first
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else another process was first
                     raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -73,7 +78,7 @@ def _write(dataset: Dataset, folder: Path) -> None:
         arrays = {"pixels": split.pixels, "labels": split.labels, **split.factors}
         for part, array in arrays.items():
             path = folder / f"{name}.{part}.npy"
-            if array is not None and not path.is_file():  # else whoever prepared it wrote it there
+            if array is not None and not path.is_file():  # else `make` wrote it there
                 np.save(path, array, allow_pickle=False)
     about = {
         "name": dataset.name,
@@ -115,7 +120,7 @@ def _open(home: Path) -> Dataset:
         class_names=tuple(about["class_names"]),
         split_rule=about["split_rule"],
         credit=about["credit"],
-        skipped=tuple(Broken(*pair) for pair in about["skipped"]),
+        skipped=tuple(SkippedFile(*pair) for pair in about["skipped"]),
         content_box=tuple(box) if box else None,
         fingerprint=about["fingerprint"],
         color_rule=about.get("color_rule", about.get("colour_rule", "")),

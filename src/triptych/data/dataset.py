@@ -1,4 +1,4 @@
-"""Prepared pictures, and batches of them that are a function of (seed, step) alone."""
+"""Data sets: prepared images with labels, captions and factors, in two splits."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from triptych.core.types import ImageSpec
 
 
 @contextmanager
-def keeping(folder: Path) -> Iterator[None]:
-    """Say in one sentence what goes wrong while prepared pictures are written to `folder`."""
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn an OSError while prepared images are written to `folder` into a DataError of one sentence."""
     try:
         yield
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         raise DataError(
-            f"prepared pictures could not be kept in {folder}: {reason}. Free space, or point "
-            "TRIPTYCH_CACHE elsewhere"
+            f"prepared images could not be written to {folder}: {reason}. Free space, or set "
+            "TRIPTYCH_CACHE to another directory"
         ) from error
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A file that was passed over, and why."""
+class SkippedFile:
+    """A file that could not be used, and why."""
 
     file: str
     reason: str
@@ -38,12 +38,12 @@ class Broken:
 
 @dataclass(frozen=True)
 class Split:
-    """Prepared pictures: the same size, the same channels, perhaps memory-mapped."""
+    """Prepared images of one size and one number of channels; the pixels may be memory-mapped."""
 
     pixels: np.ndarray  # (N, H, W, C) uint8
     labels: np.ndarray | None = None  # (N,) int64
     captions: Sequence[str] | None = None
-    factors: dict[str, np.ndarray] = field(default_factory=dict)  # known causes of each picture, (N,)
+    factors: dict[str, np.ndarray] = field(default_factory=dict)  # known factors of variation, (N,) each
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -51,36 +51,36 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source, opened: a training and a test split that never share a picture."""
+    """An opened source: a training and a test split."""
 
-    name: str  # short, fit for a directory's name
+    name: str  # short, safe for a directory
     source: str  # as typed
     train: Split
     test: Split
     class_names: tuple[str, ...] = ()
     split_rule: str = ""
     credit: str = ""
-    skipped: tuple[Broken, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
     content_box: tuple[int, int, int, int] | None = None  # top, left, bottom, right of unpadded pixels
     fingerprint: str = ""  # SHA-256 over both splits
-    color_rule: str = ""  # a sentence on what was decided where some images have color and some have none
+    color_rule: str = ""  # how images with and without color were made alike, in a sentence
 
     @property
     def spec(self) -> ImageSpec:
-        """What the data fixes for every family."""
+        """What the data determine for every model."""
         _, height, _, channels = self.train.pixels.shape
         return ImageSpec(channels, height, len(self.class_names), self.train.captions is not None)
 
     @property
     def class_counts(self) -> list[int]:
-        """Training pictures of each class; empty when unlabelled."""
+        """Training images of each class; empty when unlabeled."""
         if self.train.labels is None:
             return []
         return np.bincount(self.train.labels, minlength=len(self.class_names)).tolist()
 
 
 def fingerprint(*splits: Split) -> str:
-    """SHA-256 over pixels, labels and captions: two sources with the same one hold the same pictures."""
+    """SHA-256 over pixels, labels and captions: the identity of a data set in runs and scores."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr(split.pixels.shape).encode())

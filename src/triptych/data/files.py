@@ -1,4 +1,4 @@
-"""Pictures in a folder, and what is known about them from folder names or a metadata file."""
+"""Image files in a folder, with labels, captions and splits from folder names or a metadata file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from triptych.core.errors import DataError
-from triptych.data.dataset import Broken
+from triptych.data.dataset import SkippedFile
 from triptych.data.image_ops import Color, common_color, decode, in_mode, square
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
-MOST_BROKEN = 0.1  # share of files beyond which something else is wrong
+MAX_BROKEN_SHARE = 0.1  # largest share of unreadable files; beyond it something else is wrong
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture to be prepared: a file or its bytes, and what is known about it."""
+    """One image to be prepared: a file or its bytes, with label, caption and split."""
 
     name: str
     content: Path | bytes
@@ -35,14 +35,23 @@ class Item:
 
 
 def list_folder(folder: Path) -> list[Item]:
-    """Every picture of a folder in a fixed order.
+    """List all images of a folder, in a fixed order.
 
-    Class folders give labels; `metadata.csv` or `.jsonl` (column file_name, with label and text or
-    caption) goes before them; folders named train and test give the split, and may have a metadata file
-    each or one beside them (train/a.png). Raises DataError when there is no folder or no picture.
+    Labels come from `metadata.csv` or `metadata.jsonl` (columns file_name, label, text or caption), without
+    it from class folders. Folders named train and test give the split; they may have a metadata file each,
+    or one beside them (with names like train/a.png).
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The images, not opened yet.
+
+    Raises:
+        DataError: When there is no folder, or no image in it.
     """
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}: expected a folder of pictures")
+        raise DataError(f"there is no folder {folder}: expected a folder of image files")
     halves = {name: folder / name for name in ("train", "test")}
     known = _metadata(folder)
     if all(half.is_dir() for half in halves.values()):
@@ -54,10 +63,10 @@ def list_folder(folder: Path) -> list[Item]:
         found = list(_list_half(folder, None, known))
     if not found:
         inside = sorted(path.name for path in folder.iterdir())[:3]
-        held = f"no pictures, only things like {', '.join(inside)}" if inside else "nothing"
+        content = f"no images, only {', '.join(inside)} and the like" if inside else "nothing"
         raise DataError(
-            f"{folder} holds {held}: expected {', '.join(sorted(SUFFIXES))} files, "
-            "flat or in one folder a class"
+            f"{folder} contains {content}: expected {', '.join(sorted(SUFFIXES))} files, "
+            "flat or in one folder per class"
         )
     return found
 
@@ -91,7 +100,9 @@ def _metadata(folder: Path) -> dict[str, tuple[str | None, str | None]]:
             lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
             rows = [json.loads(line) for line in lines if line.strip()]
         except ValueError as error:
-            raise DataError(f"{folder / 'metadata.jsonl'} is not one JSON object a line: {error}") from error
+            raise DataError(
+                f"{folder / 'metadata.jsonl'} is not one JSON object per line: {error}"
+            ) from error
     else:
         return {}
     known = {}
@@ -108,17 +119,30 @@ def _metadata(folder: Path) -> dict[str, tuple[str | None, str | None]]:
 
 @dataclass
 class Prepared:
-    """Pictures of one size, in the order given, and those that were passed over."""
+    """Images of one size, in the given order, and the files that were skipped."""
 
     items: list[Item]
     pixels: np.ndarray  # (N, H, W, C) uint8
     digests: list[str]  # SHA-256 of each encoded file
-    broken: list[Broken]
-    color_rule: str = ""  # what was decided where some have color and some have none
+    broken: list[SkippedFile]
+    color_rule: str = ""  # how images with and without color were made alike
 
 
 def prepare(items: list[Item], size: int, color: Color, where: str) -> Prepared:
-    """Decode, crop and resize. Raises DataError when more than a tenth cannot be read."""
+    """Decode, crop and resize images.
+
+    Args:
+        items: The images.
+        size: Side in pixels.
+        color: Color mode; "auto": that of most of the images.
+        where: Their source, for the error.
+
+    Returns:
+        The prepared images.
+
+    Raises:
+        DataError: When more than a tenth cannot be read.
+    """
     kept: list[Item] = []
     squares, digests, broken = [], [], []
     for item in items:
@@ -126,15 +150,15 @@ def prepare(items: list[Item], size: int, color: Color, where: str) -> Prepared:
             data = item.data()
             squares.append(square(decode(data, size), size))
         except (OSError, DataError) as error:
-            broken.append(Broken(item.name, getattr(error, "strerror", None) or str(error)))
+            broken.append(SkippedFile(item.name, getattr(error, "strerror", None) or str(error)))
             continue
         kept.append(item)
         digests.append(hashlib.sha256(data).hexdigest())
-    if len(broken) > MOST_BROKEN * len(items):
+    if len(broken) > MAX_BROKEN_SHARE * len(items):
         shown = "; ".join(f"{b.file}: {b.reason}" for b in broken[:3])
         raise DataError(
-            f"{len(broken)} of {len(items)} pictures in {where} cannot be read, more than a tenth: {shown}. "
-            f"See all with: triptych data inspect {where}"
+            f"{len(broken)} of {len(items)} images in {where} cannot be read, more than a tenth: {shown}. "
+            f"List them all with: triptych data inspect {where}"
         )
     rule = ""
     if color == "auto":
@@ -143,10 +167,18 @@ def prepare(items: list[Item], size: int, color: Color, where: str) -> Prepared:
 
 
 def split_by_content(digests: list[str], labels: list[str | None], share: float) -> np.ndarray:
-    """Which pictures are for testing, (N,) bool: by a hash of the file, so that adding one moves no other.
+    """Choose test images by a hash of each file, so that adding a file moves no other.
 
-    Copies of a file fall on the same side. A class is never left without a training picture, and
-    at least one picture is for testing.
+    Copies of a file are in the same split. Every class keeps a training image where it has two different
+    ones, and there is at least one test image.
+
+    Args:
+        digests: Hexadecimal SHA-256 of each file.
+        labels: The class of each, or None.
+        share: Expected share of test images, in [0, 1].
+
+    Returns:
+        (N,) bool, true for test images.
     """
     marks = np.array([int(digest[:12], 16) / 16**12 for digest in digests])
     test = marks < share
@@ -156,12 +188,12 @@ def split_by_content(digests: list[str], labels: list[str | None], share: float)
             test &= ~(members & (marks == marks[members].max()))
     if test.any():
         return test
-    kinds = np.array([str(label) for label in labels])
-    for mark in np.unique(marks):  # the first that takes no class's last picture
+    classes = np.array([str(label) for label in labels])
+    for mark in np.unique(marks):  # the first that is not all of a class
         copies = marks == mark
-        if len(np.unique(kinds[~copies])) == len(np.unique(kinds)):
+        if len(np.unique(classes[~copies])) == len(np.unique(classes)):
             return copies
     if len(np.unique(marks)) > 1:
         return marks == marks.min()
-    test[0] = True  # all are copies of one
+    test[0] = True  # all are copies of one file
     return test

@@ -1,4 +1,4 @@
-"""One picture file or array of any kind -> a square of uint8 pixels."""
+"""Decode image files and arrays of any kind into squares of uint8 pixels."""
 
 from __future__ import annotations
 
@@ -15,41 +15,48 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from triptych.core.errors import DataError
 
 Color = Literal["auto", "gray", "rgb"]
-MOST_PIXELS = 400_000_000  # beyond this a file is a decompression bomb rather than a photo
+MAX_PIXELS = 400_000_000  # a larger file is taken for a decompression bomb
 GRAY_MODES = ("1", "L", "LA", "I", "F")
 
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Leave out Pillow's warnings on sizes and metadata: what is wrong with a picture is said once, by us."""
+    """Suppress Pillow's warnings on sizes and metadata: errors are reported once, by us."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def decode(file: Path | bytes, wanted_px: int) -> Image.Image:
-    """Read one picture: first frame, upright, without transparency, mode L or RGB.
+    """Read one image: its first frame, upright by its EXIF tag, without transparency, in mode L or RGB.
 
-    wanted_px: the size it will be used at; very large JPEGs are read at a fraction of theirs.
-    Raises DataError with the reason when it cannot be read.
+    Args:
+        file: A path, or the encoded bytes.
+        wanted_px: The side it will be used at: very large JPEGs are decoded at reduced resolution.
+
+    Returns:
+        The image.
+
+    Raises:
+        DataError: With the reason, when it cannot be read.
     """
     try:
         with quiet_pillow(), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise DataError(f"{image.width}x{image.height} is larger than {MOST_PIXELS:,} pixels")
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{image.width}x{image.height} is larger than {MAX_PIXELS:,} pixels")
             image.draft("RGB" if image.mode not in GRAY_MODES else "L", (2 * wanted_px, 2 * wanted_px))
             image.load()
             return flatten(ImageOps.exif_transpose(image))
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError("not a picture in any format that Pillow knows") from error
-    except Exception as error:  # decoders raise whatever they like: struct, zlib, syntax, value errors
+        raise DataError("not an image in any format that Pillow can read") from error
+    except Exception as error:  # decoders raise anything: struct, zlib, syntax, value errors
         raise DataError(f"{type(error).__name__}: {error}") from error
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Any mode to L or RGB; transparency is laid on white, 16-bit gray scaled to 8."""
+    """Convert any mode to L or RGB; transparency is composited on white, 16-bit gray is scaled to 8."""
     if image.mode.startswith("I") or image.mode == "F":
         levels = np.asarray(image, dtype=np.float64)
         top = 65535.0 if levels.max() > 255 else 255.0
@@ -64,7 +71,7 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 def is_gray(image: Image.Image) -> bool:
-    """Whether a picture has no color, also when it is stored as RGB."""
+    """Whether an image has no color, even if it is stored as RGB."""
     if image.mode == "L":
         return True
     small = np.asarray(image.resize((32, 32)))
@@ -72,10 +79,15 @@ def is_gray(image: Image.Image) -> bool:
 
 
 def common_color(images: Sequence[Image.Image]) -> tuple[Literal["gray", "rgb"], str]:
-    """The mode that most images have (of halves color), and a sentence where not all have it, else "".
+    """The color mode of most images; color where they are half and half.
 
-    One colored scan in an album of gray ones would make three channels of all of them, and a model that
-    spends itself on colors that are not there.
+    Otherwise one colored scan among gray ones would give all of them three channels.
+
+    Args:
+        images: In mode L or RGB.
+
+    Returns:
+        The mode, and a sentence where some images have another one, else "".
     """
     colored = sum(not is_gray(image) for image in images)
     count = len(images)
@@ -89,7 +101,15 @@ def common_color(images: Sequence[Image.Image]) -> tuple[Literal["gray", "rgb"],
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
-    """The largest square from the middle, resized by Lanczos with antialiasing."""
+    """The largest centered square, resized by Lanczos with antialiasing.
+
+    Args:
+        image: Of any size.
+        size: Side of the result in pixels.
+
+    Returns:
+        The image.
+    """
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
@@ -99,18 +119,36 @@ def square(image: Image.Image, size: int) -> Image.Image:
 
 
 def in_mode(image: Image.Image, color: Literal["gray", "rgb"]) -> np.ndarray:
-    """(H, W, 1) or (H, W, 3) uint8."""
+    """An image as an array of a color mode.
+
+    Args:
+        image: In any mode.
+        color: The mode to convert to.
+
+    Returns:
+        (H, W, 1) or (H, W, 3) uint8.
+    """
     pixels = np.asarray(image.convert("L" if color == "gray" else "RGB"))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def from_any(item: Any) -> Image.Image:
-    """A Pillow picture or an array (H, W), (H, W, 1), (H, W, 3 or 4) uint8 as mode L or RGB."""
+    """A Pillow image in mode L or RGB.
+
+    Args:
+        item: A Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8.
+
+    Returns:
+        The image.
+
+    Raises:
+        DataError: For arrays of another type or shape.
+    """
     if isinstance(item, Image.Image):
         return flatten(item)
     array = np.asarray(item)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
-        raise DataError(f"expected pictures as (H, W[, C]) uint8 arrays, got {array.shape} {array.dtype}")
+        raise DataError(f"expected images as (H, W[, C]) uint8 arrays, got {array.shape} {array.dtype}")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim == 3 and array.shape[2] not in (3, 4):
@@ -119,17 +157,30 @@ def from_any(item: Any) -> Image.Image:
 
 
 def resized(pixels: np.ndarray, size: int) -> np.ndarray:
-    """A whole (N, H, W, C) uint8 array at another size, Lanczos."""
+    """Resize an array of images by Lanczos.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        size: Side of the result in pixels.
+
+    Returns:
+        (N, size, size, C) uint8.
+    """
     if pixels.shape[1] == size:
         return pixels
     color: Literal["gray", "rgb"] = "gray" if pixels.shape[3] == 1 else "rgb"
-    return np.stack([in_mode(square(from_any(picture), size), color) for picture in pixels])
+    return np.stack([in_mode(square(from_any(image), size), color) for image in pixels])
 
 
 def padded(pixels: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """Centre 28-pixel pictures on their black background: sharper than any resize, and reversible.
+    """Center images on black: unlike resizing, that is exact and reversible.
 
-    Returns the (N, size, size, C) pixels and the box (top, left, bottom, right) of the originals.
+    Args:
+        pixels: (N, S, S, C) uint8 on a black background.
+        size: Side of the result in pixels, S or more.
+
+    Returns:
+        (N, size, size, C) uint8, and the box (top, left, bottom, right) of the originals.
     """
     side = pixels.shape[1]
     before = (size - side) // 2

@@ -1,4 +1,4 @@
-"""What a source holds, what is broken in it, and what will be done with it."""
+"""Inspect a source: what it contains, which files are broken, and how it would be prepared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from triptych.core.errors import DataError
 from triptych.core.images import is_points
 from triptych.data.dataset import Dataset, Split
 from triptych.data.datasets.celeba import CROP_PX
-from triptych.data.files import MOST_BROKEN, Item, list_folder
+from triptych.data.files import MAX_BROKEN_SHARE, Item, list_folder
 from triptych.data.image_ops import Color, decode, quiet_pillow
 from triptych.data.load import load
 
@@ -26,27 +26,27 @@ LOSSY = ("JPEG", "WEBP", "MPO", "GIF")
 
 @dataclass(frozen=True)
 class Inspection:
-    """A look at a source. Counts are of files for folders, else of prepared pictures."""
+    """The content of a source. Counts are of files for folders, of prepared images for others."""
 
     source: str
     images: int
     splits: dict[str, int]
     classes: dict[str, int]
-    attributes: dict[str, int] = field(default_factory=dict)  # of yes or no -> pictures that have it
+    attributes: dict[str, int] = field(default_factory=dict)  # binary attribute -> images that have it
     sizes: dict[str, int] = field(default_factory=dict)  # "640x480" -> files, the most frequent first
     modes: dict[str, int] = field(default_factory=dict)
     formats: dict[str, int] = field(default_factory=dict)
     broken: list[tuple[str, str]] = field(default_factory=list)
-    duplicates: int = 0  # pictures that repeat an earlier one of their split, pixel by pixel
-    leaks: int = 0  # test pictures that are also training pictures
-    plan: list[str] = field(default_factory=list)  # what will be done
+    duplicates: int = 0  # images equal to an earlier one of their split, pixel by pixel
+    leaks: int = 0  # test images that are also training images
+    plan: list[str] = field(default_factory=list)  # how it would be prepared
 
     def content(self) -> dict[str, Any]:
-        """Everything, fit for JSON."""
+        """Everything, for JSON."""
         return dict(vars(self))
 
     def rows(self) -> list[str]:
-        """Everything in lines for a terminal."""
+        """Everything, in lines for a terminal."""
         lines = [f"{self.source}: {self.images:,} images"]
         lines += [f"  {name:<8} {count:,}" for name, count in self.splits.items()]
         if self.classes:
@@ -62,20 +62,26 @@ class Inspection:
                 lines.append(f"  {title}: {shown}{rest}")
         lossy = sum(count for name, count in self.formats.items() if name in LOSSY)
         if lossy:
-            lines.append(f"  {lossy:,} files are in lossy formats: scores will notice their traces")
-        lines.append(
-            f"  exact duplicates: {self.duplicates:,}; test pictures also in training: {self.leaks:,}"
-        )
+            lines.append(f"  {lossy:,} files are in lossy formats: their compression artifacts affect scores")
+        lines.append(f"  exact duplicates: {self.duplicates:,}; test images also in training: {self.leaks:,}")
         if self.broken:
-            lines.append(f"  broken, passed over: {len(self.broken)}")
+            lines.append(f"  broken, skipped: {len(self.broken)}")
             lines += [f"    {name}: {reason}" for name, reason in self.broken]
-        return [*lines, *(f"  will be: {step}" for step in self.plan)]
+        return [*lines, "  preparation:", *(f"    {step}" for step in self.plan)]
 
 
 def inspect(source: str, *, size: int | None = None, color: Color = "auto") -> Inspection:
-    """Look at a source as `load` takes it, with size and color.
+    """Inspect a source.
 
-    Raises DataError or UsageError where there is nothing to see.
+    A UsageError for an unknown source, and a DataError for one that cannot be opened at all, are passed on.
+
+    Args:
+        source: As `load` takes it.
+        size: Side of the prepared images in pixels; None: what suits the source.
+        color: Color mode.
+
+    Returns:
+        What it contains.
     """
     folder = _folder_of(source)
     if folder is None:
@@ -100,12 +106,12 @@ def inspect(source: str, *, size: int | None = None, color: Color = "auto") -> I
         "broken": broken,
     }
     try:
-        found = _of_dataset(source, load(source, size=size, color=color))
+        opened = _of_dataset(source, load(source, size=size, color=color))
     except DataError as error:
         return Inspection(
             source, len(items), {}, dict(Counter(_classes(items))), plan=[f"refused: {error}"], **facts
         )
-    return Inspection(**{**vars(found), "images": len(items), **facts})
+    return Inspection(**{**vars(opened), "images": len(items), **facts})
 
 
 def _folder_of(source: str) -> Path | None:
@@ -123,18 +129,18 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
     train, test = _digests(dataset.train), _digests(dataset.test)
     trained = set(train)
     spec = dataset.spec
-    made = ", padded, never resized" if dataset.content_box else ", cut to the middle square, Lanczos"
-    pixels = f"{spec.size}x{spec.size} pixels, {'gray' if spec.channels == 1 else 'color'}{made}"
+    how = ", padded, not resized" if dataset.content_box else ", center-cropped, resized by Lanczos"
+    pixels = f"{spec.size}x{spec.size} pixels, {'gray' if spec.channels == 1 else 'color'}{how}"
     steps = [dataset.color_rule] if dataset.color_rule else []
     steps += [
-        "points of a plane: two coordinates in 256 levels, so some coincide"
+        "points in the plane: two coordinates in 256 levels, so some coincide"
         if is_points(dataset.train.pixels)
         else pixels,
         f"split: {dataset.split_rule}",
-        f"refused when more than {MOST_BROKEN:.0%} of the files are broken",
+        f"refused when more than {MAX_BROKEN_SHARE:.0%} of the files are broken",
     ]
     if dataset.name == "celeba":
-        steps[-3] += f", of {CROP_PX} pixels"
+        steps[-3] += f", crop of {CROP_PX} pixels"
     counts = dict(zip(dataset.class_names, dataset.class_counts, strict=False))
     return Inspection(
         source=source,
@@ -150,12 +156,12 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
 
 
 def _attributes(dataset: Dataset) -> dict[str, int]:
-    """How many pictures have each known cause that is either there or not."""
+    """Binary factor -> how many images have it."""
     halves = (dataset.train.factors, dataset.test.factors)
     joined = {name: np.concatenate([half[name] for half in halves]) for name in halves[0]}
-    yes_or_no = {n: v for n, v in joined.items() if np.issubdtype(v.dtype, np.integer) and v.max() <= 1}
-    return {name: int(values.sum()) for name, values in yes_or_no.items()}
+    binary = {n: v for n, v in joined.items() if np.issubdtype(v.dtype, np.integer) and v.max() <= 1}
+    return {name: int(values.sum()) for name, values in binary.items()}
 
 
 def _digests(split: Split) -> list[bytes]:
-    return [hashlib.sha256(np.ascontiguousarray(picture).tobytes()).digest() for picture in split.pixels]
+    return [hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest() for image in split.pixels]

@@ -1,4 +1,4 @@
-"""`load`: from what the user typed to a Dataset; `reopen`: a run's data again."""
+"""Open a source by its name, or the data of a run again."""
 
 from __future__ import annotations
 
@@ -31,20 +31,25 @@ KNOWN = (
 
 
 def load(source: Any, *, size: int | None = None, color: Color = "auto") -> Dataset:
-    """Open a source of pictures.
+    """Open a source of images. Data that cannot be used are a DataError.
 
-    source: a name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `celeba`, `points:ring`,
-    `stacked:mnist`, `folder:PATH`, `parquet:PATH`, or just a folder), an array (N, H, W[, C]) uint8, or
-    an iterable of Pillow pictures or arrays. size: side in pixels; None takes what suits the source.
-    color: auto makes all gray, or all colored, as most images are.
+    Args:
+        source: A name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `celeba`,
+            `points:ring`, `stacked:mnist`, `folder:PATH`, `parquet:PATH`, or just a folder), an array
+            (N, H, W[, C]) uint8, or an iterable of Pillow images or arrays.
+        size: Side in pixels, in 4..1024; None: what suits the source.
+        color: Color mode; "auto": that of most of the images.
 
-    Raises UsageError for an unknown name and DataError for data that
-    cannot be used.
+    Returns:
+        The prepared data set.
+
+    Raises:
+        UsageError: For an unknown name or a size out of range.
     """
     if isinstance(source, str) and source == "points:ring":
         return open_ring(source, size, color)
     if size is not None and not 4 <= size <= 1024:
-        raise UsageError(f"size must lie in 4..1024 pixels, got {size}")
+        raise UsageError(f"--size must be in 4..1024 pixels, got {size}")
     if not isinstance(source, str):
         return open_memory(source, size, color)
     if source == "digits":
@@ -81,7 +86,7 @@ def load(source: Any, *, size: int | None = None, color: Color = "auto") -> Data
 
 
 class DataDescription(Protocol):
-    """What a run's card says of its data: see `triptych.runs.card.DataCard`."""
+    """What a run's card records of its data: see `triptych.runs.card.DataCard`."""
 
     @property
     def source(self) -> str:
@@ -112,31 +117,39 @@ class DataDescription(Protocol):
         """Number of test images."""
 
 
-def reopen(seen: DataDescription, owner: Path, given: Any = None) -> Dataset:
-    """The pictures a run has seen, opened again.
+def reopen(recorded: DataDescription, owner: Path, given: Any = None) -> Dataset:
+    """Open the data of a run again.
 
-    seen: what its run.json says of them. given: the pictures themselves, as `load` takes them or loaded
-    already, where they came from Python. Raises DataError when owner, the run, was trained on others.
+    Args:
+        recorded: What its run.json records of them.
+        owner: The run's directory, for the error.
+        given: The images themselves, as `load` takes them or as a Dataset, where they came from Python.
+
+    Returns:
+        The same data set that the run was trained on.
+
+    Raises:
+        DataError: When the data have changed since.
     """
     dataset = given
     if not isinstance(given, Dataset):
-        source = seen.source if given is None else given
-        dataset = load(source, size=seen.size, color=seen.color)
-    if dataset.fingerprint == seen.fingerprint:
+        source = recorded.source if given is None else given
+        dataset = load(source, size=recorded.size, color=recorded.color)
+    if dataset.fingerprint == recorded.fingerprint:
         return dataset
-    if seen.color == "auto" and dataset.color_rule and not isinstance(given, Dataset):
-        for color in ("rgb", "gray"):  # one colored image used to color all, before most decided
-            other = load(source, size=seen.size, color=color)
-            if other.fingerprint == seen.fingerprint:
+    if recorded.color == "auto" and dataset.color_rule and not isinstance(given, Dataset):
+        for color in ("rgb", "gray"):  # older versions took color for all if one image had color
+            other = load(source, size=recorded.size, color=color)
+            if other.fingerprint == recorded.fingerprint:
                 return other
     counts = {
-        "classes": (len(dataset.class_names), len(seen.class_names)),
-        "training pictures": (len(dataset.train), seen.train),
-        "test pictures": (len(dataset.test), seen.test),
+        "classes": (len(dataset.class_names), len(recorded.class_names)),
+        "training images": (len(dataset.train), recorded.train),
+        "test images": (len(dataset.test), recorded.test),
     }
-    unlike = [f"{now:,} {what}, had {then:,}" for what, (now, then) in counts.items() if now != then]
+    changes = [f"{now:,} {what}, had {then:,}" for what, (now, then) in counts.items() if now != then]
     raise DataError(
         f"{dataset.name} is not what {owner} was trained on (fingerprint {dataset.fingerprint[:12]}, was "
-        f"{seen.fingerprint[:12]}{'; it has ' if unlike else ''}{'; '.join(unlike)}): bring the old "
-        "pictures back, or train a new run"
+        f"{recorded.fingerprint[:12]}{'; it has ' if changes else ''}{'; '.join(changes)}): restore the old "
+        "images, or train a new run"
     )

@@ -1,4 +1,4 @@
-"""Batches: each a function of (seed, step)."""
+"""Batches of images; each is a function of (seed, step)."""
 
 from __future__ import annotations
 
@@ -29,14 +29,28 @@ def batches(
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[Batch]:
-    """Endless batches; batch k is a function of (seed, k), so a resumed run needs no loader state.
+    """Yield batches without end. Batch k is a function of (seed, k): a resumed run needs no loader state.
 
-    Position p = k * size + i of the run's stream is picture order(epoch)[p mod N] with epoch = p div N:
-    every picture once an epoch, also when a batch spans two epochs or a set is smaller than a batch.
-    flip mirrors half of them. size is the global batch; worker `rank` of `world` gets its share.
+    Position p = k * size + i of the stream is image order(epoch)[p mod N] with epoch = p div N: every image
+    once per epoch, also when a batch spans two epochs or the split is smaller than a batch.
+
+    Args:
+        split: N prepared images.
+        size: Global batch size.
+        seed: Of the order and the flips.
+        first: Number of the first batch, from 0.
+        flip: Mirror each image with probability 1/2.
+        rank: This worker, in 0..world - 1; it gets the rows rank * size / world onward.
+        world: Number of workers.
+
+    Yields:
+        Batches of size / world images, float32 in [-1, 1].
+
+    Raises:
+        DataError: If the workers cannot share a batch evenly.
     """
     if size % world:
-        raise DataError(f"a batch of {size} cannot be shared evenly by {world} workers")
+        raise DataError(f"a batch of {size} cannot be divided evenly among {world} workers")
     share = size // world
     rows = np.arange(rank * share, (rank + 1) * share)  # (B,)
     step = first

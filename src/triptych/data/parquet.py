@@ -16,26 +16,33 @@ from triptych.data.image_ops import decode, in_mode, is_gray
 
 @dataclass(frozen=True)
 class Table:
-    """Encoded pictures with what is known about them."""
+    """Encoded images with labels and captions."""
 
     path: Path
     encoded: Sequence[bytes]
-    labels: np.ndarray | None  # (N,) int64; -1 where there is none
+    labels: np.ndarray | None  # (N,) int64; -1: unlabeled
     class_names: tuple[str, ...]
     captions: list[str] | None
 
     def decoded(self) -> np.ndarray:
-        """All pictures of a set of one size and mode: (N, H, W, C) uint8."""
+        """All images, which must be of one size and mode: (N, H, W, C) uint8."""
         images = [decode(data, 1024) for data in self.encoded]
         color: Any = "gray" if is_gray(images[0]) else "rgb"
         return np.stack([in_mode(image, color) for image in images])
 
 
 def read_parquet(path: Path) -> Table:
-    """Read one Parquet file with a column `image` (struct of bytes and path, or bytes).
+    """Read one Parquet file.
 
-    Columns `label` (integers, or strings) and `text` or `caption` are used where there are any.
-    Raises DataError when the file cannot be read or has no pictures, or pyarrow is missing.
+    Args:
+        path: A file with a column `image` (a struct of bytes and path, or bytes) and optional columns
+            `label` (integers or strings) and `text` or `caption`.
+
+    Returns:
+        Its content.
+
+    Raises:
+        DataError: When it cannot be read or has no images, or pyarrow is missing.
     """
     try:
         import pyarrow as pa
@@ -63,9 +70,9 @@ def read_parquet(path: Path) -> Table:
 
 
 def _labels(table: Any) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels as numbers, with the names the file's metadata or the values themselves give.
+    """Labels as numbers, with class names from the file's metadata or the values themselves.
 
-    What is null or below 0, as test splits that keep their labels back have it, is no label.
+    Null and negative values, as in test splits with hidden labels, mean unlabeled.
     """
     if "label" not in table.column_names:
         return None, ()
@@ -84,10 +91,17 @@ def _labels(table: Any) -> tuple[np.ndarray | None, tuple[str, ...]]:
     return labels, names
 
 
-def together(names: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    """Class names of several files: those of the longer list first, then what only the other has.
+def merge_class_names(names: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Merge the class names of two files: those of the longer list first, then what only the other has.
 
-    Lists that begin alike (0, 1, 2 of one file and 0, 1 of another) so keep their order.
+    Lists that begin alike (0, 1, 2 and 0, 1) keep their order.
+
+    Args:
+        names: Of one file.
+        more: Of another.
+
+    Returns:
+        All names, each once.
     """
     first, second = sorted((names, more), key=len, reverse=True)
     return first + tuple(name for name in second if name not in first)

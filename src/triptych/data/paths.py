@@ -1,4 +1,4 @@
-"""Where published data sets are looked for."""
+"""Where published data sets are searched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from triptych.core.cache import cache_home
 
 
-def places() -> list[Path]:
-    """Folders in which named sets are looked for, in order."""
+def search_paths() -> list[Path]:
+    """Directories in which published data sets are searched, in order."""
     own = os.environ.get("TRIPTYCH_DATA")
     return ([Path(own)] if own else []) + [cache_home() / "sets"]

@@ -17,55 +17,54 @@ Precision = Literal["fp32", "bf16"]
 
 
 class Options(Settings):
-    """What every training can be asked for, whatever the family."""
+    """The options of every training, whatever the model."""
 
     former_names = MappingProxyType({"colour": "color", "average": "ema_std"})
     former_values = MappingProxyType({"color": {"grey": "gray"}})
 
     data: str = "digits"
-    """Where the pictures come from: digits, shapes, mnist, fashion-mnist, cifar10, emoji, celeba, ..."""
+    """Source of the images: digits, shapes, mnist, fashion-mnist, cifar10, emoji, celeba, folder:PATH, ..."""
     size: int | None = Field(None, ge=4, le=1024)
-    """Side of the pictures in pixels; left out: what suits the source."""
+    """Side of the images in pixels; left out: what suits the source."""
     color: Literal["auto", "gray", "rgb"] = "auto"
-    """Color mode; auto makes all images what most of them are."""
+    """Color mode of the images; auto: that of most of them."""
     flip: bool = False
-    """Mirror half of the pictures, for sets in which left and right do not matter."""
+    """Mirror each image with probability 1/2, for data in which left and right do not matter."""
     conditional: bool | None = None
-    """Tell the labels, so that a class can be asked for; left out: where the source has them."""
+    """Train a conditional model, which samples the class asked for; left out: where the source has labels."""
     seed: int = Field(0, ge=0)
-    """Start of every random stream of the run."""
+    """Seed of all random numbers of the run."""
     batch: int = Field(128, ge=1)
-    """Pictures a step."""
+    """Images per training step."""
     micro_batch: int | None = Field(None, ge=1)
-    """Pictures at once, where memory is short: gradients are added up over the batch.
-
-    Batch norm sees these pictures alone, and so does what adaptive augmentation measures.
-    """
+    """Images per forward pass, where memory is short; gradients are accumulated over the batch. Batch norm
+    and adaptive augmentation then see only these images."""
     minutes: float | None = Field(None, gt=0)
     """Budget in minutes of training time."""
     steps: int | None = Field(None, ge=1)
     """Budget in steps."""
     images: int | None = Field(None, ge=1)
-    """Budget in pictures seen."""
+    """Budget in training images seen."""
     epochs: float | None = Field(None, gt=0)
-    """Budget in passes over the training pictures."""
+    """Budget in passes over the training images."""
     flops: float | None = Field(None, gt=0)
-    """Budget in floating-point operations, as PyTorch counts those of one step: 1e13, for one."""
+    """Budget in floating-point operations, as PyTorch counts them for one step: 1e13, for example."""
     ema_std: float = Field(0.1, gt=0, lt=0.28)
     """Width of the EMA of the weights: standard deviation of its profile, as a share of the run so far."""
     device: str = "auto"
-    """auto, cpu, or a GPU by PyTorch's name."""
+    """auto, cpu, or PyTorch's name of a GPU: cuda, cuda:1, mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the networks; auto takes bf16 on GPUs that have it and processors with AMX, else fp32."""
+    """Precision of the networks; auto: bf16 on GPUs that support it and CPUs with AMX, else fp32."""
     threads: int | None = Field(None, ge=1)
-    """Processor threads; left out: PyTorch's choice."""
+    """CPU threads; left out: PyTorch's choice."""
     save_every: int | None = Field(None, ge=1)
-    """Steps between saved states; left out: about once a minute."""
+    """Steps between checkpoints; left out: about one a minute."""
     track: tuple[Literal["tensorboard"], ...] = ()
-    """Follow the training live, in the run's folder tensorboard: tensorboard --logdir runs."""
+    """Write events for a live view into the run's directory: tensorboard --logdir runs."""
     on_collapse: Literal["warn", "stop", "rollback"] = "warn"
-    """When the watch finds a GAN collapsed or diverged: warn and go on, stop, or go on from the last good
-    state at lower learning rates (also when a loss is not a number, which else always stops)."""
+    """When the GAN monitor finds collapse or divergence: warn and continue, stop, or roll back to the last
+    healthy checkpoint and continue at lower learning rates (also for a NaN loss of any model, which otherwise
+    stops)."""
 
     @model_validator(mode="after")
     def one_budget(self) -> Options:

@@ -62,7 +62,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def test_the_middle_148_pixels_in_the_published_split(faces: Path) -> None:
+def test_center_crop_of_148_pixels_in_the_published_split(faces: Path) -> None:
     found = load("celeba")
     assert found.spec.size == 64 and found.spec.channels == 3 and found.spec.classes == 0
     assert (len(found.train), len(found.test)) == (15, 5)
@@ -82,7 +82,7 @@ def test_attributes_are_factors(faces: Path) -> None:
     assert found.train.factors["Bald"].sum() == 0 and found.train.factors["5_o_Clock_Shadow"].all()
 
 
-def test_gray_other_sizes_and_the_projects_folders(faces: Path) -> None:
+def test_gray_other_sizes_and_the_official_folders(faces: Path) -> None:
     color = load("celeba", size=32)
     for name, inside in (("list_attr_celeba.txt", "Anno"), ("list_eval_partition.txt", "Eval")):
         (faces / inside).mkdir()
@@ -97,7 +97,7 @@ def test_gray_other_sizes_and_the_projects_folders(faces: Path) -> None:
     assert load("celeba", size=200, color="gray").train.pixels.shape == (15, 200, 200, 1)
 
 
-def test_the_zip_will_do(faces: Path) -> None:
+def test_the_zip_file_is_enough(faces: Path) -> None:
     unpacked = load("celeba", size=16)
     with zipfile.ZipFile(faces / "img_align_celeba.zip", "w") as archive:
         for path in sorted((faces / "img_align_celeba").iterdir()):
@@ -106,12 +106,12 @@ def test_the_zip_will_do(faces: Path) -> None:
     assert load("celeba", size=16).fingerprint == unpacked.fingerprint
     whole = (faces / "img_align_celeba.zip").read_bytes()
     (faces / "img_align_celeba.zip").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"img_align_celeba\.zip is not a whole zip"):
+    with pytest.raises(DataError, match=r"img_align_celeba\.zip is not a complete zip"):
         load("celeba", size=16)
 
 
 @pytest.mark.parametrize("spoilt", ["half a file", "another size", "no file"])
-def test_a_few_spoilt_pictures_are_passed_over_with_their_attributes(faces: Path, spoilt: str) -> None:
+def test_a_few_broken_images_are_skipped_with_their_attributes(faces: Path, spoilt: str) -> None:
     own, whole = faces / "img_align_celeba" / NAMES[1], load("celeba", size=16)
     if spoilt == "no file":
         own.unlink()
@@ -126,7 +126,7 @@ def test_a_few_spoilt_pictures_are_passed_over_with_their_attributes(faces: Path
     assert np.array_equal(found.train.factors["Smiling"], whole.train.factors["Smiling"][kept])
 
 
-def test_missing_it_names_the_places_and_what_to_fetch(home: Path) -> None:
+def test_missing_data_error_names_the_search_paths_and_the_files(home: Path) -> None:
     with pytest.raises(DataError, match="CelebA project page") as told:
         load("celeba")
     words = str(told.value)
@@ -147,7 +147,7 @@ def test_a_partial_folder_is_refused_before_work_begins(faces: Path) -> None:
     for name in NAMES[10:]:
         (faces / "img_align_celeba" / name).unlink()
     with pytest.raises(
-        DataError, match=r"holds 10 of the 20 pictures .* names; 000011.jpg is missing"
+        DataError, match=r"contains 10 of the 20 images .* lists; 000011.jpg is missing"
     ) as told:
         load("celeba")
     assert f"--data folder:{faces / 'img_align_celeba'}" in str(told.value)
@@ -156,18 +156,16 @@ def test_a_partial_folder_is_refused_before_work_begins(faces: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [
-        ("list_attr_celeba.txt", "20\n", "21\n", "says that it has 21 rows and has 20"),
+        ("list_attr_celeba.txt", "20\n", "21\n", "declares 21 rows and has 20"),
         ("list_attr_celeba.txt", "20\n", "", "must begin with a count"),
         ("list_attr_celeba.txt", "000002.jpg -1", "000002.jpg", "line 4: expected a file name and 3 times"),
         ("list_attr_celeba.txt", "000002.jpg -1", "000002.jpg 0", "line 4: expected a file name and 3 times"),
-        ("list_attr_celeba.txt", "000002.jpg", "999999.jpg", "says nothing of 1 of the 20 pictures"),
+        ("list_attr_celeba.txt", "000002.jpg", "999999.jpg", "lacks 1 of the 20 images"),
         ("list_eval_partition.txt", "000002.jpg 0", "000002.jpg 7", "line 2: expected a file name and 0, 1"),
         ("list_eval_partition.txt", " 2", " 1", None),
     ],
 )
-def test_lists_that_are_otherwise_are_named(
-    faces: Path, file: str, old: str, new: str, told: str | None
-) -> None:
+def test_malformed_lists_are_named(faces: Path, file: str, old: str, new: str, told: str | None) -> None:
     if told is None:  # nothing to test on
         (faces / file).write_text((faces / file).read_text().replace(" 2\n", " 1\n"))
         told = "none for testing"
@@ -188,7 +186,7 @@ def test_a_blank_line_among_attributes_is_named(faces: Path) -> None:
 def test_more_than_a_tenth_of_another_size_is_refused(faces: Path) -> None:
     for k in (1, 2, 3):
         (faces / "img_align_celeba" / NAMES[k]).write_bytes(face(k, (250, 250)))
-    with pytest.raises(DataError, match=r"3 of 20 pictures .* 000002.jpg: is 250x250, expected 178x218"):
+    with pytest.raises(DataError, match=r"3 of 20 images .* 000002.jpg: is 250x250, expected 178x218"):
         load("celeba")
 
 
@@ -196,7 +194,7 @@ def test_a_full_disk_is_one_sentence(faces: Path, home: Path, monkeypatch: pytes
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("triptych.data.datasets.celeba._head", full)
+    monkeypatch.setattr("triptych.data.datasets.celeba._write_header", full)
     with pytest.raises(DataError, match=r"the disk is full\. Free space, or point TRIPTYCH_CACHE elsewhere"):
         load("celeba")
     assert not [path for path in (home.parent / "cache").rglob("*") if path.is_file()]
@@ -209,6 +207,6 @@ def test_inspect_counts_the_attributes(faces: Path, capsys: pytest.CaptureFixtur
     told = " ".join(capsys.readouterr().out.split())
     assert (
         "3 attributes: 5_o_Clock_Shadow 20 (100%) Bald 0 (0%) Smiling 10 (50%)" in told
-        and "middle square" in told
+        and "center-cropped" in told
     )
     assert "of 148 pixels" in told

@@ -10,24 +10,24 @@ import pytest
 
 from triptych.core.errors import DataError, UsageError
 from triptych.core.types import ImageSpec
-from triptych.data.datasets.ring import RADIUS, SIGMA, centres
+from triptych.data.datasets.ring import RADIUS, SIGMA, means
 from triptych.data.datasets.stacked_mnist import COUNTS, mode_numbers
 from triptych.data.inspect import inspect
 from triptych.data.load import load
 
 
-def test_the_ring_is_eight_even_gaussians() -> None:
+def test_the_ring_is_a_uniform_mixture_of_eight_gaussians() -> None:
     ring = load("points:ring")
     assert ring.spec == ImageSpec(channels=2, size=1, classes=8)
     assert (len(ring.train), len(ring.test)) == (20_000, 4_000)
     assert min(ring.class_counts) > 2300 and ring.class_names[:3] == ("east", "north-east", "north")
     points = ring.train.pixels[:, 0, 0] / 255 * 2 - 1  # (N, 2)
     assert ring.train.labels is not None
-    for label, middle in enumerate(centres()):
+    for label, middle in enumerate(means()):
         own = points[ring.train.labels == label] - middle
         np.testing.assert_allclose(own.mean(0), 0, atol=0.004)
         np.testing.assert_allclose(own.std(0), SIGMA, rtol=0.04)  # rounding does no harm
-    np.testing.assert_allclose(np.linalg.norm(centres(), axis=1), RADIUS)
+    np.testing.assert_allclose(np.linalg.norm(means(), axis=1), RADIUS)
     assert load("points:ring").fingerprint == ring.fingerprint
     assert ring.train.pixels.min() > 0 and ring.train.pixels.max() < 255  # none is cut off at the edge
 
@@ -36,7 +36,7 @@ def test_the_ring_is_eight_even_gaussians() -> None:
     ("asked", "message"),
     [
         ({"size": 32}, "points are 1 x 1 px, got a size of 32: leave out --size"),
-        ({"color": "rgb"}, "no colors, got rgb: leave out --color"),
+        ({"color": "rgb"}, "not colors, got rgb: leave out --color"),
     ],
 )
 def test_points_have_neither_size_nor_color(asked: dict[str, object], message: str) -> None:
@@ -45,16 +45,16 @@ def test_points_have_neither_size_nor_color(asked: dict[str, object], message: s
     assert load("points:ring", size=1).spec.size == 1
 
 
-def test_pictures_of_one_pixel_stay_refused_elsewhere() -> None:
+def test_other_sources_refuse_images_of_one_pixel() -> None:
     with pytest.raises(UsageError, match=r"4..1024 pixels, got 1"):
         load("digits", size=1)
     with pytest.raises(UsageError, match=r"Did you mean points:ring\?"):
         load("point:ring")
 
 
-def test_inspection_says_what_points_are() -> None:
+def test_inspect_describes_points() -> None:
     found = inspect("points:ring")
-    assert found.plan[0].startswith("points of a plane") and found.classes["east"] > 2000
+    assert found.plan[0].startswith("points in the plane") and found.classes["east"] > 2000
 
 
 @pytest.fixture
@@ -89,17 +89,17 @@ def test_stacked_digits_are_three_digits_of_their_own_split() -> None:
         load("stacked:mnist", color="gray")
 
 
-def test_stacked_digits_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stacked_mnist_error_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object) -> None:
         raise OSError("no network")
 
     monkeypatch.setenv("TRIPTYCH_DATA", str(tmp_path))
     monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("triptych.data.datasets.published.fetch", offline)
-    with pytest.raises(DataError, match="mnist is not here"):
+    with pytest.raises(DataError, match="mnist was not found"):
         load("stacked:mnist")
 
 
-def test_the_literatures_numbers() -> None:
+def test_constants_equal_those_of_the_literature() -> None:
     assert COUNTS == {"train": (60_000, 1), "test": (10_000, 2)}
     assert mode_numbers(np.array([[0, 0, 0], [1, 2, 3], [9, 9, 9]])).tolist() == [0, 123, 999]

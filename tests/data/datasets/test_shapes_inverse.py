@@ -18,7 +18,7 @@ def noisy(pixels: np.ndarray, levels: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("size", "right"), [(16, 0.97), (32, 1.0), (48, 1.0)])
-def test_pictures_are_read_back_into_their_causes(size: int, right: float):
+def test_factors_are_recovered(size: int, right: float):
     pixels, factors = drawn(120, size)
     found = read(pixels)
     for name in ("color", "ground"):
@@ -30,7 +30,7 @@ def test_pictures_are_read_back_into_their_causes(size: int, right: float):
     assert found.residual.dtype == np.float64 and found.factors["radius"].dtype == np.float32
 
 
-def test_a_turn_is_read_up_to_the_symmetry_of_the_kind():
+def test_rotation_is_recovered_up_to_the_symmetry_of_the_kind():
     pixels, factors = drawn(100)
     found = read(pixels).factors
     period = np.array([PERIODS.get(name, 0.0) for name in shapes.KINDS])[factors["kind"]]
@@ -41,7 +41,7 @@ def test_a_turn_is_read_up_to_the_symmetry_of_the_kind():
     assert np.abs(gap - np.round(gap)).max() < 0.01
 
 
-def test_noise_that_does_not_hide_the_shape_does_not_hide_its_causes():
+def test_factors_are_recovered_under_noise():
     pixels, factors = drawn(80)
     found = read(noisy(pixels, 8))
     for name in ("kind", "color", "ground"):
@@ -50,7 +50,7 @@ def test_noise_that_does_not_hide_the_shape_does_not_hide_its_causes():
         assert np.abs(found.factors[name] - factors[name]).mean() * 32 < 0.1
 
 
-def test_the_areas_and_periods_are_those_of_what_is_drawn():
+def test_areas_and_periods_equal_those_rendered():
     for number, name in enumerate(shapes.KINDS):
         half = np.full(1, 0.5, np.float32)
         one = {"kind": np.full(1, number), "x": half, "y": half, "radius": half * 0.6}
@@ -63,7 +63,7 @@ def test_the_areas_and_periods_are_those_of_what_is_drawn():
         np.testing.assert_allclose(shapes.cover(one, 256), first, atol=0.01)
 
 
-def test_the_residual_is_a_share_of_the_contrast_in_the_worst_window():
+def test_residual_is_relative_to_the_contrast_in_the_worst_window():
     pixels, factors = drawn(1)
     assert residuals(pixels, factors)[0] == 0
     front, back = (
@@ -77,7 +77,7 @@ def test_the_residual_is_a_share_of_the_contrast_in_the_worst_window():
     assert residuals(spoilt, factors)[0] <= 1 + 1e-6
 
 
-def test_what_shapes_cannot_draw_leaves_a_residual():
+def test_images_outside_the_range_leave_a_residual():
     pixels, factors = drawn(40)
     rng = np.random.default_rng(1)
     assert read(rng.integers(0, 256, pixels.shape, dtype=np.uint8)).residual.min() > 0.5
@@ -91,7 +91,7 @@ def test_what_shapes_cannot_draw_leaves_a_residual():
     assert np.median(read(cut).residual) > 0.3
 
 
-def test_a_reading_depends_on_no_other_picture(monkeypatch: pytest.MonkeyPatch):
+def test_results_do_not_depend_on_the_other_images(monkeypatch: pytest.MonkeyPatch):
     pixels, _ = drawn(30)
     whole = read(noisy(pixels, 10))
     monkeypatch.setattr("triptych.data.datasets.shapes_inverse.CHUNK", 7)
@@ -101,20 +101,20 @@ def test_a_reading_depends_on_no_other_picture(monkeypatch: pytest.MonkeyPatch):
         np.testing.assert_allclose(parts.factors[name], whole.factors[name], atol=1e-4)
 
 
-def test_no_pictures_have_no_readings():
+def test_empty_input_gives_empty_factors():
     found = read(np.empty((0, 32, 32, 3), np.uint8))
     assert found.residual.shape == found.factors["kind"].shape == (0,)
 
 
 def test_bad_input_is_refused_with_a_sentence():
     for shape in ((4, 32, 32, 1), (4, 32, 30, 3), (32, 32, 3), (4, 6, 6, 3)):
-        with pytest.raises(ValueError, match=r"expected \(N, S, S, 3\) pictures in color"):
+        with pytest.raises(ValueError, match=r"expected \(N, S, S, 3\) RGB images"):
             read(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match="float64"):
         read(np.zeros((4, 32, 32, 3)))
 
 
-def test_shapes_are_drawn_as_ever():
+def test_shapes_are_rendered_as_before():
     """Splitting `cover` from `paint` changed no pixel."""
     pixels, _ = drawn(64, seed=1)
     assert int(pixels.astype(np.int64).sum()) == 32_746_106

@@ -1,4 +1,4 @@
-"""Where the Noto emoji lie."""
+"""The Noto emoji."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ from triptych.data import paths as paths_module
 
 
 def emoji_path() -> Path:
-    """The Parquet file of the Noto emoji. Raises DataError where it is absent."""
-    for place in paths_module.places():
-        if (found := place / "noto_emoji" / "train.parquet").is_file():
-            return found
-    looked = " and ".join(str(place / "noto_emoji" / "train.parquet") for place in paths_module.places())
-    raise DataError(f"the emoji are not here: looked for {looked}. Or use --data shapes, also captioned")
+    """Find the Noto emoji.
+
+    Returns:
+        The Parquet file.
+
+    Raises:
+        DataError: Where it is absent.
+    """
+    for folder in paths_module.search_paths():
+        if (path := folder / "noto_emoji" / "train.parquet").is_file():
+            return path
+    searched = " and ".join(
+        str(folder / "noto_emoji" / "train.parquet") for folder in paths_module.search_paths()
+    )
+    raise DataError(
+        f"the emoji were not found: searched {searched}. Or use --data shapes, which has captions too"
+    )

@@ -11,5 +11,15 @@ from triptych.data.image_ops import Color
 
 
 def open_folder(folder: Path, items: list[Item], size: int, color: Color) -> Dataset:
-    """A folder of images that was listed already."""
+    """Open a folder of images.
+
+    Args:
+        folder: The folder.
+        items: Its images, as `list_folder` lists them.
+        size: Side in pixels.
+        color: Color mode.
+
+    Returns:
+        The data set.
+    """
     return from_items(f"folder-{folder.resolve().name}", f"folder:{folder}", items, size, color)

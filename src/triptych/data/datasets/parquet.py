@@ -11,27 +11,40 @@ from triptych.data.cache import cached
 from triptych.data.dataset import Dataset
 from triptych.data.files import Item
 from triptych.data.image_ops import Color
-from triptych.data.parquet import read_parquet, together
+from triptych.data.parquet import merge_class_names, read_parquet
 
 
 def open_parquet(source: str, path: Path, size: int, color: Color) -> Dataset:
-    """A Parquet file, or a folder of them whose names begin with train and test."""
+    """Open Parquet files.
+
+    Args:
+        source: As the user typed it.
+        path: A file, or a folder with files whose names begin with train and test.
+        size: Side in pixels.
+        color: Color mode.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataError: When there is no such file.
+    """
     if path.is_dir():
         halves = {name: sorted(path.glob(f"{name}*.parquet")) for name in ("train", "test")}
-        files = {name: found for name, found in halves.items() if found}
+        files = {name: paths for name, paths in halves.items() if paths}
     else:
         files = {"all": [path]} if path.is_file() else {}
     if not files:
         raise DataError(f"there is no Parquet file at {path}: expected a file, or train*.parquet in a folder")
-    paths = [p for found in files.values() for p in found]
+    every = [path for paths in files.values() for path in paths]
 
     def make(*_: Any) -> Dataset:
         items: list[Item] = []
         classes: tuple[str, ...] = ()
-        for split, found in files.items():
-            for file in found:
+        for split, paths in files.items():
+            for file in paths:
                 table = read_parquet(file)
-                classes = together(classes, table.class_names)
+                classes = merge_class_names(classes, table.class_names)
                 for row, data in enumerate(table.encoded):
                     number = -1 if table.labels is None else int(table.labels[row])
                     label = table.class_names[number] if number >= 0 else None
@@ -41,4 +54,4 @@ def open_parquet(source: str, path: Path, size: int, color: Color) -> Dataset:
         name = "emoji" if source == "emoji" else f"parquet-{path.stem}"
         return from_items(name, source, items, size, color, classes)
 
-    return cached(source, paths, size, color, make)
+    return cached(source, every, size, color, make)

@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and CIFAR-10, in whichever of their published formats they lie about."""
+"""MNIST, Fashion-MNIST and CIFAR-10, in any of their published formats."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from triptych.data.assemble import in_color
 from triptych.data.dataset import Dataset, Split
 from triptych.data.image_ops import Color, padded, resized
 from triptych.data.parquet import read_parquet
-from triptych.data.paths import places
+from triptych.data.paths import search_paths
 
 Raw = tuple[np.ndarray, np.ndarray]  # pixels (N, H, W, C) uint8, labels (N,) int64
 
 
 @dataclass(frozen=True)
-class Named:
-    """A published set: where it is looked for and downloaded from, and what its classes are called."""
+class PublishedSet:
+    """A published data set: where it is searched and downloaded from, and its class names."""
 
     folders: tuple[str, ...]
     classes: tuple[str, ...]
@@ -49,19 +49,19 @@ FASHION_FILES = {
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 SETS = {
-    "mnist": Named(
+    "mnist": PublishedSet(
         ("mnist",), tuple("0123456789"),
         "MNIST (LeCun, Cortes and Burges), CC BY-SA 3.0",
         "https://ossci-datasets.s3.amazonaws.com/mnist/", MNIST_FILES, idx=True,
     ),
-    "fashion-mnist": Named(
+    "fashion-mnist": PublishedSet(
         ("fashion_mnist", "fashion-mnist"),
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
          "Ankle boot"),
         "Fashion-MNIST (Xiao, Rasul and Vollgraf, Zalando Research, 2017), MIT",
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", FASHION_FILES, idx=True,
     ),
-    "cifar10": Named(
+    "cifar10": PublishedSet(
         ("cifar10", "cifar-10"),
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         "CIFAR-10 (Krizhevsky, 2009, University of Toronto)",
@@ -72,16 +72,22 @@ SETS = {
 
 
 def locate(name: str) -> dict[str, list[Path]]:
-    """The files of each split, {"train": [...], "test": [...]}, downloaded when they are nowhere.
+    """Find the files of each split in $TRIPTYCH_DATA and the user's cache; download them if need be.
 
-    Looked for in $TRIPTYCH_DATA, then in the user's cache. Raises DataError that names the places.
+    A DataError lists the directories where they are nowhere and cannot be downloaded.
+
+    Args:
+        name: The data set.
+
+    Returns:
+        {"train": [...], "test": [...]}.
     """
     known, pickled = SETS[name], False
-    for home in places():
+    for home in search_paths():
         for folder in (home / own for own in known.folders):
-            found = {split: _split_files(folder, known, split) for split in ("train", "test")}
-            if all(found.values()):
-                return found
+            files = {split: _split_files(folder, known, split) for split in ("train", "test")}
+            if all(files.values()):
+                return files
             pickled = pickled or bool(list(folder.glob("*py*")) or list(folder.glob("*/data_batch_1")))
     note = " (a pickled archive is there, but pickles can run code: get the binary one)" if pickled else ""
     download(name, note)
@@ -89,8 +95,8 @@ def locate(name: str) -> dict[str, list[Path]]:
     return {split: _split_files(folder, known, split) for split in ("train", "test")}
 
 
-def _split_files(folder: Path, known: Named, split: str) -> list[Path]:
-    """The files that hold one split, in the first format that is complete; none if there is none."""
+def _split_files(folder: Path, known: PublishedSet, split: str) -> list[Path]:
+    """The files of one split, in the first format that is complete; [] if there is none."""
     if known.idx:
         stem = "train" if split == "train" else "t10k"
         for end in (".gz", ""):
@@ -109,7 +115,15 @@ def _split_files(folder: Path, known: Named, split: str) -> list[Path]:
 
 
 def read(files: list[Path], split: str) -> Raw:
-    """The pictures and labels of one split, in the files' order."""
+    """Read the images and labels of one split, in the files' order.
+
+    Args:
+        files: As `locate` finds them.
+        split: "train" or "test".
+
+    Returns:
+        Pixels (N, H, W, C) uint8 and labels (N,) int64.
+    """
     first = files[0]
     if first.suffix == ".parquet":
         table = read_parquet(first)
@@ -131,7 +145,17 @@ def read(files: list[Path], split: str) -> Raw:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An IDX file of bytes, gzipped or not. Raises DataError when it is no such file or cut short."""
+    """Read an IDX file of bytes.
+
+    Args:
+        path: The file, gzipped if its name ends in .gz.
+
+    Returns:
+        A uint8 array of the file's shape.
+
+    Raises:
+        DataError: When it is damaged or another kind of file.
+    """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError) as error:
@@ -141,12 +165,20 @@ def read_idx(path: Path) -> np.ndarray:
     shape = np.frombuffer(data, ">u4", count=data[3], offset=4).astype(int)
     start = 4 + 4 * data[3]
     if len(data) - start != shape.prod():
-        raise DataError(f"{path} is cut short: {len(data) - start:,} of {shape.prod():,} bytes")
+        raise DataError(f"{path} is truncated: {len(data) - start:,} of {shape.prod():,} bytes")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
 def download(name: str, note: str = "") -> None:
-    """Fetch a set's files into the user's cache, checking every MD5."""
+    """Download a data set into the user's cache and verify every MD5.
+
+    Args:
+        name: The data set.
+        note: Added to the error.
+
+    Raises:
+        DataError: When a file cannot be downloaded, or its MD5 is wrong.
+    """
     known = SETS[name]
     home = cache_home() / "sets" / known.folders[0]
     home.mkdir(parents=True, exist_ok=True)
@@ -158,22 +190,31 @@ def download(name: str, note: str = "") -> None:
             fetch(known.mirror + file, partial)
         except (OSError, urllib.error.URLError) as error:
             partial.unlink(missing_ok=True)
-            looked = " and ".join(str(place / known.folders[0]) for place in places())
+            searched = " and ".join(str(folder / known.folders[0]) for folder in search_paths())
             raise DataError(
-                f"{name} is not here{note} and could not be downloaded ({error}). Looked in {looked}"
-                f"{'' if os.environ.get('TRIPTYCH_DATA') else ' (TRIPTYCH_DATA is not set)'} and at "
-                f"{known.mirror}. Put its files in one of these folders, or use --data digits, which "
+                f"{name} was not found{note} and could not be downloaded ({error}). Searched {searched}"
+                f"{'' if os.environ.get('TRIPTYCH_DATA') else ' (TRIPTYCH_DATA is not set)'} and "
+                f"{known.mirror}. Put its files into one of these folders, or use --data digits, which "
                 "needs no download"
             ) from error
-        found = hashlib.md5(partial.read_bytes(), usedforsecurity=False).hexdigest()
-        if found != expected:
+        actual = hashlib.md5(partial.read_bytes(), usedforsecurity=False).hexdigest()
+        if actual != expected:
             partial.unlink()
-            raise DataError(f"{file} from {known.mirror} has MD5 {found}, expected {expected}: try again")
+            raise DataError(f"{file} from {known.mirror} has MD5 {actual}, expected {expected}: try again")
         partial.rename(target)
 
 
 def open_published(source: str, size: int, color: Color, *_: Any) -> Dataset:
-    """A published data set, split as published."""
+    """Open a published data set, split as published.
+
+    Args:
+        source: Its name.
+        size: Side in pixels.
+        color: Color mode.
+
+    Returns:
+        The data set.
+    """
     known = SETS[source]
     splits: list[Split] = []
     box: tuple[int, int, int, int] | None = None
@@ -189,9 +230,14 @@ def open_published(source: str, size: int, color: Color, *_: Any) -> Dataset:
 
 
 def padded_side(source: str, size: int) -> int | None:
-    """The side, px, to which a source's 28 px pictures are padded on their way to `size`; None: they are not.
+    """The side to which 28-pixel images are padded before any resizing: padding is exact, resizing blurs.
 
-    Gray on black: padding is exact where resizing blurs. Beyond 32 px the padded pictures are resized.
+    Args:
+        source: Name of the data set.
+        size: Side of the prepared images in pixels; beyond 32 the padded images are resized.
+
+    Returns:
+        The side in pixels; None: images of this source are not padded.
     """
     known = SETS.get(source.removeprefix("stacked:"))
     return min(size, 32) if known is not None and known.idx and size >= 28 else None

@@ -1,4 +1,4 @@
-"""Pictures whose every cause is known: one shape of a kind, color, size, place and turn on a ground."""
+"""Synthetic images with known factors: a shape with a kind, color, size, position, rotation, background."""
 
 from __future__ import annotations
 
@@ -15,16 +15,23 @@ COLORS = {
     "red": (214, 58, 52), "orange": (236, 140, 40), "yellow": (240, 205, 60), "green": (62, 158, 82),
     "blue": (52, 104, 190), "purple": (128, 72, 168),
 }  # fmt: skip
+# British spelling here and in the captions: both are part of the data set's fingerprint
 GROUNDS = {"white": (245, 245, 242), "grey": (178, 182, 186), "black": (28, 30, 34), "cream": (246, 226, 188)}
 SIZES = ("small", "medium", "large")
-RADII = (0.14, 0.34)  # least and largest, of the picture's side
-MARGIN = 0.02  # least distance between a shape's circle and the picture's edge
+RADII = (0.14, 0.34)  # smallest and largest, as a share of the image's side
+MARGIN = 0.02  # smallest distance of a shape's circle from the edge of the image
 
 
 def draw_factors(count: int, seed: int) -> dict[str, np.ndarray]:
-    """Independent causes of `count` pictures: kind, color, ground (int64); radius, x, y, turn (float32).
+    """Draw independent factors.
 
-    radius, x and y in units of the picture's side (x to the right, y down), turn in radians.
+    Args:
+        count: Number of images.
+        seed: Of the random generator.
+
+    Returns:
+        Factor -> (count,): kind, color, ground (int64 class numbers); radius, x, y in units of the image's
+        side (float32; x to the right, y down), turn in radians (float32).
     """
     rng = np.random.default_rng(seed)
     radius = rng.uniform(*RADII, count)
@@ -41,19 +48,35 @@ def draw_factors(count: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def paint(factors: dict[str, np.ndarray], size: int) -> np.ndarray:
-    """Draw pictures from their causes: (N, size, size, 3) uint8, edges smoothed over one pixel."""
+    """Render images from their factors, with edges antialiased over one pixel.
+
+    Args:
+        factors: As `draw_factors` returns them.
+        size: Side in pixels.
+
+    Returns:
+        (N, size, size, 3) uint8.
+    """
     colors, grounds = np.array(list(COLORS.values())), np.array(list(GROUNDS.values()))
-    pictures = np.empty((len(factors["kind"]), size, size, 3), np.uint8)
-    for start in range(0, len(pictures), 512):
+    images = np.empty((len(factors["kind"]), size, size, 3), np.uint8)
+    for start in range(0, len(images), 512):
         part = {name: values[start : start + 512] for name, values in factors.items()}
         share = cover(part, size)[..., None]
         front, back = colors[part["color"]][:, None, None], grounds[part["ground"]][:, None, None]
-        pictures[start : start + 512] = (share * front + (1 - share) * back).round()
-    return pictures
+        images[start : start + 512] = (share * front + (1 - share) * back).round()
+    return images
 
 
 def cover(factors: dict[str, np.ndarray], size: int) -> np.ndarray:
-    """How much of each pixel the shape covers, 0..1: (N, size, size) float32. All at once."""
+    """The share of each pixel that the shape covers.
+
+    Args:
+        factors: As `draw_factors` returns them.
+        size: Side in pixels.
+
+    Returns:
+        (N, size, size) float32 in [0, 1].
+    """
     middles = (np.arange(size, dtype=np.float32) + 0.5) / size
     x = (middles[None, None, :] - factors["x"][:, None, None]) / factors["radius"][:, None, None]
     y = (middles[None, :, None] - factors["y"][:, None, None]) / factors["radius"][:, None, None]
@@ -91,7 +114,7 @@ def _distance(kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def captions(factors: dict[str, np.ndarray]) -> list[str]:
-    """Each picture in words: 'a small red circle on a white background, top left'."""
+    """A caption for each image: 'a small red circle on a white background, top left'."""
     colors, grounds = list(COLORS), list(GROUNDS)
     size = np.digitize(factors["radius"], [0.2, 0.27])
     words = []
@@ -105,7 +128,16 @@ def captions(factors: dict[str, np.ndarray]) -> list[str]:
 
 
 def open_shapes(source: str, size: int, color: Color, *_: Any) -> Dataset:
-    """20,000 shapes for training and 4,000 for testing, with their factors."""
+    """Open the shapes: 20,000 for training and 4,000 for testing, with labels (kind), captions and factors.
+
+    Args:
+        source: As the user typed it.
+        size: Side in pixels.
+        color: Color mode; "auto": color.
+
+    Returns:
+        The data set.
+    """
     splits = []
     for count, seed in ((20_000, 1), (4_000, 2)):
         factors = draw_factors(count, seed)

@@ -1,7 +1,7 @@
-"""Three digits as the three colors of one picture: a thousand modes that can be counted.
+"""Three digits as the three color channels of one image: a thousand modes that can be counted.
 
 Stacked MNIST (Metz et al. 2017, "Unrolled Generative Adversarial Networks", section 3.3.1). Which digits
-meet is drawn from fixed seeds; a picture's mode is 100 red + 10 green + blue.
+are combined is drawn from fixed seeds; the mode of an image is 100 red + 10 green + blue.
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ from triptych.data.image_ops import Color
 
 COLORS = ("red", "green", "blue")
 MODES = 1000
-COUNTS = {"train": (60_000, 1), "test": (10_000, 2)}  # pictures, and the seed of their draw
+COUNTS = {"train": (60_000, 1), "test": (10_000, 2)}  # number of images, seed
 
 
 def stack(pixels: np.ndarray, labels: np.ndarray, split: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Random triples of one split's digits.
+    """Combine digits of one split into random triples.
 
-    pixels: (N, H, W, 1) uint8 digits, labels: (N,). Returns (M, H, W, 3) uint8 and each color's digit,
-    (M,) int64, by the color's name.
+    Args:
+        pixels: (N, H, W, 1) uint8 digits.
+        labels: (N,) their classes.
+        split: "train" or "test".
+
+    Returns:
+        (M, H, W, 3) uint8, and color -> the digit in that channel, (M,) int64.
     """
     count, seed = COUNTS[split]
     rows = np.random.default_rng(seed).integers(len(pixels), size=(count, 3))
@@ -42,7 +47,19 @@ def mode_numbers(digits: np.ndarray) -> np.ndarray:
 
 
 def open_stacked_mnist(source: str, size: int, color: Color) -> Dataset:
-    """Unlabelled, the digits as known causes: a thousand classes would be 60 pictures each."""
+    """Open Stacked MNIST. It has no labels (a thousand classes of 60 images each), but the digits as factors.
+
+    Args:
+        source: As the user typed it.
+        size: Side in pixels.
+        color: Color mode, not "gray".
+
+    Returns:
+        The data set.
+
+    Raises:
+        UsageError: For gray, as the channels are the digits.
+    """
     if color == "gray":
         raise UsageError("the colors of stacked:mnist are its three digits: leave out --color gray")
     files = [p for part in published.locate("mnist").values() for p in part]

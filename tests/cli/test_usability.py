@@ -1,4 +1,4 @@
-"""What people look for at the terminal: what next, labels by name, mistyped names, narrow windows."""
+"""What a person meets at the terminal: next commands, labels by name, mistyped names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TINY = ["--steps", "2", "--batch", "8", "--threads", "1", "--precision", "fp32"]
 
 
 @pytest.mark.parametrize("family", ["dcgan", "vae"])
-def test_a_training_ends_with_its_samples_and_what_to_do_next(
+def test_training_prints_its_samples_and_the_next_commands(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -36,7 +36,7 @@ def test_a_training_ends_with_its_samples_and_what_to_do_next(
     assert Path("grid.png").is_file() and Path("report.html").is_file()
 
 
-def test_so_does_one_that_went_on_and_names_a_family_of_ones_own(
+def test_resume_prints_them_too_and_names_the_model_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = tmp_path / "mine.py"
@@ -54,7 +54,7 @@ def test_so_does_one_that_went_on_and_names_a_family_of_ones_own(
     assert cli.main(drawn) == 0
 
 
-def test_labels_are_asked_for_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_labels_may_be_class_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, shade in (("Ankle boot", 30), ("bag", 200)):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for k in range(6):
@@ -102,13 +102,13 @@ def test_labels_are_asked_for_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
         (["report", "nowhere", "--out", "x.pdf"], "a report is one HTML file: x.html"),
     ],
 )
-def test_a_mistyped_name_of_any_kind_names_the_nearest(
+def test_a_mistyped_name_is_answered_with_the_nearest(
     words: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(words) == 2
     assert told in capsys.readouterr().err
 
 
-def test_what_is_right_is_let_through(tmp_path: Path) -> None:
+def test_valid_flags_are_accepted(tmp_path: Path) -> None:
     right = ["--no-flip", "--micro_batch", "4", "--augment", "diff", "--augment.policy", "color", "cutout"]
     assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--width", "2", *TINY, *right]) == 0
