@@ -59,6 +59,8 @@ SteerT = TypeVar("SteerT", bound=SteerFlags)
 class Act:
     """One thing that `triptych steer` does with a model."""
 
+    flags: type[SteerFlags]
+    """Dataclass of its own flags."""
     run: Callable[[Pipeline, str, list[str]], Result]
     """Takes the model, its path as typed, and the words after the act."""
     summary: str
@@ -89,7 +91,7 @@ def act(
         fit_for_a_sheet(parsed.out)  # refused before there is anything to lose
         return function(pipeline, parsed, controls)
 
-    return Act(run, summary)
+    return Act(flags, run, summary)
 
 
 def labels_of(flags: SteerFlags, pipeline: Pipeline) -> list[int] | None:

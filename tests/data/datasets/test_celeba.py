@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_sentence(faces: Path, home: Path, monkeypatch: pytes
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("triptych.data.datasets.celeba._write_header", full)
-    with pytest.raises(DataError, match=r"the disk is full\. Free space, or point TRIPTYCH_CACHE elsewhere"):
+    with pytest.raises(DataError, match=r"the disk is full\. Free space, or set TRIPTYCH_CACHE to another"):
         load("celeba")
     assert not [path for path in (home.parent / "cache").rglob("*") if path.is_file()]
 
