@@ -31,6 +31,7 @@ from triptych.data.dataset import Dataset
 from triptych.data.load import load
 from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.scoring import class_view, score_pixels
+from triptych.metrics.inputs import EvaluationInputs
 from triptych.models.registry import model_names
 from triptych.viz import grids
 
@@ -233,7 +234,7 @@ def judged(data: Dataset, drawn: np.ndarray, judge: Any) -> dict[str, Any]:
         score.card.metric: {"value": score.value, "low": score.low, "high": score.high, "floor": score.floor}
         for score in score_pixels(test, drawn, judge, train=train)
     }
-    view = class_view(test, drawn, judge, None)
+    view = class_view(EvaluationInputs.of(test, drawn, judge), None)
     return {"scores": scores, "sure": view.confident, "rarest_class": min(view.shares)}
 
 

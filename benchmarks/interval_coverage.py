@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from triptych.metrics.stats.intervals import METRICS, estimates
 from triptych.metrics.stats.paired import difference, difference_over_runs, mean_of, over_runs
+from triptych.metrics.suite import estimates, names_of
 
 Arrays = list[np.ndarray]
 CENTRES = np.random.default_rng(7).standard_normal((10, 16)) * 2
@@ -97,7 +97,7 @@ def pair_repetition(scene: str, number: int) -> list[Any]:
     real, fakes = PAIRS[scene][1](rng)
     a, b = (estimates(real, fake) for fake in fakes)
     rows = []
-    for name in METRICS:
+    for name in names_of("always"):
         apart = difference(a[name], b[name])
         rows.append([(x.value, x.low, x.high) for x in (a[name], b[name], apart)])
     return rows
@@ -112,7 +112,7 @@ def family_repetition(_: str, number: int) -> list[Any]:
         shifts = rng.normal(centre, 0.05, count)
         families.append([estimates(real, gauss(rng, 250, 8, 1.1, shift)) for shift in shifts])
     rows = []
-    for name in METRICS:
+    for name in names_of("always"):
         runs = [[run[name] for run in family] for family in families]
         row = [(mean_of(r).value, *over_runs(r)[:2]) for r in runs]
         apart = difference_over_runs(*runs)
@@ -188,7 +188,7 @@ def main() -> None:
                 "repetitions": args.repetitions,
                 "metrics": {
                     name: coverage(made[:, k], name == "KID" and scene in NOTHING_DIFFERS)
-                    for k, name in enumerate(METRICS)
+                    for k, name in enumerate(names_of("always"))
                 },
             }
             file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -21,6 +21,7 @@ from triptych.evaluation.records import Evaluation
 from triptych.evaluation.scoring import class_view, images_fingerprint, score_pixels, subset
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.random_conv import random_conv
+from triptych.metrics.inputs import EvaluationInputs
 from triptych.metrics.score import comparable
 from triptych.models.registry import build
 from triptych.runs import run as runs
@@ -211,7 +212,7 @@ def test_a_weak_judge_is_named_as_such():
 
     real, fake = discs(40, 1)[0], discs(50, 2)[0]
     assert "right about 61% of the test pictures" in score_pixels(real, fake, Guesser())[1].notes[0]
-    view = class_view(real, fake, Guesser(), None)
+    view = class_view(EvaluationInputs.of(real, fake, Guesser()), None)
     assert view.confident == 0.98 and view.shares == (0.98, 0.02) and view.names == ("0", "1")
 
 

@@ -14,6 +14,7 @@ from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.known_mode_classifiers import RingClassifier, StackedDigitsClassifier
 from triptych.evaluation.mode_coverage import mode_count, ring_modes, stacked_modes
 from triptych.metrics.class_coverage import CONFIDENT
+from triptych.metrics.inputs import ImageSet
 
 
 def at(points: np.ndarray) -> np.ndarray:
@@ -99,4 +100,5 @@ def test_a_judge_of_stacked_digits_is_the_single_one_three_times() -> None:
 
 
 def test_sources_without_known_modes_have_none() -> None:
-    assert mode_count(np.zeros((2, 16, 16, 1), np.uint8), load("digits"), RingClassifier()) is None
+    samples = ImageSet(np.zeros((2, 16, 16, 1), np.uint8), RingClassifier())
+    assert mode_count(samples, load("digits")) is None

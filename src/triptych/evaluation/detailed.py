@@ -16,18 +16,18 @@ from triptych.evaluation.ground_truth import GroundTruthScores, ground_truth_sco
 from triptych.evaluation.latent_geometry import LatentGeometry, measure_latent_geometry
 from triptych.evaluation.likelihood import likelihood_score
 from triptych.evaluation.mode_coverage import ModeCount, mode_count
-from triptych.evaluation.scoring import further_scores, subset_rows
+from triptych.evaluation.scoring import scores_of, subset_rows
 from triptych.evaluation.two_sample import two_sample_score
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics import memorization
 from triptych.metrics.class_coverage import CONFIDENT, ClassDiversity, class_diversity
-from triptych.metrics.extractors.base import Extractor
+from triptych.metrics.inputs import EvaluationInputs, ImageSet
 from triptych.metrics.score import Score
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
 
-LIKELY = 200  # test pictures asked for their likelihood
+LIKELIHOOD_IMAGES = 200  # test images whose likelihood is bounded
 DRAWS = 4  # of a bound, a picture: more do not narrow the interval, pictures do
 NEIGHBOURS = 12  # samples shown beside their nearest training pictures
 SEARCHED = 20_000  # training pictures that copies are looked for among
@@ -77,61 +77,58 @@ class DetailedEvaluation(Record):
 def evaluate_in_detail(
     model: Pipeline,
     dataset: Dataset,
-    extractor: Extractor,
-    fake: np.ndarray,
-    features: tuple[np.ndarray, np.ndarray],
-    seeds: range,
-    real_rows: np.ndarray,
+    inputs: EvaluationInputs,
     card: Mapping[str, Any],
+    train_rows: np.ndarray,
 ) -> DetailedEvaluation:
-    """Look closer at samples that were scored already.
+    """Evaluate scored samples in detail, in about as long again as the samples took to draw.
 
-    fake: samples, (N, H, W, C) uint8, of these seeds. features: the judge's, of the real pictures and of
-    the samples. real_rows: of the real pictures, in the test split. card: the fields that all cards of this
-    evaluation share. Takes about as long again as the samples took, and a minute for a slow sampler.
+    Args:
+        model: the model that drew the samples.
+        dataset: its source.
+        inputs: real test images and the samples, with labels where they are known, and training images.
+        card: the fields that all cards of this evaluation share.
+        train_rows: rows of these training images in the training split, (K,).
+
+    Returns:
+        Everything that can be measured of this model and source.
     """
-    real = np.asarray(dataset.test.pixels[real_rows])
-    asked, own_labels = model.labels_for(seeds), dataset.test.labels
-    labels = None if asked is None or own_labels is None else (own_labels[real_rows], asked.numpy())
-    train_rows = subset_rows(len(dataset.train), len(fake))
-    train = np.asarray(dataset.train.pixels[train_rows])
-    scores = further_scores((real, fake), features, extractor, card, train=train, labels=labels)
-    known = dataset.train.labels
-    told_apart = two_sample_score(
-        real,
-        fake,
+    real, fake, known = inputs.real, inputs.fake, dataset.train.labels
+    scores = scores_of(inputs, card, "detailed")
+    two_sample = two_sample_score(
+        real.pixels,
+        fake.pixels,
         card,
-        train=train,
-        labels=labels,
+        train=None if inputs.train is None else inputs.train.pixels,
+        labels=None if real.labels is None or fake.labels is None else (real.labels, fake.labels),
         train_labels=None if known is None else known[train_rows],
     )
-    bound = likelihood_score(model, dataset, min(LIKELY, len(dataset.test)), draws=DRAWS)
-    own = extractor.classes > 0 and extractor.classes == dataset.spec.classes
-    views: list[ClassDiversity | None] = [None, None]
-    if own:
-        told = extractor.probabilities(fake), extractor.probabilities(real)
-        views = [class_diversity(*told), class_diversity(*told, confidence=CONFIDENT)]
+    bound = likelihood_score(model, dataset, min(LIKELIHOOD_IMAGES, len(dataset.test)), draws=DRAWS)
+    diversity: list[ClassDiversity | None] = [None, None]
+    if 0 < inputs.extractor.classes == dataset.spec.classes:
+        both = fake.probabilities, real.probabilities
+        diversity = [class_diversity(*both), class_diversity(*both, confidence=CONFIDENT)]
     try:
-        character = measure_latent_geometry(model, dataset, extractor, fake)
-    except ValueError:  # one picture whatever the noise, or points, which have no sharpness
-        character = None
+        geometry = measure_latent_geometry(model, dataset, inputs.extractor, fake.pixels)
+    except ValueError:  # one image whatever the noise, or points, which have no sharpness
+        geometry = None
     return DetailedEvaluation(
-        scores=(*scores, *(score for score in (told_apart, bound) if score is not None)),
-        memorization=_copies(dataset, extractor, features[1], features[0]),
-        diversity=views[0],
-        diversity_confident=views[1],
-        latent_geometry=character,
-        ground_truth=ground_truth_scores(fake, dataset) if has_known_factors(dataset) else None,
-        modes=mode_count(fake, dataset, extractor),
+        scores=(*scores, *(score for score in (two_sample, bound) if score is not None)),
+        memorization=_memorization(dataset, inputs),
+        diversity=diversity[0],
+        diversity_confident=diversity[1],
+        latent_geometry=geometry,
+        ground_truth=ground_truth_scores(fake.pixels, dataset) if has_known_factors(dataset) else None,
+        modes=mode_count(fake, dataset),
     )
 
 
 @one_thread()
-def _copies(
-    dataset: Dataset, judge: Extractor, fake: np.ndarray, held_out: np.ndarray
-) -> Memorization | None:
+def _memorization(dataset: Dataset, inputs: EvaluationInputs) -> Memorization | None:
+    """Near-duplicates of training images; None where held-out images are among the training images."""
     rows = subset_rows(len(dataset.train), SEARCHED)
-    train = judge(np.asarray(dataset.train.pixels[rows]))
+    train = ImageSet(np.asarray(dataset.train.pixels[rows]), inputs.extractor).features
+    fake, held_out = inputs.fake.features, inputs.real.features
     alpha = max(memorization.ALPHA, 1.001 / (len(held_out) + 1))  # the least that so few pictures can tell
     try:
         found = memorization.near_duplicate_test(train, fake, held_out, alpha)

@@ -16,11 +16,12 @@ from triptych._version import __version__
 from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.detailed import evaluate_in_detail
 from triptych.evaluation.records import Evaluation, ExtractorInfo, Sampling
-from triptych.evaluation.scoring import class_view, further_scores, score_pixels, subset, subset_rows
+from triptych.evaluation.scoring import class_view, images_fingerprint, scores_of, subset_rows
 from triptych.evaluation.selection import SplitName, held_out
 from triptych.evaluation.two_sample import two_sample_score
 from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline, load
 from triptych.metrics.extractors.base import Extractor
+from triptych.metrics.inputs import EvaluationInputs
 from triptych.metrics.score import Score
 from triptych.metrics.stats.intervals import MIN_IMAGES
 
@@ -116,28 +117,26 @@ def score_samples(
             f"{MIN_IMAGES}: give more pictures"
         )
     rows = rows[subset_rows(len(rows), most_real)]
-    real = np.asarray(dataset.test.pixels[rows])
-    features = extractor(real), extractor(drawn.pixels)
-    scores = score_pixels(
-        real,
+    train_rows = subset_rows(len(dataset.train), len(drawn.pixels))
+    own_classes = extractor.classes > 0 and extractor.classes == dataset.spec.classes  # and not ImageNet's
+    inputs = EvaluationInputs.of(
+        np.asarray(dataset.test.pixels[rows]),
         drawn.pixels,
         extractor,
-        features=features,
-        train=subset(dataset.train.pixels, len(drawn.pixels)),
-        data=dataset.fingerprint,
-        split=split if split == "test" else f"{split} half of test",
-        about=drawn.about,
+        np.asarray(dataset.train.pixels[train_rows]),
+        _labels(model, dataset, drawn, rows) if detailed else None,
+        with_probabilities=own_classes or detailed,
     )
+    where = split if split == "test" else f"{split} half of test"
+    card = {"data": dataset.fingerprint, "split": where, **drawn.about}
+    scores = scores_of(inputs, card)
     found = None
     if detailed:
-        seeds = range(drawn.sampling.first_seed, drawn.sampling.first_seed + len(drawn.pixels))
-        alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
-        found = evaluate_in_detail(model, dataset, extractor, drawn.pixels, features, seeds, rows, alike)
+        found = evaluate_in_detail(model, dataset, inputs, card, train_rows)
         scores = [*scores, *found.scores]
-    own_classes = extractor.classes > 0 and extractor.classes == dataset.spec.classes  # and not ImageNet's
     made = Evaluation(
         scores=tuple(scores),
-        classes=class_view(real, drawn.pixels, extractor, dataset.class_names) if own_classes else None,
+        classes=class_view(inputs, dataset.class_names) if own_classes else None,
         sampling=drawn.sampling,
         extractor=ExtractorInfo(
             name=extractor.name, hash=extractor.hash, width=extractor.width, accuracy=extractor.accuracy
@@ -149,6 +148,15 @@ def score_samples(
     if save:
         save_evaluation(model, made)
     return made
+
+
+def _labels(
+    model: Pipeline, dataset: Dataset, drawn: DrawnSamples, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Classes of the real images in these rows and of the samples, or None where either are unknown."""
+    first = drawn.sampling.first_seed
+    drawn_for, known = model.labels_for(range(first, first + len(drawn.pixels))), dataset.test.labels
+    return None if drawn_for is None or known is None else (known[rows], drawn_for.numpy())
 
 
 def save_evaluation(model: Pipeline, evaluation: Evaluation) -> None:
@@ -231,24 +239,24 @@ def score_sources(
     truth = load_data(real, size=size)
     modes: dict[int, Literal["gray", "rgb"]] = {1: "gray", 3: "rgb"}
     made = load_data(fake, size=truth.spec.size, color=modes.get(truth.spec.channels, "auto"))
-    judge = extractor_for(truth, features)
+    extractor = extractor_for(truth, features)
     pixels = (
         concatenated(truth.train.pixels, truth.test.pixels),
         concatenated(made.train.pixels, made.test.pixels),
     )
-    found = judge(pixels[0]), judge(pixels[1])
-    scores = score_pixels(*pixels, judge, split="all", about={"run": fake}, features=found)
+    labels = None
+    if truth.class_names and truth.class_names == made.class_names:
+        labels = (
+            concatenated(truth.train.labels, truth.test.labels),
+            concatenated(made.train.labels, made.test.labels),
+        )
+    inputs = EvaluationInputs.of(*pixels, extractor, labels=labels, with_probabilities=detailed)
+    card = {"data": images_fingerprint(pixels[0]), "split": "all", "run": fake}
+    scores = scores_of(inputs, card)
     if detailed:
-        labels = None
-        if truth.class_names and truth.class_names == made.class_names:
-            labels = (
-                concatenated(truth.train.labels, truth.test.labels),
-                concatenated(made.train.labels, made.test.labels),
-            )
-        alike = scores[0].card.model_dump(exclude={"metric", "parameters", "version"})
-        scores += further_scores(pixels, found, judge, alike, labels=labels)
-        told_apart = two_sample_score(*pixels, alike)
-        scores += [] if told_apart is None else [told_apart]
+        scores += scores_of(inputs, card, "detailed")
+        two_sample = two_sample_score(*pixels, card)
+        scores += [] if two_sample is None else [two_sample]
     return scores
 
 

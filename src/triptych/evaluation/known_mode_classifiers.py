@@ -10,6 +10,7 @@ from triptych.core.images import to_float
 from triptych.data.datasets import ring, stacked_mnist
 from triptych.metrics.class_coverage import CONFIDENT
 from triptych.metrics.extractors.base import Extractor
+from triptych.metrics.inputs import ImageSet
 
 REACH = 3.0  # sigma: farther from every middle, a point belongs to no mode (98.9 % of the data's own do)
 
@@ -64,5 +65,16 @@ class StackedDigitsClassifier:
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """(N, 1000) float64: the product of the three digits' probabilities."""
-        red, green, blue = (self.single.probabilities(one) for one in channels(pixels))  # (N, 10) each
-        return np.einsum("na,nb,nc->nabc", red, green, blue).reshape(len(pixels), -1)
+        return _product([self.single.probabilities(one) for one in channels(pixels)])
+
+    def features_and_probabilities(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both, in one pass over each channel."""
+        sets = [ImageSet(one, self.single, with_probabilities=True) for one in channels(pixels)]
+        features = np.concatenate([images.features for images in sets], axis=1)
+        return features, _product([images.probabilities for images in sets])
+
+
+def _product(digits: list[np.ndarray]) -> np.ndarray:
+    """Probabilities of three independent digits, (N, 10) each -> (N, 1000)."""
+    red, green, blue = digits
+    return np.einsum("na,nb,nc->nabc", red, green, blue).reshape(len(red), -1)

@@ -11,6 +11,7 @@ from triptych.data.datasets import ring, stacked_mnist
 from triptych.evaluation.known_mode_classifiers import REACH, StackedDigitsClassifier, channels, coordinates
 from triptych.metrics.class_coverage import ModeCoverage, class_diversity_of_counts
 from triptych.metrics.extractors.base import Extractor
+from triptych.metrics.inputs import ImageSet
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
@@ -70,11 +71,14 @@ def stacked_modes(pixels: np.ndarray, extractor: Extractor) -> ModeCount:
     return _counted(counts, len(pixels), None)
 
 
-def mode_count(pixels: np.ndarray, dataset: Dataset, extractor: Extractor) -> ModeCount | None:
-    """The modes among samples of a source that has known ones; None for other sources and judges."""
+def mode_count(samples: ImageSet, dataset: Dataset) -> ModeCount | None:
+    """The modes among samples of a source that has known ones; None for other sources and extractors."""
     if dataset.source == "points:ring":
-        return ring_modes(pixels)
-    return stacked_modes(pixels, extractor.single) if isinstance(extractor, StackedDigitsClassifier) else None
+        return ring_modes(samples.pixels)
+    if not isinstance(samples.extractor, StackedDigitsClassifier):
+        return None
+    modes = samples.probabilities.argmax(1)  # (N,): the product is largest where each digit's is
+    return _counted(np.bincount(modes, minlength=stacked_mnist.MODES), len(samples), None)
 
 
 def _counted(counts: np.ndarray, n: int, near: float | None) -> ModeCount:

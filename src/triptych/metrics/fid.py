@@ -9,6 +9,8 @@ from itertools import accumulate
 
 import numpy as np
 
+from triptych.metrics.metric import Metric
+from triptych.metrics.stats.intervals import MIN_IMAGES, Estimate, interval, jackknife_with_pairs
 from triptych.metrics.validation import checked_pair
 
 VERSION = 1
@@ -164,3 +166,30 @@ def moments_leave_one_out(
             "out: give more images or fewer groups"
         )
     return whole, left
+
+
+def fid_estimate(real: np.ndarray, fake: np.ndarray) -> Estimate:
+    """FID with a 95 % interval for its expectation at these numbers of images.
+
+    Args:
+        real: features (N, D), N >= 20.
+        fake: features (M, D), M >= 20.
+
+    Returns:
+        The value with its interval, which does not cover the bias at few images: the floor shows that.
+
+    Raises:
+        ValueError: for NaN, unlike widths and too few images.
+    """
+    real, fake = checked_pair(real, fake, MIN_IMAGES, "a score with an interval")
+    return interval(*jackknife_with_pairs(fid_leave_groups_out, real, fake), lowest=0.0)
+
+
+METRIC = Metric(
+    "FID",
+    "lower",
+    VERSION,
+    value=lambda x: fid(x.real.features, x.fake.features),
+    estimate_with=lambda x: fid_estimate(x.real.features, x.fake.features),
+    parameters={"ddof": 1},
+)

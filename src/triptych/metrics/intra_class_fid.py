@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from triptych.metrics.fid import Moments, frechet_distance, moments_leave_one_out
+from triptych.metrics.inputs import EvaluationInputs
+from triptych.metrics.metric import LABELS, Metric
 from triptych.metrics.validation import checked_pair
 
 VERSION = 1
@@ -126,3 +128,26 @@ def _classes(real: np.ndarray, fake: np.ndarray) -> list[int]:
             f"{', '.join(short[:3])}{more}. Give more images of it, or remove the class from both sets"
         )
     return classes
+
+
+def _leave_one_out(inputs: EvaluationInputs) -> LeftOut:
+    real, fake = inputs.real, inputs.fake
+    assert real.labels is not None and fake.labels is not None
+    mean, _ = intra_class_fid_leave_one_out(
+        inputs.real_groups(real.features),
+        inputs.fake_groups(fake.features),
+        inputs.real_groups(real.labels),
+        inputs.fake_groups(fake.labels),
+    )
+    return mean
+
+
+METRIC = Metric(
+    "intra-class FID",
+    "lower",
+    VERSION,
+    leave_one_out=_leave_one_out,
+    parameters={"ddof": 1},
+    needs=(LABELS,),
+    stage="detailed",
+)

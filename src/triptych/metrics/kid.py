@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from triptych.metrics.metric import Metric
+from triptych.metrics.stats.intervals import (
+    MIN_IMAGES,
+    Estimate,
+    groups_for,
+    interval,
+    jackknife_with_pairs,
+)
+from triptych.metrics.stats.resampling import split_groups
+from triptych.metrics.stats.second_order import second_order_parts
 from triptych.metrics.validation import checked_pair
 
 VERSION = 1
@@ -171,3 +182,36 @@ def _tile_sum(a: np.ndarray, b: np.ndarray) -> float:
 
 def _tiles(count: int) -> Iterator[slice]:
     return (slice(start, min(start + TILE, count)) for start in range(0, count, TILE))
+
+
+def kid_estimate(real: np.ndarray, fake: np.ndarray) -> Estimate:
+    """KID with a 95 % interval for its value at infinitely many images.
+
+    Args:
+        real: features (N, D), N >= 20.
+        fake: features (M, D), M >= 20.
+
+    Returns:
+        The value with its interval.
+
+    Raises:
+        ValueError: for NaN, unlike widths and too few images.
+    """
+    real, fake = checked_pair(real, fake, MIN_IMAGES, "a score with an interval")
+    value, errors = jackknife_with_pairs(kid_leave_groups_out, real, fake)
+    count = groups_for(min(len(real), len(fake)))
+    first, second = (
+        np.concatenate(split_groups(x, count, seed=seed)) for seed, x in enumerate((real, fake))
+    )  # shuffled
+    return interval(value, replace(errors, second_order=second_order_parts(first, second, DEGREE, COEF)))
+
+
+METRIC = Metric(
+    "KID",
+    "lower",
+    VERSION,
+    value=lambda x: kid(x.real.features, x.fake.features),
+    estimate_with=lambda x: kid_estimate(x.real.features, x.fake.features),
+    parameters={"degree": DEGREE, "coef": COEF, "gamma": "1/d", "estimator": "unbiased, full sets"},
+    target="population",
+)

@@ -8,12 +8,16 @@ for exactly the pairs that matter here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from triptych.metrics.inputs import EvaluationInputs
 from triptych.metrics.knn.search import k_nearest
+from triptych.metrics.metric import TRAINING_IMAGES, Better, Metric
 from triptych.metrics.stats.binomial import Proportion
+from triptych.metrics.stats.intervals import Estimate
 from triptych.metrics.validation import checked_sets
 
 VERSION = 1
@@ -217,3 +221,26 @@ def beta_binomial_tail(count: int, images: int, rank: int, reference: int) -> fl
     return min(
         float(betabinom.pmf(np.arange(count, images + 1), images, rank, reference + 1 - rank).sum()), 1.0
     )
+
+
+def _metric(
+    name: str, better: Better, compute: Callable[[EvaluationInputs, np.ndarray], Proportion]
+) -> Metric:
+    """The entry of a proportion with its exact interval; compute: of inputs and the training features."""
+
+    def estimate(inputs: EvaluationInputs) -> Estimate:
+        assert inputs.train is not None
+        found = compute(inputs, inputs.train.features)
+        return Estimate(found.value, found.low, found.high, "exact binomial", None)
+
+    return Metric(
+        name, better, VERSION, estimate_with=estimate, needs=(TRAINING_IMAGES,), stage="sensitivity"
+    )
+
+
+NEAR_DUPLICATES = _metric(
+    "near-duplicate share",
+    "lower",
+    lambda x, train: near_duplicate_test(train, x.fake.features, x.real.features).share,
+)
+AUTHENTICITY = _metric("authenticity", "higher", lambda x, train: authenticity(train, x.fake.features))

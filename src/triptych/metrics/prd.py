@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
+from triptych.metrics.inputs import EvaluationInputs
+from triptych.metrics.metric import LeaveOneOut, Metric
 from triptych.metrics.validation import checked_pair
 
 VERSION = 1
@@ -183,3 +185,16 @@ def _curve(p: np.ndarray, q: np.ndarray, angles: int) -> tuple[np.ndarray, np.nd
     precision = np.stack([np.minimum(t * p, q).sum(1) for t in slopes], axis=1)  # (K, angles)
     recall = precision / slopes
     return np.minimum(precision, 1.0), np.minimum(recall, 1.0)
+
+
+def _metric(name: str, key: str) -> Metric:
+    """The entry of one of the two, which are computed together."""
+
+    def both(inputs: EvaluationInputs) -> dict[str, LeaveOneOut]:
+        groups = inputs.real_groups(inputs.real.features), inputs.fake_groups(inputs.fake.features)
+        return inputs.once("prd", lambda: prd_leave_one_out(*groups))
+
+    return Metric(name, "higher", VERSION, leave_one_out=lambda x: both(x)[key], stage="sensitivity")
+
+
+F8, F1_8 = _metric("PRD F8", "F_8"), _metric("PRD F1/8", "F_1/8")

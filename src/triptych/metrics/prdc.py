@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from triptych.metrics.inputs import EvaluationInputs
 from triptych.metrics.knn.radius import Balls, count_within
 from triptych.metrics.knn.search import k_nearest_others
-from triptych.metrics.validation import checked_sets
+from triptych.metrics.metric import Metric
+from triptych.metrics.stats.intervals import (
+    MIN_IMAGES,
+    Estimate,
+    errors_from_blocks,
+    interval,
+    wilson_interval,
+)
+from triptych.metrics.validation import checked_pair, checked_sets
 
 VERSION = 1
 PRECISION_K, DENSITY_K = 3, 5
@@ -118,3 +127,58 @@ def _scores(
 
 def _share_above_zero(counts: np.ndarray) -> float:
     return int((counts > 0).sum()) / len(counts)
+
+
+def prdc_estimates(
+    real: np.ndarray, fake: np.ndarray, precision_k: int = PRECISION_K, density_k: int = DENSITY_K
+) -> dict[str, Estimate]:
+    """Precision, recall, density and coverage with 95 % intervals for their expectations.
+
+    Args:
+        real: features (N, D), N >= 20 and enough that half of them have neighbors.
+        fake: features (M, D), likewise.
+        precision_k: neighbor of precision and recall, >= 1.
+        density_k: neighbor of density and coverage, >= 1.
+
+    Returns:
+        The values with their intervals, by name.
+
+    Raises:
+        ValueError: for NaN, unlike widths and too few images.
+    """
+    real, fake = checked_pair(real, fake, MIN_IMAGES, "a score with an interval")
+    values = prdc_scores(real, fake, precision_k, density_k)
+    errors = errors_from_blocks(
+        lambda r, f: prdc_scores(r, f, precision_k, density_k), real, fake, max(precision_k, density_k)
+    )
+    trials = {"precision": len(fake), "recall": len(real), "coverage": len(real)}  # means of zeros and ones
+    return {
+        name: wilson_interval(value, errors[name], trials[name])
+        if name in trials
+        else interval(value, errors[name], lowest=0.0)
+        for name, value in values.items()
+    }
+
+
+def _metric(name: str, k: int) -> Metric:
+    """The entry of one of the four, which are computed together."""
+
+    def values(inputs: EvaluationInputs) -> dict[str, float]:
+        return inputs.once("prdc", lambda: prdc_scores(inputs.real.features, inputs.fake.features))
+
+    def estimates(inputs: EvaluationInputs) -> dict[str, Estimate]:
+        real, fake = inputs.real, inputs.fake
+        return inputs.once("prdc estimates", lambda: prdc_estimates(real.features, fake.features))
+
+    return Metric(
+        name,
+        "higher",
+        VERSION,
+        value=lambda x: values(x)[name],
+        estimate_with=lambda x: estimates(x)[name],
+        parameters={"k": k},
+    )
+
+
+PRECISION, RECALL = _metric("precision", PRECISION_K), _metric("recall", PRECISION_K)
+DENSITY, COVERAGE = _metric("density", DENSITY_K), _metric("coverage", DENSITY_K)

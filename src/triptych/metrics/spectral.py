@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from triptych.core import images
+from triptych.metrics.inputs import EvaluationInputs
+from triptych.metrics.metric import LeaveOneOut, Metric, at_least_px
+from triptych.metrics.stats.intervals import leave_one_out
 
 VERSION = 1
 MIN_PX = 8  # smallest side of an image for a spectrum
@@ -202,3 +205,32 @@ def _checked(pixels: np.ndarray, least_px: int) -> np.ndarray:
     if min(values.shape[1:3]) < least_px:
         raise ValueError(f"images must be at least {least_px} px per side, got {values.shape[1:3]}")
     return values
+
+
+def _sharpness_ratio(inputs: EvaluationInputs) -> LeaveOneOut:
+    real, fake = (image_sharpness(x.pixels) for x in (inputs.real, inputs.fake))
+    groups = inputs.real_groups(real), inputs.fake_groups(fake)
+    return leave_one_out(lambda r, f: float(f.mean() / r.mean()), *groups)
+
+
+SHARPNESS_RATIO = Metric(
+    "sharpness ratio",
+    "near 1",
+    VERSION,
+    leave_one_out=_sharpness_ratio,
+    stage="sensitivity",
+    domain="pixels",
+)
+METRIC = Metric(
+    "LSD",
+    "lower",
+    VERSION,
+    value=lambda x: log_spectral_distance(x.real.pixels, x.fake.pixels),
+    leave_one_out=lambda x: log_spectral_distance_leave_one_out(
+        x.real_groups(x.real.pixels), x.fake_groups(x.fake.pixels)
+    ),
+    parameters={"window": "Hann"},
+    needs=(at_least_px(MIN_PX),),
+    stage="detailed",
+    domain="pixels",
+)

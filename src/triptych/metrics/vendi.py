@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from triptych.metrics.metric import Metric
 from triptych.metrics.validation import checked_features
 
 VERSION = 1
@@ -97,3 +98,14 @@ def _effective_number(matrix: np.ndarray) -> float:
 
 def _tiles(count: int) -> Iterator[slice]:
     return (slice(start, min(start + TILE, count)) for start in range(0, count, TILE))
+
+
+METRIC = Metric(
+    "Vendi",
+    "higher",
+    VERSION,
+    value=lambda x: vendi_score(x.fake.features),
+    leave_one_out=lambda x: vendi_leave_one_out(x.fake_groups(x.fake.features)),
+    parameters={"kernel": "cosine"},
+    stage="detailed",
+)

@@ -14,8 +14,8 @@ from triptych.comparison.ranking import Entry, rank
 from triptych.evaluation.detailed import DetailedEvaluation
 from triptych.evaluation.records import Evaluation, evaluations
 from triptych.metrics.score import Score
-from triptych.metrics.stats.intervals import METRICS
 from triptych.metrics.stats.paired import MIN_RUNS, mean_of, over_runs
+from triptych.metrics.suite import names_of
 from triptych.report.run_summary import ACCENTS
 from triptych.runs.run import Run
 from triptych.viz.budget_charts import Course, Place, Point, pareto_front
@@ -87,7 +87,7 @@ def _standing(duel: Duel, contestant: Contestant, color: str, runs: Sequence[Run
         contestant=contestant,
         color=color,
         runs=tuple(runs),
-        courses={m: _course(duel, runs, reports, m) for m in METRICS},
+        courses={m: _course(duel, runs, reports, m) for m in names_of("always")},
         chosen=chosen,
         final={
             m: over([e.scores[m] for e in entries]) for m in metrics if all(m in e.scores for e in entries)

@@ -18,7 +18,7 @@ from triptych.core.files import fit_to_write
 from triptych.data.dataset import Dataset
 from triptych.data.load import load as load_data
 from triptych.inference.pipeline import load
-from triptych.metrics.stats.intervals import METRICS
+from triptych.metrics.suite import names_of
 from triptych.models.registry import load_model_class, saved_config
 from triptych.monitor.gan_monitor import diagnose_run
 from triptych.monitor.records import observations
@@ -145,7 +145,7 @@ def _table(facts: Sequence[Facts]) -> list[tuple[str, list[str]]]:
         ("Time a drawn picture", cells(lambda f: f"{1000 * f.seconds_per_sample:,.2f} ms")),
     ]
     measured = [s["card"]["metric"] for f in facts for s in (f.evaluation or {}).get("scores", ())]
-    for metric in dict.fromkeys([*METRICS, *measured]):
+    for metric in dict.fromkeys([*names_of("always"), *measured]):
         known = [s for f in facts if (s := f.score(metric))]
         arrow = "" if not known else (" \u2193" if known[0]["better"] == "lower" else " \u2191")
         name = known[0]["name"] if known else metric

@@ -25,7 +25,7 @@ from triptych.metrics.extractors.self_supervised import training
 from triptych.metrics.extractors.self_supervised.distortions import DISTORTIONS, distort
 from triptych.metrics.fid import fid
 from triptych.metrics.prdc import prdc_scores
-from triptych.metrics.stats.intervals import estimates
+from triptych.metrics.suite import estimates
 
 
 @pytest.fixture

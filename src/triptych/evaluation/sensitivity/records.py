@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import Literal
 
 from triptych.core.config import Record
-from triptych.evaluation.sensitivity.measuring import BETTER, Better, Measured, badness
+from triptych.evaluation.sensitivity.measuring import BETTER, Measured, badness
+from triptych.metrics.metric import Better
 
 Verdict = Literal["noticed", "missed", "fooled", "refused"]
 Trend = Literal["worsens", "improves", "wavers", "unmoved", "refused"]

@@ -17,7 +17,7 @@ from triptych.evaluation.sensitivity.corruptions import (
     LabeledImages,
     corruptions,
 )
-from triptych.evaluation.sensitivity.measuring import BETTER, Found, MetricBench
+from triptych.evaluation.sensitivity.measuring import BETTER, MetricBench, Results
 from triptych.evaluation.sensitivity.records import Graded, Row, SensitivityStudy, reading, trend
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.stats.intervals import MIN_IMAGES
@@ -123,7 +123,7 @@ def _looked_at(
     honest = {whole: bench.measure(stock.honest)}
     itself = Corruption("honest", "itself", lambda stock: stock.honest)
     rows = [_row(itself, whole, honest[whole], honest[whole])]
-    steps: dict[str, list[tuple[Found, Found]]] = {}
+    steps: dict[str, list[tuple[Results, Results]]] = {}
     for done, corruption in enumerate(chosen):
         if progress is not None:
             progress("corruptions", done, len(chosen))
@@ -140,12 +140,12 @@ def _looked_at(
     return rows, [_graded(kind, name, taken) for kind, taken in steps.items() for name in BETTER]
 
 
-def _row(corruption: Corruption, pictures: int, found: Found, honest: Found) -> Row:
+def _row(corruption: Corruption, pictures: int, found: Results, honest: Results) -> Row:
     readings = tuple(reading(name, found[name], honest[name]) for name in BETTER)
     return Row(corruption=corruption.kind, strength=corruption.strength, n=pictures, readings=readings)
 
 
-def _graded(kind: str, metric: str, taken: list[tuple[Found, Found]]) -> Graded:
+def _graded(kind: str, metric: str, taken: list[tuple[Results, Results]]) -> Graded:
     steps = [(found[metric], honest[metric]) for found, honest in taken]
     return Graded(corruption=kind, metric=metric, trend=trend(metric, steps))
 

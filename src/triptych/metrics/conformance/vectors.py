@@ -19,7 +19,7 @@ from triptych.metrics.path_length import perceptual_path_length
 from triptych.metrics.prd import prd_f_scores
 from triptych.metrics.prdc import density_coverage, precision_recall
 from triptych.metrics.spectral import log_spectral_distance, sharpness
-from triptych.metrics.stats.intervals import estimates
+from triptych.metrics.suite import estimates
 from triptych.metrics.vendi import vendi_score
 
 GOLDEN = "golden vector"

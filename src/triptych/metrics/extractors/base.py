@@ -75,6 +75,11 @@ class FeatureNetwork(nn.Module):
         """(B, width) -> (B, classes)."""
         raise NotImplementedError
 
+    def features_and_logits(self, pictures: Tensor) -> Tensor:
+        """(B, C, H, W) float32 in [-1, 1] -> (B, width + classes), features first."""
+        features = self.features(pictures)
+        return torch.cat([features, self.logits(features)], 1)
+
 
 class NetworkExtractor:
     """A FeatureNetwork as an Extractor: float32 on the CPU, no autocast, fixed batch."""
@@ -101,6 +106,13 @@ class NetworkExtractor:
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Class probabilities (N, classes) float64, summing to 1. ValueError without classes."""
         return softmax(self.logits(pixels))
+
+    def features_and_probabilities(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both of what the calls give one by one, in one pass. ValueError without classes."""
+        if not self.classes:
+            raise ValueError(f"{self.name} knows no classes: class scores need a source with labels")
+        both = self._run(pixels, self.width + self.classes, self.network.features_and_logits)
+        return np.ascontiguousarray(both[:, : self.width]), softmax(both[:, self.width :])
 
     def _run(self, pixels: np.ndarray, width: int, compute: _Compute) -> np.ndarray:
         wanted = (1, 3) if self.network.repeat_gray else (self.network.channels,)

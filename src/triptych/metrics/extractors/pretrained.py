@@ -81,6 +81,13 @@ class PretrainedExtractor:
         """Class probabilities (N, classes) float64, of Inception from logits without their bias."""
         return softmax(self.logits(pixels))
 
+    def features_and_probabilities(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both of what the calls give one by one, in one pass. ValueError without classes."""
+        if not self.classes:
+            raise ValueError(f"{self.name} knows no classes: class scores need inception or domain-cnn")
+        both = self._run(pixels, self.width + self.classes, self.network.features_and_logits)
+        return np.ascontiguousarray(both[:, : self.width]), softmax(both[:, self.width :])
+
     def _run(self, pixels: np.ndarray, width: int, compute: _Compute) -> np.ndarray:
         if (
             pixels.ndim != 4

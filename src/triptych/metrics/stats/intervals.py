@@ -12,14 +12,10 @@ blocks. The coverage of the intervals is measured by benchmarks/interval_coverag
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from triptych.core.threads import one_thread
-from triptych.metrics.fid import fid_leave_groups_out
-from triptych.metrics.kid import COEF, DEGREE, kid_leave_groups_out
-from triptych.metrics.prdc import DENSITY_K, PRECISION_K, prdc_scores
 from triptych.metrics.stats.quantiles import LEVEL, t_quantile
 from triptych.metrics.stats.resampling import (
     ResamplingErrors,
@@ -27,8 +23,6 @@ from triptych.metrics.stats.resampling import (
     jackknife_errors,
     split_groups,
 )
-from triptych.metrics.stats.second_order import second_order_parts
-from triptych.metrics.validation import checked_pair
 
 VERSION = 3
 GROUPS = 20  # enough for a stable variance, few enough that each holds several neighborhoods
@@ -36,8 +30,9 @@ MIN_IMAGES = 20  # in each set, for an interval
 BLOCK_SIZE = 250  # images in a block of the smaller set, where there are enough for two blocks
 MAX_BLOCKS = 5
 BLOCK_DOF = 20  # degrees of freedom of a variance from blocks: the split is repeated until it has them
-METRICS = ("FID", "KID", "precision", "recall", "density", "coverage")
-PROPORTIONS = ("precision", "recall", "coverage")  # means of zeros and ones
+LeaveGroupsOut = Callable[
+    [Sequence[np.ndarray], Sequence[np.ndarray], Sequence[tuple[int, ...]]], list[float]
+]  # groups of both sets, and what to leave out, to values
 
 
 @dataclass(frozen=True)
@@ -52,80 +47,67 @@ class Estimate:
     trials: int | None = None  # number of images, if the value is a proportion of them
 
 
-@one_thread()
-def estimates(
-    real: np.ndarray,
-    fake: np.ndarray,
-    precision_k: int = PRECISION_K,
-    density_k: int = DENSITY_K,
-) -> dict[str, Estimate]:
-    """FID, KID, precision, recall, density and coverage, each with a 95 % interval.
-
-    An interval is for the score's expectation at these sample sizes, so it does not cover FID's bias; the
-    floor is what shows that. (KID has no bias: its target is the population value.)
-
-    Args:
-        real: features (N, D) of real images, N >= 20 and enough that each block has k neighbors.
-        fake: features (M, D) of generated images, likewise.
-        precision_k: number of neighbors for precision and recall.
-        density_k: number of neighbors for density and coverage.
-
-    Returns:
-        {name: Estimate} for the names in METRICS.
-
-    Raises:
-        ValueError: if features contain NaN or infinity, differ in width or are too few.
-    """
-    real, fake = checked_pair(real, fake, MIN_IMAGES, "a score with an interval")
-    result = {name: _leave_out(name, real, fake) for name in ("FID", "KID")}
-    values = prdc_scores(real, fake, precision_k, density_k)
-    errors = _block_errors(real, fake, precision_k, density_k)
-    sizes = {"recall": len(real), "coverage": len(real), "precision": len(fake)}
-    for name, value in values.items():
-        if name in PROPORTIONS:
-            result[name] = wilson_interval(value, errors[name], sizes[name])
-        else:
-            result[name] = interval(value, errors[name], lowest=0.0)
-    return result
-
-
 def groups_for(images: int) -> int:
     """Number of jackknife groups for the smaller set: 20, or fewer of about 5 images each."""
     return min(GROUPS, max(images // 5, 2))
 
 
-def _leave_out(name: str, real: np.ndarray, fake: np.ndarray) -> Estimate:
-    """FID or KID with its jackknife interval."""
+def jackknife_with_pairs(
+    compute: LeaveGroupsOut, real: np.ndarray, fake: np.ndarray
+) -> tuple[float, ResamplingErrors]:
+    """A score and its errors by the jackknife, freed of the second-order terms that it counts twice.
+
+    Args:
+        compute: called with the groups of both sets and what to leave out; see `fid_leave_groups_out`.
+        real: (N, D).
+        fake: (M, D).
+
+    Returns:
+        The score of both sets, and its errors from each group and each pair of neighboring groups left out.
+    """
     count = groups_for(min(len(real), len(fake)))
     groups = split_groups(real, count, seed=0), split_groups(fake, count, seed=1)
     left_out = [(), *((g,) for g in range(count)), *((g, (g + 1) % count) for g in range(count))]
-    compute = {"FID": fid_leave_groups_out, "KID": kid_leave_groups_out}[name]
     value, *rest = compute(*groups, left_out)
-    errors = jackknife_errors(value, rest[:count], rest[count:])
-    if name == "KID":
-        parts = second_order_parts(np.concatenate(groups[0]), np.concatenate(groups[1]), DEGREE, COEF)
-        return interval(value, replace(errors, second_order=parts))
-    return interval(value, errors, lowest=0.0)
+    return value, jackknife_errors(value, rest[:count], rest[count:])
 
 
-def _block_errors(
-    real: np.ndarray, fake: np.ndarray, precision_k: int, density_k: int
+def errors_from_blocks(
+    compute: Callable[[np.ndarray, np.ndarray], dict[str, float]],
+    real: np.ndarray,
+    fake: np.ndarray,
+    k: int,
 ) -> dict[str, ResamplingErrors]:
-    """Resampling errors of the nearest-neighbor scores, from several random splits into blocks."""
+    """Errors of scores of nearest neighbors, from disjoint blocks of both sets under several splits.
+
+    Args:
+        compute: gives scores by name, of two sets of features.
+        real: (N, D).
+        fake: (M, D).
+        k: the neighbor that every block must have; blocks need k + 1 images.
+
+    Returns:
+        The errors of each score.
+
+    Raises:
+        ValueError: for too few images.
+    """
     fewest = min(len(real), len(fake))
     blocks = min(max(fewest // BLOCK_SIZE, 2), MAX_BLOCKS)
-    if fewest // blocks <= (k := max(precision_k, density_k)):
+    if fewest // blocks <= k:
         raise ValueError(
-            f"an interval needs {blocks} blocks of {fewest} images, and k = {k} needs {k + 1} images in each "
-            f"block: give at least {blocks * (k + 1)} images"
+            f"an interval is made of {blocks} blocks of {fewest} images, and k = {k} needs {k + 1} "
+            f"images in each: give at least {blocks * (k + 1)}"
         )
-    values: dict[str, list[list[float]]] = {}
-    for split in range(-(-BLOCK_DOF // (blocks - 1))):
-        halves = split_groups(real, blocks, (split, 0)), split_groups(fake, blocks, (split, 1))
-        scores = [prdc_scores(r, f, precision_k, density_k) for r, f in zip(*halves, strict=True)]
+    made: dict[str, list[list[float]]] = {}
+    for number in range(-(-BLOCK_DOF // (blocks - 1))):
+        pairs = zip(
+            split_groups(real, blocks, (number, 0)), split_groups(fake, blocks, (number, 1)), strict=True
+        )
+        scores = [compute(r, f) for r, f in pairs]
         for name in scores[0]:
-            values.setdefault(name, []).append([score[name] for score in scores])
-    return {name: block_errors(np.array(rows)) for name, rows in values.items()}
+            made.setdefault(name, []).append([score[name] for score in scores])
+    return {name: block_errors(np.array(values)) for name, values in made.items()}
 
 
 def leave_one_out(metric: Callable[..., float], *sets: Sequence[np.ndarray]) -> tuple[float, list[float]]:
