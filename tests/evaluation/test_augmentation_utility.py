@@ -137,7 +137,7 @@ def test_a_model_draws_by_the_class_law_and_its_labels_go_with_its_pictures():
     assert set(labels) == set(range(5))
     np.testing.assert_array_equal(rooms._draw(model, 30, 1_000_000)[1], labels[:30])
     found = quick(model, digits(64), samples=70, steps=2)
-    assert found.n_fake == 70 and found.labels == "drawn by the training data's class law"
+    assert found.n_fake == 70 and found.labels == "class distribution of the training data"
 
 
 def test_two_arrays_are_joined_in_order():

@@ -76,7 +76,7 @@ def test_where_pictures_are_linear_in_the_noise_the_way_is_the_arc() -> None:
 
 
 def test_of_many_classes_too_few_pictures_each_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triptych.evaluation.latent_geometry.MOST_CLASSES", 1)
+    monkeypatch.setattr("triptych.evaluation.latent_geometry.MAX_CLASSES", 1)
     found = measured(lambda noise: noise / 5)
     assert found.linear_probe is None and found.confident_ends is not None
 
@@ -97,5 +97,5 @@ def test_folds_lengthen_the_way_and_hide_the_class() -> None:
 
 
 def test_one_picture_for_all_noise_has_no_way() -> None:
-    with pytest.raises(ValueError, match="one picture whatever the noise"):
+    with pytest.raises(ValueError, match="one image whatever the noise"):
         measured(lambda noise: torch.zeros_like(noise))

@@ -98,7 +98,7 @@ def test_bound_draws_labels_and_box_are_passed_on() -> None:
     (call,) = family.asked
     assert call.bound == "tight" and call.draws == 5 and call.box == (1, 1, 3, 3)
     assert call.condition.labels.tolist() == [i % 3 for i in range(30)]
-    assert score.card.parameters["counted"] == 4 and score.card.labels == "the pictures' own"
+    assert score.card.parameters["counted"] == 4 and score.card.labels == "of the images"
     assert score.value == pytest.approx(data.test.pixels[:, 0, 0, 0].mean() / 4)
 
 

@@ -16,8 +16,8 @@ from triptych.evaluation.evaluate import evaluate_run
 from triptych.evaluation.records import evaluations
 from triptych.evaluation.scoring import scores_of
 from triptych.inference.pipeline import Pipeline
+from triptych.metrics import feature_store, suite
 from triptych.metrics import inputs as inputs_module
-from triptych.metrics import suite
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.extractors.random_conv import random_conv
 from triptych.metrics.inputs import EvaluationInputs, FeatureCache, ImageSet
@@ -140,3 +140,33 @@ def test_the_cache_tells_extractors_apart_and_keeps_to_its_size() -> None:
         _ = ImageSet(pixels + np.uint8(shift + 1), one, cache=cache).features
     _ = ImageSet(pixels, one, cache=cache).features
     assert sum(one.passes.values()) == 5  # the oldest had been dropped
+
+
+def test_features_of_real_images_are_stored_and_damaged_ones_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    extractor, scores = Counting(extractor_for(source())), []
+    for new in (3, 1, 2):
+        monkeypatch.setattr(inputs_module, "SHARED", FeatureCache())  # as in another process
+        extractor.passes.clear()
+        made = evaluate_run(Pipeline(Copyist(discs(400, 7)[0])), 150, extractor, data=source())
+        scores.append([s.value for s in made.scores])
+        assert sum(extractor.passes.values()) == new
+        folders = list((tmp_path / "cache" / "features").iterdir())
+        assert len(folders) == 2  # test images, and training images for the floors
+        if new == 1:
+            (folders[0] / "outputs.safetensors").write_bytes(b"damaged")
+    assert scores[0] == scores[1] == scores[2]
+    assert "computed again" in caplog.text
+
+
+def test_the_store_keeps_to_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_store, "MAX_BYTES", 200_000)
+    extractor = random_conv(16)
+    sets = [discs(100, seed)[0] for seed in range(20)]
+    for pixels in sets:
+        _ = ImageSet(pixels, extractor, stored=True, cache=FeatureCache()).features
+    kept = list((tmp_path / "cache" / "features").iterdir())
+    assert 0 < len(kept) < len(sets)
+    newest = ImageSet(sets[-1], extractor, stored=True, cache=FeatureCache())
+    assert "features" in feature_store.load(newest.hash, extractor)

@@ -20,6 +20,7 @@ PROTOCOL: dict[str, Any] = {
     "extractor_hash": "def",
     "resize": "none",
     "quantization": "uint8 round",
+    "labels": "none",
     "version": 1,
 }
 
@@ -42,6 +43,17 @@ def test_each_protocol_field_forbids_a_comparison(field: str):
     assert caught.value.field == field
 
 
+def test_how_labels_were_drawn_is_protocol_and_old_cards_say_it_in_other_words() -> None:
+    drawn = score(labels="class distribution of the training data")
+    assert score(labels="drawn by the training data's class law").card == drawn.card
+    assert score(labels="the pictures' own").card.labels == "of the images"
+    old = {name: value for name, value in PROTOCOL.items() if name != "labels"}
+    for card in (Card(**old), Card(**old, labels="")):
+        assert first_difference(card, Card(**old)) is None
+        with pytest.raises(UnlikeCardsError, match=r"labels differs \('unknown: not recorded' and 'class"):
+            comparable(card, drawn)
+
+
 def test_every_field_is_protocol_or_description():
     described = {
         "model",
@@ -51,7 +63,6 @@ def test_every_field_is_protocol_or_description():
         "weights_asked",
         "step",
         "seeds",
-        "labels",
         "precision",
         "versions",
     }

@@ -18,6 +18,7 @@ from triptych.core.threads import one_thread
 from triptych.evaluation.classifier import fit_classifier, steps_for, untrained
 from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline
 from triptych.metrics.extractors.base import NetworkExtractor, Pixels
+from triptych.metrics.score import LABELS_DRAWN
 from triptych.metrics.stats.binomial import clopper_pearson
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def classification_accuracy_score(
         n_fake=len(fake[0]),
         n_real=len(real[0]),
         steps=budget,
-        labels="drawn by the training data's class law" if drawn else "given",
+        labels=LABELS_DRAWN if drawn else "given",
     )
 
 

@@ -127,7 +127,7 @@ def evaluate_in_detail(
 def _memorization(dataset: Dataset, inputs: EvaluationInputs) -> Memorization | None:
     """Near-duplicates of training images; None where held-out images are among the training images."""
     rows = subset_rows(len(dataset.train), SEARCHED)
-    train = ImageSet(np.asarray(dataset.train.pixels[rows]), inputs.extractor).features
+    train = ImageSet(np.asarray(dataset.train.pixels[rows]), inputs.extractor, stored=True).features
     fake, held_out = inputs.fake.features, inputs.real.features
     alpha = max(memorization.ALPHA, 1.001 / (len(held_out) + 1))  # the least that so few pictures can tell
     try:

@@ -22,7 +22,7 @@ from triptych.evaluation.two_sample import two_sample_score
 from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline, load
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.inputs import EvaluationInputs
-from triptych.metrics.score import Score
+from triptych.metrics.score import LABELS_DRAWN, LABELS_NONE, Score
 from triptych.metrics.stats.intervals import MIN_IMAGES
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def score_samples(
         np.asarray(dataset.train.pixels[train_rows]),
         _labels(model, dataset, drawn, rows) if detailed else None,
         with_probabilities=own_classes or detailed,
+        stored=True,
     )
     where = split if split == "test" else f"{split} half of test"
     card = {"data": dataset.fingerprint, "split": where, **drawn.about}
@@ -211,7 +212,6 @@ def draw(
 def _about(model: Pipeline, first_seed: int, count: int, controls: Mapping[str, Any]) -> dict[str, Any]:
     """The descriptive fields of the card."""
     settings = model.model.Controls(**controls)
-    by_law = "drawn by the training data's class law" if model.model.conditional else "none"
     return {
         "model": model.model.title,
         "run": model.run.path.name if model.run is not None else "",
@@ -220,7 +220,7 @@ def _about(model: Pipeline, first_seed: int, count: int, controls: Mapping[str, 
         "weights_asked": getattr(model, "asked", None) or "",
         "step": getattr(model, "step", None),
         "seeds": f"{first_seed}-{first_seed + count - 1}",
-        "labels": by_law,
+        "labels": LABELS_DRAWN if model.model.conditional else LABELS_NONE,
         "versions": {"triptych": __version__, "torch": torch.__version__, "numpy": np.__version__},
     }
 

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from triptych._version import __version__
 from triptych.core.bits_per_dim import DEQUANTIZATION, dimensions
 from triptych.inference.pipeline import Pipeline
-from triptych.metrics.score import Card, Score
+from triptych.metrics.score import LABELS_NONE, LABELS_OF_IMAGES, Card, Score
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
@@ -92,6 +92,6 @@ def _about(model: Pipeline, labelled: bool) -> dict[str, Any]:
         "weights": model.weights,
         "step": model.step,
         "seeds": "the pictures' rows",
-        "labels": "the pictures' own" if labelled else "none",
+        "labels": LABELS_OF_IMAGES if labelled else LABELS_NONE,
         "versions": {"triptych": __version__, "torch": torch.__version__, "numpy": np.__version__},
     }

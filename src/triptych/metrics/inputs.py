@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from triptych.metrics import feature_store
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.stats.intervals import groups_for
 from triptych.metrics.stats.resampling import split_groups
@@ -52,7 +53,8 @@ class FeatureCache:
                 kept.features, kept.probabilities = both(images.pixels)
             else:
                 kept.features = images.extractor(images.pixels)
-            self._drop()
+            self._keep(images, kept)
+        assert kept.features is not None
         return kept.features
 
     def probabilities(self, images: ImageSet) -> np.ndarray:
@@ -64,7 +66,7 @@ class FeatureCache:
                 kept.features, kept.probabilities = both(images.pixels)
             else:
                 kept.probabilities = images.extractor.probabilities(images.pixels)
-            self._drop()
+            self._keep(images, kept)
         assert kept.probabilities is not None
         return kept.probabilities
 
@@ -72,9 +74,18 @@ class FeatureCache:
         extractor = images.extractor
         # weights alone do not name features: resizing, and gray as RGB, are in `resize` and `name`
         key = (images.hash, extractor.hash, extractor.name, extractor.resize, extractor.width)
-        kept = self._kept.setdefault(key, _Outputs())
+        if key not in self._kept:
+            self._kept[key] = _Outputs(**feature_store.load(images.hash, extractor) if images.stored else {})
         self._kept.move_to_end(key)
-        return kept
+        return self._kept[key]
+
+    def _keep(self, images: ImageSet, kept: _Outputs) -> None:
+        """Store new outputs on disk, if they are to be, and drop what does not fit in memory."""
+        if images.stored:
+            outputs = {"features": kept.features, "probabilities": kept.probabilities}
+            known = {name: x for name, x in outputs.items() if x is not None}
+            feature_store.save(images.hash, images.extractor, known)
+        self._drop()
 
     def _drop(self) -> None:
         while len(self._kept) > 1 and sum(kept.bytes for kept in self._kept.values()) > self.max_bytes:
@@ -95,6 +106,7 @@ class ImageSet:
         labels: np.ndarray | None = None,
         *,
         with_probabilities: bool = False,
+        stored: bool = False,
         cache: FeatureCache | None = None,
     ) -> None:
         """Nothing is computed yet.
@@ -105,10 +117,12 @@ class ImageSet:
             labels: (N,) int, or None where they are unknown.
             with_probabilities: whether probabilities will be needed too: the pass that computes the
                 features then computes both.
+            stored: whether outputs are kept on disk: for real images, which every evaluation looks at.
             cache: where outputs are kept; None takes the cache of this process.
         """
         self.pixels, self.extractor, self.labels = pixels, extractor, labels
         self.with_probabilities = with_probabilities and extractor.classes > 0
+        self.stored = stored
         self._cache = SHARED if cache is None else cache
 
     def __len__(self) -> int:
@@ -155,6 +169,7 @@ class EvaluationInputs:
         labels: tuple[np.ndarray, np.ndarray] | None = None,
         *,
         with_probabilities: bool = False,
+        stored: bool = False,
         cache: FeatureCache | None = None,
     ) -> EvaluationInputs:
         """Inputs from arrays.
@@ -166,6 +181,7 @@ class EvaluationInputs:
             train: other real images for floors, (K, H, W, C) uint8; None: no floors.
             labels: classes of real images and those that samples were drawn for, (N,) and (M,) int.
             with_probabilities: whether probabilities will be needed beside features.
+            stored: whether outputs of the real and training images are kept on disk.
             cache: where outputs are kept; None takes the cache of this process.
 
         Returns:
@@ -173,11 +189,14 @@ class EvaluationInputs:
         """
         real_labels, fake_labels = labels or (None, None)
 
-        def images(pixels: np.ndarray, known: np.ndarray | None = None) -> ImageSet:
-            return ImageSet(pixels, extractor, known, with_probabilities=with_probabilities, cache=cache)
+        def images(pixels: np.ndarray, known: np.ndarray | None, stored: bool) -> ImageSet:
+            options = {"with_probabilities": with_probabilities, "stored": stored}
+            return ImageSet(pixels, extractor, known, **options, cache=cache)
 
         return cls(
-            images(real, real_labels), images(fake, fake_labels), None if train is None else images(train)
+            images(real, real_labels, stored),
+            images(fake, fake_labels, False),
+            None if train is None else images(train, None, stored),
         )
 
     def extract(self) -> None:

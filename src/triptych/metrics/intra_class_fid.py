@@ -8,12 +8,11 @@ import numpy as np
 
 from triptych.metrics.fid import Moments, frechet_distance, moments_leave_one_out
 from triptych.metrics.inputs import EvaluationInputs
-from triptych.metrics.metric import LABELS, Metric
+from triptych.metrics.metric import LABELS, LeaveOneOut, Metric
 from triptych.metrics.validation import checked_pair
 
 VERSION = 1
 MIN_PER_CLASS = 20  # images of a class in each set, as many as an interval needs of a whole set
-LeaveOneOut = tuple[float, list[float]]  # a value, and the values without each group
 
 
 def intra_class_fid(
@@ -130,7 +129,7 @@ def _classes(real: np.ndarray, fake: np.ndarray) -> list[int]:
     return classes
 
 
-def _leave_one_out(inputs: EvaluationInputs) -> LeftOut:
+def _leave_one_out(inputs: EvaluationInputs) -> LeaveOneOut:
     real, fake = inputs.real, inputs.fake
     assert real.labels is not None and fake.labels is not None
     mean, _ = intra_class_fid_leave_one_out(

@@ -11,6 +11,16 @@ from triptych.core.checksummed import Checksummed
 from triptych.core.errors import UnlikeCardsError
 from triptych.metrics.stats.resampling import ResamplingErrors
 
+LABELS_NONE = "none"
+LABELS_DRAWN = "class distribution of the training data"
+LABELS_OF_IMAGES = "of the images"
+LABELS_UNKNOWN = "unknown: not recorded"
+FORMER_LABELS = {
+    "": LABELS_UNKNOWN,
+    "drawn by the training data's class law": LABELS_DRAWN,
+    "the pictures' own": LABELS_OF_IMAGES,
+}
+
 
 class Card(BaseModel):
     """How a score was measured (protocol) and what was measured (description)."""
@@ -28,6 +38,7 @@ class Card(BaseModel):
         "extractor_hash",
         "resize",
         "quantization",
+        "labels",
         "version",
     )
 
@@ -48,6 +59,9 @@ class Card(BaseModel):
     resize: str
     """How images were resized for the extractor; "none" if they were not."""
     quantization: str = Field("uint8 round", validation_alias=AliasChoices("quantization", "quantisation"))
+    labels: str = LABELS_UNKNOWN
+    """How the labels that samples were drawn for were chosen: by the training data's class distribution, or
+    none were asked for; of a likelihood, those the images were given with."""
     version: int
     """Version of the metric's code (VERSION of its module), raised when the same features would give another
     value."""
@@ -65,8 +79,6 @@ class Card(BaseModel):
     """Number of training steps."""
     seeds: str = ""
     """Seeds of the samples: "first-last"."""
-    labels: str = ""
-    """How the samples' labels were chosen."""
     precision: str = "fp32"
     """Arithmetic of sampling and of the extractor."""
     versions: dict[str, str] = {}
@@ -78,6 +90,12 @@ class Card(BaseModel):
         if not isinstance(value, str):
             return value
         return {"averaged": "ema"}.get(value, re.sub(r"\bgrey\b", "gray", value))
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _former_labels(cls, value: object) -> object:
+        """Cards of before labels were protocol word them otherwise, or do not say."""
+        return FORMER_LABELS.get(value, value) if isinstance(value, str) else value
 
 
 class Score(Checksummed):

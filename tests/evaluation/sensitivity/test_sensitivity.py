@@ -14,11 +14,11 @@ from triptych.data.dataset import Dataset, Split
 from triptych.data.load import load
 from triptych.evaluation import classifier
 from triptych.evaluation.classifier import extractor_for
-from triptych.evaluation.sensitivity import measuring
 from triptych.evaluation.sensitivity.measuring import BETTER, COPY_METRICS
 from triptych.evaluation.sensitivity.printing import markdown, print_study, sheet
 from triptych.evaluation.sensitivity.records import SensitivityStudy
 from triptych.evaluation.sensitivity.running import corruption_source, partition, study_sensitivity
+from triptych.metrics import prd
 from triptych.metrics.extractors.base import NetworkExtractor
 from triptych.metrics.prd import prd_leave_one_out
 
@@ -41,7 +41,7 @@ def knower(digits: Dataset) -> NetworkExtractor:
 @pytest.fixture(scope="module")
 def found(digits: Dataset, knower: NetworkExtractor) -> SensitivityStudy:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "prd_leave_one_out", partial(prd_leave_one_out, runs=1))
+        patch.setattr(prd, "prd_leave_one_out", partial(prd_leave_one_out, runs=1))
         return study_sensitivity(digits, SAMPLES, knower, kinds=TRAPS)
 
 
@@ -55,9 +55,9 @@ def test_copies_are_seen_by_the_copy_metrics_alone(found: SensitivityStudy):
     row = found.row("copies", "100% of training")
     verdicts = {reading.metric: reading.verdict for reading in row.readings}
     assert {name for name, verdict in verdicts.items() if verdict == "noticed"} == set(COPY_METRICS)
-    copied = next(reading for reading in row.readings if reading.metric == "copy share")
+    copied = next(reading for reading in row.readings if reading.metric == "near-duplicate share")
     assert copied.value == 1 and copied.low is not None and copied.low > 0.9
-    assert found.verdict("copies", "copy share", "10% of training") == "noticed"
+    assert found.verdict("copies", "near-duplicate share", "10% of training") == "noticed"
 
 
 def test_dropped_classes_are_seen_by_recall_and_coverage_not_by_precision(found: SensitivityStudy):

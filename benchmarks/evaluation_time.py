@@ -1,0 +1,169 @@
+"""How long evaluations take beside sampling, before and after features were computed once per image set.
+
+    python benchmarks/evaluation_time.py --before PATH_OF_AN_OLDER_CHECKOUT
+
+Each version trains DCGAN for 30 steps and evaluates it in detail in processes of their own, in turns, on one
+thread. Writes `results/evaluation_time.json` and `.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).resolve()
+RESULTS = HERE.parent / "results"
+FEATURES = ("domain-cnn", "random-conv")
+KINDS = ("before", "first", "next")  # "next": the features of the real images are stored already
+
+
+class Timed:
+    """An extractor that adds up the time it takes and the images it sees."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.seconds, self.images = inner, 0.0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def _run(self, method: Any, pixels: Any) -> Any:
+        began = time.perf_counter()
+        found = method(pixels)
+        self.seconds += time.perf_counter() - began
+        self.images += len(pixels)
+        return found
+
+    def __call__(self, pixels: Any) -> Any:
+        return self._run(self.inner, pixels)
+
+    def probabilities(self, pixels: Any) -> Any:
+        return self._run(self.inner.probabilities, pixels)
+
+    def features_and_probabilities(self, pixels: Any) -> Any:
+        return self._run(self.inner.features_and_probabilities, pixels)
+
+
+def once(features: str, samples: int, runs: Path) -> dict[str, float]:
+    """One evaluation by the version of Triptych that Python finds."""
+    import torch
+
+    import triptych
+    from triptych.evaluation import classifier, evaluate
+    from triptych.inference.pipeline import load
+
+    torch.set_num_threads(1)
+    kept = sorted(runs.glob("0*"))
+    options = {"data": "mnist", "steps": 30, "runs": runs, "threads": 1}
+    model = load(kept[0] if kept else triptych.train("dcgan", **options).path)
+    make = getattr(classifier, "extractor_for", None) or classifier.judge_for
+    extractor = Timed(make(evaluate.data_of(model), features))
+    if not kept:  # trained the run and the extractor, for the turns that count
+        return {}
+    new = hasattr(evaluate, "evaluate_run")
+    run, detailed, save = ("evaluate_run", "detailed", "save") if new else ("evaluation", "closer", "keep")
+    began = time.perf_counter()
+    made = getattr(evaluate, run)(model, samples, extractor, **{detailed: True, save: False})
+    total = time.perf_counter() - began
+    scores = {score.card.metric: score.value for score in made.scores}
+    return {
+        "extractor_s": extractor.seconds,
+        "images": extractor.images,
+        "without_sampling_s": total - made.sampling.seconds,
+        "FID": scores["FID"],
+        "IS": scores.get("IS", 0.0),
+    }
+
+
+def turn(tree: Path, kind: str, features: str, samples: int, home: Path) -> dict[str, float]:
+    """One evaluation in a process of its own."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tree / "src"),
+        "OMP_NUM_THREADS": "1",
+        "TRIPTYCH_CACHE": str(home / tree_name(kind) / "cache"),
+    }
+    stored = home / tree_name(kind) / "cache" / "features"
+    if kind == "first":
+        subprocess.run(["rm", "-rf", str(stored)], check=True)
+    runs = home / tree_name(kind) / "runs"
+    words = [sys.executable, str(HERE), "--once", features, "--samples", str(samples), "--runs", str(runs)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def tree_name(kind: str) -> str:
+    """Both kinds of the present version share a cache and a run."""
+    return "before" if kind == "before" else "after"
+
+
+def main() -> None:
+    """Run the turns, or one of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--before", type=Path)
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--once")
+    parser.add_argument("--runs", type=Path)
+    flags = parser.parse_args()
+    if flags.once:
+        print(json.dumps(once(flags.once, flags.samples, flags.runs)))
+        return
+    trees = {"before": flags.before.resolve(), "first": HERE.parent.parent, "next": HERE.parent.parent}
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        for features in FEATURES:
+            for kind in ("before", "first"):
+                turn(trees[kind], kind, features, flags.samples, home)  # trains what is missing
+            for number in range(flags.repeats):
+                for kind in KINDS:
+                    row = turn(trees[kind], kind, features, flags.samples, home)
+                    rows.append({"features": features, "kind": kind, "turn": number, **row})
+                    print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "evaluation_time.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    (RESULTS / "evaluation_time.md").write_text(table(rows, flags.samples))
+
+
+def table(rows: list[dict[str, Any]], samples: int) -> str:
+    """Medians over the turns, and ratios to the version before."""
+    lines = [
+        "# Time of an evaluation beside sampling",
+        "",
+        f"DCGAN after 30 steps on MNIST, {samples:,} samples, detailed evaluation, one thread. Medians over "
+        "turns, each in a process of its own. *first*: no features of this source are stored; *next*: those "
+        "of its real images are (a second model or checkpoint). Scores are the same numbers in all.",
+        "",
+        "| features | version | extractor, s | ratio | images through it | all but sampling, s | ratio |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for features in FEATURES:
+        base: dict[str, float] = {}
+        for kind in KINDS:
+            own = [row for row in rows if row["features"] == features and row["kind"] == kind]
+            mid = {
+                key: median(row[key] for row in own)
+                for key in ("extractor_s", "images", "without_sampling_s")
+            }
+            base = base or mid
+            ratios = [mid[key] / base[key] for key in ("extractor_s", "without_sampling_s")]
+            lines.append(
+                f"| {features} | {kind} | {mid['extractor_s']:.2f} | {ratios[0]:.2f} | {mid['images']:,.0f} "
+                f"| {mid['without_sampling_s']:.1f} | {ratios[1]:.2f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
