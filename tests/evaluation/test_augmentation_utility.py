@@ -50,7 +50,7 @@ def test_copies_of_real_pictures_are_worth_as_much_and_add_nothing():
     assert found.real.value > 0.9
     assert found.fake.value == pytest.approx(found.real.value, abs=0.03)
     assert found.verdict == "no difference seen" and found.gain_low < 0 < found.gain_high
-    assert "no difference seen with n = 500 test pictures" in found.sentence
+    assert "no difference seen with n = 500 test images" in found.sentence
     assert (found.n_fake, found.n_real, found.n_test, found.steps) == (600, 600, 500, 25)
     assert found.real.low < found.real.value < found.real.high and len(found.real.each) == 3
 

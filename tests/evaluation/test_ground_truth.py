@@ -191,7 +191,7 @@ def test_a_record_survives_json(of_the_truth: GroundTruthScores):
 
 def test_bad_input_is_refused_with_a_sentence():
     plain = Dataset("digits", "digits", Split(SOURCE.test.pixels), Split(SOURCE.test.pixels))
-    with pytest.raises(ValueError, match="need known causes: shapes has them, digits not"):
+    with pytest.raises(ValueError, match="need known factors, which digits does not have: use shapes"):
         ground_truth_scores(SOURCE.test.pixels, plain)
     with pytest.raises(ValueError, match=r"expected samples \(N, \(32, 32, 3\)\)"):
         ground_truth_scores(np.zeros((3, 16, 16, 3), np.uint8), SOURCE)

@@ -119,7 +119,7 @@ def test_an_implicit_family_has_no_score() -> None:
 def test_what_is_wrong_is_said() -> None:
     model, data = Pipeline(Weigher(SPEC)), source(30)
     pixels = data.test.pixels
-    with pytest.raises(ValueError, match="at least 20 test pictures, got 12"):
+    with pytest.raises(ValueError, match="at least 20 test images, got 12"):
         likelihood_score(model, data, n=12)
     with pytest.raises(ValueError, match="no bound 'vlb': there are loose, tight"):
         likelihood_score(model, data, bound="vlb")

@@ -1,7 +1,10 @@
-"""Are the samples of use: what a classifier learns from them, by its rightness about real test pictures.
+"""Classification accuracy score: what a classifier learns from samples, by its accuracy on real test images.
 
-The classification accuracy score (Ravuri and Vinyals 2019) in three forms: trained on samples, on
-real pictures, and on both. Whether samples help as data augmentation is the last less the second.
+Three forms: trained on samples, on real images, and on both. Whether samples help as data augmentation is
+the last minus the second.
+
+References:
+    Ravuri, Vinyals (2019): Classification accuracy score for conditional generative models.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.special import stdtrit
 
 from triptych.core import rng as streams
 from triptych.core.config import Record
@@ -20,6 +22,7 @@ from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline
 from triptych.metrics.extractors.base import NetworkExtractor, Pixels
 from triptych.metrics.score import LABELS_DRAWN
 from triptych.metrics.stats.binomial import clopper_pearson
+from triptych.metrics.stats.quantiles import t_quantile
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
@@ -27,9 +30,8 @@ if TYPE_CHECKING:
 VERSION = 1
 SAMPLES = 2000
 TRAININGS = 3
-TWO_LEVELS = 3  # trainings from which on the interval speaks of trainings not run, too
-LEVEL = 0.95
-FIRST_SEED = 1_000_000  # the samples that the other scores are of
+TWO_LEVELS = 3  # trainings from which on the interval holds for trainings that were not run, too
+FIRST_SEED = 1_000_000  # of the samples that the other scores are computed from
 FORMS = ("fake", "real", "both")
 
 Labelled = tuple[np.ndarray, np.ndarray]  # pixels (N, H, W, C) uint8, labels (N,) int
@@ -37,12 +39,12 @@ Progress = Callable[[int, int], None]  # (trainings done, in all)
 
 
 class Accuracy(Record):
-    """How often classifiers that were trained on one kind of pictures are right about real test pictures."""
+    """Test accuracy of classifiers that were trained on one kind of images."""
 
     value: float
     """Mean over the trainings."""
     low: float
-    """Exact binomial 95 % interval over test pictures, of these trainings."""
+    """Exact binomial 95 % interval over test images, of these trainings."""
     high: float
     each: tuple[float, ...]
     """Of every training."""
@@ -55,25 +57,25 @@ class ClassificationAccuracyScore(Record):
     real: Accuracy
     both: Accuracy
     gain: float
-    """Accuracy of both less that of real pictures alone."""
+    """Accuracy of both minus that of real images alone."""
     gain_low: float
     """Ends of its paired 95 % interval."""
     gain_high: float
     method: str
-    """How that interval was made, and of what it speaks."""
+    """How that interval was made, and what it holds for."""
     verdict: Literal["helps", "hurts", "no difference seen"]
     sentence: str
     chance: float
-    """Accuracy of always naming the commonest class of the test pictures."""
+    """Accuracy of always predicting the most frequent class of the test images."""
     n_fake: int
     n_real: int
-    """Real training pictures."""
+    """Real training images."""
     n_test: int
     steps: int
-    """Optimiser steps of every training: the same, so more pictures are not more training."""
+    """Optimizer steps of every training: the same, so more images are not more training."""
     trainings: int
     labels: str
-    """Whose law the samples' labels follow."""
+    """How the samples' labels were drawn."""
 
 
 def classification_accuracy_score(
@@ -86,17 +88,30 @@ def classification_accuracy_score(
     first_seed: int = FIRST_SEED,
     progress: Progress | None = None,
 ) -> ClassificationAccuracyScore:
-    """Train the small classifier on samples, on real pictures, on both; test each on real pictures.
+    """Train the small classifier on samples, on real images, and on both; test each on real images.
 
     All three see the same number of batches and start from the same weights, `trainings` times with
-    other weights and orders. In "both" a picture is drawn from samples and real ones alike, so more
-    samples than real pictures are most of a batch. From three trainings on the interval of the gain
-    holds for trainings not run, too; of fewer the verdict may be the luck of one of them.
+    other weights and orders. In "both" an image is drawn from samples and real ones alike, so more
+    samples than real images are most of a batch. With three trainings or more the interval of the gain
+    holds for trainings that were not run, too; with fewer the verdict may be the luck of one of them.
+    Deterministic, on one thread.
 
-    model: a conditional Model, whose samples are drawn by the training data's class law, or
-    (pixels, labels) of samples drawn before. samples: how many to draw, and at most so many of those given.
-    steps: None takes as many as the source's own judge is trained for. Deterministic, on one thread.
-    Raises ValueError for a model or a source without labels, and for unfit pictures or labels.
+    Args:
+        model: a conditional model, whose samples are drawn by the training data's class distribution, or
+            (pixels, labels) of samples drawn before, (M, H, W, C) uint8 and (M,) int.
+        dataset: a source with labels.
+        samples: how many to draw, or of those given, to use at most; at least 2.
+        trainings: of each form, at least 1.
+        steps: of every training; None takes as many as the source's own extractor is trained for.
+        first_seed: of the samples.
+        progress: called with trainings done and trainings in all.
+
+    Returns:
+        The three accuracies, and the gain with its interval.
+
+    Raises:
+        ValueError: for a model or a source without labels, for unfit images or labels, and for numbers below
+            their least.
     """
     if dataset.train.labels is None or dataset.test.labels is None or dataset.spec.classes < 2:
         raise ValueError(f"{dataset.name} has no labels: there is nothing for a classifier to learn")
@@ -130,35 +145,45 @@ def classification_accuracy_score(
 
 
 def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float, str]:
-    """Accuracy of the second less that of the first, with a 95 % interval: (value, low, high, method).
+    """The second accuracy minus the first, with a 95 % interval.
 
-    Over test pictures: the mean of the differences picture by picture, so that what both find
-    hard costs nothing, with half a picture added to each of the four cells of the paired
-    table (Agresti and Min 2005), which keeps a width where the two agree everywhere. From three
-    trainings on the variance between them is added, with Satterthwaite's degrees of freedom (1946).
+    Over test images: the mean of the differences image by image, so that images that both find hard cancel,
+    with half an image added to each of the four cells of the paired table, which keeps a width where the two
+    agree everywhere. With three trainings or more the variance between them is added, with Satterthwaite's
+    degrees of freedom.
 
-    first, second: (R, N) bool, right or not, R trainings with the same N test pictures.
+    Args:
+        first: whether each classification is correct, (R, N) bool, of R trainings and N test images.
+        second: the same of the other classifiers, for the same images.
+
+    Returns:
+        (difference, low, high, method).
+
+    Raises:
+        ValueError: for tables of unlike or no entries.
+
+    References:
+        Agresti, Min (2005): Simple improved confidence intervals for comparing matched proportions.
+        Satterthwaite (1946): An approximate distribution of estimates of variance components.
     """
     if first.shape != second.shape or first.ndim != 2 or first.size == 0:
-        raise ValueError(
-            f"expected two tables (trainings, pictures) alike, got {first.shape}, {second.shape}"
-        )
+        raise ValueError(f"expected two tables (trainings, images) alike, got {first.shape}, {second.shape}")
     difference = second.astype(np.float64) - first  # (R, N)
-    trainings, pictures = difference.shape
+    trainings, images = difference.shape
     each = difference.mean(0)  # (N,)
-    n = pictures + 2  # four cells, half a picture in each: two of them with a difference, -1 and 1
-    centre = each.sum() / n
-    of_pictures = (((each**2).sum() + 1) / n - centre**2) / n
+    n = images + 2  # four cells, half an image in each: two of them with a difference, -1 and 1
+    center = each.sum() / n
+    of_images = (((each**2).sum() + 1) / n - center**2) / n
     if trainings < TWO_LEVELS:
-        reach = stdtrit(np.inf, (1 + LEVEL) / 2) * np.sqrt(of_pictures)
-        method = "paired over test pictures (Agresti and Min); these trainings only"
+        reach = t_quantile(np.inf) * np.sqrt(of_images)
+        method = "paired over test images (Agresti and Min); these trainings only"
     else:
         of_trainings = difference.mean(1).var(ddof=1) / trainings
-        whole = of_pictures + of_trainings
-        freedom = whole**2 / (of_pictures**2 / (n - 1) + of_trainings**2 / (trainings - 1))
-        reach = stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(whole)
-        method = f"paired over test pictures and {trainings} trainings (t)"
-    return float(each.mean()), float(centre - reach), float(centre + reach), method
+        variance = of_images + of_trainings
+        dof = variance**2 / (of_images**2 / (n - 1) + of_trainings**2 / (trainings - 1))
+        reach = t_quantile(dof) * np.sqrt(variance)
+        method = f"paired over test images and {trainings} trainings (t)"
+    return float(each.mean()), float(center - reach), float(center + reach), method
 
 
 def _record(
@@ -170,8 +195,8 @@ def _record(
     if low > 0 or high < 0:
         verdict = "helps" if low > 0 else "hurts"
     points = f"{gain * 100:+.1f} points, {low * 100:+.1f} to {high * 100:+.1f}"
-    added = f"{n_fake} samples added to {n_real} real training pictures"
-    sentence = f"{added}: {verdict} with n = {n_test} test pictures ({points})"
+    added = f"{n_fake} samples added to {n_real} real training images"
+    sentence = f"{added}: {verdict} with n = {n_test} test images ({points})"
     if trainings < TWO_LEVELS:
         sentence += ", of these trainings only: another may differ by as much"
     return ClassificationAccuracyScore(
@@ -199,15 +224,15 @@ def _accuracy(right: np.ndarray) -> Accuracy:
 
 
 def _right(pixels: Pixels, labels: np.ndarray, dataset: Dataset, steps: int, training: int) -> np.ndarray:
-    """Which test pictures a classifier trained on `pixels` names rightly: (N,) bool."""
+    """Which test images a classifier trained on `pixels` classifies correctly: (N,) bool."""
     source = streams.generator(dataset.fingerprint, "usefulness", VERSION, training)
     network = fit_classifier(untrained(dataset, training), pixels, labels, steps, source, junk=False)
-    judge = NetworkExtractor(network, f"{dataset.name}-usefulness", dataset.spec.size)
-    return judge.logits(np.asarray(dataset.test.pixels)).argmax(1) == np.asarray(dataset.test.labels)
+    classifier = NetworkExtractor(network, f"{dataset.name}-usefulness", dataset.spec.size)
+    return classifier.logits(np.asarray(dataset.test.pixels)).argmax(1) == np.asarray(dataset.test.labels)
 
 
 class _Joined:
-    """Two arrays of pictures as one, without a copy of either."""
+    """Two arrays of images as one, without a copy of either."""
 
     def __init__(self, first: np.ndarray, second: np.ndarray) -> None:
         self.first, self.second = first, second
@@ -230,10 +255,10 @@ def _draw(model: Pipeline, count: int, first_seed: int) -> Labelled:
     pixels, labels = [], []
     for start in range(first_seed, first_seed + count, SAMPLING_BATCH):
         batch = range(start, start + SAMPLING_BATCH)
-        asked = model.labels_for(batch)
-        assert asked is not None
-        pixels.append(model.sample(batch, labels=asked))
-        labels.append(asked.numpy())
+        drawn_for = model.labels_for(batch)
+        assert drawn_for is not None
+        pixels.append(model.sample(batch, labels=drawn_for))
+        labels.append(drawn_for.numpy())
     return np.concatenate(pixels)[:count], np.concatenate(labels)[:count]
 
 

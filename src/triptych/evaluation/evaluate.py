@@ -1,4 +1,4 @@
-"""One judge for all: draw samples from a model and score them against the source's test pictures."""
+"""Evaluation of a model: draw samples and score them against the source's test images."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from triptych.metrics.stats.intervals import MIN_IMAGES
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
 
-FIRST_SEED = 1_000_000  # far from the seeds whose pictures are shown during training
-MOST_REAL = 10_000  # test pictures; of a larger test split a seeded choice
+FIRST_SEED = 1_000_000  # far from the seeds of the sample grids drawn during training
+MOST_REAL = 10_000  # test images; of a larger test split, a fixed random choice
 Progress = Callable[[str, int, int], None]  # (what: "extractor" or "samples", done, in all)
 
 
@@ -39,7 +39,17 @@ def evaluate(
     features: str | Extractor = "auto",
     **options: Any,
 ) -> list[Score]:
-    """Score a model; like `evaluation`, which see for the options, but returns the scores alone."""
+    """Score a model: `evaluate_run`, but the scores alone.
+
+    Args:
+        model: a pipeline, or the path of a run.
+        samples: how many to draw, at least 20.
+        features: name of a feature extractor, or an extractor; see `extractor_for`.
+        **options: those of `evaluate_run`.
+
+    Returns:
+        The scores, with intervals, floors and cards.
+    """
     return list(evaluate_run(model, samples, features, **options).scores)
 
 
@@ -56,16 +66,27 @@ def evaluate_run(
     detailed: bool = False,
     save: bool = True,
 ) -> Evaluation:
-    """Draw samples and score them against the test split of the data the model was trained on.
+    """Draw samples and score them against the test split of the data that the model was trained on.
 
-    model: a Model, or the path of a run. samples: how many to draw, at least 20. features: "auto"
-    (the source's own classifier, or a network trained on the images alone where there are no labels),
-    "domain-cnn", "self-supervised", "random-conv", a published network such as "inception" (see
-    `judge_for`) or an Extractor. data: the source, where the run cannot find it by itself. controls:
-    sampling options, else the family's defaults. most_real: of a larger test split a seeded choice of
-    so many. closer: further scores, copies, diversity and traits too, in about twice the time. keep:
-    write one line to the run's metrics.jsonl, as `keep_scores` does. Raises ValueError if the data are
-    not those of the run, for too few samples, unknown features or controls.
+    A ValueError says what is wrong with the data, the number of samples, the features or the controls.
+
+    Args:
+        model: a pipeline, or the path of a run.
+        samples: how many to draw, at least 20.
+        features: "auto" (the source's own classifier, or a network trained on the images alone where it
+            has no labels), "domain-cnn", "self-supervised", "random-conv", a published network such as
+            "inception" (see `extractor_for`), or an extractor.
+        data: the source, where the run cannot find it by itself.
+        controls: sampling options; those left out have the model's defaults.
+        first_seed: of the samples, which come from consecutive seeds.
+        most_real: of a larger test split, a fixed random choice of so many images.
+        progress: called with what is done ("extractor" or "samples"), how much of it, and of how much.
+        detailed: compute further scores, memorization, class diversity and latent geometry too, in about
+            twice the time.
+        save: append the evaluation to the run's metrics.jsonl.
+
+    Returns:
+        The evaluation.
     """
     model = model if isinstance(model, Pipeline) else load(model)
     check_sample_count(samples)
@@ -80,14 +101,14 @@ def evaluate_run(
 
 
 def check_sample_count(samples: int) -> None:
-    """Raises ValueError for fewer samples than an interval needs."""
+    """Raise ValueError for fewer samples than an interval needs."""
     if samples < MIN_IMAGES:
         raise ValueError(f"a score with an interval needs at least {MIN_IMAGES} samples, got {samples}")
 
 
 @dataclass(frozen=True)
 class DrawnSamples:
-    """Samples of a model and how they came to be."""
+    """Samples of a model and how they were drawn."""
 
     pixels: np.ndarray  # (N, H, W, C) uint8
     sampling: Sampling
@@ -104,17 +125,30 @@ def score_samples(
     detailed: bool = False,
     save: bool = True,
 ) -> Evaluation:
-    """Score drawn samples against a split's real pictures, and write one line to the run's metrics.jsonl.
+    """Score drawn samples against the real images of a split.
 
-    split: "test", or its fixed halves "selection" (choose by it) and "report" (then quote this one).
-    closer: take a closer look too (`triptych.evaluation.detailed`). keep: False writes nothing.
+    Args:
+        model: the model that drew them.
+        dataset: its source.
+        extractor: gives features, and probabilities where it has classes.
+        drawn: the samples.
+        split: "test", or one of its fixed halves: "selection", to choose by, and "report", to quote then.
+        most_real: of a larger split, a fixed random choice of so many images.
+        detailed: evaluate in detail too; see `evaluate_in_detail`.
+        save: append the evaluation to the run's metrics.jsonl.
+
+    Returns:
+        The evaluation.
+
+    Raises:
+        ValueError: for a split with too few images for an interval.
     """
     rows = held_out(len(dataset.test), split)
     if len(rows) < MIN_IMAGES:
         where = "test split" if split == "test" else f"{split} half of the test split"
         raise ValueError(
-            f"the {where} of {dataset.name} holds {len(rows)} pictures, and a score with an interval needs "
-            f"{MIN_IMAGES}: give more pictures"
+            f"the {where} of {dataset.name} has {len(rows)} images, and a score with an interval needs "
+            f"{MIN_IMAGES}: give more images"
         )
     rows = rows[subset_rows(len(rows), most_real)]
     train_rows = subset_rows(len(dataset.train), len(drawn.pixels))
@@ -161,13 +195,29 @@ def _labels(
 
 
 def save_evaluation(model: Pipeline, evaluation: Evaluation) -> None:
-    """Write an evaluation to its run's metrics.jsonl, if there is a run. Raises RunError if it cannot."""
+    """Append an evaluation to its run's metrics.jsonl, if there is a run. A RunError says why it cannot.
+
+    Args:
+        model: the model that was evaluated.
+        evaluation: its evaluation.
+    """
     if model.run is not None:
         model.run.append_metrics(evaluation.model_dump(mode="json"))
 
 
 def data_of(model: Pipeline, given: Dataset | None = None) -> Dataset:
-    """The source to measure against: the one given or the run's own, if it is what the run saw."""
+    """The source to evaluate a model against; a DataError says why it is not what the run was trained on.
+
+    Args:
+        model: a model, of a run or of none.
+        given: the source; None opens the run's own.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: for a model of no run where no source is given.
+    """
     if model.run is None:
         if given is None:
             raise ValueError("this model belongs to no run: say what to measure it against with data=...")
@@ -184,9 +234,19 @@ def draw(
     controls: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> DrawnSamples:
-    """Draw `count` samples, at least 20, from consecutive seeds.
+    """Draw samples from consecutive seeds.
 
-    Always whole batches, the last one cut: a sample's bits then depend on its seed alone.
+    Always whole batches, the last one cut: the bits of a sample then depend on its seed alone.
+
+    Args:
+        model: the model.
+        count: how many, at least 20.
+        first_seed: the first seed.
+        controls: sampling options; None: the model's defaults.
+        progress: called with "samples", how many are drawn, and of how many.
+
+    Returns:
+        The samples with how they were drawn.
     """
     check_sample_count(count)
     controls, parts = controls or {}, []
@@ -228,11 +288,19 @@ def _about(model: Pipeline, first_seed: int, count: int, controls: Mapping[str, 
 def score_sources(
     real: str, fake: str, features: str = "auto", size: int | None = None, detailed: bool = True
 ) -> list[Score]:
-    """Score one source of pictures against another, all of both: `evaluate --real DIR --fake DIR`.
+    """Score one source of images against another, all images of both: `evaluate --real DIR --fake DIR`.
 
-    size: side in pixels of both; None takes the real source's. A classifier is trained where the real
-    source has labels, else a network on its images alone. closer: further scores too. Raises DataError
-    or UsageError for sources that cannot be used.
+    A DataError or UsageError says why a source cannot be used.
+
+    Args:
+        real: name of the source of real images.
+        fake: name of the other.
+        features: name of a feature extractor; a classifier is trained where the real source has labels.
+        size: side in pixels of both; None takes the real source's.
+        detailed: compute further scores too.
+
+    Returns:
+        The scores, without floors.
     """
     from triptych.data.load import load as load_data
 
@@ -261,5 +329,13 @@ def score_sources(
 
 
 def concatenated(train: Any, test: Any) -> np.ndarray:
-    """Both splits as one array."""
+    """Both splits as one array.
+
+    Args:
+        train: images or labels of the training split, (N, ...).
+        test: the same of the test split, (M, ...).
+
+    Returns:
+        (N + M, ...).
+    """
     return np.concatenate([train, test])

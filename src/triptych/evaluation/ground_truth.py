@@ -1,8 +1,8 @@
-"""True precision and recall on `shapes`, whose every cause is known: no features, no neighbours.
+"""Ground-truth precision and recall on `shapes`, whose generative factors are all known: no features needed.
 
-A sample is read back into kind, color, ground, radius, place and turn (`data.datasets.shapes_inverse`). True
-precision is the share of samples that `shapes` could have drawn; true recall is the share of the
-cells of the space of causes in which such samples lie.
+A sample is rendered inversely into kind, color, background, radius, position and rotation
+(`data.datasets.shapes_inverse`). True precision is the share of samples that `shapes` could have drawn; true
+recall is the share of cells of the factor space in which such samples lie.
 """
 
 from __future__ import annotations
@@ -18,28 +18,27 @@ from triptych.core.config import Record
 from triptych.data.datasets import shapes
 from triptych.data.datasets.shapes_inverse import PERIODS, Reading, read
 from triptych.metrics.stats.binomial import clopper_pearson
+from triptych.metrics.stats.quantiles import normal_quantile
 
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
 
 VERSION = 1
-TOLERANCE = 0.15  # residual; the best drawing of a wrong kind leaves 0.19 or more (4,000 pictures, 32 px)
-REAL_QUANTILE = 0.995  # of real pictures' residuals: the threshold is never below it
-MOST_REAL = 1000  # test pictures on which the reader itself is tried
+TOLERANCE = 0.15  # residual; the best rendering of a wrong kind leaves 0.19 or more (4,000 images, 32 px)
+REAL_QUANTILE = 0.995  # of real images' residuals: the threshold is never below it
+MOST_REAL = 1000  # test images on which the inverse renderer itself is measured
 PLACES = 3  # bins of radius, x and y in the cells
 BINS = 6  # of radius, x, y and turn in the tables of factors
-NORMAL = 1.959964  # 97.5 % quantile
-
-
-CAUSES = {"kind", "color", "ground", "radius", "x", "y", "turn"}
+NORMAL = normal_quantile(0.975)
+FACTORS = {"kind", "color", "ground", "radius", "x", "y", "turn"}
 
 
 class InverseRendererAccuracy(Record):
-    """How well the reader reads test pictures, whose causes are known."""
+    """How accurately the inverse renderer reads test images, whose factors are known."""
 
     n: int
     kind: float
-    """Share read rightly."""
+    """Share read correctly."""
     color: float
     ground: float
     radius_px: float
@@ -55,31 +54,31 @@ class InverseRendererAccuracy(Record):
 
 
 class CellCoverage(Record):
-    """In how many cells of the space of causes valid samples lie. Real pictures are even over them."""
+    """In how many cells of the factor space valid samples lie. Real images are uniform over them."""
 
     name: str
     cells: int
     hit: int
     """Cells with at least one valid sample."""
     hit_expected: float
-    """The same of as many real pictures, on average."""
+    """The same of as many real images, on average."""
     recall: float
-    """Share of all cells that the model reaches, those counted in that so few samples did not hit."""
+    """Estimated share of all cells that the model reaches, including those that so few samples missed."""
     low: float
     high: float
 
 
 class FactorTable(Record):
-    """One cause's histogram over the valid samples. The truth is even."""
+    """Histogram of one factor over the valid samples. The data's own is uniform."""
 
     name: str
     bins: tuple[str, ...]
     shares: tuple[float, ...]
     n: int
     distance: float
-    """Total variation from the even histogram: 0 is the truth, 1 - 1 / bins a single bin."""
+    """Total variation from the uniform histogram: 0 for the data, 1 - 1 / bins for a single bin."""
     distance_expected: float
-    """The same of n real pictures, on average."""
+    """The same of n real images, on average."""
 
 
 class GroundTruthScores(Record):
@@ -105,8 +104,8 @@ class GroundTruthScores(Record):
 
 
 def has_known_factors(dataset: Dataset) -> bool:
-    """Whether every cause of a picture is known and can be read back: of `shapes` in color."""
-    return set(dataset.test.factors) >= CAUSES and dataset.spec.channels == 3
+    """Whether every factor of an image is known and can be read back: of `shapes` in color."""
+    return set(dataset.test.factors) >= FACTORS and dataset.spec.channels == 3
 
 
 def ground_truth_scores(
@@ -114,32 +113,43 @@ def ground_truth_scores(
 ) -> GroundTruthScores:
     """True precision and recall of samples of a model of `shapes`, with 95 % intervals.
 
-    A sample is valid if its residual (`shapes_reader.read`) is at most `tolerance`, or at most what
-    99.5 % of real test pictures stay below where that is more.
+    A sample is valid if its residual (`shapes_inverse.read`) is at most `tolerance`, or at most the 99.5 %
+    quantile of real test images' residuals where that is more.
 
-    Recall: causes fall into cells that are equally likely in truth. From the cells that valid samples
-    hit once and twice it is estimated how many the model reaches in all (`reached`), so the share does
-    not depend on how many samples are valid, only its interval does; as an estimate from below it
-    counts little of cells that the model hardly ever draws.
+    Recall: the factor space is cut into cells that are equally likely in the data. From the numbers of cells
+    that valid samples hit once and twice it is estimated how many the model reaches in all
+    (`estimate_reached`), so the share does not depend on how many samples are valid, only its interval does;
+    as an estimate from below it counts little of cells that the model hardly ever draws.
 
-    samples: (N, S, S, 3) uint8. dataset: `shapes` in color at the same size. tolerance: above 0.
-    Raises ValueError for another source, another shape of samples, or none.
+    Args:
+        samples: (N, S, S, 3) uint8, N >= 1.
+        dataset: `shapes` in color at the same size.
+        tolerance: largest residual of a valid sample, > 0.
+        most_real: test images on which the inverse renderer itself is measured, at most.
+
+    Returns:
+        The scores, a histogram of each factor, and the accuracy of the inverse renderer.
+
+    Raises:
+        ValueError: for another source, another shape of samples, none, or a tolerance that is not above 0.
     """
     split = dataset.test
     if not has_known_factors(dataset):
-        raise ValueError(f"true precision and recall need known causes: shapes has them, {dataset.name} not")
+        raise ValueError(
+            f"true precision and recall need known factors, which {dataset.name} does not have: use shapes"
+        )
     if len(samples) == 0 or samples.shape[1:] != split.pixels.shape[1:]:
         raise ValueError(f"expected samples (N, {split.pixels.shape[1:]}), N >= 1, got {samples.shape}")
     if tolerance <= 0:
-        raise ValueError(f"a tolerance is a residual above 0, got {tolerance}: {TOLERANCE} is usual")
+        raise ValueError(f"tolerance must be a residual above 0, got {tolerance}: {TOLERANCE} is usual")
     real = read(np.asarray(split.pixels[:most_real]))
     threshold = max(tolerance, float(np.quantile(real.residual, REAL_QUANTILE)))
     found = read(samples)
     valid = found.residual <= threshold
-    causes = {name: values[valid] for name, values in found.factors.items()}
+    factors = {name: values[valid] for name, values in found.factors.items()}
     count = int(valid.sum())
     low, high = clopper_pearson(count, len(samples))
-    grids = cell_coverages(causes)
+    grids = cell_coverages(factors)
     return GroundTruthScores(
         n=len(samples),
         valid=count,
@@ -152,7 +162,7 @@ def ground_truth_scores(
         tolerance=threshold,
         residuals=tuple(np.quantile(found.residual, (0.1, 0.5, 0.9)).tolist()),
         grids=grids,
-        factors=factor_tables(causes),
+        factors=factor_tables(factors),
         reader=inverse_renderer_accuracy(real, split.factors, split.pixels.shape[1], threshold),
     )
 
@@ -160,7 +170,17 @@ def ground_truth_scores(
 def inverse_renderer_accuracy(
     reading: Reading, factors: dict[str, np.ndarray], size_px: int, tolerance: float
 ) -> InverseRendererAccuracy:
-    """What was read of the first pictures of a split beside their true causes."""
+    """Compare what was read from the first images of a split with their true factors.
+
+    Args:
+        reading: factors and residuals of N images.
+        factors: the true ones of all images of the split, by name.
+        size_px: side of the images, pixels.
+        tolerance: largest residual of a valid image.
+
+    Returns:
+        The accuracies and errors.
+    """
     n = len(reading.residual)
     true = {name: values[:n] for name, values in factors.items()}
     right = {
@@ -186,11 +206,11 @@ def inverse_renderer_accuracy(
     )
 
 
-def cell_coverages(causes: dict[str, np.ndarray]) -> tuple[CellCoverage, ...]:
-    """Cells of what is shown, of where, and of both together. causes: as `shapes.draw_factors`, (N,) each."""
-    what = (causes["kind"] * len(shapes.COLORS) + causes["color"]) * len(shapes.GROUNDS) + causes["ground"]
+def cell_coverages(factors: dict[str, np.ndarray]) -> tuple[CellCoverage, ...]:
+    """Coverage of cells of appearance, of position, and of both; factors as from `shapes.draw_factors`."""
+    what = (factors["kind"] * len(shapes.COLORS) + factors["color"]) * len(shapes.GROUNDS) + factors["ground"]
     whats = len(shapes.KINDS) * len(shapes.COLORS) * len(shapes.GROUNDS)
-    placed = [np.minimum((share * PLACES).astype(np.int64), PLACES - 1) for share in _even(causes).values()]
+    placed = [np.minimum((share * PLACES).astype(np.int64), PLACES - 1) for share in _even(factors).values()]
     where, wheres = (placed[0] * PLACES + placed[1]) * PLACES + placed[2], PLACES**3
     return (
         _coverage("kind x color x ground", what, whats),
@@ -202,7 +222,7 @@ def cell_coverages(causes: dict[str, np.ndarray]) -> tuple[CellCoverage, ...]:
 def _coverage(name: str, cell: np.ndarray, cells: int) -> CellCoverage:
     counts = np.bincount(cell, minlength=cells)
     estimate, low, high = estimate_reached(counts)
-    missed = (1 - 1 / cells) ** len(cell)  # chance that so many real pictures miss a given cell
+    missed = (1 - 1 / cells) ** len(cell)  # chance that so many real images miss a given cell
     return CellCoverage(
         name=name,
         cells=cells,
@@ -215,13 +235,23 @@ def _coverage(name: str, cell: np.ndarray, cells: int) -> CellCoverage:
 
 
 def estimate_reached(counts: np.ndarray) -> tuple[float, float, float]:
-    """How many cells the model reaches, from how often each was hit: estimate, low, high.
+    """How many cells the model reaches, from how often each was hit: (estimate, low, high).
 
-    Chao's estimate (1984, bias-corrected) S + f1 (f1 - 1) / (2 (f2 + 1)), with S cells hit, f1 once, f2
-    twice: right on average where the reached cells are equally likely, too low where not. The 95 %
-    interval is the wider of two: the logarithm of the unhit cells taken for normal (Chao 1987), and f2
-    taken for Poisson, with its exact interval, which tells where few cells are hit twice. Where no
-    cell is hit twice or more, nothing bounds it from above. counts: (cells,). All are at most `cells`.
+    Chao's estimate S + f1 (f1 - 1) / (2 (f2 + 1)), with S cells hit, f1 once, f2 twice: right on average
+    where the reached cells are equally likely, too low where not. The 95 % interval is the wider of two:
+    the logarithm of the number of unhit cells taken for normal (Chao 1987), and f2 taken for Poisson, with
+    its exact interval, which matters where few cells are hit twice. Where no cell is hit twice or more,
+    nothing bounds it from above. All are at most `cells`.
+
+    Args:
+        counts: how often each cell was hit, (cells,).
+
+    Returns:
+        (estimate, low, high).
+
+    References:
+        Chao (1984): Nonparametric estimation of the number of classes in a population, bias-corrected form.
+        Chao (1987): Estimating the population size for capture-recapture data with unequal catchability.
     """
     cells, n = len(counts), int(counts.sum())
     hit, f1, f2 = (int(np.sum(x)) for x in (counts > 0, counts == 1, counts == 2))
@@ -248,15 +278,15 @@ def _unhit_interval(unhit: float, f1: int, f2: int, hit: int) -> tuple[float, fl
     return min(unhit / ratio, pairs / most), max(unhit * ratio, pairs / least if least else np.inf)
 
 
-def factor_tables(causes: dict[str, np.ndarray]) -> tuple[FactorTable, ...]:
-    """Each cause's histogram against the even one. causes: as `shapes.draw_factors`, (N,) each."""
+def factor_tables(factors: dict[str, np.ndarray]) -> tuple[FactorTable, ...]:
+    """Each factor's histogram against the uniform one; factors as from `shapes.draw_factors`."""
     tables = [
-        _table(name, causes[name], tuple(names))
+        _table(name, factors[name], tuple(names))
         for name, names in (("kind", shapes.KINDS), ("color", shapes.COLORS), ("ground", shapes.GROUNDS))
     ]
-    period = _periods(causes["kind"])
+    period = _periods(factors["kind"])
     turned = period > 0
-    shares = _even(causes) | {"turn": causes["turn"][turned] % period[turned] / period[turned]}
+    shares = _even(factors) | {"turn": factors["turn"][turned] % period[turned] / period[turned]}
     ranges = {"radius": shapes.RADII, "x": (-1.0, 1.0), "y": (-1.0, 1.0), "turn": (0.0, 1.0)}
     for name, share in shares.items():
         edges = np.linspace(*ranges[name], BINS + 1)
@@ -279,21 +309,29 @@ def _table(name: str, values: np.ndarray, bins: tuple[str, ...]) -> FactorTable:
 
 
 def mean_deviation(n: int, p: float) -> float:
-    """E|X - np| of a binomial X: 2 m C(n, m) p^m (1 - p)^(n - m + 1), m = floor(np) + 1 (de Moivre 1730)."""
+    """E|X - np| of a binomial X: 2 m C(n, m) p^m (1 - p)^(n - m + 1), m = floor(np) + 1 (de Moivre 1730).
+
+    Args:
+        n: trials, >= 1.
+        p: probability, in (0, 1).
+
+    Returns:
+        The mean absolute deviation, >= 0.
+    """
     m = int(n * p) + 1
     ways = lgamma(n + 1) - lgamma(m + 1) - lgamma(n - m + 1)
     return float(2 * m * np.exp(ways + m * np.log(p) + (n - m + 1) * np.log1p(-p)))
 
 
-def _even(causes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Radius, x and y as numbers that are uniform in [0, 1) and independent in truth."""
+def _even(factors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Radius, x and y as numbers that are uniform in [0, 1) and independent in the data."""
     low, high = shapes.RADII
-    reach = 0.5 - causes["radius"] - shapes.MARGIN
-    shares = {"radius": (causes["radius"] - low) / (high - low)}
-    shares |= {axis: ((causes[axis] - 0.5) / reach + 1) / 2 for axis in ("x", "y")}
+    reach = 0.5 - factors["radius"] - shapes.MARGIN
+    shares = {"radius": (factors["radius"] - low) / (high - low)}
+    shares |= {axis: ((factors[axis] - 0.5) / reach + 1) / 2 for axis in ("x", "y")}
     return {name: np.clip(share, 0, 1) for name, share in shares.items()}
 
 
 def _periods(kinds: np.ndarray) -> np.ndarray:
-    """Each kind's smallest turn that changes nothing, radians; 0 where no turn does. (N,) -> (N,)."""
+    """Each kind's smallest rotation that changes nothing, radians; 0 where no rotation does. (N,) -> (N,)."""
     return np.array([PERIODS.get(name, 0.0) for name in shapes.KINDS])[kinds]

@@ -1,4 +1,4 @@
-"""Classifiers of sources whose modes are known: ring points, stacked digits."""
+"""Classifiers for sources whose modes are known: ring points, stacked digits."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from triptych.metrics.class_coverage import CONFIDENT
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.inputs import ImageSet
 
-REACH = 3.0  # sigma: farther from every middle, a point belongs to no mode (98.9 % of the data's own do)
+MAX_SIGMAS = 3.0  # farther from every mean, a point belongs to no mode (98.9 % of the data belong to one)
 
 
 def coordinates(pixels: np.ndarray) -> np.ndarray:
-    """(N, 1, 1, 2) uint8 -> (N, 2) float64 in [-1, 1]."""
+    """Points stored as images, (N, 1, 1, 2) uint8 -> (N, 2) float64 in [-1, 1]."""
     if pixels.ndim != 4 or pixels.shape[1:] != (1, 1, 2):
         raise ValueError(f"expected points (N, 1, 1, 2) uint8, got {pixels.shape} {pixels.dtype}")
     return to_float(np.array(pixels))[:, :, 0, 0].double().numpy()
 
 
 def channels(pixels: np.ndarray) -> list[np.ndarray]:
-    """Each color as pictures of one channel: three times (N, H, W, 1)."""
+    """Each color channel as images of one channel: three times (N, H, W, 1)."""
     return [np.ascontiguousarray(pixels[..., [k]]) for k in range(3)]
 
 
 class RingClassifier:
-    """Points as they are: the coordinates are the features, and the mixture is known.
+    """The coordinates are the features, and the posterior of the known mixture gives the probabilities.
 
-    Beside the eight Gaussians it thinks of a thin even spread over everything, which it calls no class:
-    it is surer than 0.9 of exactly the points within 3 sigma of a middle.
+    Beside the eight Gaussians the mixture has a thin uniform component over the plane, which counts as no
+    class: probabilities exceed 0.9 for exactly the points within 3 sigma of a mean.
     """
 
     name, resize, width, accuracy = "coordinates", "none", 2, 1.0
     classes = len(ring.DIRECTIONS)
-    hash = hashlib.sha256(f"ring {ring.RADIUS} {ring.SIGMA} {REACH}".encode()).hexdigest()
+    hash = hashlib.sha256(f"ring {ring.RADIUS} {ring.SIGMA} {MAX_SIGMAS}".encode()).hexdigest()
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """(N, 2) float32 of (N, 1, 1, 2) uint8."""
         return coordinates(pixels).astype(np.float32)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        """(N, 8) float64: the posterior, with what falls to the even spread shared out evenly."""
+        """(N, 8) float64: the posterior; the uniform component is divided equally among the classes."""
         inside = np.exp(-0.5 * ring.distances(coordinates(pixels)) ** 2)  # (N, 8)
-        even = np.exp(-0.5 * REACH**2) * (1 - CONFIDENT) / (CONFIDENT - 1 / self.classes)
+        even = np.exp(-0.5 * MAX_SIGMAS**2) * (1 - CONFIDENT) / (CONFIDENT - 1 / self.classes)
         return (inside + even / self.classes) / (inside.sum(1, keepdims=True) + even)
 
 
 class StackedDigitsClassifier:
-    """A classifier of single digits that reads each color by itself, for pictures of three digits."""
+    """A classifier of single digits applied to each color channel, for images of three digits."""
 
     classes = stacked_mnist.MODES
 

@@ -8,7 +8,12 @@ import numpy as np
 
 from triptych.core.config import Record
 from triptych.data.datasets import ring, stacked_mnist
-from triptych.evaluation.known_mode_classifiers import REACH, StackedDigitsClassifier, channels, coordinates
+from triptych.evaluation.known_mode_classifiers import (
+    MAX_SIGMAS,
+    StackedDigitsClassifier,
+    channels,
+    coordinates,
+)
 from triptych.metrics.class_coverage import ModeCoverage, class_diversity_of_counts
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.inputs import ImageSet
@@ -18,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class ModeCount(Record):
-    """Which of a source's modes the samples show, and how evenly."""
+    """How many of a source's known modes the samples cover, and how evenly."""
 
     n: int
     """Samples."""
     near: float | None
-    """Share of them within 3 sigma of a mode's middle; None where modes are recognised, not measured."""
+    """Share of them within 3 sigma of a mode's mean; None where a classifier assigns the modes."""
     modes: ModeCoverage
     """Of the samples that belong to a mode."""
     kl: float | None
-    """KL(samples' histogram || even), nats; None where no sample belongs to a mode."""
+    """KL(samples' histogram || uniform), nats; None where no sample belongs to a mode."""
     kl_expected: float | None
     """What it would be on average if the samples were the data's own."""
 
@@ -38,32 +43,46 @@ class ModeCount(Record):
             f"seen in {self.n:,} samples ({m.seen_expected:,.0f} expected of the data's own)"
         )
         if self.kl is not None:
-            text += f"; KL to an even spread {self.kl:.3g} nats ({self.kl_expected:.3g} expected)"
+            text += f"; KL to the uniform distribution {self.kl:.3g} nats ({self.kl_expected:.3g} expected)"
         if self.near is not None:
             text += f"; {self.near:.1%} of the samples lie within 3 sigma of a mode"
         return text
 
 
 def ring_modes(pixels: np.ndarray) -> ModeCount:
-    """Modes of `points:ring` among samples: each counts for the nearest middle, if that is within 3 sigma.
+    """Modes of `points:ring` among samples: each counts for the nearest mean, if that is within 3 sigma.
 
-    pixels: (N, 1, 1, 2) uint8. Raises ValueError on other shapes.
+    Args:
+        pixels: (N, 1, 1, 2) uint8.
+
+    Returns:
+        The mode count.
     """
     apart = ring.distances(coordinates(pixels))  # (N, 8)
-    near = apart.min(1) < REACH
+    near = apart.min(1) < MAX_SIGMAS
     counts = np.bincount(apart.argmin(1)[near], minlength=apart.shape[1])
     return _counted(counts, len(pixels), float(near.mean()))
 
 
 def stacked_modes(pixels: np.ndarray, extractor: Extractor) -> ModeCount:
-    """Modes of `stacked:mnist` among samples, and KL to the even spread (Metz et al. 2017, section 3.3.1).
+    """Modes of `stacked:mnist` among samples, and KL to the uniform distribution.
 
-    pixels: (N, H, W, 3) uint8. judge: a classifier of single digits, which reads each color by itself.
-    Raises ValueError on other shapes and for a judge of other than ten classes.
+    Args:
+        pixels: (N, H, W, 3) uint8.
+        extractor: a classifier of single digits, applied to each color channel.
+
+    Returns:
+        The mode count.
+
+    Raises:
+        ValueError: for other shapes, and for a classifier of other than ten classes.
+
+    References:
+        Metz, Poole, Pfau, Sohl-Dickstein (2017): Unrolled generative adversarial networks, section 3.3.1.
     """
     if pixels.ndim != 4 or pixels.shape[3] != 3 or extractor.classes != 10:
         raise ValueError(
-            f"expected (N, H, W, 3) pictures and a judge of ten digits, got {pixels.shape} and one of "
+            f"expected (N, H, W, 3) images and a classifier of ten digits, got {pixels.shape} and one of "
             f"{extractor.classes} classes"
         )
     digits = np.stack([extractor.probabilities(one).argmax(1) for one in channels(pixels)], axis=1)  # (N, 3)
@@ -72,7 +91,15 @@ def stacked_modes(pixels: np.ndarray, extractor: Extractor) -> ModeCount:
 
 
 def mode_count(samples: ImageSet, dataset: Dataset) -> ModeCount | None:
-    """The modes among samples of a source that has known ones; None for other sources and extractors."""
+    """The modes among samples of a source that has known ones.
+
+    Args:
+        samples: of a model, with their extractor.
+        dataset: its source.
+
+    Returns:
+        The mode count; None for other sources and extractors.
+    """
     if dataset.source == "points:ring":
         return ring_modes(samples.pixels)
     if not isinstance(samples.extractor, StackedDigitsClassifier):

@@ -1,17 +1,18 @@
-"""Compares the raw weights of a training with their EMA on held-out images, so that the better are shown.
+"""Compares the raw weights of a training with their EMA on held-out images, to sample from the better.
 
 An average over the last tenth of a run is better than its last weights late in a long run, and far worse
-early in a GAN's, while the generator still moves fast. Neither is known beforehand, so both are measured,
+early in a GAN's, while the generator still changes fast. Neither is known beforehand, so both are measured,
 from the same noise, on the half of the test images that choices are made by (`held_out`):
 
-- A GAN by the Frechet distance of features: where features are weak it tells the two apart with fewer samples
-  than KID does, and its bias at few samples is that of both. The extractor is a classifier of the source's
-  classes, trained on an eighth as many images as the training sees; without labels, and in a very short run,
-  the fixed random network. It does not depend on what is cached: the same command shows the same weights.
-- A family without a game by its own loss: one pass for each image, however slow its sampler.
+- An adversarial model by the Frechet distance of features: with weak features it separates the two with fewer
+  samples than KID does, and its bias at few samples is that of both. The extractor is a classifier of the
+  source's classes, trained on an eighth as many images as the training sees; without labels, and in a very
+  short run, the fixed random network. It does not depend on what is cached: the same command makes the same
+  choice.
+- Any other model by its own loss: one pass for each image, however slow its sampler.
 
-Nothing of the training is touched: a copy is loaded with each of the two, and all draws are functions of
-fixed seeds.
+The training itself is not touched: a copy of the model is loaded with each of the two, and all draws are
+functions of fixed seeds.
 """
 
 from __future__ import annotations
@@ -63,7 +64,15 @@ CLASSIFIER_STEPS = (25, 400)  # ... and is not worth while with fewer steps
 
 
 def held_out(test: int, split: SplitName) -> np.ndarray:
-    """The rows of `test` test images, or of one of two fixed halves that share none, ascending: (N,)."""
+    """Rows of the test images, or of one of two fixed halves that share none.
+
+    Args:
+        test: how many test images there are.
+        split: "test", "selection" or "report".
+
+    Returns:
+        Row numbers, ascending, (N,).
+    """
     if split == "test":
         return np.arange(test)
     order = np.random.default_rng(0).permutation(test)
@@ -185,14 +194,28 @@ class Selector:
 
 
 def between(number: int, least: int, most: int) -> int:
-    """`number`, but not below `least` nor above `most`."""
+    """`number`, but not below `least` nor above `most`.
+
+    Args:
+        number: to be limited.
+        least: lower limit.
+        most: upper limit.
+
+    Returns:
+        The limited number.
+    """
     return min(max(number, least), most)
 
 
 def quick_extractor(dataset: Dataset, planned: int) -> Extractor:
-    """Features that cost little beside the training: a quick classifier, the random network, coordinates.
+    """Features that cost little beside the training: a quick classifier, the random network, or coordinates.
 
-    planned: images that the whole training sees.
+    Args:
+        dataset: the source.
+        planned: images that the whole training sees.
+
+    Returns:
+        The extractor.
     """
     pixels, labels, spec = dataset.train.pixels, dataset.train.labels, dataset.spec
     if is_points(pixels):
@@ -209,7 +232,15 @@ def quick_extractor(dataset: Dataset, planned: int) -> Extractor:
 
 
 def draw(model: Pipeline, count: int) -> np.ndarray:
-    """`count` samples at fixed seeds, (N, H, W, C) uint8, by the family's default controls."""
+    """Samples at fixed seeds by the model's default controls.
+
+    Args:
+        model: the model.
+        count: how many.
+
+    Returns:
+        (count, H, W, C) uint8.
+    """
     starts = range(FIRST_SEED, FIRST_SEED + count, SAMPLING_BATCH)
     return np.concatenate([model.sample(range(k, k + SAMPLING_BATCH)) for k in starts])[:count]
 
@@ -217,12 +248,15 @@ def draw(model: Pipeline, count: int) -> np.ndarray:
 def frechet_pair(
     real: np.ndarray, raw: np.ndarray, ema: np.ndarray
 ) -> tuple[tuple[float, float], float, float]:
-    """Both Frechet distances, their difference, and how far its 95 % interval reaches either way.
+    """Both Frechet distances, their difference, and the half-width of its 95 % interval.
 
     Args:
         real: features of held-out images, (N, D).
         raw: features of samples of the raw weights, (M, D).
         ema: features of samples of the EMA from the same noise, (M, D).
+
+    Returns:
+        ((distance of raw, distance of EMA), raw minus EMA, half-width).
     """
     count = groups_for(min(len(real), len(raw)))
     left_out = [(), *((g,) for g in range(count))]
@@ -238,9 +272,18 @@ def frechet_pair(
 
 
 def losses(model: Pipeline, split: Split, rows: np.ndarray, device: torch.device) -> np.ndarray:
-    """The first player's loss of each batch of held-out images, under the noise of fixed seeds: (units,).
+    """The first objective's loss of batches of held-out images, under the noise of fixed seeds.
 
-    Images are taken again under other noise where there are fewer than `LOSSES[0]`.
+    Images are used again under other noise where there are fewer than `LOSSES[0]`.
+
+    Args:
+        model: the model.
+        split: holds the images.
+        rows: which images, (N,).
+        device: of the model.
+
+    Returns:
+        One loss a batch, (units,).
     """
     player = model.model.objectives()[0]
     again = -(-LOSSES[0] // len(rows))
@@ -256,7 +299,15 @@ def losses(model: Pipeline, split: Split, rows: np.ndarray, device: torch.device
 
 
 def batch_of(split: Split, rows: np.ndarray) -> Batch:
-    """Images as a training batch of their own."""
+    """Images as a training batch.
+
+    Args:
+        split: holds the images.
+        rows: which images, (B,).
+
+    Returns:
+        The batch, on the CPU.
+    """
     labels: Tensor | None = None if split.labels is None else torch.from_numpy(np.asarray(split.labels)[rows])
     captions = None if split.captions is None else tuple(split.captions[int(k)] for k in rows)
     images = to_float(np.stack([np.asarray(split.pixels[int(k)]) for k in rows]))  # (B, C, H, W)

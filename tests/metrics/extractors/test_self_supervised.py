@@ -155,7 +155,7 @@ def test_dinov2_judges_where_it_is_at_hand_and_fast(
     assert asked == ["dinov2"]
     monkeypatch.setattr(classifier, "dinov2_flops_if_available", lambda: 2e11)
     with caplog.at_level(logging.INFO):
-        assert extractor_for(digits()).name == "digits-ssl-v1" and "slow on a processor" in caplog.text
+        assert extractor_for(digits()).name == "digits-ssl-v1" and "slow on a CPU" in caplog.text
     extractor_for(digits(), device="meta")  # any device that is no processor
     assert asked == ["dinov2", "dinov2"]
 
