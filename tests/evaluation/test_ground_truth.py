@@ -197,5 +197,5 @@ def test_bad_input_is_refused_with_a_sentence():
         ground_truth_scores(np.zeros((3, 16, 16, 3), np.uint8), SOURCE)
     with pytest.raises(ValueError, match="N >= 1"):
         ground_truth_scores(SOURCE.test.pixels[:0], SOURCE)
-    with pytest.raises(ValueError, match="a tolerance is a residual above 0"):
+    with pytest.raises(ValueError, match="tolerance must be a residual above 0"):
         ground_truth_scores(SOURCE.test.pixels, SOURCE, tolerance=0)
