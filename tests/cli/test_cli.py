@@ -74,7 +74,7 @@ def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ),
         (["demo", "--minutes", "0"], "more than 0"),
         (["evaluate"], "--real and --fake"),
-        (["report"], "at least one run"),
+        (["report"], "report needs RUN"),
         (["data"], "data inspect SOURCE"),
     ],
 )
@@ -185,9 +185,11 @@ def test_a_tagged_union_takes_the_bare_tag(tmp_path: Path) -> None:
     assert run.card.config["augment"] == {"kind": "diff", "policy": ["color", "translation", "cutout"]}
 
 
-def test_a_missing_run_is_exit_code_2() -> None:
+def test_a_missing_run_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["resume"]) == 2
+    assert capsys.readouterr().err == "triptych: resume needs RUN: triptych resume --help says more\n"
     with pytest.raises(SystemExit) as stop:
-        cli.main(["resume"])
+        cli.main(["resume", "--steps", "3"])
     assert stop.value.code == 2
 
 

@@ -44,6 +44,12 @@ def test_parse_returns_the_verbs_own_class() -> None:
         parse(["a", "--no-each-run"], CompareFlags, "compare")
 
 
+def test_help_may_come_before_the_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["help", "compare"])
+    assert not stop.value.code and "--each-run" in capsys.readouterr().out
+
+
 def test_help_lists_own_flags_first_and_shared_ones_last(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["evaluate", "--help"])

@@ -88,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path that the terminal cannot show must not end a verb
         sys.stdout.reconfigure(errors="backslashreplace")
+    if len(words) > 1 and words[0] == "help":  # triptych help train
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0

@@ -26,10 +26,10 @@ METAVARS = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}
 
 @dataclass(frozen=True)
 class Positional:
-    """Marks a flag without a name: `run: Annotated[Path, Positional()]`."""
+    """Marks a flag without a name: `run: Annotated[Path, Positional("RUN")]`."""
 
-    metavar: str | None = None
-    """What help calls its value, if not by its type."""
+    metavar: str
+    """What help calls its value."""
 
 
 @dataclass(kw_only=True)
@@ -108,9 +108,13 @@ def parse_with_settings(
     import tyro
 
     from triptych.cli._mistyped import check_words
+    from triptych.core.errors import UsageError
 
     usual = defaults or {}
     form = _form(flags, settings, usual, choices or {})
+    required = [field.name for field in dataclasses.fields(form) if field.default is dataclasses.MISSING]
+    if not words and required:
+        raise UsageError(f"{prog} needs {_metavar_of(flags, required[0])}: triptych {prog} --help says more")
     check_words(list(words), form, prog)
     parsed = tyro.cli(
         form,
@@ -184,6 +188,12 @@ def _own_fields(
     return found
 
 
+def _metavar_of(flags: type[Any], name: str) -> str:
+    """What help calls a required flag: RUN, or --direction."""
+    marks = getattr(typing.get_type_hints(flags, include_extras=True)[name], "__metadata__", ())
+    return next((m.metavar for m in marks if isinstance(m, Positional)), f"--{name.replace('_', '-')}")
+
+
 def _attribute_docstrings(flags: type[Any]) -> dict[str, str]:
     """Field -> the string below it in the source of its class, on one line.
 
@@ -219,6 +229,7 @@ def _field(kind: Any, default: Any, text: str, positional: Positional | None = N
         shown.setdefault("help_behavior_hint", "")
     if positional is not None:
         shown["metavar"] = positional.metavar
+        shown.setdefault("help_behavior_hint", "")
     else:
         plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         if get_origin(plain) in (Union, types.UnionType):  # tyro would write {None}|INT

@@ -16,7 +16,7 @@ class CheckFlags(WeightsFlag, ModelFileFlag, JsonFlag):
     rules of the DCGAN paper (Radford et al. 2015) kept? Exit code 0 whatever the answers are, 1 only when
     the run cannot be read."""
 
-    run: Annotated[Path, Positional()]
+    run: Annotated[Path, Positional("RUN")]
     """The run's directory."""
 
 

@@ -16,7 +16,7 @@ from triptych.cli.train import summarize
 class ResumeFlags(JsonFlag):
     """Continue a stopped run or duel. On a CPU the result is the same, bit for bit, as without the stop."""
 
-    run: Annotated[Path, Positional()]
+    run: Annotated[Path, Positional("RUN")]
     """The directory of a run or a duel."""
     steps: int | None = None
     """New total number of steps; left out: as planned when the run began."""

@@ -41,7 +41,8 @@ def train(words: list[str]) -> Result:
 
     if name is None:
         print(f"usage: {USAGE}\nmodels: {', '.join(model_names())}, or the path of your own .py file")
-        print("triptych train MODEL --help lists that model's presets and flags")
+        print("triptych train MODEL --help lists that model's presets and flags\n")
+        print("for example: triptych train dcgan --data mnist --minutes 5")
         return {}
     model_class = load_user_model_class(name)
     default = default_preset(model_class)
