@@ -35,7 +35,7 @@ def test_a_wrong_metric_fails(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(vectors, "precision_recall", swapped)
     failed = {check.name for check in [*vectors._golden(), *vectors._neighbours()] if not check.passed}
-    assert {"precision, k = 3", "recall of a collapsed set", "precision of noise"} <= failed
+    assert {"precision, k = 3", "recall under mode collapse", "precision of noise"} <= failed
     assert "coverage, k = 5" not in failed
 
 
@@ -77,8 +77,8 @@ def test_a_peer_agrees_or_differs_as_known(with_prdc: pytest.MonkeyPatch, capsys
     made = peers.agreements()
     said = verdicts(made)
     assert said[("golden", "precision, k = 5")] == said[("golden", "coverage, k = 3")] == "agrees"
-    assert said[("on the rim", "precision, k = 3")] == "differs as known"
-    assert said[("on the rim", "recall, k = 3")] == "agrees"
+    assert said[("at the radius", "precision, k = 3")] == "differs as known"
+    assert said[("at the radius", "recall, k = 3")] == "agrees"
     assert Conformance(versions={}, checks=(), agreements=tuple(made)).passed
     assert capsys.readouterr().out == ""  # what a peer prints is not ours to print
 

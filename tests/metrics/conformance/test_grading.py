@@ -65,13 +65,13 @@ def test_a_right_one_written_apart_is_right():
         ("fid", lambda r, f: float(((r.mean(0) - f.mean(0)) ** 2).sum()), "covariances are left out"),
         ("fid", batched, "batches of 100"),
         ("fid", lambda r, f: textbook_fid(r, f) + 1e-4, "imprecise"),
-        ("fid", lambda r, f: 7.0, "unknown mistake: 7 in place of 1.19"),
+        ("fid", lambda r, f: 7.0, "unknown mistake: 7 instead of 1.19"),
         ("kid", biased_kid, "biased"),
-        ("kid", lambda r, f: 1000 * kid(r, f), "times 1,000"),
+        ("kid", lambda r, f: 1000 * kid(r, f), "multiplied by 1,000"),
         ("precision_recall", lambda r, f: pair(r, f)[::-1], "swapped"),
-        ("precision_recall", lambda r, f: pair(r, f, strict=True), "< in place of <="),
-        ("precision_recall", lambda r, f: pair(r, f, k=2), "its own nearest neighbour"),
-        ("precision_recall", lambda r, f: pair(r, f, k=5), "5th neighbour"),
+        ("precision_recall", lambda r, f: pair(r, f, strict=True), "< instead of <="),
+        ("precision_recall", lambda r, f: pair(r, f, k=2), "its own nearest neighbor"),
+        ("precision_recall", lambda r, f: pair(r, f, k=5), "5th neighbor"),
     ],
 )
 def test_a_mistake_is_named(kind: Kind, function: Metric, mistake: str):
@@ -88,5 +88,5 @@ def test_who_works_in_batches_depends_on_the_order():
 def test_what_is_no_metric_is_refused():
     with pytest.raises(ValueError, match="must return 2 numbers, got 1"):
         grade(fid, "precision_recall")
-    with pytest.raises(ValueError, match="unknown kind 'is': there are fid, kid"):
+    with pytest.raises(ValueError, match="unknown kind 'is': expected fid, kid"):
         grade(fid, "is")  # type: ignore[arg-type]

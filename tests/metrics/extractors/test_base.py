@@ -81,7 +81,7 @@ def test_probabilities():
     np.testing.assert_allclose(p[1].sum(1), 1, atol=1e-12)
     logits = cnn().logits(images(3))
     np.testing.assert_array_equal(logits.argmax(1), p[1].argmax(1))
-    with pytest.raises(ValueError, match="random-conv knows no classes"):
+    with pytest.raises(ValueError, match="random-conv predicts no classes"):
         random_conv(16).probabilities(images(3))
 
 

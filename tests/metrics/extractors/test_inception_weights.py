@@ -197,7 +197,7 @@ def test_another_network_is_refused(tmp_path: Path, change: str):
         tensors["fc.bias"] = torch.zeros(3) if change == "shape" else torch.zeros(5).double()
     save_file(tensors, tmp_path / "other.safetensors")
     odd = "AuxLogits.fc.bias" if change == "more" else "fc.bias"
-    with pytest.raises(WeightsError, match=rf"\(1 tensors are .*{re.escape(odd)} for one\): torchvision's"):
+    with pytest.raises(WeightsError, match=rf"\(1 tensors .*for example {re.escape(odd)}\): torchvision's"):
         load_inception(tmp_path / "other.safetensors")
 
 
@@ -212,4 +212,4 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(
     published(home[0] / PUBLISHED[0], monkeypatch)
     home[1].parent.write_text("a file where the folder should be")
     network, known = load_inception()
-    assert is_ours(network) and known and "could not be kept" in caplog.text
+    assert is_ours(network) and known and "could not be stored" in caplog.text

@@ -77,7 +77,7 @@ def test_grey_images_are_repeated_and_never_mixed_with_rgb():
         extractor(3)(grey)
     with pytest.raises(ValueError, match="means-gray expects"):
         extractor(1)(images(3))
-    with pytest.raises(ValueError, match="sees grey or RGB images, got 4 channels"):
+    with pytest.raises(ValueError, match="accepts gray or RGB images, got 4 channels"):
         extractor(4)
 
 
@@ -95,7 +95,7 @@ def test_probabilities():
     np.testing.assert_allclose(extractor().probabilities(flat), [[1 / (1 + np.exp(-2)), 1 / (1 + np.exp(2))]])
     blind = extractor()
     blind.classes = 0
-    with pytest.raises(ValueError, match="means knows no classes"):
+    with pytest.raises(ValueError, match="means predicts no classes"):
         blind.probabilities(flat)
 
 

@@ -143,17 +143,17 @@ def test_a_missing_tensor_is_not_drawn_at_random(published: Path, tmp_path: Path
     del tensors["embeddings.patch_embeddings.projection.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     state = torch.get_rng_state()
-    with pytest.raises(WeightsError, match=r"lacks 1 of the network's tensors, \S+\.weight for one"):
+    with pytest.raises(WeightsError, match=r"lacks 1 of the network's tensors, for example \S+\.weight"):
         load_dinov2(folder)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_unfitting_and_damaged_weights_get_a_sentence(published: Path, tmp_path: Path):
     folder = copy(published / "dinov2-large", tmp_path / "wide", hidden_size=32)
-    with pytest.raises(WeightsError, match="damaged or unfitting weights"):
+    with pytest.raises(WeightsError, match="damaged or incompatible weights"):
         load_dinov2(folder)
     (folder / "model.safetensors").write_bytes(b"cut")
-    with pytest.raises(WeightsError, match="damaged or unfitting weights"):
+    with pytest.raises(WeightsError, match="damaged or incompatible weights"):
         load_dinov2(folder)
 
 
@@ -163,7 +163,7 @@ def test_pickled_weights_are_not_opened(published: Path, tmp_path: Path, monkeyp
     (folder / "model.safetensors").unlink()
     torch.save(tensors, folder / "pytorch_model.bin")
     monkeypatch.setattr(torch, "load", None)
-    with pytest.raises(WeightsError, match=r"holds no model.safetensors .* pickled weights can run code"):
+    with pytest.raises(WeightsError, match=r"contains no model.safetensors .* pickled weights can run code"):
         load_dinov2(folder)
 
 
@@ -194,8 +194,8 @@ def test_the_hub_is_asked_last_and_for_safetensors(
 
     monkeypatch.setattr(getattr(transformers, kind.loader), "from_pretrained", absent)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
-    with pytest.raises(WeightsError, match="are not to be had") as told:
-        vit._opened(kind, None)
+    with pytest.raises(WeightsError, match="are not available") as told:
+        vit._open(kind, None)
     assert [one["local_files_only"] for one in asked] == [True, False][: 1 + reachable]
     for one in asked:
         assert one["where"] == kind.hub and one["use_safetensors"] and "trust_remote_code" not in one

@@ -1,5 +1,7 @@
-"""Conformance kit: known answers against this installation, and against its peers.
+"""Conformance kit: known answers for this installation, and agreement with other libraries.
 
-A score is worth what its code is worth: run this before a number is published, and over a function
-of one's own before it is believed.
+Run it before a number is published (`triptych conformance`), or on a metric of your own:
+
+    from triptych.metrics.conformance.grading import grade
+    print(grade(my_fid, "fid").mistakes)   # () if it is right
 """

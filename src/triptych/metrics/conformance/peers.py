@@ -1,4 +1,4 @@
-"""Other libraries, each adapted in a few lines, on the same vectors. None of them is needed."""
+"""Other libraries on the same vectors, each adapted in a few lines. None of them is required."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from triptych.metrics.inception_score import inception_score
 from triptych.metrics.kid import kid
 from triptych.metrics.prdc import density_coverage, precision_recall
 
-RELATIVE = 1e-6  # what implementations in float64 leave between them, and torch-fidelity publishes
-STRICT = "it counts < where eq. 1 of Kynkaanniemi et al. has <="
-SUMS = "raw second moments lose digits where the mean is large beside the spread"
+RELATIVE = 1e-6  # difference between float64 implementations, as published by torch-fidelity
+STRICT = "it uses < where eq. 1 of Kynkaanniemi et al. 2019 has <="
+SUMS = "raw second moments lose digits where the mean is large relative to the standard deviation"
 Values = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Case:
-    """Some metrics of a peer on one set of vectors, beside ours."""
+    """Some metrics on one set of vectors, computed by a peer and by this library."""
 
     vectors: Vectors
     theirs: Callable[[np.ndarray, np.ndarray], Values]
     ours: Callable[[np.ndarray, np.ndarray], Values]
-    known: str = ""
-    """Why they are expected to differ here, if they are."""
+    expected_difference: str = ""
+    """Reason why they are expected to differ here, if they are."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A library by its module and distribution."""
+    """A library: its module, its distribution, and what to compare."""
 
     module: str
     distribution: str
@@ -49,39 +49,39 @@ class Peer:
 
 
 def agreements() -> list[Agreement]:
-    """All peers; one that is not there has one line that says so."""
-    made: list[Agreement] = []
+    """Results for all peers; one entry for a peer that is not installed."""
+    results: list[Agreement] = []
     for peer in PEERS:
         if util.find_spec(peer.module) is None:
-            made.append(_line(peer, "", "all", "", None, None, "not installed"))
+            results.append(_agreement(peer, "", "all", "", None, None, "not installed"))
             continue
         version = metadata.version(peer.distribution)
         for case in peer.cases():
-            made += _compared(peer, version, case)
-    return made
+            results += _compare(peer, version, case)
+    return results
 
 
-def _compared(peer: Peer, version: str, case: Case) -> Iterator[Agreement]:
+def _compare(peer: Peer, version: str, case: Case) -> Iterator[Agreement]:
     ours = case.ours(case.vectors.real, case.vectors.fake)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             theirs = case.theirs(case.vectors.real, case.vectors.fake)
-    except Exception as error:  # whatever another library raises is a finding, not our failure
+    except Exception as error:  # any error of another library is a result, not a failure of ours
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         for metric, value in ours.items():
-            yield _line(peer, version, metric, case.vectors.name, value, None, "does not run", why)
+            yield _agreement(peer, version, metric, case.vectors.name, value, None, "does not run", why)
         return
     for metric, value in ours.items():
         gap = abs(value - theirs[metric])
         verdict: Verdict = "agrees"
         if not gap <= RELATIVE * max(abs(value), abs(theirs[metric])):
-            verdict = "differs as known" if case.known else "differs"
-        why = case.known if verdict != "agrees" else ""
-        yield _line(peer, version, metric, case.vectors.name, value, theirs[metric], verdict, why)
+            verdict = "differs as known" if case.expected_difference else "differs"
+        why = case.expected_difference if verdict != "agrees" else ""
+        yield _agreement(peer, version, metric, case.vectors.name, value, theirs[metric], verdict, why)
 
 
-def _line(
+def _agreement(
     peer: Peer,
     version: str,
     metric: str,
@@ -103,7 +103,7 @@ def _line(
     )
 
 
-# --- the vectors, and what we say of them ---
+# --- vectors, and our metrics ---
 
 
 def _far() -> Vectors:
@@ -113,9 +113,7 @@ def _far() -> Vectors:
 
 def _few() -> Vectors:
     rng = np.random.default_rng(5)
-    return Vectors(
-        "60 pictures, 100 features", rng.standard_normal((60, 100)), rng.standard_normal((60, 100))
-    )
+    return Vectors("60 images, 100 features", rng.standard_normal((60, 100)), rng.standard_normal((60, 100)))
 
 
 def _logits() -> Vectors:
@@ -160,7 +158,7 @@ def _all_four(k: int) -> Callable[[np.ndarray, np.ndarray], Values]:
 
 
 class _Identity(nn.Module):
-    """Stands where an Inception network would: what comes in are features already."""
+    """Takes the place of an Inception network: its inputs already are features."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

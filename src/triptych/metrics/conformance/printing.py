@@ -1,4 +1,4 @@
-"""The kit's findings as tables: for the terminal, and in markdown."""
+"""Tables of the conformance results, for the terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ CHECK = ("known answer", "from", "expected", "got", "tolerance", "")
 PEER = ("peer", "metric", "vectors", "ours", "theirs", "")
 
 
-def print_conformance(found: Conformance) -> None:
+def print_conformance(result: Conformance) -> None:
     """Print checks, agreements and the verdict to standard output."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    for heads, rows in (
-        (CHECK, [_check(c) for c in found.checks]),
-        (PEER, [_peer(a) for a in found.agreements]),
+    for headers, rows in (
+        (CHECK, [_check(c) for c in result.checks]),
+        (PEER, [_peer(a) for a in result.agreements]),
     ):
-        table = Table(*heads)
+        table = Table(*headers)
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    for why in dict.fromkeys(f"{a.peer}, {a.verdict}: {a.why}" for a in found.agreements if a.why):
+    for why in dict.fromkeys(f"{a.peer}, {a.verdict}: {a.why}" for a in result.agreements if a.why):
         console.print(why, markup=False)
-    console.print(verdict(found))
+    console.print(verdict(result))
 
 
-def verdict(found: Conformance) -> str:
-    """In one sentence."""
-    passed = sum(check.passed for check in found.checks)
+def verdict(result: Conformance) -> str:
+    """Summary in one sentence."""
+    passed = sum(check.passed for check in result.checks)
     counts: dict[str, int] = {}
-    for agreement in found.agreements:
+    for agreement in result.agreements:
         counts[agreement.verdict] = counts.get(agreement.verdict, 0) + 1
     peers = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"{passed} of {len(found.checks)} known answers met; with peers: {peers}"
+    return f"{passed} of {len(result.checks)} known answers met; other libraries: {peers}"
 
 
-def markdown(found: Conformance) -> str:
-    """Both tables, and what they were made with."""
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    parts = [verdict(found), f"({versions})", "", *_table(CHECK, [_check(c) for c in found.checks]), ""]
-    parts += _table((*PEER, "why"), [(*_peer(a), a.why) for a in found.agreements])
+def markdown(result: Conformance) -> str:
+    """Both tables in Markdown, with the versions of the libraries."""
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    parts = [verdict(result), f"({versions})", "", *_table(CHECK, [_check(c) for c in result.checks]), ""]
+    parts += _table((*PEER, "why"), [(*_peer(a), a.why) for a in result.agreements])
     return "\n".join(parts) + "\n"
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    lines = [heads, tuple("---" for _ in heads), *rows]
+def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    lines = [headers, tuple("---" for _ in headers), *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 

@@ -1,4 +1,4 @@
-"""What the conformance kit found, as records."""
+"""Results of the conformance kit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Verdict = Literal["agrees", "differs", "differs as known", "does not run", "not 
 
 
 class Check(Record):
-    """One known answer, and what this installation says."""
+    """One known answer, and the value of this installation."""
 
     name: str
     why: str
-    """Where the answer comes from."""
+    """Source of the answer."""
     expected: float
     got: float
     tolerance: float
@@ -23,24 +23,35 @@ class Check(Record):
 
     @classmethod
     def of(cls, name: str, got: float, expected: float, tolerance: float, why: str) -> Check:
-        """A check, passed or not; NaN never passes."""
+        """Compare a value with a known answer; NaN never passes.
+
+        Args:
+            name: of the check.
+            got: value of this installation.
+            expected: the known answer.
+            tolerance: largest absolute difference that passes.
+            why: source of the answer.
+
+        Returns:
+            The check, passed or not.
+        """
         passed = abs(got - expected) <= tolerance
         return cls(name=name, why=why, expected=expected, got=got, tolerance=tolerance, passed=bool(passed))
 
 
 class Agreement(Record):
-    """One metric on one set of vectors by another library and by this one."""
+    """One metric on one set of vectors, computed by another library and by this one."""
 
     peer: str
     version: str
-    """Of the peer; empty if it is not installed."""
+    """Version of the peer; empty if it is not installed."""
     metric: str
     vectors: str
     ours: float | None
     theirs: float | None
     verdict: Verdict
-    """agrees: within 1e-6 relative; differs as known: for `why`, a difference of definition or arithmetic
-    that was expected here; does not run: it raised what `why` says."""
+    """agrees: within 1e-6 relative; differs as known: for the reason `why`, an expected difference of
+    definition or arithmetic; does not run: it raised the error in `why`."""
     why: str = ""
 
 

@@ -1,4 +1,4 @@
-"""Runs the kit."""
+"""Run the conformance kit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from triptych.metrics.conformance.vectors import checks
 
 @one_thread()
 def conformance() -> Conformance:
-    """Known answers against this installation, and its peers on the same vectors where they are installed.
+    """Compare this installation with known answers, and with other libraries where they are installed.
 
-    Seconds of work; nothing is downloaded. See `Conformance.passed` for the verdict.
+    Takes seconds; nothing is downloaded. `Conformance.passed` is the verdict.
     """
     versions = {
         "triptych": __version__,

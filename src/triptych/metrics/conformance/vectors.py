@@ -1,4 +1,4 @@
-"""Known answers: golden vectors, closed forms and what must hold by definition."""
+"""Known answers: golden vectors, closed forms and identities."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from triptych.metrics.vendi import vendi_score
 
 GOLDEN = "golden vector"
 CLOSED = "closed form"
-SAME = "definition"
-DIGITS = 1e-9  # golden values are given to ten digits
+EXACT = "definition"
+DIGITS = 1e-9  # golden values have ten digits
 DRAWS = 40
 
 
@@ -39,22 +39,22 @@ class Vectors:
 
 
 def golden() -> Vectors:
-    """500 and 500 of 16 normal features, the fakes a little wider and to one side."""
+    """500 real and 500 fake rows of 16 normal features, the fake ones slightly wider and shifted."""
     rng = np.random.default_rng(0)
     real = rng.standard_normal((500, 16))
     return Vectors("golden", real, rng.standard_normal((500, 16)) * 1.2 + 0.1)
 
 
 def lattice(k: int = 3) -> Vectors:
-    """Whole numbers, so that distances tie with radii: two fakes are on a rim, one inside, the rest afar."""
+    """Integers, so that distances equal radii: two fakes at a radius, one inside, the rest far away."""
     far = 10 * k + np.arange(max(k - 1, 2))
     fake = np.concatenate([[-k, 4 * k, -1], far])
-    return Vectors("on the rim", np.arange(3 * k + 1.0)[:, None], fake.astype(np.float64)[:, None])
+    return Vectors("at the radius", np.arange(3 * k + 1.0)[:, None], fake.astype(np.float64)[:, None])
 
 
 def checks() -> list[Check]:
-    """Every known answer; seconds of work."""
-    return [*_golden(), *_frechet(), *_inception(), *_neighbours(), *_kernel(), *_others(), *_pictures()]
+    """All known answers; takes seconds."""
+    return [*_golden(), *_frechet(), *_inception(), *_neighbors(), *_kernel(), *_others(), *_images()]
 
 
 def _golden() -> list[Check]:
@@ -86,47 +86,53 @@ def _frechet() -> list[Check]:
     far = fid(v.real + 1e4, v.fake + 1e4)
     return [
         Check.of("FID of N(0, I) and N(m, s^2 I)", fid(cross, 1.5 * cross + gap), moved, DIGITS, CLOSED),
-        Check.of("FID of one set with itself", fid(v.real, v.real), 0, DIGITS, SAME),
-        Check.of("FID in another order", fid(v.real[::-1], v.fake[::-1]), 1.1926942410, DIGITS, SAME),
-        Check.of("FID far from the origin", far, 1.1926942410, 1e-8, SAME),
+        Check.of("FID of one set with itself", fid(v.real, v.real), 0, DIGITS, EXACT),
+        Check.of("FID of shuffled rows", fid(v.real[::-1], v.fake[::-1]), 1.1926942410, DIGITS, EXACT),
+        Check.of("FID far from the origin", far, 1.1926942410, 1e-8, EXACT),
         Check.of("FID's bias, n = 1000, d = 64", _mean(fid(a, b) for a, b in pairs), bias, 0.05, CLOSED),
         Check.of("FD-infinity of one distribution", _mean(fd_infinity(*p) for p in pairs), 0, 0.1, CLOSED),
         Check.of("intra-class FID, classes swapped", *_swapped(cross), DIGITS, CLOSED),
     ]
 
 
-def _swapped(cloud: np.ndarray) -> tuple[float, float]:
-    """Two equal clouds 3 apart along one axis, their labels exchanged: each class is 3 off."""
-    clouds = np.tile(np.concatenate([cloud, cloud + 3 * np.eye(len(cloud.T))[0]]), (2, 1))
-    labels = np.tile(np.repeat([0, 1], len(cloud)), 2)
-    return intra_class_fid(clouds, clouds, labels, 1 - labels)[0], 9.0
+def _swapped(cluster: np.ndarray) -> tuple[float, float]:
+    """Two equal clusters 3 apart along one axis with exchanged labels: each class is 3 off."""
+    clusters = np.tile(np.concatenate([cluster, cluster + 3 * np.eye(len(cluster.T))[0]]), (2, 1))
+    labels = np.tile(np.repeat([0, 1], len(cluster)), 2)
+    return intra_class_fid(clusters, clusters, labels, 1 - labels)[0], 9.0
 
 
 def _inception() -> list[Check]:
-    even, sure = np.full((100, 10), 0.1), np.tile(np.eye(10), (10, 1))
+    uniform, one_hot = np.full((100, 10), 0.1), np.tile(np.eye(10), (10, 1))
     return [
-        Check.of("IS of no idea", inception_score(even), 1, DIGITS, CLOSED),
-        Check.of("IS of ten sure classes", inception_score(sure, splits=1), 10, DIGITS, CLOSED),
-        Check.of("IS of ten sure classes, 10 splits", inception_score(sure), 10, DIGITS, CLOSED),
+        Check.of("IS of uniform probabilities", inception_score(uniform), 1, DIGITS, CLOSED),
+        Check.of("IS of ten confident classes", inception_score(one_hot, splits=1), 10, DIGITS, CLOSED),
+        Check.of("IS of ten confident classes, 10 splits", inception_score(one_hot), 10, DIGITS, CLOSED),
     ]
 
 
-def _neighbours() -> list[Check]:
-    v, rim = golden(), lattice()
+def _neighbors() -> list[Check]:
+    v, edge = golden(), lattice()
     rng = np.random.default_rng(42)
     narrow, wide = rng.standard_normal((200, 16)) * 0.1, rng.standard_normal((200, 16)) * 3
     collapse, noise = precision_recall(wide, narrow), precision_recall(narrow, wide)
     itself, full = precision_recall(v.real, v.real), density_coverage(v.real, v.real)[1]
     made = [
-        Check.of("precision of one set with itself", itself[0], 1, 0, SAME),
-        Check.of("recall of one set with itself", itself[1], 1, 0, SAME),
-        Check.of("coverage of one set with itself", full, 1, 0, SAME),
-        Check.of("precision of a collapsed set", collapse[0], 1, 0.2, "at least 0.8"),
-        Check.of("recall of a collapsed set", collapse[1], 0, 0.3, "at most 0.3"),
+        Check.of("precision of one set with itself", itself[0], 1, 0, EXACT),
+        Check.of("recall of one set with itself", itself[1], 1, 0, EXACT),
+        Check.of("coverage of one set with itself", full, 1, 0, EXACT),
+        Check.of("precision under mode collapse", collapse[0], 1, 0.2, "at least 0.8"),
+        Check.of("recall under mode collapse", collapse[1], 0, 0.3, "at most 0.3"),
         Check.of("precision of noise", noise[0], 0, 0.3, "at most 0.3"),
         Check.of("recall under noise", noise[1], 1, 0.2, "at least 0.8"),
-        Check.of("precision on the rim (<=)", precision_recall(rim.real, rim.fake)[0], 0.6, 0, SAME),
-        Check.of("density on the rim (<)", density_coverage(rim.real, rim.fake, 3)[0], 1 / 15, DIGITS, SAME),
+        Check.of("precision at the radius (<=)", precision_recall(edge.real, edge.fake)[0], 0.6, 0, EXACT),
+        Check.of(
+            "density at the radius (<)",
+            density_coverage(edge.real, edge.fake, 3)[0],
+            1 / 15,
+            DIGITS,
+            EXACT,
+        ),
     ]
     sets = [(rng.standard_normal((200, 32)), rng.standard_normal((200, 32))) for _ in range(DRAWS)]
     for k in (3, 5):
@@ -147,9 +153,9 @@ def _kernel() -> list[Check]:
     blocks = kid_blocks(v.real, v.fake, size=500, blocks=1)[0]
     quick = kid(v.real, v.fake, dot_dtype="float32")
     return [
-        Check.of("KID of one distribution", _mean(halves), 0, 0.01, "unbiased: biased it would be 0.13"),
+        Check.of("KID of one distribution", _mean(halves), 0, 0.01, "unbiased; biased: 0.13"),
         Check.of("KID in one block of all", blocks, 0.0822770459, DIGITS, GOLDEN),
-        Check.of("KID by float32 products", quick, 0.0822770459, 1e-7, GOLDEN),
+        Check.of("KID with float32 dot products", quick, 0.0822770459, 1e-7, GOLDEN),
     ]
 
 
@@ -160,31 +166,35 @@ def _others() -> list[Check]:
     held_out = np.random.default_rng(3).standard_normal((500, 16))
     steps = np.zeros((50, 4))
     return [
-        Check.of("Vendi of six directions", vendi_score(corners), 6, DIGITS, CLOSED),
-        Check.of("Vendi of one picture", vendi_score(np.ones((30, 8))), 1, DIGITS, CLOSED),
-        Check.of("PRD F8 of one set with itself", same[0], 1, 1e-6, SAME),
-        Check.of("PRD F1/8 of sets apart", apart[1], 0, 1e-6, SAME),
+        Check.of("Vendi of six orthogonal directions", vendi_score(corners), 6, DIGITS, CLOSED),
+        Check.of("Vendi of identical images", vendi_score(np.ones((30, 8))), 1, DIGITS, CLOSED),
+        Check.of("PRD F8 of one set with itself", same[0], 1, 1e-6, EXACT),
+        Check.of("PRD F1/8 of disjoint sets", apart[1], 0, 1e-6, EXACT),
         Check.of(
-            "path length of a straight way", perceptual_path_length(steps, steps + 1e-4), 4, DIGITS, CLOSED
+            "path length of a straight line", perceptual_path_length(steps, steps + 1e-4), 4, DIGITS, CLOSED
         ),
         Check.of(
-            "copies among copies", near_duplicate_test(v.real, v.real, held_out).share.value, 1, 0, SAME
+            "near duplicates among copies",
+            near_duplicate_test(v.real, v.real, held_out).share.value,
+            1,
+            0,
+            EXACT,
         ),
-        Check.of("authenticity of copies", authenticity(v.real, v.real).value, 0, 0, SAME),
+        Check.of("authenticity of copies", authenticity(v.real, v.real).value, 0, 0, EXACT),
     ]
 
 
-def _pictures() -> list[Check]:
+def _images() -> list[Check]:
     board = np.indices((8, 8)).sum(0) % 2 * np.uint8(255)
     boards = np.broadcast_to(board.astype(np.uint8)[None, :, :, None], (3, 8, 8, 1))
-    pictures = np.random.default_rng(4).integers(0, 256, (64, 16, 16, 3), dtype=np.uint8)
-    judge = random_conv(16)
-    alone = np.concatenate([judge(pictures[k : k + 1]) for k in range(8)])
-    apart = float(np.abs(judge(pictures)[:8] - alone).max())
+    images = np.random.default_rng(4).integers(0, 256, (64, 16, 16, 3), dtype=np.uint8)
+    extractor = random_conv(16)
+    alone = np.concatenate([extractor(images[k : k + 1]) for k in range(8)])
+    apart = float(np.abs(extractor(images)[:8] - alone).max())
     return [
         Check.of("sharpness of a checkerboard", sharpness(boards), 64, 1e-5, CLOSED),
-        Check.of("spectral distance of one set", log_spectral_distance(pictures, pictures), 0, 0, SAME),
-        Check.of("features, alone and in a batch", apart, 0, 0, "largest difference"),
+        Check.of("spectral distance of one set", log_spectral_distance(images, images), 0, 0, EXACT),
+        Check.of("features of an image, alone and in a batch", apart, 0, 0, "largest difference"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The classifier trained on a source's own labels."""
+"""Domain classifier: a small CNN trained on a source's own labels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from triptych.metrics.extractors.base import FeatureNetwork
 
 
 class DomainCNN(FeatureNetwork):
-    """A small classifier of one source's own classes; its features are the averages of its last layer.
+    """A small classifier of one source's classes; its features are the spatial averages of its last layer.
 
-    Sized for a minute on one core: under 100,000 weights, the first layer at half the resolution
-    from 21 px on, at a quarter from 41 px on.
+    Sized for a minute of training on one core: fewer than 100,000 weights, with stride 2 in the first layer
+    from 21 px on and in the second as well from 41 px on.
+
+    Args:
+        channels: of the images.
+        size_px: side of the images as the network sees them, at most 64.
+        classes: number of classes.
+        width: number of features.
     """
 
     def __init__(self, channels: int, size_px: int, classes: int, width: int) -> None:
@@ -23,17 +29,17 @@ class DomainCNN(FeatureNetwork):
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(width, classes)
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float32 in [-1, 1] -> (B, width), each >= 0."""
-        return self.trunk(pictures).mean((2, 3))  # (B, width, h, w) -> (B, width)
+        return self.trunk(images).mean((2, 3))  # (B, width, h, w) -> (B, width)
 
     def logits(self, features: Tensor) -> Tensor:
         """(B, width) -> (B, classes)."""
         return self.head(features)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, classes) logits."""
-        return self.logits(self.features(pictures))
+        return self.logits(self.features(images))
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:

@@ -1,10 +1,9 @@
-"""InceptionV3 as FID means it: the network of the TensorFlow graph `inception-2015-12-05`.
+"""InceptionV3 for FID: the network of the TensorFlow graph `inception-2015-12-05`.
 
-Szegedy et al. 2016 describe the architecture; Heusel et al. 2017 fixed these weights for FID. It is
-not torchvision's Inception: averages beside a convolution leave the padding out of their count, the
-last block pools by the maximum, there are 1008 logits, and pictures come in as (x - 128) / 128.
-Children are named as in the PyTorch port's file `pt_inception-2015-12-05-6726825d.pth`, so that its
-tensors fit one to one.
+Szegedy et al. 2016 describe the architecture; Heusel et al. 2017 fixed these weights for FID. It is not
+torchvision's Inception: average pooling excludes the padding, the last block uses max pooling, there are 1008
+logits, and pixels are scaled to (x - 128) / 128. Submodules are named as in the PyTorch port's file
+`pt_inception-2015-12-05-6726825d.pth`, so that its tensors load one to one.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Pair = tuple[int, int]
 class InceptionV3(FeatureNetwork):
     """The 2015 network: (B, 3, 299, 299) -> 2048 features (`pool3`) and 1008 logits.
 
-    Pictures are float32 and scaled as in the graph, (x - 128) / 128 of 0..255.
+    Images are float32, scaled as in the graph: (x - 128) / 128 of 0..255.
     """
 
     def __init__(self) -> None:
@@ -49,9 +48,9 @@ class InceptionV3(FeatureNetwork):
         self.Mixed_7c = InceptionE(2048, pool="maximum")
         self.fc = nn.Linear(WIDTH, LOGITS)
 
-    def stages(self, pictures: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Each block's name and output in turn, a pooling counted with the block before it."""
-        x = pictures
+    def stages(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Name and output of each block in turn; a pooling layer counts as part of the block before it."""
+        x = images
         for name, block in self.named_children():
             if name == "fc":
                 return
@@ -60,21 +59,27 @@ class InceptionV3(FeatureNetwork):
                 x = functional.max_pool2d(x, 3, 2)
             yield name, x
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """(B, 3, 299, 299) float32 -> (B, 2048), each >= 0: `pool3`."""
-        for _, x in self.stages(pictures):
+        for _, x in self.stages(images):
             last = x
         return last.mean((2, 3))  # (B, 2048, 8, 8) -> (B, 2048)
 
     def logits(self, features: Tensor, biased: bool = False) -> Tensor:
-        """(B, 2048) -> (B, 1008): "logits_unbiased", that is without the bias, as published inception
-        scores are computed; `biased` adds it.
+        """Classifier on top of the features.
+
+        Args:
+            features: (B, 2048).
+            biased: whether to add the bias; published inception scores use the "logits_unbiased" without it.
+
+        Returns:
+            (B, 1008) logits.
         """
         return functional.linear(features, self.fc.weight, self.fc.bias if biased else None)
 
 
 class ConvNormReLU(nn.Module):
-    """Convolution without bias, batch norm with the statistics of training, ReLU."""
+    """Convolution without bias, frozen batch norm, ReLU."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int | Pair, stride: int = 1, padding: int | Pair = 0
@@ -89,7 +94,7 @@ class ConvNormReLU(nn.Module):
 
 
 class FrozenBatchNorm(nn.Module):
-    """Batch norm that only ever infers: the names of nn.BatchNorm2d without its count of batches."""
+    """Batch norm in inference mode only: buffers of nn.BatchNorm2d without `num_batches_tracked`."""
 
     weight: Tensor
     bias: Tensor
@@ -108,18 +113,18 @@ class FrozenBatchNorm(nn.Module):
         )
 
 
-def conv_1x7(inputs: int, outputs: int) -> ConvNormReLU:
-    """1 x 7."""
+def _conv_1x7(inputs: int, outputs: int) -> ConvNormReLU:
+    """A 1 x 7 convolution; channels `inputs` -> `outputs`."""
     return ConvNormReLU(inputs, outputs, (1, 7), padding=(0, 3))
 
 
-def conv_7x1(inputs: int, outputs: int) -> ConvNormReLU:
-    """7 x 1."""
+def _conv_7x1(inputs: int, outputs: int) -> ConvNormReLU:
+    """A 7 x 1 convolution; channels `inputs` -> `outputs`."""
     return ConvNormReLU(inputs, outputs, (7, 1), padding=(3, 0))
 
 
 class InceptionA(nn.Module):
-    """The 35 x 35 block: 1 x 1, 5 x 5, twice 3 x 3, average."""
+    """The 35 x 35 block: branches 1 x 1, 5 x 5, double 3 x 3, average pooling."""
 
     def __init__(self, inputs: int, pooled: int) -> None:
         super().__init__()
@@ -139,7 +144,7 @@ class InceptionA(nn.Module):
 
 
 class InceptionB(nn.Module):
-    """From 35 x 35 to 17 x 17: 3 x 3, twice 3 x 3 and the maximum, each with stride 2."""
+    """Reduction from 35 x 35 to 17 x 17: branches 3 x 3, double 3 x 3, max pooling, each with stride 2."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -155,19 +160,19 @@ class InceptionB(nn.Module):
 
 
 class InceptionC(nn.Module):
-    """The 17 x 17 block: 1 x 1, 7 x 7 as 1 x 7 and 7 x 1, that twice, average."""
+    """The 17 x 17 block: branches 1 x 1, factorized 7 x 7, double factorized 7 x 7, average pooling."""
 
     def __init__(self, inputs: int, inner: int) -> None:
         super().__init__()
         self.branch1x1 = ConvNormReLU(inputs, 192, 1)
         self.branch7x7_1 = ConvNormReLU(inputs, inner, 1)
-        self.branch7x7_2 = conv_1x7(inner, inner)
-        self.branch7x7_3 = conv_7x1(inner, 192)
+        self.branch7x7_2 = _conv_1x7(inner, inner)
+        self.branch7x7_3 = _conv_7x1(inner, 192)
         self.branch7x7dbl_1 = ConvNormReLU(inputs, inner, 1)
-        self.branch7x7dbl_2 = conv_7x1(inner, inner)
-        self.branch7x7dbl_3 = conv_1x7(inner, inner)
-        self.branch7x7dbl_4 = conv_7x1(inner, inner)
-        self.branch7x7dbl_5 = conv_1x7(inner, 192)
+        self.branch7x7dbl_2 = _conv_7x1(inner, inner)
+        self.branch7x7dbl_3 = _conv_1x7(inner, inner)
+        self.branch7x7dbl_4 = _conv_7x1(inner, inner)
+        self.branch7x7dbl_5 = _conv_1x7(inner, 192)
         self.branch_pool = ConvNormReLU(inputs, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -179,15 +184,15 @@ class InceptionC(nn.Module):
 
 
 class InceptionD(nn.Module):
-    """From 17 x 17 to 8 x 8: 3 x 3, 7 x 7 then 3 x 3 and the maximum, each with stride 2."""
+    """Reduction from 17 x 17 to 8 x 8: branches 3 x 3, 7 x 7 then 3 x 3, max pooling, each with stride 2."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.branch3x3_1 = ConvNormReLU(inputs, 192, 1)
         self.branch3x3_2 = ConvNormReLU(192, 320, 3, stride=2)
         self.branch7x7x3_1 = ConvNormReLU(inputs, 192, 1)
-        self.branch7x7x3_2 = conv_1x7(192, 192)
-        self.branch7x7x3_3 = conv_7x1(192, 192)
+        self.branch7x7x3_2 = _conv_1x7(192, 192)
+        self.branch7x7x3_3 = _conv_7x1(192, 192)
         self.branch7x7x3_4 = ConvNormReLU(192, 192, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -198,9 +203,11 @@ class InceptionD(nn.Module):
 
 
 class InceptionE(nn.Module):
-    """The 8 x 8 block: 1 x 1, and two branches that fan out into 1 x 3 beside 3 x 1.
+    """The 8 x 8 block: branches 1 x 1, two that split into 1 x 3 and 3 x 1, and pooling.
 
-    pool: "average", or "maximum" as the graph has it in its last block.
+    Args:
+        inputs: number of input channels.
+        pool: "average", or "maximum" as in the last block of the graph.
     """
 
     def __init__(self, inputs: int, pool: str) -> None:
@@ -227,5 +234,5 @@ class InceptionE(nn.Module):
 
 
 def average_pool(x: Tensor) -> Tensor:
-    """Means over 3 x 3, at the edges over what lies inside, as TensorFlow's "SAME" takes them."""
+    """3 x 3 average pooling that excludes the padding, like TensorFlow's "SAME"."""
     return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)

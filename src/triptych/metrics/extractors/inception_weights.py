@@ -1,8 +1,8 @@
-"""The Inception network's published weights: found, checked, turned into safetensors once.
+"""Published weights of FID's Inception network: search, verification, conversion to safetensors.
 
-They are published as a pickle, and a pickle can run code. So that file is opened only when its
-SHA-256 begins as its name says, and even then only for tensors (torch's `weights_only`); every other
-pickle is refused. What is kept is safetensors with the source's checksum and its own.
+They are published as a pickle, and a pickle can execute code. So that file is opened only if its SHA-256
+begins as its name says, and even then with torch's `weights_only`; every other pickle is refused. The tensors
+are kept as safetensors together with the checksum of the source and their own.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from triptych.metrics.extractors.pretrained import NO_DOWNLOAD, searched_dirs, w
 
 KEPT = "inception-2015-12-05.safetensors"
 PUBLISHED = ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth")
-PREFIX = "6726825d"  # of the published file's SHA-256: this much of it is published, in its name
+PREFIX = "6726825d"  # of the published file's SHA-256, as published in its name
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{PUBLISHED[0]}"
-UNCOUNTED = "num_batches_tracked"  # of batch norms, in some versions of the file; nothing reads it
+UNCOUNTED = "num_batches_tracked"  # of batch norms, in some versions of the file; unused
 
 log = logging.getLogger(__name__)
 
 
 class Weights(NamedTuple):
-    """The tensors by name, and whether they are known to come from the published file."""
+    """Tensors by name, and whether they are known to come from the published file."""
 
     tensors: dict[str, Tensor]
     published: bool
 
 
 def load_inception(path: Path | None = None) -> tuple[InceptionV3, bool]:
-    """The network with its weights, and whether they are known to be the published ones.
+    """Load the network, and say whether its weights are known to be the published ones.
 
-    path: a .safetensors file, or the published .pth; None looks in $TRIPTYCH_DATA, then in the user's
-    cache, then downloads. Raises WeightsError where there are none, or none that may be used.
+    path: a .safetensors file, or the published .pth; None searches $TRIPTYCH_DATA, then the user's cache, and
+    finally downloads. Raises WeightsError if there are no weights, or none that may be used.
     """
-    found = find() if path is None else read(path)
-    with torch.device("meta"):  # no time and no random numbers for weights that are replaced
+    weights = find() if path is None else read(path)
+    with torch.device("meta"):  # spends no time and no random numbers on weights that are replaced
         network = InceptionV3()
-    _same_names(found.tensors, network.state_dict(), path or Path(KEPT))
-    network.load_state_dict(found.tensors, assign=True)
-    return network, found.published
+    _check_names(weights.tensors, network.state_dict(), path or Path(KEPT))
+    network.load_state_dict(weights.tensors, assign=True)
+    return network, weights.published
 
 
 def find() -> Weights:
-    """The published weights from wherever they are; a safetensors file goes before the pickle."""
+    """Find the published weights; a safetensors file takes precedence over the pickle."""
     files = [place / name for name in (KEPT, *PUBLISHED) for place in weight_dirs()]
     here = next((file for file in files if file.is_file()), None)
     return read(here) if here is not None else _converted(*_download())
@@ -81,7 +81,7 @@ def _read_safetensors(path: Path) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} is not a safetensors file ({error}): delete it and try again") from error
-    kept = _counted(tensors)
+    kept = _without_counters(tensors)
     if "weights_sha256" in about and about["weights_sha256"] != tensors_hash(kept):
         raise WeightsError(f"{path} is damaged: its tensors are not those it names. Delete it and try again")
     known = "weights_sha256" in about and about.get("source_sha256", "").startswith(PREFIX)
@@ -89,15 +89,15 @@ def _read_safetensors(path: Path) -> Weights:
 
 
 def _converted(pickled: bytes, path: Path) -> Weights:
-    """The tensors of the published pickle, which are also kept as safetensors for the next time."""
+    """Tensors of the published pickle, which are also stored as safetensors for later use."""
     digest = hashlib.sha256(pickled).hexdigest()
     if not digest.startswith(PREFIX):
         raise WeightsError(
             f"{path} is not the published file (its SHA-256 begins {digest[:8]}, not {PREFIX}), and other "
-            "pickles are not opened, since they can run code: give the weights as a .safetensors file"
+            "pickles are not opened, because they can run code: give the weights as a .safetensors file"
         )
-    found = torch.load(io.BytesIO(pickled), map_location="cpu", weights_only=True)
-    tensors = _counted(found)
+    loaded = torch.load(io.BytesIO(pickled), map_location="cpu", weights_only=True)
+    tensors = _without_counters(loaded)
     about = {
         "source": PUBLISHED[0],
         "source_sha256": digest,
@@ -117,13 +117,13 @@ def _keep(tensors: Mapping[str, Tensor], about: dict[str, str]) -> None:
         save_file({name: x.contiguous() for name, x in tensors.items()}, partial, about)
         partial.replace(home / KEPT)
     except OSError as error:
-        log.warning("the converted Inception weights could not be kept at %s (%s)", home / KEPT, error)
+        log.warning("the converted Inception weights could not be stored at %s (%s)", home / KEPT, error)
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def _download() -> tuple[bytes, Path]:
-    """The published file's bytes; the pickle itself is not kept."""
+    """Bytes of the published file; the pickle itself is not kept."""
     home = cache_home() / "networks"
     partial = home / f".{PUBLISHED[0]}.partial"
     try:
@@ -141,17 +141,17 @@ def _download() -> tuple[bytes, Path]:
             partial.unlink(missing_ok=True)
 
 
-def _counted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: x for name, x in tensors.items() if not name.endswith(UNCOUNTED)}
 
 
-def _same_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Raises WeightsError unless the tensors are those of the network, in name, shape and type."""
+def _check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Raise WeightsError unless the tensors match the network in name, shape and dtype."""
     odd = sorted(found.keys() ^ wanted.keys())
     odd += [name for name in wanted if name in found and found[name].shape != wanted[name].shape]
     odd += [name for name in wanted if name in found and found[name].dtype != torch.float32]
     if odd:
         raise WeightsError(
-            f"{path} does not hold FID's Inception network ({len(odd)} tensors are missing, too many or of "
-            f"another shape or type, {odd[0]} for one): torchvision's Inception, for one, is another network"
+            f"{path} does not hold FID's Inception network ({len(odd)} tensors are missing, unexpected or "
+            f"of another shape or dtype, for example {odd[0]}): torchvision's Inception is another network"
         )

@@ -1,4 +1,4 @@
-"""Published networks by name: which one looks at the pictures, and by which protocol."""
+"""Published networks by name, with the preprocessing protocol of each."""
 
 from __future__ import annotations
 
@@ -15,38 +15,45 @@ from triptych.metrics.extractors.resize import PillowBicubic, Resizing, TF1Bilin
 SMALL = ("auto", "domain-cnn", "self-supervised", "random-conv")
 PRETRAINED = ("inception", "inception-clean", "dinov2", "clip")
 FEATURES = SMALL + PRETRAINED
-# The graph's own scaling, which torch-fidelity and clean-fid keep. pytorch-fid scales 2 x / 255 - 1:
-# equal at 0, apart by 1/128 at 255.
+# The scaling of the TensorFlow graph, as in torch-fidelity and clean-fid. pytorch-fid uses 2 x / 255 - 1,
+# which is equal at 0 and differs by 1/128 at 255.
 INCEPTION_SCALING = Scaling("(x - 128) / 128", (128, 128, 128), (128, 128, 128))
 
 
 def split_name(features: str) -> tuple[str, Path | None]:
-    """A name and the place of its weights, which a published network's may be given: "inception:PATH".
+    """Split "inception:PATH" into the name of the features and the path of the weights, None if not given.
 
-    Raises UsageError for an unknown name, and for a place where none is meant.
+    Raises UsageError for an unknown name, or for a path where the features have no weights to load.
     """
-    name, colon, where = features.partition(":")
-    if name not in FEATURES or (colon and (name in SMALL or not where)):
+    name, colon, path = features.partition(":")
+    if name not in FEATURES or (colon and (name in SMALL or not path)):
         near = difflib.get_close_matches(name.lower(), FEATURES, 1) if name not in FEATURES else []
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            f"unknown features {features!r}: {hint}there are {', '.join(FEATURES)}, and after the last "
-            f"{len(PRETRAINED)} may stand where their weights are: inception:PATH"
+            f"unknown features {features!r}: {hint}expected one of {', '.join(FEATURES)}; the last "
+            f"{len(PRETRAINED)} accept a path to their weights: inception:PATH"
         )
-    return name, Path(where).expanduser() if colon else None
+    return name, Path(path).expanduser() if colon else None
 
 
 def pretrained(
     name: str, path: Path | None = None, channels: int = 3, device: torch.device | str = "cpu"
 ) -> PretrainedExtractor:
-    """The extractor of a published network.
+    """Load a published network as an extractor.
 
-    name: "inception" (FID's network behind TensorFlow 1's resizing: "inception-legacy" in scores),
-    "inception-clean" (behind clean-fid's), "dinov2" or "clip". Weights that are not known to be the
-    published ones make it "inception-other-...". path: of the weights; None looks for them and
-    downloads them. channels: 1 or 3; grey pictures are repeated, and the name says so. device: where
-    the network runs. Raises ValueError where weights or libraries are absent; another network never
-    takes its place.
+    Args:
+        name: "inception" (FID's network with TensorFlow 1's resizing: "inception-legacy" in scores),
+            "inception-clean" (with the resizing of clean-fid), "dinov2" or "clip". Weights that are not known
+            to be the published ones make it "inception-other-...".
+        path: of the weights; None searches for them and downloads them.
+        channels: 1 or 3; gray images are repeated, and the name says so.
+        device: where the network runs.
+
+    Returns:
+        The extractor.
+
+    Raises:
+        WeightsError: if weights or libraries are missing; no other network is substituted.
     """
     if name.startswith("inception"):
         return _inception("clean" if name == "inception-clean" else "legacy", path, channels, device)

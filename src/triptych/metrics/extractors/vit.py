@@ -1,6 +1,6 @@
-"""DINOv2 and CLIP as feature networks, through the transformers library where it is installed.
+"""DINOv2 and CLIP as feature networks, loaded with the transformers library if it is installed.
 
-Weights are read from safetensors only, and no code that comes with them is run.
+Weights are read from safetensors only, and no code that comes with them is executed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class PublishedModel(NamedTuple):
-    """One kind of published transformer: where it lies and which class of the library holds it."""
+    """A published transformer: its repository on the hub and its class in the transformers library."""
 
     name: str
     hub: str
@@ -47,9 +47,9 @@ CLIP = PublishedModel(
 
 
 class DINOv2(FeatureNetwork):
-    """DINOv2 (Oquab et al. 2024): the normalised class token, 1024 features with ViT-L/14.
+    """DINOv2 (Oquab et al. 2024): the normalized class token, 1024 features with ViT-L/14.
 
-    At 224 px positions are interpolated as transformers does it, not as the authors' own code does:
+    At 224 px, position embeddings are interpolated as in transformers, not as in the authors' own code:
     features differ slightly from those of dgm-eval.
     """
 
@@ -60,14 +60,15 @@ class DINOv2(FeatureNetwork):
         self.model, self.size_px = model, self.SIDE_PX
         self.title = _title("dinov2", model.config)
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """(B, 3, 224, 224) float32, scaled by ImageNet's mean and std -> (B, width)."""
-        return self.model(pixel_values=pictures).last_hidden_state[:, 0]
+        return self.model(pixel_values=images).last_hidden_state[:, 0]
 
 
 class CLIPImageEncoder(FeatureNetwork):
-    """CLIP's picture encoder (Radford et al. 2021): its projected embedding, not normalised; 768 features
-    with ViT-L/14.
+    """CLIP's image encoder (Radford et al. 2021): the projected embedding, not normalized.
+
+    768 features with ViT-L/14.
     """
 
     def __init__(self, model: Any) -> None:
@@ -75,95 +76,95 @@ class CLIPImageEncoder(FeatureNetwork):
         self.model, self.size_px = model, model.config.image_size
         self.title = _title("clip", model.config)
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """(B, 3, size, size) float32, scaled by CLIP's mean and std -> (B, width)."""
-        return self.model(pixel_values=pictures).image_embeds
+        return self.model(pixel_values=images).image_embeds
 
 
 def load_dinov2(path: Path | None = None) -> DINOv2:
-    """DINOv2 from a folder, $TRIPTYCH_DATA/dinov2-large, the hub's cache or the hub (ViT-L/14)."""
-    return DINOv2(_opened(DINOV2, path))
+    """Load DINOv2 from a folder, $TRIPTYCH_DATA/dinov2-large, the hub's cache or the hub (ViT-L/14)."""
+    return DINOv2(_open(DINOV2, path))
 
 
 def load_clip(path: Path | None = None) -> CLIPImageEncoder:
-    """CLIP from a folder, $TRIPTYCH_DATA/clip-vit-large-patch14, the hub's cache or the hub."""
-    return CLIPImageEncoder(_opened(CLIP, path))
+    """Load CLIP from a folder, $TRIPTYCH_DATA/clip-vit-large-patch14, the hub's cache or the hub."""
+    return CLIPImageEncoder(_open(CLIP, path))
 
 
 def dinov2_flops_if_available() -> int | None:
-    """What DINOv2 would cost where it needs no download: about how many FLOP an image.
+    """Approximate FLOPs of DINOv2 per image, if it can be used without a download.
 
-    Looks at names and one small JSON file; neither the library nor the weights are loaded.
+    Reads names and one small JSON file; neither the library nor the weights are loaded.
 
     Returns:
-        None where the transformers library or the weights are not here, or are not DINOv2's.
+        None if the transformers library or the weights are not available, or the weights are another model's.
     """
     if find_spec("transformers") is None:
         return None
     folders = [place / DINOV2.hub.split("/")[1] for place in weight_dirs()]
-    with suppress(ImportError, OSError, ValueError):  # a cache that cannot be read holds nothing
+    with suppress(ImportError, OSError, ValueError):  # an unreadable cache counts as empty
         from huggingface_hub import try_to_load_from_cache
 
-        kept = try_to_load_from_cache(DINOV2.hub, "config.json")
-        folders += [Path(kept).parent] if isinstance(kept, str) else []
-    found = next((folder for folder in folders if (folder / "model.safetensors").is_file()), None)
-    if found is None:
+        cached = try_to_load_from_cache(DINOV2.hub, "config.json")
+        folders += [Path(cached).parent] if isinstance(cached, str) else []
+    folder = next((folder for folder in folders if (folder / "model.safetensors").is_file()), None)
+    if folder is None:
         return None
     try:
-        config = read_json(found / "config.json")
+        config = read_json(folder / "config.json")
         width, depth = int(config["hidden_size"]), int(config["num_hidden_layers"])
         tokens = (DINOv2.SIDE_PX // int(config["patch_size"])) ** 2 + 1
     except (WeightsError, KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
     if config.get("model_type") not in DINOV2.types:
         return None
-    return 24 * width**2 * depth * tokens  # 12 width^2 weights a block, multiplied and added once a token
+    return 24 * width**2 * depth * tokens  # 12 width^2 weights per block, 2 operations each
 
 
-def _title(kind: str, config: Any) -> str:
-    """ "dinov2-vitl14": with the width and depth spelt out where they are no published size."""
+def _title(name: str, config: Any) -> str:
+    """ "dinov2-vitl14"; width and depth are spelled out where they are not a published size."""
     shape = (config.hidden_size, config.num_hidden_layers)
     size = SIZES.get(shape, f"vit{shape[0]}x{shape[1]}p")
-    return f"{kind}-{size}{config.patch_size}"
+    return f"{name}-{size}{config.patch_size}"
 
 
-def _opened(kind: PublishedModel, path: Path | None) -> Any:
-    """The library's model in float32. Raises WeightsError where library or weights are absent."""
+def _open(model: PublishedModel, path: Path | None) -> Any:
+    """The library's model in float32. Raises WeightsError if the library or the weights are missing."""
     try:
         import transformers
 
-        loader = getattr(transformers, kind.loader)
+        loader = getattr(transformers, model.loader)
     except ImportError as error:
         raise WeightsError(
-            f"{kind.name} features need the transformers library ({error}): "
+            f"{model.name} features need the transformers library ({error}): "
             f"pip install 'triptych[text]'. {NO_DOWNLOAD}"
         ) from error
     if path is not None:
-        return _from_folder(loader, kind, path)
+        return _from_folder(loader, model, path)
     for place in weight_dirs():
-        if (folder := place / kind.hub.split("/")[1]).is_dir():
-            return _from_folder(loader, kind, folder)
+        if (folder := place / model.hub.split("/")[1]).is_dir():
+            return _from_folder(loader, model, folder)
     try:
         with suppress(OSError):
-            return _read(loader, kind.hub, local=True)
-        log.warning("%s is not in the hub's cache: asking the hub for it", kind.hub)
-        _look_at(kind.hub)
-        return _read(loader, kind.hub, local=False)
+            return _read(loader, model.hub, local=True)
+        log.warning("%s is not in the hub's cache: asking the hub for it", model.hub)
+        _check_hub(model.hub)
+        return _read(loader, model.hub, local=False)
     except WeightsError:
         raise
     except Exception as error:  # the hub's client has errors of its own, which change with its version
         raise WeightsError(
-            f"{kind.name} features need the weights {kind.hub}, which are not to be had "
-            f"({_first_line(error)}). Looked for a folder {kind.hub.split('/')[1]} in "
-            f"{searched_dirs()}, in the hub's cache and at the hub. Name a folder with {kind.name}:PATH. "
+            f"{model.name} features need the weights {model.hub}, which are not available "
+            f"({_first_line(error)}). Searched for a folder {model.hub.split('/')[1]} in "
+            f"{searched_dirs()}, in the hub's cache and at the hub. Name a folder with {model.name}:PATH. "
             f"{NO_DOWNLOAD}"
         ) from error
 
 
-def _look_at(hub: str) -> None:
-    """Raises one of many errors where the hub's safetensors are out of reach.
+def _check_hub(hub: str) -> None:
+    """Raise one of several errors if the hub's safetensors cannot be reached.
 
-    The library itself would try half a minute long.
+    The library itself would retry for half a minute.
     """
     import huggingface_hub
 
@@ -171,50 +172,52 @@ def _look_at(hub: str) -> None:
     huggingface_hub.get_hf_file_metadata(url, timeout=10)
 
 
-def _from_folder(loader: Any, kind: PublishedModel, folder: Path) -> Any:
+def _from_folder(loader: Any, model: PublishedModel, folder: Path) -> Any:
     if not folder.is_dir():
         raise WeightsError(
             f"there is no folder {folder}: expected one with config.json and model.safetensors"
         )
     config = read_json(folder / "config.json")
-    if config.get("model_type") not in kind.types:
+    if config.get("model_type") not in model.types:
         raise WeightsError(
-            f"{folder} holds a model of type {config.get('model_type')!r}: {kind.name} features need "
-            f"{' or '.join(kind.types)}"
+            f"{folder} contains a model of type {config.get('model_type')!r}: {model.name} features need "
+            f"{' or '.join(model.types)}"
         )
     try:
         return _read(loader, str(folder), local=True)
     except OSError as error:
         raise WeightsError(
-            f"{folder} holds no model.safetensors ({_first_line(error)}): pickled weights can run code and "
-            "are not opened"
+            f"{folder} contains no model.safetensors ({_first_line(error)}): pickled weights can run "
+            "code and are not opened"
         ) from error
     except (RuntimeError, SafetensorError) as error:
-        raise WeightsError(f"{folder} holds damaged or unfitting weights ({_first_line(error)})") from error
+        raise WeightsError(
+            f"{folder} holds damaged or incompatible weights ({_first_line(error)})"
+        ) from error
 
 
 def _read(loader: Any, where: str, local: bool) -> Any:
-    """Raises OSError where there are no safetensors, WeightsError where some weights are missing."""
+    """Read a model. Raises OSError if there are no safetensors, WeightsError if weights are missing."""
     with torch.random.fork_rng(devices=[]), _quiet():
         model, about = loader.from_pretrained(
             where, local_files_only=local, use_safetensors=True, output_loading_info=True
         )
-    if lacking := sorted(map(str, about["missing_keys"])):  # the library has drawn them at random
-        raise WeightsError(f"{where} lacks {len(lacking)} of the network's tensors, {lacking[0]} for one")
+    if missing := sorted(map(str, about["missing_keys"])):  # the library initialized them at random
+        raise WeightsError(f"{where} lacks {len(missing)} of the network's tensors, for example {missing[0]}")
     return model.float()
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No table of the tensors that are left over: of a whole CLIP those of its text encoder always are."""
-    from transformers.utils import logging as spoken
+    """Suppress the library's table of unused tensors: those of CLIP's text encoder are always unused."""
+    from transformers.utils import logging as library_logging
 
-    before = spoken.get_verbosity()
-    spoken.set_verbosity_error()
+    before = library_logging.get_verbosity()
+    library_logging.set_verbosity_error()
     try:
         yield
     finally:
-        spoken.set_verbosity(before)
+        library_logging.set_verbosity(before)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Ways to distort images, each at a random strength: what the network learns to name and to grade.
+"""Image distortions, each at a random strength, which the network learns to identify and grade.
 
-None of them is a spoiling of `triptych.evaluation.sensitivity` but white noise: a probe that spoilt images as
-they were spoilt in training would measure memory.
+Except for white noise none is a corruption of `triptych.evaluation.sensitivity`: a sensitivity study with the
+distortions of the training would measure memory.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def distort(
 
     Args:
         images: (B, C, H, W) float32 in [-1, 1].
-        source: all randomness.
+        source: random generator.
         kinds: names of DISTORTIONS.
-        clean: share of the images that stay as they are.
+        clean: share of the images that stay unchanged.
 
     Returns:
         The distorted images, and the strength of each kind in each: (B, len(kinds)) in [0, 1], 0: absent.
     """
     count = len(images)
     strengths = torch.zeros(count, len(kinds))
-    made = images.clone()
+    distorted = images.clone()
     for _ in range(2):
         kind = torch.randint(0, len(kinds), (count,), generator=source)
         strength = 0.1 + 0.9 * torch.rand(count, generator=source)
@@ -40,9 +40,9 @@ def distort(
         for k, name in enumerate(kinds):
             rows = (chosen & (kind == k)).nonzero()[:, 0]
             if len(rows):
-                made[rows] = DISTORTIONS[name](made[rows], strength[rows], source)
+                distorted[rows] = DISTORTIONS[name](distorted[rows], strength[rows], source)
                 strengths[rows, k] = strength[rows]
-    return made.clamp_(-1, 1), strengths
+    return distorted.clamp_(-1, 1), strengths
 
 
 def _noise(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor:
@@ -75,7 +75,7 @@ def _soften(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor
 
 
 def _jumble(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor:
-    """Some of the image's 3 x 3 to 5 x 5 blocks in another order."""
+    """Permute some of the image's 3 x 3 to 5 x 5 blocks."""
     size = images.shape[-1]
     across = int(torch.randint(3, 6, (), generator=source))
     block = max(size // across, 1)
@@ -91,7 +91,7 @@ def _jumble(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor
 
 
 def _paste(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor:
-    """A rectangle of another image (of a few, of itself), from a fortieth to half of the area."""
+    """Paste a rectangle of another image (its mirror image in a batch of one), 2.5 % to 50 % of the area."""
     size = images.shape[-1]
     others = images[torch.randperm(len(images), generator=source)]
     if len(images) == 1:
@@ -107,7 +107,7 @@ def _paste(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor:
 
 
 def _blend(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor:
-    """Another image shining through, with a weight up to one half."""
+    """Blend with another image, with a weight up to one half."""
     others = images[torch.randperm(len(images), generator=source)] if len(images) > 1 else images.flip(-1)
     return images + _column(0.5 * strength) * (others - images)
 

@@ -1,4 +1,4 @@
-"""The network whose features judge an unlabeled source, and the scale of its features."""
+"""Self-supervised feature network for unlabeled sources, and the whitening of its features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from triptych.metrics.extractors.domain_cnn import DomainCNN
 
 VERSION = 1  # of network and training: raised when either changes
 WIDTH = 64
-GRID = 2  # features know in which quarter of the image something is
+GRID = 2  # pooled to 2 x 2, so that features encode in which quarter of the image something is
 SHRINKAGE = 0.1  # of the covariance, as a share of its mean eigenvalue
 MIN_IMAGES = 8  # training images
 MIN_PX = 8
@@ -22,8 +22,8 @@ MIN_PX = 8
 class SelfSupervised(FeatureNetwork):
     """The convolutions of `DomainCNN` and a linear layer; features are whitened on the source's images.
 
-    The last convolution is averaged on a 2 x 2 grid, not over the whole image: features then tell where
-    something is, and two halves that changed places from an image.
+    The last convolution is averaged on a 2 x 2 grid, not over the whole image: features then encode where
+    something is, and distinguish an image from one with its halves exchanged.
 
     Args:
         channels: of the images.
@@ -42,23 +42,23 @@ class SelfSupervised(FeatureNetwork):
         self.register_buffer("scale", torch.eye(width))
 
     def embed(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) float32 in [-1, 1] -> (B, width), before whitening: what the tasks train."""
+        """(B, C, H, W) float32 in [-1, 1] -> (B, width), before whitening; this is what the tasks train."""
         grid = functional.adaptive_avg_pool2d(self.trunk(images), GRID)  # (B, width, 2, 2)
         return self.project(grid.flatten(1))  # (B, 4 width) -> (B, width)
 
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float32 in [-1, 1] -> (B, width)."""
-        return (self.embed(pictures) - self.mean) @ self.scale
+        return (self.embed(images) - self.mean) @ self.scale
 
     def whiten(self, embedded: np.ndarray) -> None:
-        """Scale the features: those of the source's images then vary by about 1 in every direction.
+        """Whiten the features: those of the source's images then have variance 1 or less in every direction.
 
-        Where images of the source hardly differ, a sample that does is far away: in units of what is usual
-        in the source. Directions with almost no variance are not blown up, nor is the covariance of few
-        images believed: a share of the mean eigenvalue is added to each.
+        A sample that deviates where images of the source hardly differ is then far away. A share of the mean
+        eigenvalue is added to each, so that directions with almost no variance are not amplified, nor is the
+        covariance of few images trusted.
 
         Args:
-            embedded: (N, width), what `embed` returned for N >= 2 images of the source.
+            embedded: (N, width), result of `embed` for N >= 2 images of the source.
         """
         x = embedded.astype(np.float64)
         values, vectors = np.linalg.eigh(np.cov(x, rowvar=False))
@@ -69,10 +69,16 @@ class SelfSupervised(FeatureNetwork):
 
 
 def untrained(channels: int, size_px: int, fingerprint: str) -> SelfSupervised:
-    """A network with its first weights, which depend on the source's fingerprint alone.
+    """A network with initial weights, which depend on the source's fingerprint alone.
 
-    size_px: side of the source's images; larger ones are averaged down to 64.
+    Args:
+        channels: of the source's images.
+        size_px: side of the source's images; larger ones are averaged down to 64 px.
+        fingerprint: of the source.
+
+    Returns:
+        The network.
     """
-    with torch.random.fork_rng(devices=[]):  # leaves no trace in torch's global stream
+    with torch.random.fork_rng(devices=[]):  # leaves torch's global random state unchanged
         torch.manual_seed(rng.mix(fingerprint, "self-supervised weights", VERSION))
         return SelfSupervised(channels, min(size_px, LARGEST_PX))

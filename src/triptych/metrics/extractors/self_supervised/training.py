@@ -1,9 +1,9 @@
-"""Training the network on a source's images alone: name and grade distortions, and tell images apart.
+"""Self-supervised training on a source's images: identify and grade distortions, and discriminate instances.
 
-Naming distortions (in the spirit of denoising and of rotation prediction, Gidaris et al. 2018) makes
-features that see grain, blur and wrong structure but hardly what an image shows; telling images apart
-(SimCLR, Chen et al. 2020) makes features of what it shows, so that missing variety is seen too. Which tasks
-serve was measured: `benchmarks/self_supervised.py`.
+Identifying distortions (similar to denoising and to rotation prediction, Gidaris et al. 2018) yields features
+that respond to grain, blur and wrong structure but hardly to content; instance discrimination (SimCLR, Chen
+et al. 2020) yields features of the content, so that missing diversity is seen too. The choice of tasks was
+measured: `benchmarks/self_supervised.py`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from triptych.metrics.extractors.self_supervised.network import VERSION, SelfSup
 TASKS = ("distortion", "instance")
 BATCH = 64
 STEPS = (300, 600)
-IMAGES_A_STEP = 10  # a step for so many training images, within STEPS
-TOP_RATE, DECAY = 4e-3, 0.05
+IMAGES_PER_STEP = 10  # training images per step, within STEPS
+MAX_LR, WEIGHT_DECAY = 4e-3, 0.05
 WEIGHTS = {"distortion": 3.0, "instance": 0.3, "rotation": 0.5}  # of the losses
 TEMPERATURE = 0.2
-CODE = 32  # numbers by which instances are told apart
-WHITENED_ON = 4096  # images at most
+PROJECTION = 32  # width of the projection head for instance discrimination
+WHITENING_IMAGES = 4096  # at most
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
 
 
 def steps_for(images: int) -> int:
-    """How many steps the network is trained for on so many images."""
-    return int(np.clip(images // IMAGES_A_STEP, *STEPS))
+    """Number of training steps for a source with this many images."""
+    return int(np.clip(images // IMAGES_PER_STEP, *STEPS))
 
 
 def fit(
@@ -54,9 +54,9 @@ def fit(
         pixels: (N, H, W, C) uint8, N >= 2.
         fingerprint: of the source: all randomness comes from it.
         tasks: of "distortion", "instance" and "rotation".
-        kinds: of DISTORTIONS, those that the task "distortion" uses.
+        kinds: names of the DISTORTIONS that the task "distortion" uses.
         steps: optimizer steps; None: by the number of images.
-        progress: told after every step.
+        progress: called after every step with the steps done and in total.
 
     Returns:
         The network, ready to use.
@@ -72,17 +72,17 @@ def fit(
         chosen = [_TASKS[name](network.width, kinds) for name in tasks]
     heads = nn.ModuleList(chosen)
     optimizer = torch.optim.AdamW(
-        [*network.parameters(), *heads.parameters()], lr=TOP_RATE, weight_decay=DECAY
+        [*network.parameters(), *heads.parameters()], lr=MAX_LR, weight_decay=WEIGHT_DECAY
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, TOP_RATE, max(steps + 1, 5), pct_start=0.25)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, MAX_LR, max(steps + 1, 5), pct_start=0.25)
     network.train()
     for step in range(steps):
-        rows = torch.randint(0, len(pixels), (BATCH,), generator=source).sort().values  # kind to a memory map
+        rows = torch.randint(0, len(pixels), (BATCH,), generator=source).sort().values  # for memory maps
         images = network_input(np.asarray(pixels[rows.numpy()]), network)
-        shown = [task.show(images, rows, source) for task in chosen]
-        # all in one pass: what the normalization learns then is one distribution
-        embedded = network.embed(torch.cat(shown)).split([len(views) for views in shown])
-        losses = [task.loss(found) for task, found in zip(chosen, embedded, strict=True)]
+        views = [task.make_views(images, rows, source) for task in chosen]
+        # all in one pass, so that batch norm sees one distribution
+        embedded = network.embed(torch.cat(views)).split([len(x) for x in views])
+        losses = [task.loss(own) for task, own in zip(chosen, embedded, strict=True)]
         optimizer.zero_grad(set_to_none=True)
         torch.stack(losses).sum().backward()
         optimizer.step()
@@ -96,72 +96,72 @@ def fit(
 
 @torch.no_grad()
 def _embedded(network: SelfSupervised, pixels: Pixels) -> np.ndarray:
-    """What the network makes of the training images, or of an even choice of 4096: (N, width)."""
-    rows = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), WHITENED_ON)).astype(np.int64))
+    """Embeddings, (N, width), of the training images, or of 4096 evenly spaced ones."""
+    rows = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), WHITENING_IMAGES)).astype(np.int64))
     parts = [
-        network.embed(network_input(np.asarray(pixels[some]), network)).numpy()
-        for some in np.array_split(rows, -(-len(rows) // 256))
+        network.embed(network_input(np.asarray(pixels[part]), network)).numpy()
+        for part in np.array_split(rows, -(-len(rows) // 256))
     ]
     return np.concatenate(parts)
 
 
 class _Task(nn.Module):
-    """What is asked of the network: images to show it, and how wrong its answer about them is."""
+    """A training task: views of the images, and a loss on their embeddings."""
 
-    def show(self, images: Tensor, rows: Tensor, source: torch.Generator) -> Tensor:
-        """(B, C, H, W), the images of these rows -> (V, C, H, W), what to show."""
+    def make_views(self, images: Tensor, rows: Tensor, source: torch.Generator) -> Tensor:
+        """Images of these rows, (B, C, H, W) -> views, (V, C, H, W)."""
         raise NotImplementedError
 
     def loss(self, embedded: Tensor) -> Tensor:
-        """(V, width), of what was shown last -> a number."""
+        """Loss on the embeddings, (V, width), of the last views."""
         raise NotImplementedError
 
 
-class _NameDistortions(_Task):
-    """How strongly was the image distorted in each way?"""
+class _DistortionTask(_Task):
+    """Predict the strength of each distortion."""
 
     def __init__(self, width: int, kinds: Sequence[str]) -> None:
         super().__init__()
         self.head, self.kinds = nn.Linear(width, len(kinds)), tuple(kinds)
 
-    def show(self, images: Tensor, rows: Tensor, source: torch.Generator) -> Tensor:
+    def make_views(self, images: Tensor, rows: Tensor, source: torch.Generator) -> Tensor:
         distorted, self.strengths = distort(shifted(images, source, 16), source, self.kinds)
         return distorted
 
     def loss(self, embedded: Tensor) -> Tensor:
-        found = self.head(embedded)  # (B, kinds)
-        return WEIGHTS["distortion"] * functional.binary_cross_entropy_with_logits(found, self.strengths)
+        logits = self.head(embedded)  # (B, kinds)
+        return WEIGHTS["distortion"] * functional.binary_cross_entropy_with_logits(logits, self.strengths)
 
 
-class _TellApart(_Task):
-    """Which two views are of one image? An image that was drawn twice is no other image to itself."""
+class _InstanceTask(_Task):
+    """Find the other view of the same image (SimCLR). An image drawn twice is no negative of itself."""
 
     def __init__(self, width: int, kinds: Sequence[str]) -> None:
         super().__init__()
-        self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, CODE))
+        self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, PROJECTION))
 
-    def show(self, images: Tensor, rows: Tensor, source: torch.Generator) -> Tensor:
+    def make_views(self, images: Tensor, rows: Tensor, source: torch.Generator) -> Tensor:
         self.rows = rows
         return torch.cat([_toned(shifted(images, source, 8), source) for _ in range(2)])
 
     def loss(self, embedded: Tensor) -> Tensor:
-        codes = functional.normalize(self.head(embedded), dim=1)  # (2B, CODE)
+        codes = functional.normalize(self.head(embedded), dim=1)  # (2B, PROJECTION)
         both = torch.cat([self.rows, self.rows])
         partner = torch.arange(len(both)).roll(len(self.rows))
-        itself = both[:, None] == both[None]  # (2B, 2B)
-        itself[torch.arange(len(both)), partner] = False
-        alike = (codes @ codes.T / TEMPERATURE).masked_fill(itself, -torch.inf)
-        return WEIGHTS["instance"] * functional.cross_entropy(alike, partner)
+        same = both[:, None] == both[None]  # (2B, 2B)
+        same[torch.arange(len(both)), partner] = False
+        similarity = (codes @ codes.T / TEMPERATURE).masked_fill(same, -torch.inf)
+        return WEIGHTS["instance"] * functional.cross_entropy(similarity, partner)
 
 
-class _NameRotations(_Task):
-    """By how many quarters was the image turned?"""
+class _RotationTask(_Task):
+    """Predict by how many quarter turns the image was rotated."""
 
     def __init__(self, width: int, kinds: Sequence[str]) -> None:
         super().__init__()
         self.head = nn.Linear(width, 4)
 
-    def show(self, images: Tensor, rows: Tensor, source: torch.Generator) -> Tensor:
+    def make_views(self, images: Tensor, rows: Tensor, source: torch.Generator) -> Tensor:
         self.turns = torch.randint(0, 4, (len(images),), generator=source)
         turned = [image.rot90(int(k), (1, 2)) for image, k in zip(images, self.turns, strict=True)]
         return torch.stack(turned)
@@ -171,14 +171,23 @@ class _NameRotations(_Task):
 
 
 _TASKS: dict[str, Callable[[int, Sequence[str]], _Task]] = {
-    "distortion": _NameDistortions,
-    "instance": _TellApart,
-    "rotation": _NameRotations,
+    "distortion": _DistortionTask,
+    "instance": _InstanceTask,
+    "rotation": _RotationTask,
 }
 
 
 def shifted(images: Tensor, source: torch.Generator, part: int) -> Tensor:
-    """Each image moved by up to size / part pixels, its edge repeated. (B, C, H, W) -> the same shape."""
+    """Shift each image by a random offset, repeating its edge.
+
+    Args:
+        images: (B, C, H, W).
+        source: random generator.
+        part: shifts are up to H / part pixels, at least 1, in each direction.
+
+    Returns:
+        The shifted images, (B, C, H, W).
+    """
     count, _, size, _ = images.shape
     reach = max(size // part, 1)
     padded = functional.pad(images, (reach,) * 4, mode="replicate")
@@ -190,6 +199,6 @@ def shifted(images: Tensor, source: torch.Generator, part: int) -> Tensor:
 
 
 def _toned(images: Tensor, source: torch.Generator) -> Tensor:
-    """Each image with a contrast and a brightness that are a little different."""
+    """Jitter contrast and brightness of each image."""
     gain, shift = torch.rand(2, len(images), 1, 1, 1, generator=source)
     return ((0.8 + 0.4 * gain) * images + 0.2 * (shift - 0.5)).clamp(-1, 1)
