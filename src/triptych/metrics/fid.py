@@ -53,15 +53,14 @@ def fid(real: np.ndarray, fake: np.ndarray) -> float:
     |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^1/2), with covariances divided by N - 1. FID is biased
     upwards at small N: two samples of one distribution score about d(d+1)/(2N) + 2d/N, not 0.
 
+    Raises ValueError if features contain NaN or infinity, differ in width or are too few.
+
     Args:
         real: features (N, D) of real images, N >= 2.
         fake: features (M, D) of generated images, M >= 2.
 
     Returns:
         FID >= 0, in squared units of the features.
-
-    Raises:
-        ValueError: if features contain NaN or infinity, differ in width or are too few.
 
     References:
         Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", eq. 6.

@@ -35,6 +35,9 @@ def fd_infinity(
     Costs 37 FIDs with 15 points from a tenth to all, 16 with points=5, whose standard error is no larger. On
     one core 0.1 s at D = 64 and 0.3 s at D = 128; at D = 2048 about 160 s, and 70 s with points=5.
 
+    Raises ValueError if features contain NaN or infinity, differ in width or are too few, or an option is
+    unknown.
+
     Args:
         real: features (N, D) of real images, N >= 2(D + 1), or N >= 2 with vary="fake".
         fake: features (M, D) of generated images, M >= 2(D + 1).
@@ -44,10 +47,6 @@ def fd_infinity(
 
     Returns:
         The extrapolated distance in squared units of the features; near 0 it may be negative.
-
-    Raises:
-        ValueError: if features contain NaN or infinity, differ in width or are too few, or an option is
-            unknown.
 
     References:
         Chong & Forsyth 2020, "Effectively Unbiased FID and Inception Score and where to find them".

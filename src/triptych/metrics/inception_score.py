@@ -19,6 +19,8 @@ def inception_score(probabilities: np.ndarray, splits: int = 10, shuffle: int | 
     The mean over `splits` blocks of consecutive images, cut at floor(i N / splits). One good image of each
     class scores as high as a good model.
 
+    Raises ValueError if rows are not probabilities, or images are fewer than splits.
+
     Args:
         probabilities: (N, C), rows in [0, 1] that sum to 1, N >= splits.
         splits: number of blocks, at least 1.
@@ -27,9 +29,6 @@ def inception_score(probabilities: np.ndarray, splits: int = 10, shuffle: int | 
 
     Returns:
         The score, between 1 and the number of classes.
-
-    Raises:
-        ValueError: if rows are not probabilities, or images are fewer than splits.
 
     References:
         Salimans et al. 2016, "Improved Techniques for Training GANs", section 4.

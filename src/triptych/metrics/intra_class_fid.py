@@ -24,6 +24,9 @@ def intra_class_fid(
     same weight. FID's bias is that of the few images of a class, about d(d+1)/(2n) + 2d/n at n per class:
     compare only at equal numbers per class.
 
+    Raises ValueError if features contain NaN or infinity or differ in width, labels do not match, or a
+    class has fewer than 20 images in a set.
+
     Args:
         real: features (N, D) of real images.
         fake: features (M, D) of generated images.
@@ -32,10 +35,6 @@ def intra_class_fid(
 
     Returns:
         (mean, {class: FID}).
-
-    Raises:
-        ValueError: if features contain NaN or infinity or differ in width, labels do not match, or a class
-            has fewer than 20 images in a set.
 
     References:
         Miyato & Koyama 2018, "cGANs with Projection Discriminator", section 4.

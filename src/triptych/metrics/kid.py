@@ -33,6 +33,8 @@ def kid(real: np.ndarray, fake: np.ndarray, dot_dtype: DotDtype = "float64") -> 
     This is the unbiased estimator over the full sets: its expectation does not depend on N and is 0 for
     equal distributions, so single values may be negative.
 
+    Raises ValueError if features contain NaN or infinity, differ in width or are too few.
+
     Args:
         real: features (N, D) of real images, N >= 2.
         fake: features (M, D) of generated images, M >= 2.
@@ -42,9 +44,6 @@ def kid(real: np.ndarray, fake: np.ndarray, dot_dtype: DotDtype = "float64") -> 
 
     Returns:
         KID; 0 in expectation for equal distributions.
-
-    Raises:
-        ValueError: if features contain NaN or infinity, differ in width or are too few.
 
     References:
         Binkowski et al. 2018, "Demystifying MMD GANs", eq. 4; Gretton et al. 2012, "A kernel two-sample

@@ -70,6 +70,9 @@ def near_duplicate_test(
     very smooth ones, have near neighbors too. A result that is not significant does not exclude rare copies:
     a proportion far below alpha cannot be seen.
 
+    Raises ValueError if features contain NaN or infinity or differ in width, held-out images are too few,
+    or the threshold is 0 because held-out images are themselves copies.
+
     Args:
         train: features (N, D) of the training images.
         fake: features (M, D) of generated images.
@@ -78,10 +81,6 @@ def near_duplicate_test(
 
     Returns:
         The proportion of near duplicates, with the test.
-
-    Raises:
-        ValueError: if features contain NaN or infinity or differ in width, held-out images are too few, or
-            the threshold is 0 because held-out images are themselves copies.
     """
     sets = checked_sets({"training": train, "fake": fake, "held-out": held_out}, 1, "a test for memorization")
     distances, reference = (
@@ -101,6 +100,8 @@ def canary_test(
     in `near_duplicate_test`. With plain held-out images, marks that nothing else has make the test too
     lenient.
 
+    Raises ValueError as for `near_duplicate_test`.
+
     Args:
         canaries: features (C, D) of the marked training images.
         fake: features (M, D) of generated images.
@@ -109,9 +110,6 @@ def canary_test(
 
     Returns:
         The proportion of canaries that came back, with the test; `indices` are their numbers.
-
-    Raises:
-        ValueError: as for `near_duplicate_test`.
     """
     sets = checked_sets({"canary": canaries, "fake": fake, "control": controls}, 1, "a test with canaries")
     distances, reference = (k_nearest(sets[name], sets["fake"], 1)[0][:, 0] for name in ("canary", "control"))

@@ -36,6 +36,9 @@ def prd_curve(
     smaller one has. Equal distributions do not quite reach (1, 1): at N images each the corner lies about
     sqrt(clusters / (pi N)) inside.
 
+    Raises ValueError if features contain NaN or infinity, differ in width or are too few, or an option is
+    out of range.
+
     Args:
         real: features (N, D) of real images, N >= clusters.
         fake: features (M, D) of generated images, M >= clusters.
@@ -46,10 +49,6 @@ def prd_curve(
 
     Returns:
         (precision, recall), (angles,) each in [0, 1]; precision ascends and recall descends.
-
-    Raises:
-        ValueError: if features contain NaN or infinity, differ in width or are too few, or an option is out
-            of range.
 
     References:
         Sajjadi et al. 2018, "Assessing Generative Models via Precision and Recall", algorithm 1.

@@ -28,6 +28,8 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = PRECISION_K) -
     nearest real neighbor, not counting itself. Recall: the same with the sets exchanged. Both depend on
     the sample sizes and on k.
 
+    Raises ValueError if features contain NaN or infinity, differ in width or are too few.
+
     Args:
         real: features (N, D) of real images, N > k.
         fake: features (M, D) of generated images, M > k.
@@ -35,9 +37,6 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = PRECISION_K) -
 
     Returns:
         (precision, recall), each in [0, 1].
-
-    Raises:
-        ValueError: if features contain NaN or infinity, differ in width or are too few.
 
     References:
         Kynkaanniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models",
@@ -56,6 +55,8 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = DENSITY_K) -> 
     of real balls that contain at least one generated image: 1 - prod_{i=1..k} (N - i)/(2N - i) for equal
     distributions and N = M.
 
+    Raises ValueError if features contain NaN or infinity, differ in width or are too few.
+
     Args:
         real: features (N, D) of real images, N > k.
         fake: features (M, D) of generated images, M > k.
@@ -63,9 +64,6 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int = DENSITY_K) -> 
 
     Returns:
         (density, coverage), density >= 0 and coverage in [0, 1].
-
-    Raises:
-        ValueError: if features contain NaN or infinity, differ in width or are too few.
 
     References:
         Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", eq. 5 and 6.
@@ -80,6 +78,8 @@ def prdc_scores(
 ) -> dict[str, float]:
     """Precision, recall, density and coverage in one pass: half the time of two separate calls.
 
+    Raises ValueError if features contain NaN or infinity, differ in width or are too few.
+
     Args:
         real: features (N, D) of real images, more than either k.
         fake: features (M, D) of generated images, more than either k.
@@ -88,9 +88,6 @@ def prdc_scores(
 
     Returns:
         The four scores by name; see `precision_recall` and `density_coverage`.
-
-    Raises:
-        ValueError: if features contain NaN or infinity, differ in width or are too few.
     """
     sets = _checked(real, fake, max(precision_k, density_k), "a nearest-neighbor score")
     return _scores(*sets, precision_k, density_k)

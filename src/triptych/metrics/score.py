@@ -139,7 +139,15 @@ class Score(Checksummed):
 
 
 def first_difference(a: Card, b: Card) -> str | None:
-    """The first protocol field in which two cards differ, None if they are alike."""
+    """Name of the first protocol field in which two cards differ.
+
+    Args:
+        a: a card.
+        b: another card.
+
+    Returns:
+        The name, or None if the protocols are the same.
+    """
     return next((name for name in Card.PROTOCOL if getattr(a, name) != getattr(b, name)), None)
 
 

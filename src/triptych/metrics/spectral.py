@@ -29,14 +29,13 @@ def sharpness(pixels: np.ndarray) -> float:
     (white noise of variance v: 20 v), so a value is good if it is close to that of real images, not if it is
     large.
 
+    Raises ValueError if the array has another shape or dtype.
+
     Args:
         pixels: (N, H, W, C) uint8, at least 3 px per side.
 
     Returns:
         The variance, >= 0, in squared units of [-1, 1].
-
-    Raises:
-        ValueError: if the array has another shape or dtype.
 
     References:
         Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy: a comparative study".
@@ -61,14 +60,13 @@ def radial_spectrum(pixels: np.ndarray) -> np.ndarray:
     10 log10 of the mean over images of `radial_power`, at least the power of rounding to 256 levels,
     -52.9 dB. White noise of variance v has the constant 10 log10 v from radius 2 on.
 
+    Raises ValueError if the array has another shape or dtype.
+
     Args:
         pixels: (N, H, W, C) uint8, at least 8 px per side.
 
     Returns:
         (R,), the first entry for a radius of 1 cycle per image.
-
-    Raises:
-        ValueError: if the array has another shape or dtype.
     """
     return _decibels(radial_power(pixels).mean(0))
 
@@ -85,15 +83,14 @@ def radial_power(pixels: np.ndarray) -> np.ndarray:
     Radii extend to the corner of the frequency square, not only to its side: there lies the checkerboard of
     period 2 that transposed convolutions leave (Odena et al. 2016).
 
+    Raises ValueError if the array has another shape or dtype.
+
     Args:
         pixels: (N, H, W, C) uint8, at least 8 px per side.
 
     Returns:
         (N, R), R half the diagonal, rounded, in cycles per shorter side; radius r covers frequencies of
         magnitude r - 1/2 to r + 1/2.
-
-    Raises:
-        ValueError: if the array has another shape or dtype.
     """
     pixels = _checked(pixels, MIN_PX)
     height, width = pixels.shape[1:3]
@@ -115,15 +112,14 @@ def log_spectral_distance(real: np.ndarray, fake: np.ndarray) -> float:
     0 for equal spectra; 6 dB would be half the amplitude at every frequency. It compares means over images,
     so it does not see how spectra vary between images.
 
+    Raises ValueError if an array has another shape or dtype, or the sizes differ.
+
     Args:
         real: (N, H, W, C) uint8 pixels of real images.
         fake: (M, H, W, C) uint8 pixels of generated images of the same size.
 
     Returns:
         The distance in dB, >= 0.
-
-    Raises:
-        ValueError: if an array has another shape or dtype, or the sizes differ.
     """
     return _distance(radial_power(real), radial_power(fake))
 

@@ -12,6 +12,9 @@ def checked_pair(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Validate real and generated features and convert them to float64.
 
+    Raises ValueError if a shape or the widths do not fit, values are NaN or infinite, or images are too
+    few.
+
     Args:
         real: (N, D), any real dtype.
         fake: (M, D), any real dtype.
@@ -20,9 +23,6 @@ def checked_pair(
 
     Returns:
         Both sets as float64, (N, D) and (M, D).
-
-    Raises:
-        ValueError: if a shape or the widths do not fit, values are NaN or infinite, or images are too few.
     """
     checked = checked_sets({"real": real, "fake": fake}, least, metric)
     return checked["real"].astype(np.float64), checked["fake"].astype(np.float64)
@@ -61,15 +61,14 @@ def checked_sets(sets: dict[str, np.ndarray], least: int, metric: str) -> dict[s
 def checked_features(features: np.ndarray, name: str) -> np.ndarray:
     """Validate one set of features and convert it to float64.
 
+    Raises ValueError if the shape is another or values are NaN or infinite.
+
     Args:
         features: (N, D), any real dtype.
         name: what the set is called in error messages.
 
     Returns:
         (N, D) float64.
-
-    Raises:
-        ValueError: if the shape is another or values are NaN or infinite.
     """
     return _checked(features, name).astype(np.float64)
 

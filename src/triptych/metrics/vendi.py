@@ -21,14 +21,13 @@ def vendi_score(features: np.ndarray) -> float:
     the D x D matrix X^T X / N of normalized features have the same nonzero eigenvalues, so the smaller matrix
     is diagonalized.
 
+    Raises ValueError if features contain NaN or infinity, or a row is all zero and has no direction.
+
     Args:
         features: (N, D), no row all zero.
 
     Returns:
         The score, in [1, min(N, D)].
-
-    Raises:
-        ValueError: if features contain NaN or infinity, or a row is all zero and has no direction.
 
     References:
         Friedman & Dieng 2023, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning".

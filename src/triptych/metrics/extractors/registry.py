@@ -41,6 +41,8 @@ def pretrained(
 ) -> PretrainedExtractor:
     """Load a published network as an extractor.
 
+    Raises WeightsError if weights or libraries are missing; no other network is substituted.
+
     Args:
         name: "inception" (FID's network with TensorFlow 1's resizing: "inception-legacy" in scores),
             "inception-clean" (with the resizing of clean-fid), "dinov2" or "clip". Weights that are not known
@@ -51,9 +53,6 @@ def pretrained(
 
     Returns:
         The extractor.
-
-    Raises:
-        WeightsError: if weights or libraries are missing; no other network is substituted.
     """
     if name.startswith("inception"):
         return _inception("clean" if name == "inception-clean" else "legacy", path, channels, device)

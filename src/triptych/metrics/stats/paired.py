@@ -129,15 +129,14 @@ def over_runs(runs: Sequence[Measured], level: float = LEVEL) -> tuple[float, fl
     the draw of the samples, so a t interval of the scores needs no term for the latter. It does not contain
     what all runs share, the real images; that is the covariance of their errors, added here.
 
+    Raises ValueError if there are fewer than 3 runs.
+
     Args:
         runs: scores of at least 3 runs with different seeds.
         level: confidence level in (0, 1).
 
     Returns:
         (low, high, method).
-
-    Raises:
-        ValueError: if there are fewer than 3 runs.
 
     References:
         Satterthwaite 1946, "An approximate distribution of estimates of variance components".
@@ -161,6 +160,8 @@ def difference_over_runs(
     To the variances over runs comes what the real images add as far as the two models do not share it:
     c11 + c22 - 2 c12, where c is the covariance of the errors of two different runs.
 
+    Raises ValueError if a side has fewer than 3 runs.
+
     Args:
         first: scores of at least 3 runs of the first model, with different seeds.
         second: scores of at least 3 runs of the second model.
@@ -168,9 +169,6 @@ def difference_over_runs(
 
     Returns:
         The difference with its interval; `factor` is of the number of runs.
-
-    Raises:
-        ValueError: if a side has fewer than 3 runs.
 
     References:
         Welch 1947, "The generalization of Student's problem".
