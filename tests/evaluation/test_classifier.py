@@ -130,7 +130,7 @@ def test_other_features_by_name(cache: Path):
     assert extractor_for(digits(300), "random-conv").name == "random-conv"
     with pytest.raises(ValueError, match="digits has no labels to train a classifier on"):
         extractor_for(digits(300, labelled=False), "domain-cnn")
-    with pytest.raises(ValueError, match="'inceptoin': did you mean inception\\? there are auto"):
+    with pytest.raises(ValueError, match="'inceptoin': did you mean inception\\? expected one of auto"):
         extractor_for(digits(300), "inceptoin")
 
 

@@ -40,45 +40,45 @@ def test_expected_entropy_is_the_average_over_draws():
     assert expected_entropy(np.array([1.0, 0.0]), 9) == 0
 
 
-def test_samples_of_the_data_themselves_are_at_the_floor():
+def test_samples_of_the_data_distribution_are_at_the_floor():
     rng = np.random.default_rng(1)
     labels, real = rng.integers(10, size=2000), np.arange(5000) % 10
-    found = class_diversity(certain(labels, 10), certain(real, 10))
-    assert found.modes.covered == found.modes.low == found.modes.high == found.modes.total == 10
-    assert found.modes.expected == pytest.approx(10) and found.modes.missed == ()
-    assert found.entropy_real == pytest.approx(np.log(10))
-    assert found.kl is not None and found.kl_expected is not None
-    assert found.kl_expected == pytest.approx(9 / 4000, rel=0.02)
-    assert 0 < found.kl < 4 * found.kl_expected
-    assert found.entropy == pytest.approx(found.entropy_expected, abs=0.01)
-    assert found.entropy_share == pytest.approx(found.entropy / np.log(10))
-    assert sum(found.shares) == pytest.approx(1) and len(found.shares) == 10
+    result = class_diversity(certain(labels, 10), certain(real, 10))
+    assert result.modes.covered == result.modes.low == result.modes.high == result.modes.total == 10
+    assert result.modes.expected == pytest.approx(10) and result.modes.missed == ()
+    assert result.entropy_real == pytest.approx(np.log(10))
+    assert result.kl is not None and result.kl_expected is not None
+    assert result.kl_expected == pytest.approx(9 / 4000, rel=0.02)
+    assert 0 < result.kl < 4 * result.kl_expected
+    assert result.entropy == pytest.approx(result.entropy_expected, abs=0.01)
+    assert result.entropy_share == pytest.approx(result.entropy / np.log(10))
+    assert sum(result.shares) == pytest.approx(1) and len(result.shares) == 10
 
 
 def test_dropped_classes_are_missed_and_named():
     rng = np.random.default_rng(2)
     labels = rng.choice([0, 1, 2, 3, 4, 6, 8, 9], 2000)
-    found = class_diversity(certain(labels, 10), certain(np.arange(5000) % 10, 10))
-    assert found.modes.missed == (5, 7)
-    assert (found.modes.low, found.modes.covered, found.modes.high) == (8, 8, 8)
-    assert found.modes.seen == 8
-    assert found.kl == pytest.approx(np.log(10 / 8), abs=0.01)
-    assert found.kl_low is not None and found.kl_high is not None
-    assert found.kl_low < np.log(10 / 8) + 7 / 4000 < found.kl_high
+    result = class_diversity(certain(labels, 10), certain(np.arange(5000) % 10, 10))
+    assert result.modes.missed == (5, 7)
+    assert (result.modes.low, result.modes.covered, result.modes.high) == (8, 8, 8)
+    assert result.modes.seen == 8
+    assert result.kl == pytest.approx(np.log(10 / 8), abs=0.01)
+    assert result.kl_low is not None and result.kl_high is not None
+    assert result.kl_low < np.log(10 / 8) + 7 / 4000 < result.kl_high
 
 
 def test_a_few_stray_samples_do_not_cover_a_class():
     counts = np.array([996, 4])
-    found = mode_coverage(counts, np.array([0.5, 0.5]), 1000)
-    assert found.seen == 2 and found.covered == 1 and found.missed == (1,)
+    result = mode_coverage(counts, np.array([0.5, 0.5]), 1000)
+    assert result.seen == 2 and result.covered == 1 and result.missed == (1,)
 
 
-def test_few_samples_prove_little():
-    found = mode_coverage(np.array([3, 0, 1, 0]), np.full(4, 0.25), 4)
-    assert found.covered == 2 and found.low <= 1 and found.high == 4 and found.missed == ()
+def test_few_samples_give_a_wide_coverage_interval():
+    result = mode_coverage(np.array([3, 0, 1, 0]), np.full(4, 0.25), 4)
+    assert result.covered == 2 and result.low <= 1 and result.high == 4 and result.missed == ()
 
 
-def test_with_95_percent_all_bounds_hold_together():
+def test_bounds_of_all_classes_hold_jointly_with_95_percent():
     rng = np.random.default_rng(3)
     law = np.full(8, 1 / 8)
     model = np.array([0.3, 0.3, 0.2, 0.1, 0.06, 0.03, 0.01, 0.0])
@@ -86,22 +86,22 @@ def test_with_95_percent_all_bounds_hold_together():
     assert true == 6  # the one of 0.01 is just short of 0.0125
     hits = 0
     for counts in rng.multinomial(400, model, size=400):
-        found = mode_coverage(counts, law, 400)
-        hits += found.low <= true <= found.high
+        result = mode_coverage(counts, law, 400)
+        hits += result.low <= true <= result.high
     assert hits >= 380
 
 
-def test_seen_and_covered_of_the_data_are_what_draws_show():
+def test_expected_seen_and_covered_equal_simulated_means():
     law = np.concatenate([np.full(50, 0.015), np.full(50, 0.005)])
     rng = np.random.default_rng(4)
     drawn = [mode_coverage(counts, law, 200, min_share=0.5) for counts in rng.multinomial(200, law, size=250)]
-    seen = [found.seen for found in drawn]
+    seen = [result.seen for result in drawn]
     assert drawn[0].seen_expected == pytest.approx(np.mean(seen), abs=0.5)
     assert drawn[0].seen_std == pytest.approx(np.std(seen), rel=0.2)
-    assert drawn[0].expected == pytest.approx(np.mean([found.covered for found in drawn]), abs=0.5)
+    assert drawn[0].expected == pytest.approx(np.mean([result.covered for result in drawn]), abs=0.5)
 
 
-def test_the_spread_of_the_seen_is_exact():
+def test_standard_deviation_of_seen_classes_is_exact():
     one = mode_coverage(np.array([1, 0]), np.full(2, 0.5), 1)
     assert (one.seen_expected, one.seen_std) == (1, 0)  # one sample shows one class, whichever
     two = mode_coverage(np.array([1, 1, 0]), np.full(3, 1 / 3), 2)  # one class in a third of cases, else two
@@ -109,17 +109,17 @@ def test_the_spread_of_the_seen_is_exact():
     assert two.seen_std == pytest.approx(np.sqrt(1 / 3 * 2 / 3))
 
 
-def test_stacked_mnist_as_it_is_published():
+def test_stacked_mnist_reproduces_the_published_count():
     """1000 modes, 26,000 samples of the truth: all are seen, as published for it."""
     law = np.full(1000, 1e-3)
     counts = np.random.default_rng(5).multinomial(26_000, law)
-    found = mode_coverage(counts, law, 26_000)
-    assert found.seen == 1000 and found.seen_expected == pytest.approx(1000, abs=1e-6)
+    result = mode_coverage(counts, law, 26_000)
+    assert result.seen == 1000 and result.seen_expected == pytest.approx(1000, abs=1e-6)
     counts[:100] = 0
     assert mode_coverage(counts, law, 26_000).seen == 900
 
 
-def test_rubbish_counts_for_no_class_among_the_sure():
+def test_noise_counts_for_no_class_among_confident_predictions():
     rng = np.random.default_rng(6)
     fine, rubbish = certain(np.arange(500) % 5, 10), certain(rng.integers(10, size=500), 10, 0.3)
     real = certain(np.arange(1000) % 10, 10)
@@ -130,25 +130,25 @@ def test_rubbish_counts_for_no_class_among_the_sure():
     assert strict.kl == pytest.approx(np.log(2))
 
 
-def test_shares_that_are_due_count_the_unsure_on_both_sides():
+def test_shares_count_unconfident_predictions_on_both_sides():
     half = np.concatenate([certain(np.arange(50) % 2, 2), np.full((50, 2), 0.5)])
-    found = class_diversity(half, half, 0.9, min_share=0.9)
-    assert found.modes.covered == 2 and found.shares_real == (0.25, 0.25)
+    result = class_diversity(half, half, 0.9, min_share=0.9)
+    assert result.modes.covered == 2 and result.shares_real == (0.25, 0.25)
 
 
-def test_where_nothing_is_sure_nothing_is_said():
-    found = class_diversity(certain(np.arange(40) % 4, 4, 0.5), certain(np.arange(40) % 4, 4), 0.9)
-    assert found.counted == 0 and found.entropy is None and found.kl is None
-    assert found.modes.covered == 0
+def test_no_confident_prediction_gives_no_entropy():
+    result = class_diversity(certain(np.arange(40) % 4, 4, 0.5), certain(np.arange(40) % 4, 4), 0.9)
+    assert result.counted == 0 and result.entropy is None and result.kl is None
+    assert result.modes.covered == 0
 
 
-def test_a_class_that_the_data_lack_leaves_no_finite_divergence():
-    found = class_diversity_of_counts(np.array([5, 5]), np.array([0, 10]))
-    assert found.kl is None and found.kl_low is None and found.modes.total == 1
-    assert type(found).model_validate_json(found.model_dump_json()) == found
+def test_class_missing_in_the_data_gives_no_finite_divergence():
+    result = class_diversity_of_counts(np.array([5, 5]), np.array([0, 10]))
+    assert result.kl is None and result.kl_low is None and result.modes.total == 1
+    assert type(result).model_validate_json(result.model_dump_json()) == result
 
 
-def test_order_and_copies_of_the_data_change_nothing():
+def test_order_and_duplicates_of_the_data_change_nothing():
     rng = np.random.default_rng(7)
     fake, real = rng.dirichlet(np.ones(6), 300), rng.dirichlet(np.ones(6), 200)
     once = class_diversity(fake, real)
@@ -160,13 +160,13 @@ def test_order_and_copies_of_the_data_change_nothing():
 def test_the_jackknife_covers_the_mean_of_kl():
     law, model = np.full(6, 1 / 6), np.array([0.3, 0.2, 0.2, 0.1, 0.1, 0.1])
     rng = np.random.default_rng(8)
-    found = [class_diversity_of_counts(c, np.full(6, 100)) for c in rng.multinomial(500, model, size=400)]
-    mean = np.mean([f.kl for f in found])
-    assert 0.92 <= np.mean([f.kl_low <= mean <= f.kl_high for f in found]) <= 0.98
+    result = [class_diversity_of_counts(c, np.full(6, 100)) for c in rng.multinomial(500, model, size=400)]
+    mean = np.mean([f.kl for f in result])
+    assert 0.92 <= np.mean([f.kl_low <= mean <= f.kl_high for f in result]) <= 0.98
     assert kl_divergence(model, law) < mean
 
 
-def test_bad_input_is_refused_with_a_sentence():
+def test_invalid_input_raises_value_error():
     fine = certain(np.arange(6) % 3, 3)
     with pytest.raises(ValueError, match="4 classes for fake images and 3 for real ones"):
         class_diversity(certain(np.arange(8) % 4, 4), fine)
@@ -186,7 +186,7 @@ def test_bad_input_is_refused_with_a_sentence():
         mode_coverage(np.array([2, 2]), np.array([0.5, 0.5]), 4, min_share=10)
 
 
-def test_first_choices_are_counted_above_the_bar():
+def test_predictions_are_counted_above_the_confidence_threshold():
     p = np.array([[0.95, 0.05], [0.6, 0.4], [0.1, 0.9]])
     assert class_counts(p).tolist() == [2, 1]
     assert class_counts(p, 0.9).tolist() == [1, 0]  # 0.9 is not above 0.9

@@ -56,7 +56,7 @@ def test_identical_sets_and_order():
     assert fid(real, fake) == pytest.approx(fid(fake, real), abs=1e-10)
 
 
-def test_a_mean_far_from_the_spread_costs_no_digits():
+def test_large_mean_loses_no_digits():
     real, fake = golden()
     assert fid(real + 1e6, fake + 1e6) == pytest.approx(1.1926942410, abs=1e-6)
 
@@ -87,8 +87,8 @@ def test_covariances_of_any_rank_against_the_square_root():
 
 def test_the_bias_at_small_n_is_as_documented():
     rng, d, n = np.random.default_rng(4), 32, 800
-    found = np.mean([fid(rng.standard_normal((n, d)), rng.standard_normal((n, d))) for _ in range(5)])
-    assert found == pytest.approx(d * (d + 1) / (2 * n) + 2 * d / n, rel=0.1)
+    result = np.mean([fid(rng.standard_normal((n, d)), rng.standard_normal((n, d))) for _ in range(5)])
+    assert result == pytest.approx(d * (d + 1) / (2 * n) + 2 * d / n, rel=0.1)
 
 
 def test_moments_add_up_and_leave_one_out():
@@ -101,7 +101,7 @@ def test_moments_add_up_and_leave_one_out():
         np.testing.assert_allclose(moments.covariance(), rest.covariance(), rtol=1e-12)
 
 
-def test_leaving_groups_out_is_leaving_images_out():
+def test_leave_one_out_equals_recomputation():
     real, fake = golden()
     reals, fakes = np.array_split(real, 5), np.array_split(fake, 5)
     whole, *without = fid_leave_groups_out(reals, fakes, [(), *((g,) for g in range(5))])
@@ -114,7 +114,7 @@ def test_leaving_groups_out_is_leaving_images_out():
     )
 
 
-def test_moments_by_group_number_and_a_group_that_is_not_there():
+def test_moments_leave_one_out_with_an_empty_group():
     rng = np.random.default_rng(6)
     x, groups = rng.standard_normal((40, 3)), rng.integers(0, 4, 40)
     whole, without = moments_leave_one_out(x, groups, 6)
@@ -140,6 +140,6 @@ def test_moments_by_group_number_and_a_group_that_is_not_there():
         (np.ones(5), np.ones((5, 4)), r"real features of shape \(N, D\)"),
     ],
 )
-def test_bad_features_get_a_sentence(real: np.ndarray, fake: np.ndarray, words: str):
+def test_invalid_features_raise_value_error(real: np.ndarray, fake: np.ndarray, words: str):
     with pytest.raises(ValueError, match=words):
         fid(real, fake)

@@ -26,18 +26,18 @@ def test_two_gaussians_against_the_population_value():
     """N(0, I) and N(m, s^2 I): |m|^2 + d (1 - s)^2."""
     rng, d, n, s, m = np.random.default_rng(1), 12, 500, 1.3, 0.2
     target = d * m**2 + d * (1 - s) ** 2
-    found, plain = [], []
+    result, plain = [], []
     for _ in range(30):
         real, fake = rng.standard_normal((n, d)), rng.standard_normal((700, d)) * s + m
-        found.append(fd_infinity(real, fake))
+        result.append(fd_infinity(real, fake))
         plain.append(fid(real, fake))
-    mean, error = mean_of(found)
+    mean, error = mean_of(result)
     assert abs(mean - target) < 4 * error
     assert error < 0.03
     assert np.mean(plain) - target > 0.2
 
 
-def test_varying_the_fakes_alone_keeps_the_bias_of_the_real_set():
+def test_varying_fakes_only_keeps_the_bias_of_the_real_set():
     """The paper's form: half of the bias is the real set's, whose number never changes."""
     rng, d, n = np.random.default_rng(2), 16, 640
     pairs = [(rng.standard_normal((n, d)), rng.standard_normal((n, d))) for _ in range(12)]
@@ -45,7 +45,7 @@ def test_varying_the_fakes_alone_keeps_the_bias_of_the_real_set():
     assert np.mean([fd_infinity(*p, vary="fake") for p in pairs]) == pytest.approx(half, rel=0.2)
 
 
-def test_a_line_in_one_over_n_is_read_at_0_exactly(monkeypatch: pytest.MonkeyPatch):
+def test_line_in_one_over_n_is_extrapolated_exactly(monkeypatch: pytest.MonkeyPatch):
     """FID put in place by 3 + 40 / n_real + 70 / n_fake."""
     from triptych.metrics import fid_infinity
 
@@ -67,7 +67,7 @@ def test_sizes_are_those_of_the_paper():
     assert _shares(200, 400, 49, 15, "fake")[0] * 400 == pytest.approx(50)
 
 
-def test_it_is_the_same_every_time_and_for_another_seed_only_close():
+def test_result_is_deterministic_and_close_for_another_seed():
     rng = np.random.default_rng(4)
     real, fake = rng.standard_normal((400, 6)), rng.standard_normal((400, 6)) + 0.5
     once = fd_infinity(real, fake)
@@ -77,7 +77,7 @@ def test_it_is_the_same_every_time_and_for_another_seed_only_close():
     assert other == pytest.approx(once, abs=0.1)
 
 
-def test_leaving_groups_out_is_leaving_images_out_of_every_sample():
+def test_leave_one_out_removes_a_group_from_every_sample():
     rng = np.random.default_rng(5)
     real, fake = rng.standard_normal((300, 4)), rng.standard_normal((260, 4)) * 1.4
     reals, fakes = split_groups(real, 6, 0), split_groups(fake, 6, 1)
@@ -91,7 +91,7 @@ def test_leaving_groups_out_is_leaving_images_out_of_every_sample():
     assert np.std(without) < np.std(anew)
 
 
-def test_each_sample_without_a_group_has_its_own_size(monkeypatch: pytest.MonkeyPatch):
+def test_each_leave_one_out_sample_has_its_own_size(monkeypatch: pytest.MonkeyPatch):
     """The line is fitted to the numbers that are left: else it would be read off at another place."""
     from triptych.metrics import fid_infinity
 
@@ -103,7 +103,7 @@ def test_each_sample_without_a_group_has_its_own_size(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.4])
-def test_the_interval_holds_the_population_value(shift: float):
+def test_interval_covers_the_population_value(shift: float):
     rng, d, target = np.random.default_rng(6), 5, 5 * shift**2
     held = []
     for _ in range(60):
@@ -126,13 +126,13 @@ def test_the_interval_holds_the_population_value(shift: float):
         (40, 40, {"vary": "real"}, "'both' or 'fake', got 'real'"),
     ],
 )
-def test_bad_input_gets_a_sentence(n: int, m: int, options: dict[str, object], words: str):
+def test_invalid_input_raises_value_error(n: int, m: int, options: dict[str, object], words: str):
     rng = np.random.default_rng(7)
     with pytest.raises(ValueError, match=words):
         fd_infinity(rng.standard_normal((n, 8)), rng.standard_normal((m, 8)), **options)
 
 
-def test_groups_that_leave_too_few_get_a_sentence():
+def test_groups_that_leave_too_few_images_raise_value_error():
     x = np.random.default_rng(8).standard_normal((8, 1))
     with pytest.raises(ValueError, match="fewer than 2 are left without one group"):
         fd_infinity_leave_one_out([x[:4], x[4:]], [x[:4], x[4:]])

@@ -40,7 +40,7 @@ def test_splits_are_blocks_in_order():
         (np.ones(50), r"\(N, C\)"),
     ],
 )
-def test_bad_probabilities_get_a_sentence(p: np.ndarray, words: str):
+def test_invalid_probabilities_raise_value_error(p: np.ndarray, words: str):
     with pytest.raises(ValueError, match=words):
         inception_score(p)
 
@@ -59,7 +59,7 @@ def test_the_shuffled_form_is_the_score_of_the_shuffled_images():
     assert inception_score(p, splits=1, shuffle=1) == pytest.approx(inception_score(p, splits=1), abs=1e-12)
 
 
-def test_leaving_groups_out_is_leaving_images_out():
+def test_leave_one_out_equals_recomputation():
     groups = np.array_split(predictions(1), 6)
     whole, without = inception_score_leave_one_out(groups, splits=1)
     same, anew = leave_one_out(lambda p: inception_score(p, splits=1), groups)
@@ -77,7 +77,7 @@ def test_each_split_takes_its_part_of_every_group():
     assert without[0] == pytest.approx(inception_score(np.concatenate(left), splits=3), abs=1e-12)
 
 
-def test_groups_smaller_than_the_splits_get_a_sentence():
+def test_groups_smaller_than_the_splits_raise_value_error():
     with pytest.raises(ValueError, match="10 splits need at least as many images, got 5"):
         inception_score_leave_one_out([predictions(3, 20), predictions(3, 5)])
     with pytest.raises(ValueError, match="at least 2 groups, got 1"):

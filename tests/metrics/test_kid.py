@@ -52,7 +52,7 @@ def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
     assert kid(*golden()) == pytest.approx(whole, abs=1e-12)
 
 
-def test_leaving_groups_out_is_leaving_images_out():
+def test_leave_one_out_equals_recomputation():
     real, fake = golden()
     reals, fakes = np.array_split(real, 7), np.array_split(fake[:333], 7)
     whole, *without = kid_leave_groups_out(reals, fakes, [(), *((g,) for g in range(7))])
@@ -66,7 +66,7 @@ def test_constant_features_do_not_crash():
     assert kid(np.ones((9, 4)), np.ones((8, 4))) == pytest.approx(0, abs=1e-12)
 
 
-def test_too_few_images_get_a_sentence():
+def test_too_few_images_raise_value_error():
     with pytest.raises(ValueError, match="KID needs at least 2 real images, got 1"):
         kid(np.ones((1, 4)), np.ones((5, 4)))
 
@@ -88,7 +88,7 @@ def test_the_mean_of_blocks_agrees_with_the_full_set_value_and_is_seeded():
     assert (kid_blocks(real, fake, size=60, blocks=3, seed=1)[1] != values[:3]).all()
 
 
-def test_the_spread_over_overlapping_blocks_is_no_standard_error():
+def test_standard_deviation_over_blocks_is_no_standard_error():
     """Over sqrt(blocks) it promises far too much: 400 blocks of the same 40 images."""
     rng, seeming, means = np.random.default_rng(3), [], []
     for _ in range(25):
@@ -108,12 +108,12 @@ def test_the_spread_over_overlapping_blocks_is_no_standard_error():
         ({"blocks": 0}, "got 1000 and 0"),
     ],
 )
-def test_bad_blocks_get_a_sentence(options: dict[str, int], words: str):
+def test_invalid_blocks_raise_value_error(options: dict[str, int], words: str):
     with pytest.raises(ValueError, match=words):
         kid_blocks(*golden(), **options)
 
 
-def test_products_in_float32_are_close_and_the_rest_is_float64():
+def test_float32_dot_products_are_close_and_the_rest_is_float64():
     """Features about 1 and all positive, as Inception's are: k is about 8, KID a ten-thousandth of it."""
     rng = np.random.default_rng(4)
     real, fake = (1 + 0.3 * rng.standard_normal((700, 50)) * s for s in (1, 1.05))

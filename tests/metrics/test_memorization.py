@@ -28,7 +28,7 @@ def test_clopper_pearson_1934(count: int, n: int):
     assert (share.value, share.count, share.total) == (count / n, count, n)
 
 
-def test_the_p_value_counts_the_orders_of_honest_and_asked_images():
+def test_p_value_equals_the_count_of_orderings():
     """All orders are equally likely: count those with so many below the rank-th honest image."""
     honest, asked, rank = 6, 5, 2
     for count in range(asked + 1):
@@ -46,22 +46,22 @@ def test_a_model_that_returns_training_images_scores_1():
     train, held_out = images(300, 0), images(250, 1)
     rng = np.random.default_rng(2)
     for fake in (train[:100], train[rng.integers(0, 300, 500)], train[:50] + 1e-3 * rng.random((50, 40))):
-        found = near_duplicate_test(train, fake, held_out)
-        assert found.share.value == 1 and found.share.high == 1
-        assert found.significant and found.p_value < 1e-9 and "more than chance" in str(found)
+        result = near_duplicate_test(train, fake, held_out)
+        assert result.share.value == 1 and result.share.high == 1
+        assert result.significant and result.p_value < 1e-9 and "more than chance" in str(result)
         assert authenticity(train, fake).value == 0
     assert sorted(near_duplicate_test(train, train[:100], held_out).indices) == list(range(100))
 
 
-def test_a_held_out_sampler_scores_the_nominal_share():
+def test_samples_of_the_data_distribution_score_the_expected_share():
     train = images(400, 3)
-    found = near_duplicate_test(train, images(2000, 4), images(1999, 5), alpha=0.05)
-    assert found.expected == 0.05
-    assert found.share.low <= 0.05 <= found.share.high
-    assert not found.significant and "no more than expected by chance" in str(found)
+    result = near_duplicate_test(train, images(2000, 4), images(1999, 5), alpha=0.05)
+    assert result.expected == 0.05
+    assert result.share.low <= 0.05 <= result.share.high
+    assert not result.significant and "no more than expected by chance" in str(result)
 
 
-def test_the_p_value_is_uniform_for_a_held_out_sampler():
+def test_p_value_is_uniform_without_memorization():
     """At most p of all held-out samplers get a p-value of at most p, and not many fewer."""
     rng = np.random.default_rng(6)
     values = []
@@ -72,12 +72,12 @@ def test_the_p_value_is_uniform_for_a_held_out_sampler():
     assert shares[0] <= 0.09 and 0.1 < shares[1] <= 0.31 and 0.3 < shares[2] <= 0.57
 
 
-def test_a_few_copies_among_honest_samples_are_found_and_named():
+def test_few_copies_among_new_samples_are_found_and_listed():
     train, held_out, fake = images(500, 7), images(999, 8), images(1000, 9)
     few = fake.copy()
     few[[11, 500, 640, *range(700, 725)]] = train[:28] + 1e-6
-    found = near_duplicate_test(train, few, held_out)
-    assert found.significant and {11, 500, 640, 724} <= set(found.indices)
+    result = near_duplicate_test(train, few, held_out)
+    assert result.significant and {11, 500, 640, 724} <= set(result.indices)
     few[11] = train[499]
     assert near_duplicate_test(train, few, held_out).indices[0] == 11
 
@@ -86,14 +86,14 @@ def test_the_threshold_by_hand():
     train = np.array([[0.0], [10]])
     held_out = np.array([[1.0], [13], [2], [14]])  # 1, 3, 2, 4 from a training image
     fake = np.array([[11.5], [-2], [8.5], [5]])  # 1.5, 2, 1.5, 5: on the threshold is not below it
-    found = near_duplicate_test(train, fake, held_out, alpha=0.4)
-    assert (found.threshold, found.expected, found.indices) == (2, 0.4, (0, 2))
-    assert found.share == Proportion.of(2, 4)
+    result = near_duplicate_test(train, fake, held_out, alpha=0.4)
+    assert (result.threshold, result.expected, result.indices) == (2, 0.4, (0, 2))
+    assert result.share == Proportion.of(2, 4)
     # X >= 2 of 4 below the 2nd of 4: 1 less the orders with 0 or 1 before it
-    assert found.p_value == pytest.approx(stats.betabinom.sf(1, 4, 2, 3))
+    assert result.p_value == pytest.approx(stats.betabinom.sf(1, 4, 2, 3))
 
 
-def test_near_copies_far_from_the_origin_are_still_told_apart():
+def test_near_duplicates_far_from_the_origin_are_resolved():
     """float32 features about 1e4: products alone would lose the distance of 0.1."""
     train = (images(200, 10, 64) + 1e4).astype(np.float32)
     fake = train[:40].copy()
@@ -120,10 +120,10 @@ def test_nearest_against_whole_matrices(width: int):
 
 
 def test_authenticity_by_hand():
-    """Alaa et al. 2022: training images 0, 1 and 5; 0 and 1 are 1 from their neighbour, 5 is 4."""
+    """Alaa et al. 2022: training images 0, 1 and 5; 0 and 1 are 1 from their neighbor, 5 is 4."""
     train = np.array([[0.0], [1], [5]])
     assert authenticity(train, np.array([[-0.5]])).value == 0  # 0.5 from 0
-    assert authenticity(train, np.array([[-1.0]])).value == 0  # as near as the neighbour is no nearer
+    assert authenticity(train, np.array([[-1.0]])).value == 0  # as near as the neighbor is no nearer
     assert authenticity(train, np.array([[-1.5], [8], [9.5]])) == Proportion.of(2, 3)  # 3 < 4
 
 
@@ -139,7 +139,7 @@ def test_authenticity_against_whole_matrices():
     assert 0.2 < authentic.mean() < 0.9
 
 
-def test_canaries_that_come_back_are_counted():
+def test_recovered_canaries_are_counted():
     rng = np.random.default_rng(14)
     marked = images(140, 15)
     marked[:, -1] += 20  # the mark
@@ -147,12 +147,12 @@ def test_canaries_that_come_back_are_counted():
     fake = images(300, 16)
     assert not canary_test(canaries, fake, controls).significant
     fake[:6] = canaries[[3, 1, 4, 15, 9, 2]] + 1e-4 * rng.random((6, 1))
-    found = canary_test(canaries, fake, controls)
-    assert set(found.indices) == {3, 1, 4, 15, 9, 2} and found.share == Proportion.of(6, 20)
-    assert found.significant and found.expected == 1 / 121
+    result = canary_test(canaries, fake, controls)
+    assert set(result.indices) == {3, 1, 4, 15, 9, 2} and result.share == Proportion.of(6, 20)
+    assert result.significant and result.expected == 1 / 121
 
 
-def test_bad_input_gets_a_sentence():
+def test_invalid_input_raises_value_error():
     train, fake, held_out = images(30, 17), images(20, 18), images(40, 19)
     with pytest.raises(ValueError, match=r"at least 99 held-out images, got 40.* alpha of 0.024 or more"):
         near_duplicate_test(train, fake, held_out)

@@ -26,7 +26,7 @@ def test_karras_2019_eq_2_on_a_circle():
     assert perceptual_path_length(start, end, epsilon) == pytest.approx(w**2, rel=1e-6)
 
 
-def test_percentiles_leave_the_cliffs_out_and_keep_their_rims():
+def test_percentiles_exclude_outliers_and_are_inclusive():
     end = np.sqrt(np.arange(1.0, 102))[:, None]  # squared lengths 1 ... 101: percentiles p are 1 + p
     start = np.zeros((101, 1))
     assert perceptual_path_length(start, end, 1.0) == pytest.approx(51)
@@ -38,26 +38,26 @@ def test_percentiles_leave_the_cliffs_out_and_keep_their_rims():
     )
 
 
-def test_equal_steps_are_kept_whole_and_standing_still_is_0():
+def test_equal_steps_are_all_kept_and_a_constant_path_is_0():
     start = np.random.default_rng(1).standard_normal((9, 3))
     assert perceptual_path_length(start, start + 1.0, 1.0) == pytest.approx(3)
     assert perceptual_path_length(start, start) == 0
 
 
-def test_rounding_to_grey_levels_measures_the_rounding():
+def test_8_bit_images_measure_the_rounding():
     """Features = pixels, each moving at speed 1: rounding makes that 1/(255 epsilon) times too long."""
     rng, epsilon = np.random.default_rng(2), 1e-4
     start = rng.uniform(size=(4000, 30))
     ends = start, start + epsilon
     assert perceptual_path_length(*ends, epsilon) == pytest.approx(30, rel=1e-6)
     rounded = [np.round(x * 255) / 255 for x in ends]
-    found = perceptual_path_length(*rounded, epsilon, percentiles=(0, 100))
-    assert found == pytest.approx(30 / (255 * epsilon), rel=0.1)
+    result = perceptual_path_length(*rounded, epsilon, percentiles=(0, 100))
+    assert result == pytest.approx(30 / (255 * epsilon), rel=0.1)
     wide = [np.round(x * 255) / 255 for x in (start, start + 0.1)]
     assert perceptual_path_length(*wide, 0.1) == pytest.approx(30, rel=0.01)
 
 
-def test_pairs_stay_pairs_when_groups_are_left_out():
+def test_leave_one_out_keeps_pairs_together():
     rng = np.random.default_rng(3)
     start = rng.standard_normal((60, 3))
     groups = [split_groups(x, 5, seed=0) for x in (start, start + 0.5)]
@@ -75,7 +75,7 @@ def test_pairs_stay_pairs_when_groups_are_left_out():
         (((5, 2), (5, 2)), {"keep": (99, 1)}, r"ascending percentiles in \[0, 100\]"),
     ],
 )
-def test_bad_input_gets_a_sentence(
+def test_invalid_input_raises_value_error(
     shapes: tuple[tuple[int, int], ...], options: dict[str, object], words: str
 ):
     with pytest.raises(ValueError, match=words):

@@ -12,7 +12,7 @@ def modes(seed: int, counts: list[int], width: int = 3) -> np.ndarray:
     return np.repeat(centres, counts, axis=0) + 0.1 * rng.standard_normal((sum(counts), width))
 
 
-def test_identical_sets_reach_the_corner():
+def test_identical_sets_have_precision_and_recall_1():
     x = np.random.default_rng(0).standard_normal((200, 4))
     precision, recall = prd_curve(x, x, runs=2)
     assert len(precision) == len(recall) == ANGLES
@@ -20,14 +20,14 @@ def test_identical_sets_reach_the_corner():
     assert prd_f_scores(x, x, runs=2) == pytest.approx((1, 1), abs=1e-12)
 
 
-def test_disjoint_sets_are_0_everywhere():
+def test_disjoint_sets_have_precision_and_recall_0():
     x = np.random.default_rng(1).standard_normal((100, 4))
     precision, recall = prd_curve(x, x + 1000, runs=3)
     assert precision.max() == recall.max() == 0
     assert prd_f_scores(x, x + 1000, runs=1) == (0.0, 0.0)
 
 
-def test_a_collapse_onto_2_of_5_modes_has_its_corner_at_1_and_2_5():
+def test_collapse_onto_2_of_5_modes_has_precision_1_and_recall_2_5():
     real, fake = modes(2, [40] * 5), modes(3, [100, 100, 0, 0, 0])
     precision, recall = prd_curve(real, fake, clusters=5, runs=3)
     assert precision.max() == pytest.approx(1, abs=1e-9)
@@ -39,7 +39,7 @@ def test_a_collapse_onto_2_of_5_modes_has_its_corner_at_1_and_2_5():
     assert f_1_8 == pytest.approx(65 * 0.4 / (1 + 64 * 0.4), abs=1e-3)
 
 
-def test_invented_modes_turn_it_round():
+def test_invented_modes_have_low_precision_and_full_recall():
     real, fake = modes(2, [100, 100, 0, 0, 0]), modes(3, [40] * 5)
     precision, recall = prd_curve(real, fake, clusters=5, runs=2)
     assert (precision.max(), recall.max()) == pytest.approx((2 / 5, 1), abs=1e-9)
@@ -72,20 +72,20 @@ def test_exchanging_the_sets_exchanges_the_scores():
     assert wide == pytest.approx(narrow[::-1], abs=0.1)
 
 
-def test_two_samples_of_one_distribution_lie_as_far_inside_as_documented():
+def test_equal_distributions_miss_the_corner_by_the_documented_amount():
     rng = np.random.default_rng(5)
     curve = prd_curve(rng.standard_normal((1000, 4)), rng.standard_normal((1000, 4)), runs=4)
     assert 1 - np.minimum(*curve).max() == pytest.approx(np.sqrt(20 / (np.pi * 1000)), rel=0.4)
 
 
-def test_a_larger_set_is_cut_to_the_size_of_the_smaller_one():
+def test_larger_set_is_subsampled_to_the_size_of_the_smaller_one():
     rng = np.random.default_rng(6)
     real, fake = rng.standard_normal((800, 3)), rng.standard_normal((100, 3)) + 1
     few = np.mean([prd_f_scores(real[i::8], fake, runs=2) for i in range(8)], axis=0)
     assert prd_f_scores(real, fake) == pytest.approx(few, abs=0.05)
 
 
-def test_it_is_the_same_every_time_and_for_another_seed_only_close():
+def test_result_is_deterministic_and_close_for_another_seed():
     rng = np.random.default_rng(7)
     real, fake = rng.standard_normal((120, 3)), rng.standard_normal((150, 3)) + 1
     once = prd_f_scores(real, fake, runs=3)
@@ -95,7 +95,7 @@ def test_it_is_the_same_every_time_and_for_another_seed_only_close():
     assert other == pytest.approx(once, abs=0.1)
 
 
-def test_leaving_groups_out_with_the_clusters_kept():
+def test_leave_one_out_keeps_the_clusters():
     """Modes so clear that making the clusters anew would give the same ones."""
     real, fake = modes(8, [40] * 5), modes(9, [90, 70, 40, 0, 0])
     rng = np.random.default_rng(11)
@@ -123,7 +123,7 @@ def test_constant_features_do_not_crash():
         (30, {"angles": 2}, "angles=2"),
     ],
 )
-def test_bad_input_gets_a_sentence(n: int, options: dict[str, int], words: str):
+def test_invalid_input_raises_value_error(n: int, options: dict[str, int], words: str):
     x = np.random.default_rng(10).standard_normal((30, 3))
     with pytest.raises(ValueError, match=words):
         prd_curve(x, x[:n], **options)

@@ -34,9 +34,9 @@ def golden() -> tuple[np.ndarray, np.ndarray]:
     ("k", "both"), [(3, (0.506, 0.934, 0.430, 0.652)), (5, (0.622, 0.972, 0.4312, 0.808))]
 )
 def test_the_golden_vectors(k: int, both: tuple[float, ...]):
-    found = precision_recall(*golden(), k=k) + density_coverage(*golden(), k=k)
-    assert found == pytest.approx(both, abs=1e-9)
-    assert tuple(prdc_scores(*golden(), precision_k=k, density_k=k).values()) == found
+    result = precision_recall(*golden(), k=k) + density_coverage(*golden(), k=k)
+    assert result == pytest.approx(both, abs=1e-9)
+    assert tuple(prdc_scores(*golden(), precision_k=k, density_k=k).values()) == result
 
 
 def test_kynkaanniemi_2019_eq_1_by_hand():
@@ -78,7 +78,7 @@ def test_naeem_2020_expected_coverage_on_one_distribution():
         assert density == pytest.approx(1, abs=0.05)
 
 
-def test_collapse_is_precise_and_noise_has_recall():
+def test_mode_collapse_has_precision_and_noise_has_recall():
     rng = np.random.default_rng(42)
     wide, narrow = rng.standard_normal((200, 16)) * 3, rng.standard_normal((200, 16)) * 0.1
     precision, recall = precision_recall(wide, narrow)
@@ -90,7 +90,7 @@ def test_collapse_is_precise_and_noise_has_recall():
     assert density_coverage(wide, one_point)[1] < 0.2
 
 
-def test_copies_lie_at_exactly_zero():
+def test_duplicates_are_at_distance_0():
     """Near-copies far from the origin: |a|^2 + |b|^2 - 2 a.b would lose them in its rounding."""
     rng = np.random.default_rng(2)
     real = np.repeat(rng.standard_normal((30, 8)) + 1e4, 4, axis=0)  # 3 copies each: radius 0 at k = 3
@@ -126,7 +126,7 @@ def drawn(kind: str, seed: int, n: int, m: int, width: int) -> tuple[np.ndarray,
         return real + 1e5 * (-1.0) ** np.arange(n)[:, None], fake + 1e5 * (-1.0) ** np.arange(m)[:, None]
     if kind == "spanning":  # float32 products underflow
         real, fake = (x * 10.0 ** -rng.uniform(0, 25, (len(x), 1)) for x in (real, fake))
-        mirrored = (np.stack([x, -x], axis=1) for x in (real, fake))  # so that the centre is exactly 0
+        mirrored = (np.stack([x, -x], axis=1) for x in (real, fake))  # so that the center is exactly 0
         real, fake = (x.reshape(-1, width)[: len(x) // 2 * 2] for x in mirrored)
         return real, fake
     if kind == "wild":
@@ -151,23 +151,23 @@ def by_whole_matrices(real: np.ndarray, fake: np.ndarray, k: int, density_k: int
     n=st.integers(8, 90), m=st.integers(8, 90), width=st.sampled_from([3, 31, 32, 129]),
     k=st.integers(1, 4), density_k=st.integers(1, 5), tile=st.sampled_from([7, 29, 1024]),
 )  # fmt: skip
-def test_bounds_decide_as_exact_distances_do(
+def test_bounds_give_the_results_of_exact_distances(
     kind: str, dtype: str, seed: int, n: int, m: int, width: int, k: int, density_k: int, tile: int
 ):
     real, fake = (x.clip(-3e4, 3e4).astype(dtype) for x in drawn(kind, seed, n, m, width))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distances, "CHUNK_ROWS", tile)
-        found = prdc_scores(real, fake, k, density_k)
-    assert list(found.values()) == by_whole_matrices(real, fake, k, density_k)
+        result = prdc_scores(real, fake, k, density_k)
+    assert list(result.values()) == by_whole_matrices(real, fake, k, density_k)
 
 
 @pytest.mark.parametrize("size", [1e200, 1e-200])
-def test_squares_that_leave_float64_are_left_to_the_exact_distance(size: float):
+def test_overflowing_squares_use_exact_distances(size: float):
     real, fake = (x[:40].repeat(3, axis=1) * size for x in golden())
     assert list(prdc_scores(real, fake).values()) == by_whole_matrices(real, fake, 3, 5)
 
 
-def test_memory_stays_within_tiles(monkeypatch: pytest.MonkeyPatch):
+def test_memory_stays_within_chunks(monkeypatch: pytest.MonkeyPatch):
     sizes: dict[str, list[int]] = {"_Products": [], "_Precision": []}
     for rung in (distances._Products, distances._Precision):
 
@@ -203,6 +203,6 @@ def test_features_are_not_converted_as_a_whole():
         (np.ones((9, 2)), np.ones((9, 2)), 0, "k must be at least 1"),
     ],
 )
-def test_bad_input_gets_a_sentence(real: np.ndarray, fake: np.ndarray, k: int, words: str):
+def test_invalid_input_raises_value_error(real: np.ndarray, fake: np.ndarray, k: int, words: str):
     with pytest.raises(ValueError, match=words):
         precision_recall(real, fake, k)

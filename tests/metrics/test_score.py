@@ -30,7 +30,7 @@ def score(**changes: Any) -> Score:
     return Score(name="recall[x]", value=0.5, low=0.4, high=0.6, method="m", better="higher", card=card)
 
 
-def test_alike_cards_compare_whatever_they_describe():
+def test_cards_with_the_same_protocol_are_comparable_whatever_they_describe():
     comparable(score(model="GAN", run="1"), score(model="VAE", run="2", controls={"steps": 5}))
     assert first_difference(score().card, score(seeds="0-9").card) is None
 
@@ -85,7 +85,7 @@ def stored(**changes: Any) -> dict[str, Any]:
     return json.loads(json.dumps(made.model_dump(mode="json")))
 
 
-def test_a_stored_score_is_sealed_and_comes_back():
+def test_stored_score_has_a_checksum_and_round_trips():
     record = stored()
     assert is_sealed(record) and len(record["checksum"]) == 64
     back = Score.model_validate(record)
@@ -113,7 +113,7 @@ def test_an_edit_by_hand_is_refused(edit: Any):
         Score.model_validate(record)
 
 
-def test_a_seal_does_not_mind_how_json_is_written():
+def test_checksum_does_not_depend_on_json_formatting():
     record = stored(value=1.0, high=1.0)
     rewritten = {name: record[name] for name in reversed(record)} | {"value": 1, "high": 1}
     assert Score.model_validate(rewritten).value == 1.0
@@ -121,7 +121,7 @@ def test_a_seal_does_not_mind_how_json_is_written():
     assert checksum({"a": 1.5}) != checksum({"a": 1})
 
 
-def test_scores_from_before_there_were_seals_are_read():
+def test_scores_without_a_checksum_are_read():
     record = stored()
     for name in ("checksum", "resampling", "trials", "target"):
         record.pop(name)
@@ -130,7 +130,7 @@ def test_scores_from_before_there_were_seals_are_read():
     assert back.resampling is None and back.target == "expectation"
 
 
-def test_a_later_field_does_not_break_an_older_seal():
+def test_new_field_does_not_break_an_old_checksum():
     """The seal is of the record as it stands: fields that get defaults today were not in it."""
     record = stored()
     record.pop("target")

@@ -14,14 +14,14 @@ from triptych.metrics.spectral import (
 from triptych.metrics.stats.intervals import leave_one_out
 
 
-def noise(seed: int, spread: float = 0.2, shape: tuple[int, ...] = (40, 32, 32, 1)) -> np.ndarray:
-    """White noise, `spread` in [-1, 1], as grey levels."""
-    levels = 127.5 + 127.5 * spread * np.random.default_rng(seed).standard_normal(shape)
+def noise(seed: int, std: float = 0.2, shape: tuple[int, ...] = (40, 32, 32, 1)) -> np.ndarray:
+    """White noise, standard deviation in [-1, 1], as gray levels."""
+    levels = 127.5 + 127.5 * std * np.random.default_rng(seed).standard_normal(shape)
     return np.clip(np.round(levels), 0, 255).astype(np.uint8)
 
 
 def blurred(pixels: np.ndarray) -> np.ndarray:
-    """The mean of each pixel and its four neighbours, on a torus."""
+    """The mean of each pixel and its four neighbors, on a torus."""
     x = pixels.astype(float)
     turned = [np.roll(x, step, axis) for axis in (1, 2) for step in (-1, 1)]
     return np.round((x + sum(turned)) / 5).astype(np.uint8)
@@ -64,32 +64,32 @@ def test_brightness_does_not_matter_contrast_does():
     assert sharpness(double) == pytest.approx(4 * sharpness(pixels), rel=1e-5)
 
 
-def test_a_fault_of_color_alone_is_seen():
+def test_artifact_in_color_alone_is_seen():
     """Red against green: their mean is flat."""
     fault = noise(3)
     colored = np.concatenate([fault, 255 - fault, np.full_like(fault, 127)], axis=3)
-    grey = np.full_like(colored, 127)
+    gray = np.full_like(colored, 127)
     assert sharpness(colored) == pytest.approx(2 / 3 * sharpness(fault), rel=1e-5)
-    assert log_spectral_distance(grey, colored) > 20
+    assert log_spectral_distance(gray, colored) > 20
     three = np.repeat(fault, 3, axis=3)
     assert sharpness(three) == pytest.approx(sharpness(fault), rel=1e-6)
     assert radial_spectrum(three) == pytest.approx(radial_spectrum(fault), abs=1e-6)
 
 
 def test_white_noise_is_flat_at_its_variance():
-    found = radial_spectrum(noise(4, 0.2, (300, 32, 32, 1)))
-    assert len(found) == 23  # the corner, 16 sqrt 2
-    assert found[1:] == pytest.approx(10 * np.log10(0.2**2), abs=0.6)
-    assert found[0] == pytest.approx(10 * np.log10(0.2**2) - 1.6, abs=0.4)  # some goes with the mean
+    result = radial_spectrum(noise(4, 0.2, (300, 32, 32, 1)))
+    assert len(result) == 23  # the corner, 16 sqrt 2
+    assert result[1:] == pytest.approx(10 * np.log10(0.2**2), abs=0.6)
+    assert result[0] == pytest.approx(10 * np.log10(0.2**2) - 1.6, abs=0.4)  # some goes with the mean
 
 
 @pytest.mark.parametrize(("across", "down", "radius"), [(5, 0, 5), (0, 9, 9), (6, 8, 10), (16, 16, 23)])
-def test_a_wave_lies_at_its_own_radius(across: int, down: int, radius: int):
-    found = radial_spectrum(wave(across, down))
-    assert int(found.argmax()) + 1 == radius
+def test_sinusoid_has_its_power_at_its_radius(across: int, down: int, radius: int):
+    result = radial_spectrum(wave(across, down))
+    assert int(result.argmax()) + 1 == radius
 
 
-def test_the_power_of_all_frequencies_is_the_variance():
+def test_total_power_is_the_variance():
     """Parseval: weighted by the number of frequencies in each ring, whatever the window."""
     pixels = noise(5, 0.2, (200, 16, 16, 1))
     y, x = np.meshgrid(np.fft.fftfreq(16) * 16, np.fft.fftfreq(16) * 16)
@@ -111,7 +111,7 @@ def test_rings_are_means_over_all_frequencies_of_the_full_transform(height: int,
     assert radial_power(pixels)[0] == pytest.approx(rings, rel=1e-4)
 
 
-def test_the_window_keeps_a_border_from_filling_the_high_frequencies():
+def test_window_prevents_leakage_from_the_border():
     """A slow slope from left to right has nothing at high frequencies, but on a torus it jumps."""
     slope = np.tile(np.linspace(20, 235, 32).round().astype(np.uint8), (1, 32, 1))[..., None]
     x = slope[0, ..., 0] / 127.5 - 1
@@ -120,10 +120,10 @@ def test_the_window_keeps_a_border_from_filling_the_high_frequencies():
     assert radial_spectrum(slope)[9:].max() < -40
 
 
-def test_a_plain_image_has_no_power_and_levels_stop_at_rounding():
-    found = radial_spectrum(np.full((2, 16, 16, 3), 3, np.uint8))
-    assert found == pytest.approx(10 * np.log10(ROUNDING))
-    assert found[0] == pytest.approx(-52.9, abs=0.05)
+def test_constant_image_has_no_power_and_db_stop_at_the_rounding_floor():
+    result = radial_spectrum(np.full((2, 16, 16, 3), 3, np.uint8))
+    assert result == pytest.approx(10 * np.log10(ROUNDING))
+    assert result[0] == pytest.approx(-52.9, abs=0.05)
 
 
 def test_blur_lowers_high_frequencies_and_a_checkerboard_raises_the_corner():
@@ -137,7 +137,7 @@ def test_blur_lowers_high_frequencies_and_a_checkerboard_raises_the_corner():
     assert np.abs(gain[:15]).max() < 0.5
 
 
-def test_the_distance_is_0_for_one_set_and_in_db():
+def test_log_spectral_distance_is_0_for_equal_sets_and_in_db():
     pixels = noise(7, 0.1)
     assert log_spectral_distance(pixels, pixels[::-1]) == pytest.approx(0, abs=1e-9)
     half = (127 + (pixels.astype(int) - 127) * 2).astype(np.uint8)
@@ -146,12 +146,12 @@ def test_the_distance_is_0_for_one_set_and_in_db():
     assert log_spectral_distance(pixels, blurred(pixels)) == pytest.approx(by_hand)
 
 
-def test_images_that_are_not_square():
+def test_rectangular_images():
     assert radial_power(noise(8, 0.2, (60, 12, 20, 1))).mean(0)[1:] == pytest.approx(0.04, rel=0.25)
     assert radial_power(noise(9, 0.2, (60, 13, 9, 2))).mean(0)[1:] == pytest.approx(0.04, rel=0.25)
 
 
-def test_batches_do_not_change_a_image(monkeypatch: pytest.MonkeyPatch):
+def test_batches_do_not_change_results(monkeypatch: pytest.MonkeyPatch):
     pixels = noise(10)
     whole = radial_power(pixels), image_sharpness(pixels)
     monkeypatch.setattr(spectral, "BATCH_PX", 3000)
@@ -159,7 +159,7 @@ def test_batches_do_not_change_a_image(monkeypatch: pytest.MonkeyPatch):
     np.testing.assert_allclose(image_sharpness(pixels), whole[1], rtol=1e-12)
 
 
-def test_leaving_groups_out_is_leaving_images_out():
+def test_leave_one_out_equals_recomputation():
     groups = [np.array_split(x, 5) for x in (noise(11), blurred(noise(12)))]
     whole, without = log_spectral_distance_leave_one_out(*groups)
     same, anew = leave_one_out(log_spectral_distance, *groups)
@@ -169,7 +169,7 @@ def test_leaving_groups_out_is_leaving_images_out():
         log_spectral_distance_leave_one_out(groups[0][:1], groups[1])
 
 
-def test_bad_pixels_get_a_sentence():
+def test_invalid_pixels_raise_value_error():
     with pytest.raises(ValueError, match=r"\(N, H, W, C\) uint8 pixels, N >= 1, got .* float64"):
         sharpness(np.zeros((2, 8, 8, 1)))
     with pytest.raises(ValueError, match=r"got \(0, 8, 8, 1\)"):

@@ -10,12 +10,12 @@ def noise(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
 
 
-def test_distinct_keeps_the_first_of_each() -> None:
+def test_distinct_rows_keeps_the_first_of_each() -> None:
     a = noise(4)
     assert distinct_rows(a[[2, 0, 2, 1, 0]]).tolist() == [0, 1, 3]
 
 
-def test_copies_stand_beside_their_originals() -> None:
+def test_near_duplicates_are_aligned_with_their_originals() -> None:
     real = noise(30)
     shift = np.clip(real.astype(int) + 2, 0, 255).astype(np.uint8)  # nearly equal
     order = np.random.default_rng(1).permutation(30)
@@ -25,7 +25,7 @@ def test_copies_stand_beside_their_originals() -> None:
     assert sorted(collapsed.tolist()) == list(range(30))
 
 
-def test_rows_are_matched_by_class_as_far_as_it_goes() -> None:
+def test_rows_are_matched_by_class_as_far_as_possible() -> None:
     real = np.repeat([0, 1, 2], [50, 30, 20])
     fake = np.repeat([0, 1, 2], [20, 60, 60])
     a, b = matched_rows(100, 140, 60, (real, fake), seed=0)
@@ -49,7 +49,7 @@ def cross_fitted(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("n", "width"), [(40, 1), (150, 3), (150, 100)])
-def test_the_interval_holds_a_half_where_there_is_nothing_to_tell(n: int, width: int) -> None:
+def test_interval_covers_one_half_for_equal_distributions(n: int, width: int) -> None:
     """The worst case, a linear classifier: a plain binomial interval holds 0.5 in only 83 to 90 %."""
     rng = np.random.default_rng(0)
     made = [cross_fit_accuracy(cross_fitted(rng, n, width)) for _ in range(600)]

@@ -32,14 +32,14 @@ def test_friedman_dieng_2022_on_the_similarity_matrix_itself():
         assert vendi_score(x) == pytest.approx(np.exp(-(values * np.log(values)).sum()), abs=1e-10)
 
 
-def test_length_does_not_matter_direction_does():
+def test_norm_does_not_matter_but_direction_does():
     rng = np.random.default_rng(1)
     x = rng.standard_normal((50, 6))
     assert vendi_score(x * rng.uniform(0.1, 9, (50, 1))) == pytest.approx(vendi_score(x), abs=1e-10)
     assert vendi_score(x + 3) < vendi_score(x)
 
 
-def test_copies_change_nothing_and_a_collapse_lowers_it():
+def test_duplicates_change_nothing_and_collapse_lowers_the_score():
     x = np.random.default_rng(2).standard_normal((60, 10))
     assert vendi_score(np.repeat(x, 3, axis=0)) == pytest.approx(vendi_score(x), abs=1e-10)
     assert vendi_score(np.concatenate([x[:30], np.repeat(x[:1], 30, 0)])) < 0.8 * vendi_score(x)
@@ -53,7 +53,7 @@ def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("width", [5, 90])
-def test_leaving_groups_out_is_leaving_images_out(width: int):
+def test_leave_one_out_equals_recomputation(width: int):
     groups = np.array_split(np.random.default_rng(4).standard_normal((80, width)), 6)
     whole, without = vendi_leave_one_out(groups)
     same, anew = leave_one_out(vendi_score, groups)
@@ -70,11 +70,11 @@ def test_leaving_groups_out_is_leaving_images_out(width: int):
         (np.ones(3), r"Vendi features of shape \(N, D\)"),
     ],
 )
-def test_bad_features_get_a_sentence(x: np.ndarray, words: str):
+def test_invalid_features_raise_value_error(x: np.ndarray, words: str):
     with pytest.raises(ValueError, match=words):
         vendi_score(x)
 
 
-def test_one_group_gets_a_sentence():
+def test_single_group_raises_value_error():
     with pytest.raises(ValueError, match="at least 2 groups, got 1"):
         vendi_leave_one_out([np.ones((4, 2))])

@@ -76,7 +76,7 @@ def test_another_honest_draw_raises_few_alarms(found: SensitivityStudy):
 def test_a_refusal_is_no_miss(found: SensitivityStudy):
     row = found.row("dropped classes", "5 of 10")
     intra = next(reading for reading in row.readings if reading.metric == "intra-class FID")
-    assert intra.verdict == "refused" and intra.value is None and "20 pictures" in intra.reason
+    assert intra.verdict == "refused" and intra.value is None and "20 images" in intra.reason
 
 
 def test_the_record_goes_through_json(found: SensitivityStudy):

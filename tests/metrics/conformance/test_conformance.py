@@ -16,16 +16,16 @@ from triptych.metrics.prdc import density_coverage, precision_recall
 
 
 @pytest.fixture(scope="module")
-def found() -> Conformance:
+def result() -> Conformance:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(peers, "PEERS", ())
         return conformance()
 
 
-def test_this_installation_knows_the_answers(found: Conformance):
-    assert [check.name for check in found.checks if not check.passed] == []
-    assert len(found.checks) > 40 and found.passed
-    assert len({check.name for check in found.checks}) == len(found.checks)
+def test_this_installation_passes_all_checks(result: Conformance):
+    assert [check.name for check in result.checks if not check.passed] == []
+    assert len(result.checks) > 40 and result.passed
+    assert len({check.name for check in result.checks}) == len(result.checks)
 
 
 def test_a_wrong_metric_fails(monkeypatch: pytest.MonkeyPatch):
@@ -34,7 +34,7 @@ def test_a_wrong_metric_fails(monkeypatch: pytest.MonkeyPatch):
         return recall, precision
 
     monkeypatch.setattr(vectors, "precision_recall", swapped)
-    failed = {check.name for check in [*vectors._golden(), *vectors._neighbours()] if not check.passed}
+    failed = {check.name for check in [*vectors._golden(), *vectors._neighbors()] if not check.passed}
     assert {"precision, k = 3", "recall under mode collapse", "precision of noise"} <= failed
     assert "coverage, k = 5" not in failed
 
@@ -72,7 +72,9 @@ def verdicts(made: list[Agreement]) -> dict[tuple[str, str], str]:
     return {(a.vectors, a.metric): a.verdict for a in made}
 
 
-def test_a_peer_agrees_or_differs_as_known(with_prdc: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_peer_agrees_or_differs_as_expected(
+    with_prdc: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     with_prdc.setitem(sys.modules, "prdc", prdc_that(strict=True))
     made = peers.agreements()
     said = verdicts(made)
@@ -90,7 +92,7 @@ def test_a_peer_that_differs_without_a_reason_fails(with_prdc: pytest.MonkeyPatc
     assert not Conformance(versions={}, checks=(), agreements=tuple(made)).passed
 
 
-def test_a_peer_that_cannot_run_is_a_finding_and_no_failure(with_prdc: pytest.MonkeyPatch):
+def test_failing_peer_is_reported_and_not_raised(with_prdc: pytest.MonkeyPatch):
     with_prdc.setitem(sys.modules, "prdc", ModuleType("prdc"))
     made = peers.agreements()
     assert {a.verdict for a in made} == {"does not run"}
@@ -98,19 +100,19 @@ def test_a_peer_that_cannot_run_is_a_finding_and_no_failure(with_prdc: pytest.Mo
     assert Conformance(versions={}, checks=(), agreements=tuple(made)).passed
 
 
-def test_a_missing_peer_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch):
+def test_missing_peer_is_reported(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(peers.util, "find_spec", lambda name: None)
     made = peers.agreements()
     assert [(a.peer, a.verdict) for a in made] == [(p.distribution, "not installed") for p in peers.PEERS]
 
 
-def test_the_tables(found: Conformance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    text = markdown(found)
+def test_the_tables(result: Conformance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    text = markdown(result)
     assert "| FID | golden vector | 1.192694241 | 1.192694241 | 1e-09 | pass |" in text
-    failing = found.model_copy(update={"checks": (Check.of("FID", 2, 1, 0, "made up"),)})
-    for made, code in ((found, 0), (failing, 1)):
+    failing = result.model_copy(update={"checks": (Check.of("FID", 2, 1, 0, "made up"),)})
+    for made, code in ((result, 0), (failing, 1)):
         monkeypatch.setattr("triptych.metrics.conformance.running.conformance", lambda made=made: made)
         assert cli.main(["conformance", "--json"]) == code
-        told = capsys.readouterr().out.strip().splitlines()
-        assert len(json.loads(told[-1])["checks"]) == len(made.checks)
-    assert "FAIL" in "".join(told)
+        caught = capsys.readouterr().out.strip().splitlines()
+        assert len(json.loads(caught[-1])["checks"]) == len(made.checks)
+    assert "FAIL" in "".join(caught)

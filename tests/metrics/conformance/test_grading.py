@@ -45,13 +45,13 @@ def pair(real: np.ndarray, fake: np.ndarray, k: int = 3, strict: bool = False) -
     ("kind", "function"),
     [("fid", fid), ("fid", textbook_fid), ("kid", kid), ("precision_recall", precision_recall)],
 )
-def test_a_right_one_is_right(kind: Kind, function: Metric):
+def test_correct_metrics_are_graded_correct(kind: Kind, function: Metric):
     made = grade(function, kind)
     assert made.right and made.mistakes == ()
     assert made.got == pytest.approx(made.expected, rel=1e-9)
 
 
-def test_a_right_one_written_apart_is_right():
+def test_independent_implementation_is_graded_correct():
     assert grade(pair, "precision_recall").right
     assert grade(lambda real, fake: pair(real, fake, 5), "precision_recall", k=5).right
 
@@ -74,18 +74,18 @@ def test_a_right_one_written_apart_is_right():
         ("precision_recall", lambda r, f: pair(r, f, k=5), "5th neighbor"),
     ],
 )
-def test_a_mistake_is_named(kind: Kind, function: Metric, mistake: str):
+def test_mistakes_are_identified(kind: Kind, function: Metric, mistake: str):
     made = grade(function, kind)
     assert not made.right
     assert mistake in made.mistakes[0]
 
 
-def test_who_works_in_batches_depends_on_the_order():
+def test_batched_metrics_depend_on_the_order():
     assert any("order of the images" in mistake for mistake in grade(batched).mistakes)
     assert len(grade(biased_kid, "kid").mistakes) == 1
 
 
-def test_what_is_no_metric_is_refused():
+def test_invalid_functions_raise_value_error():
     with pytest.raises(ValueError, match="must return 2 numbers, got 1"):
         grade(fid, "precision_recall")
     with pytest.raises(ValueError, match="unknown kind 'is': expected fid, kid"):

@@ -25,7 +25,7 @@ def cnn(channels: int = 1, size: int = 16) -> NetworkExtractor:
 
 
 @pytest.mark.parametrize("make", [cnn, lambda: random_conv(16)])
-def test_an_image_s_features_depend_on_no_other_image(make):
+def test_features_of_an_image_do_not_depend_on_other_images(make):
     extractor, pixels = make(), images(300)
     whole = extractor(pixels)
     assert isinstance(extractor, Extractor)
@@ -44,12 +44,12 @@ def test_the_random_network_is_the_same_everywhere():
     assert weights.double().sum().item() == pytest.approx(FIRST_SUM, abs=1e-4)
 
 
-def test_the_random_network_repeats_grey_images():
-    grey = images(5)
-    np.testing.assert_array_equal(random_conv(16)(grey), random_conv(16)(np.repeat(grey, 3, axis=3)))
+def test_random_network_repeats_gray_images():
+    gray = images(5)
+    np.testing.assert_array_equal(random_conv(16)(gray), random_conv(16)(np.repeat(gray, 3, axis=3)))
 
 
-def test_the_random_network_sees_noise_and_blur_grow():
+def test_fid_of_the_random_network_grows_with_noise():
     pixels, rng = images(400, 32), np.random.default_rng(1)
     extractor = random_conv(32)
     real, other = extractor(pixels[:200]), pixels[200:].astype(float)
@@ -60,7 +60,7 @@ def test_the_random_network_sees_noise_and_blur_grow():
     assert scores == sorted(scores) and scores[3] > 10 * scores[0]
 
 
-def test_large_images_are_averaged_down_and_say_so():
+def test_large_images_are_averaged_down_and_resize_records_it():
     small = images(6, 64)
     large = small.repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(random_conv(128)(large), random_conv(64)(small), atol=1e-5)
@@ -93,6 +93,6 @@ def test_autocast_does_not_reach_the_extractor():
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8, 1), (3, 16, 16, 3), (16, 16, 1)])
-def test_unlike_images_get_a_sentence(shape: tuple[int, ...]):
+def test_images_of_another_shape_raise_value_error(shape: tuple[int, ...]):
     with pytest.raises(ValueError, match=r"test-cnn expects \(N, 16, 16, 1\) images, got"):
         cnn()(np.zeros(shape, np.uint8))

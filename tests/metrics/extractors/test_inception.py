@@ -113,9 +113,9 @@ def test_every_block_agrees_with_the_second_implementation(network: InceptionV3)
     # 107 px: the smallest size whose last blocks are 2 x 2, so that padding and pooling are seen
     images = torch.rand(1, 3, 107, 107, generator=torch.Generator().manual_seed(1)) * 2 - 1
     wanted = Second(network.state_dict()).stages(images.double())
-    found = list(network.stages(images))
-    assert [name for name, _ in found][5:] == list(BLOCKS)
-    for (name, ours), theirs in zip(found, wanted, strict=True):
+    result = list(network.stages(images))
+    assert [name for name, _ in result][5:] == list(BLOCKS)
+    for (name, ours), theirs in zip(result, wanted, strict=True):
         assert ours.shape == theirs.shape, name
         assert theirs.std() > 0.01 and (theirs == 0).double().mean() < 0.9, name
         gap = (ours - theirs).abs().max() / theirs.std()
@@ -124,7 +124,7 @@ def test_every_block_agrees_with_the_second_implementation(network: InceptionV3)
     torch.testing.assert_close(features.double(), wanted[-1].mean((2, 3)), rtol=1e-4, atol=1e-4)
 
 
-def test_names_and_shapes_are_the_port_s(network: InceptionV3):
+def test_names_and_shapes_are_those_of_the_pytorch_port(network: InceptionV3):
     weights = network.state_dict()
     for name, shape in KERNELS.items():
         assert weights[f"{name}.conv.weight"].shape == shape, name

@@ -90,7 +90,7 @@ def test_the_published_pickle_is_converted_once(
     assert is_ours(again) and known
 
 
-def test_a_download_is_checked_converted_and_the_pickle_thrown_away(
+def test_download_is_verified_converted_and_the_pickle_deleted(
     home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(
@@ -101,7 +101,7 @@ def test_a_download_is_checked_converted_and_the_pickle_thrown_away(
     assert [p.name for p in home[1].iterdir()] == [KEPT]
 
 
-def test_a_download_of_something_else_is_refused_and_thrown_away(
+def test_download_of_another_file_is_refused_and_deleted(
     home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     torch.save(weights(), tmp_path / "other.pth")
@@ -111,10 +111,12 @@ def test_a_download_of_something_else_is_refused_and_thrown_away(
     assert list(home[1].iterdir()) == []
 
 
-def test_offline_it_is_refused_with_the_places_and_what_works(home: Home, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(WeightsError, match="no network") as told:
+def test_offline_error_names_the_searched_folders_and_alternatives(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(WeightsError, match="no network") as caught:
         load_inception()
-    said = str(told.value)
+    said = str(caught.value)
     for part in (*map(str, home), KEPT, *PUBLISHED, inception_weights.URL, "inception:PATH"):
         assert part in said
     assert said.endswith("auto, domain-cnn, self-supervised, random-conv") and "not set" not in said
@@ -129,7 +131,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("right_sum", [False, True])
-def test_a_pickle_that_runs_code_does_not(
+def test_malicious_pickle_is_not_executed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right_sum: bool, home: Home
 ):
     monkeypatch.chdir(tmp_path)
@@ -143,20 +145,20 @@ def test_a_pickle_that_runs_code_does_not(
     assert not (tmp_path / "exploded").exists()
 
 
-def test_any_other_pickle_is_refused_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_any_other_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     torch.save(weights(), tmp_path / "own.pth")
     monkeypatch.setattr(torch, "load", None)  # it is not even opened
     with pytest.raises(WeightsError, match=r"own.pth is not the published file .* \.safetensors file"):
         load_inception(tmp_path / "own.pth")
 
 
-def test_weights_of_one_s_own_are_used_but_not_called_published(tmp_path: Path):
+def test_own_weights_are_used_but_not_called_published(tmp_path: Path):
     save_file(weights(1), tmp_path / "own.safetensors")
     network, known = load_inception(tmp_path / "own.safetensors")
     assert is_ours(network, 1) and not known
 
 
-def test_a_safetensors_file_goes_before_a_pickle_and_data_before_the_cache(
+def test_search_order_is_safetensors_before_pickle_and_data_before_cache(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ):
     published(home[0] / PUBLISHED[0], monkeypatch)
@@ -167,7 +169,7 @@ def test_a_safetensors_file_goes_before_a_pickle_and_data_before_the_cache(
     assert is_ours(load_inception()[0], 2)
 
 
-def test_damage_and_forgery_are_found(home: Home, monkeypatch: pytest.MonkeyPatch):
+def test_damaged_and_forged_weights_are_detected(home: Home, monkeypatch: pytest.MonkeyPatch):
     published(home[0] / PUBLISHED[0], monkeypatch)
     load_inception()
     kept = home[1] / KEPT
@@ -206,7 +208,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
         load_inception(tmp_path / "gone.safetensors")
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(
+def test_unwritable_cache_is_only_a_warning(
     home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     published(home[0] / PUBLISHED[0], monkeypatch)

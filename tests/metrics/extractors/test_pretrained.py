@@ -17,7 +17,7 @@ HALF = Scaling("x / 2", (0.0, 0.0, 0.0), (2.0, 2.0, 2.0))
 
 
 class Means(FeatureNetwork):
-    """Channel means, and of each image the place in its batch if told so."""
+    """Channel means, and of each image the place in its batch if asked for."""
 
     def __init__(self) -> None:
         super().__init__(3, 3, 2)
@@ -46,35 +46,35 @@ def extractor(channels: int = 3, **options: int) -> PretrainedExtractor:
 def test_images_are_resized_scaled_and_run_in_fixed_batches():
     made, flat = extractor(batch=4), np.zeros((6, 5, 7, 3), np.uint8)
     flat[..., 1] = np.arange(6)[:, None, None] * 10
-    found = made(flat)
+    result = made(flat)
     assert isinstance(made, Extractor)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, np.outer(np.arange(6) * 5, [0, 1, 0]))
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, np.outer(np.arange(6) * 5, [0, 1, 0]))
     assert made.network.seen == [(4, 3, 10, 10)] * 2
     assert made(flat[:0]).shape == (0, 3)
 
 
-def test_an_image_s_features_depend_on_no_other_image():
+def test_features_of_an_image_do_not_depend_on_other_images():
     made, pixels = extractor(batch=4), images(10)
     whole = made(pixels)
     np.testing.assert_array_equal(whole[3:4], made(pixels[3:4]))
     np.testing.assert_array_equal(whole[::-1], made(pixels[::-1]))
 
 
-def test_name_and_card_say_what_was_seen():
-    rgb, grey = extractor(), extractor(1)
+def test_name_and_resize_describe_the_preprocessing():
+    rgb, gray = extractor(), extractor(1)
     assert (rgb.name, rgb.resize) == ("means", "TF1 bilinear 10, x / 2")
-    assert (grey.name, grey.resize) == ("means-gray", "TF1 bilinear 10, x / 2, gray repeated to RGB")
-    assert rgb.hash == grey.hash and len(rgb.hash) == 64 and rgb.accuracy is None
+    assert (gray.name, gray.resize) == ("means-gray", "TF1 bilinear 10, x / 2, gray repeated to RGB")
+    assert rgb.hash == gray.hash and len(rgb.hash) == 64 and rgb.accuracy is None
     clean = PretrainedExtractor(Means(), "means", PillowBicubic(10), HALF)
     assert clean.hash == rgb.hash and clean.resize != rgb.resize
 
 
-def test_grey_images_are_repeated_and_never_mixed_with_rgb():
-    grey = images(3, 1)
-    np.testing.assert_array_equal(extractor(1)(grey), extractor(3)(grey.repeat(3, axis=3)))
+def test_gray_images_are_repeated_and_never_mixed_with_rgb():
+    gray = images(3, 1)
+    np.testing.assert_array_equal(extractor(1)(gray), extractor(3)(gray.repeat(3, axis=3)))
     with pytest.raises(ValueError, match=r"means expects \(N, H, W, 3\) uint8 images, got \(3, 5, 5, 1\)"):
-        extractor(3)(grey)
+        extractor(3)(gray)
     with pytest.raises(ValueError, match="means-gray expects"):
         extractor(1)(images(3))
     with pytest.raises(ValueError, match="accepts gray or RGB images, got 4 channels"):
@@ -84,7 +84,7 @@ def test_grey_images_are_repeated_and_never_mixed_with_rgb():
 @pytest.mark.parametrize(
     "pixels", [np.zeros((5, 5, 3), np.uint8), np.zeros((2, 5, 5, 3)), np.zeros((2, 0, 5, 3), np.uint8)]
 )
-def test_what_are_no_images_get_a_sentence(pixels: np.ndarray):
+def test_invalid_pixels_raise_value_error(pixels: np.ndarray):
     with pytest.raises(ValueError, match=r"expects .* uint8 images, got"):
         extractor()(pixels)
 
@@ -101,8 +101,8 @@ def test_probabilities():
 
 def test_scaling_is_per_channel():
     scaling = Scaling("", (1.0, 2.0, 3.0), (1.0, 2.0, 4.0))
-    found = scaling(torch.full((1, 3, 1, 1), 5.0)).flatten()
-    assert found.tolist() == [4.0, 1.5, 0.5]
+    result = scaling(torch.full((1, 3, 1, 1), 5.0)).flatten()
+    assert result.tolist() == [4.0, 1.5, 0.5]
 
 
 def test_full_precision_turns_reduced_precision_off_and_back_on():
@@ -131,7 +131,7 @@ def test_autocast_does_not_reach_the_network():
         assert made(images(1)).dtype == np.float32
 
 
-def test_what_is_no_json_object_gets_a_sentence(tmp_path: Path):
+def test_invalid_json_raises_weights_error(tmp_path: Path):
     (tmp_path / "a.json").write_text("[1]")
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(WeightsError, match=r"a.json is not one JSON object"):

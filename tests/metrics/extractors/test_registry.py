@@ -68,24 +68,24 @@ def source(channels: int, labelled: bool = True) -> Dataset:
         ("clip", "corner-vit", "Pillow bicubic 8 uint8, CLIP mean and std"),
     ],
 )
-def test_the_judge_of_a_name(features: str, name: str, resize: str, stand_ins: list[Path | None]):
-    rgb, grey = extractor_for(source(3), features), extractor_for(source(1, labelled=False), features)
+def test_pretrained_extractor_of_a_name(features: str, name: str, resize: str, stand_ins: list[Path | None]):
+    rgb, gray = extractor_for(source(3), features), extractor_for(source(1, labelled=False), features)
     assert (rgb.name, rgb.resize) == (name, resize)
-    assert (grey.name, grey.resize) == (f"{name}-gray", f"{resize}, gray repeated to RGB")
+    assert (gray.name, gray.resize) == (f"{name}-gray", f"{resize}, gray repeated to RGB")
     assert rgb.accuracy is None
     assert stand_ins == [None, None]
     assert rgb(source(3).test.pixels).shape == (60, 3)
 
 
-def test_inception_sees_128_as_nothing():
+def test_inception_scaling_maps_128_to_0():
     """The graph's scaling: (x - 128) / 128."""
     pixels = np.full((3, 1, 1, 3), 128, np.uint8)
     pixels[1], pixels[2] = 0, 255
-    found = pretrained("inception")(pixels)
-    np.testing.assert_array_equal(found, np.outer([0, -1, 127 / 128], [1, 1, 1]))
+    result = pretrained("inception")(pixels)
+    np.testing.assert_array_equal(result, np.outer([0, -1, 127 / 128], [1, 1, 1]))
 
 
-def test_weights_may_be_named_and_are_then_not_called_published(stand_ins: list[Path | None]):
+def test_unverified_weights_are_not_called_published(stand_ins: list[Path | None]):
     made = extractor_for(source(3), "inception:/some/where.safetensors")
     assert made.name == "inception-other-legacy"
     assert pretrained("inception-clean", Path("/x")).name == "inception-other-clean"
@@ -107,16 +107,16 @@ def test_names():
     assert FEATURES[0] == "auto" and len(set(FEATURES)) == len(FEATURES)
 
 
-def test_scores_bear_the_protocol_s_name():
+def test_score_names_contain_the_protocol():
     pixels = source(3).test.pixels
     scores = score_pixels(pixels[:30], pixels[30:], pretrained("inception-clean"))
     assert scores[0].name == "FID[inception-clean]"
     assert scores[0].card.resize == "Pillow bicubic 299 float, (x - 128) / 128"
-    grey = score_pixels(pixels[:30, ..., :1], pixels[30:, ..., :1], pretrained("inception", channels=1))
-    assert grey[1].name == "KID[inception-legacy-grey]"
+    gray = score_pixels(pixels[:30, ..., :1], pixels[30:, ..., :1], pretrained("inception", channels=1))
+    assert gray[1].name == "KID[inception-legacy-gray]"
 
 
-def test_the_whole_way_with_the_network_itself(monkeypatch: pytest.MonkeyPatch):
+def test_evaluation_with_the_real_inception_network(monkeypatch: pytest.MonkeyPatch):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = InceptionV3()

@@ -7,11 +7,11 @@ RULES = [TF1Bilinear, PillowBicubic, lambda size: PillowBicubic(size, "uint8")]
 
 
 def line(*levels: int) -> np.ndarray:
-    """One row of grey levels, repeated downwards: (1, N, N, 1)."""
+    """One row of gray levels, repeated downwards: (1, N, N, 1)."""
     return np.tile(np.array(levels, np.uint8), (len(levels), 1))[None, :, :, None]
 
 
-def test_tf1_samples_at_i_times_scale_without_half_pixel_centres():
+def test_tf1_samples_at_i_times_scale_without_half_pixel_centers():
     larger = TF1Bilinear(4)(line(0, 10))[0, 0]  # places 0, 0.5, 1 and 1.5, which is beyond the last
     np.testing.assert_array_equal(larger, [[0, 5, 10, 10]] * 4)
     smaller = TF1Bilinear(2)(line(0, 10, 20, 60))[0, 0]  # places 0 and 2: the others are not seen
@@ -20,14 +20,14 @@ def test_tf1_samples_at_i_times_scale_without_half_pixel_centres():
     np.testing.assert_array_equal(between, [[0, 15]] * 2)
 
 
-def test_tf1_goes_both_ways():
+def test_tf1_upsamples_and_downsamples():
     pixels = np.array([[0, 100], [200, 240]], np.uint8)[None, :, :, None]
-    found = TF1Bilinear(4)(pixels)[0, 0]
-    np.testing.assert_array_equal(found[1], [100, (0 + 100 + 200 + 240) / 4, 170, 170])
-    np.testing.assert_array_equal(found[:, 0], [0, 100, 200, 200])
+    result = TF1Bilinear(4)(pixels)[0, 0]
+    np.testing.assert_array_equal(result[1], [100, (0 + 100 + 200 + 240) / 4, 170, 170])
+    np.testing.assert_array_equal(result[:, 0], [0, 100, 200, 200])
 
 
-def test_clean_is_the_cubic_convolution_with_a_half():
+def test_clean_is_cubic_convolution_with_a_minus_half():
     """Keys 1981, a = -1/2. The first new pixel lies 1/4 from the first old one and 5/4 from the second,
     the next one 1/4 and 3/4; weights are divided by their sum at the edge.
     """
@@ -39,18 +39,18 @@ def test_clean_is_the_cubic_convolution_with_a_half():
     near = weight(0.75) / (weight(0.75) + weight(0.25))
     assert (far, near) == (pytest.approx(-3 / 34), pytest.approx(29 / 140))
     wanted = [100 + 100 * far, 100 + 100 * near, 200 - 100 * near, 200 - 100 * far]
-    found = PillowBicubic(4)(line(100, 200))[0, 0]
-    np.testing.assert_allclose(found, [wanted] * 4, rtol=1e-6)
+    result = PillowBicubic(4)(line(100, 200))[0, 0]
+    np.testing.assert_allclose(result, [wanted] * 4, rtol=1e-6)
     np.testing.assert_array_equal(PillowBicubic(4, "uint8")(line(100, 200))[0, 0], np.rint([wanted] * 4))
 
 
 def test_clean_clips_and_does_not_round():
-    found = PillowBicubic(4)(line(0, 255))[0, 0].numpy()
-    assert found[0, 0] == 0 and found[0, 3] == 255
-    assert found[0, 1] == pytest.approx(255 * 29 / 140)
+    result = PillowBicubic(4)(line(0, 255))[0, 0].numpy()
+    assert result[0, 0] == 0 and result[0, 3] == 255
+    assert result[0, 1] == pytest.approx(255 * 29 / 140)
 
 
-def test_reducing_stripes_shows_the_difference():
+def test_downsampled_stripes_alias_under_tf1_only():
     stripes = line(*[0, 255] * 32)
     assert TF1Bilinear(32)(stripes).unique().tolist() == [0]  # every second column, unseen
     inner = PillowBicubic(32)(stripes)[..., 2:-2]
@@ -60,13 +60,13 @@ def test_reducing_stripes_shows_the_difference():
 @pytest.mark.parametrize("rule", RULES)
 def test_the_same_size_is_the_same_image(rule):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
-    found = rule(9)(pixels)
-    assert found.shape == (2, 3, 9, 9)
-    np.testing.assert_array_equal(found, pixels.transpose(0, 3, 1, 2))
+    result = rule(9)(pixels)
+    assert result.shape == (2, 3, 9, 9)
+    np.testing.assert_array_equal(result, pixels.transpose(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_any_shape_channel_by_channel(rule):
+def test_channels_are_resized_independently_for_any_shape(rule):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 23, 3), dtype=np.uint8)
     pixels.flags.writeable = False
     whole = rule(11)(pixels).numpy()
@@ -77,7 +77,7 @@ def test_any_shape_channel_by_channel(rule):
     np.testing.assert_array_equal(one, np.full((1, 1, 11, 11), 7.0))
 
 
-def test_the_name_says_which():
+def test_names_identify_the_rules():
     assert TF1Bilinear(299).name == "TF1 bilinear 299"
     assert PillowBicubic(299).name == "Pillow bicubic 299 float"
     assert PillowBicubic(224, "uint8").name == "Pillow bicubic 224 uint8"

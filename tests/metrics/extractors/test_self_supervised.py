@@ -59,16 +59,16 @@ def random_images(count: int, size: int, channels: int) -> Dataset:
     return Dataset("noise", "noise", Split(pixels), Split(pixels), fingerprint=f"{count} {size} {channels}")
 
 
-def test_it_sees_grain_and_swapped_halves_and_nothing_where_nothing_is(cache: Path):
+def test_features_respond_to_grain_and_swapped_halves_only(cache: Path):
     source = digits()
     made = extractor_for(source)
     assert made.name == "digits-ssl-v1" and made.width == 64 and made.classes == 0
     real, honest = source.test.pixels[:300], source.test.pixels[300:]
     grainy = noisy(honest, 12.75, seed=0)  # a standard deviation of 0.1 on the scale of [-1, 1]
     known = estimates(made(real), made(honest))
-    found = estimates(made(real), made(grainy))
-    assert found["precision"].high < known["precision"].low - 0.05
-    assert found["FID"].low > known["FID"].high
+    result = estimates(made(real), made(grainy))
+    assert result["precision"].high < known["precision"].low - 0.05
+    assert result["FID"].low > known["FID"].high
     assert fid(made(real), made(rolled(honest, 2))) > 2 * known["FID"].high
     blind = random_conv(16)
     unmoved = prdc_scores(blind(real), blind(grainy))["precision"]
@@ -93,7 +93,7 @@ def test_the_same_images_give_the_same_network(cache: Path, hasty: None):
     assert extractor_for(replace(digits(), fingerprint="others")).hash != first.hash
 
 
-def test_it_is_trained_once_and_a_damaged_one_anew(
+def test_network_is_trained_once_and_again_if_damaged(
     cache: Path, hasty: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     steps: list[tuple[int, int]] = []
@@ -111,13 +111,13 @@ def test_it_is_trained_once_and_a_damaged_one_anew(
 
 
 @pytest.mark.parametrize(("count", "size", "channels"), [(8, 8, 1), (30, 13, 3), (9, 50, 1), (12, 96, 3)])
-def test_any_number_size_and_color(cache: Path, hasty: None, count: int, size: int, channels: int):
+def test_any_number_size_and_color_of_images(cache: Path, hasty: None, count: int, size: int, channels: int):
     source = random_images(count, size, channels)
-    found = extractor_for(source)(source.train.pixels)
-    assert found.shape == (count, 64) and np.isfinite(found).all() and found.std() > 0.1
+    result = extractor_for(source)(source.train.pixels)
+    assert result.shape == (count, 64) and np.isfinite(result).all() and result.std() > 0.1
 
 
-def test_few_images_are_said_and_too_few_refused(cache: Path, hasty: None):
+def test_few_images_are_noted_and_too_few_refused(cache: Path, hasty: None):
     source = digits(8)
     made = extractor_for(source)
     scores = score_pixels(source.test.pixels[:30], source.test.pixels[30:60], made)
@@ -130,7 +130,7 @@ def test_few_images_are_said_and_too_few_refused(cache: Path, hasty: None):
         extractor_for(digits(7), "self-supervised")
 
 
-def test_labels_do_not_matter_when_it_is_asked_for(cache: Path, hasty: None):
+def test_labels_are_ignored_if_self_supervised_is_requested(cache: Path, hasty: None):
     source = digits()
     labelled = replace(source, train=Split(source.train.pixels, np.arange(300) % 2))
     assert extractor_for(labelled, "self-supervised").hash == extractor_for(source).hash
@@ -140,7 +140,7 @@ def test_labels_do_not_matter_when_it_is_asked_for(cache: Path, hasty: None):
         extractor_for(source, "domain-cnn")
 
 
-def test_dinov2_judges_where_it_is_at_hand_and_fast(
+def test_dinov2_is_the_default_where_available_and_fast(
     cache: Path, hasty: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     asked: list[str] = []
@@ -160,7 +160,7 @@ def test_dinov2_judges_where_it_is_at_hand_and_fast(
     assert asked == ["dinov2", "dinov2"]
 
 
-def test_distortions_do_what_they_say_at_their_strength():
+def test_distortions_grow_with_their_strength():
     images = torch.rand(40, 3, 16, 16, generator=rng.generator("images")) * 1.6 - 0.8
     weak, strong = torch.full((40,), 0.1), torch.ones(40)
     for name, change in DISTORTIONS.items():
@@ -179,7 +179,7 @@ def test_distortions_do_what_they_say_at_their_strength():
     assert torch.equal(jumbled.flatten(1).sort().values, images.flatten(1).sort().values)
 
 
-def test_whitening_gives_unit_variance_and_does_not_blow_up_what_never_varies():
+def test_whitening_gives_unit_variance_and_does_not_amplify_constants():
     network = network_module.SelfSupervised(1, 8)
     x = np.random.default_rng(0).normal(size=(2000, 64)) * np.array([5.0] * 32 + [0.0] * 32) + 3
     network.whiten(x)

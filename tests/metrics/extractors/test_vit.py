@@ -63,7 +63,7 @@ def copy(folder: Path, to: Path, **config: object) -> Path:
     return to
 
 
-def test_what_is_at_hand_costs_what_its_size_says(
+def test_flops_of_local_weights_follow_their_size(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *asked: None)
@@ -90,10 +90,10 @@ def test_dinov2_gives_its_class_token(published: Path):
     assert (network.title, network.width, network.size_px) == ("dinov2-vit16x2p14", 16, 224)
     images = torch.randn(2, 3, 224, 224)
     whole = transformers.Dinov2Model.from_pretrained(published / "dinov2-large").eval()(images)
-    found = network.eval().features(images)
-    torch.testing.assert_close(found, whole.last_hidden_state[:, 0])
-    torch.testing.assert_close(found, whole.pooler_output)
-    assert found.std(0).min() > 0
+    result = network.eval().features(images)
+    torch.testing.assert_close(result, whole.last_hidden_state[:, 0])
+    torch.testing.assert_close(result, whole.pooler_output)
+    assert result.std(0).min() > 0
 
 
 @torch.inference_mode()
@@ -107,9 +107,9 @@ def test_clip_gives_its_projected_embedding(published: Path, caplog: pytest.LogC
     torch.testing.assert_close(network.features(images), seen @ whole.visual_projection.weight.T)
 
 
-def test_pixels_come_in_as_the_papers_scale_them(published: Path):
-    grey = torch.full((1, 3, 2, 2), 255 * 0.456)
-    torch.testing.assert_close(IMAGENET(grey)[0, :, 0, 0], torch.tensor([-0.029 / 0.229, 0, 0.05 / 0.225]))
+def test_pixels_are_scaled_as_in_the_papers(published: Path):
+    gray = torch.full((1, 3, 2, 2), 255 * 0.456)
+    torch.testing.assert_close(IMAGENET(gray)[0, :, 0, 0], torch.tensor([-0.029 / 0.229, 0, 0.05 / 0.225]))
     white = OPENAI(torch.full((1, 3, 2, 2), 255.0))[0, :, 0, 0]
     mean, std = (
         torch.tensor([0.48145466, 0.4578275, 0.40821073]),
@@ -124,7 +124,7 @@ def test_pixels_come_in_as_the_papers_scale_them(published: Path):
     np.testing.assert_allclose(extractor(pixels), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_they_are_found_under_triptych_data(published: Path, monkeypatch: pytest.MonkeyPatch):
+def test_weights_are_found_under_triptych_data(published: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TRIPTYCH_DATA", str(published))
     assert load_dinov2().width == 16
     assert load_clip().width == 8
@@ -137,7 +137,7 @@ def test_half_precision_weights_are_computed_in_float32(published: Path, tmp_pat
     assert {x.dtype for x in load_dinov2(folder).state_dict().values()} == {torch.float32}
 
 
-def test_a_missing_tensor_is_not_drawn_at_random(published: Path, tmp_path: Path):
+def test_missing_tensor_is_not_initialized_at_random(published: Path, tmp_path: Path):
     folder = copy(published / "dinov2-large", tmp_path / "cut")
     tensors = load_file(folder / "model.safetensors")
     del tensors["embeddings.patch_embeddings.projection.weight"]
@@ -148,7 +148,7 @@ def test_a_missing_tensor_is_not_drawn_at_random(published: Path, tmp_path: Path
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_unfitting_and_damaged_weights_get_a_sentence(published: Path, tmp_path: Path):
+def test_incompatible_and_damaged_weights_raise_weights_error(published: Path, tmp_path: Path):
     folder = copy(published / "dinov2-large", tmp_path / "wide", hidden_size=32)
     with pytest.raises(WeightsError, match="damaged or incompatible weights"):
         load_dinov2(folder)
@@ -194,18 +194,18 @@ def test_the_hub_is_asked_last_and_for_safetensors(
 
     monkeypatch.setattr(getattr(transformers, kind.loader), "from_pretrained", absent)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
-    with pytest.raises(WeightsError, match="are not available") as told:
+    with pytest.raises(WeightsError, match="are not available") as caught:
         vit._open(kind, None)
     assert [one["local_files_only"] for one in asked] == [True, False][: 1 + reachable]
     for one in asked:
         assert one["where"] == kind.hub and one["use_safetensors"] and "trust_remote_code" not in one
-    said = str(told.value)
+    said = str(caught.value)
     problem = "nothing there" if reachable else "no network"
     for part in (problem, kind.hub, "TRIPTYCH_DATA is not set", f"{kind.name}:PATH", "random-conv"):
         assert part in said
 
 
-def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_missing_library_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch):
     real = builtins.__import__
 
     def blocked(name: str, *rest: Any) -> Any:

@@ -37,8 +37,8 @@ def test_paired_differences_cover_and_are_narrow():
     assert np.mean(widths) < 0.5  # the real images' part, nine tenths of each variance, is gone
 
 
-def test_over_runs_covers_where_a_t_interval_of_the_runs_alone_would_not():
-    """The real images are one draw for all runs: their error is not in the spread over runs."""
+def test_over_runs_covers_where_a_plain_t_interval_does_not():
+    """The real images are one draw for all runs: their error is not in the variance over runs."""
     rng = np.random.default_rng(1)
     held, held_runs = [], []
     for _ in range(400):
@@ -53,22 +53,22 @@ def test_over_runs_covers_where_a_t_interval_of_the_runs_alone_would_not():
     assert np.mean(held_runs) < 0.85
 
 
-def test_without_a_shared_part_over_runs_is_the_textbook_t_interval():
+def test_over_runs_without_shared_errors_is_the_t_interval():
     runs = [Estimate(v, v - 1, v + 1, "m", None) for v in (1.0, 2.0, 4.0)]
     low, high, _ = over_runs(runs)
     assert (low + high) / 2 == pytest.approx(7 / 3)
     assert (high - low) / 2 == pytest.approx(4.302653 * np.std([1, 2, 4], ddof=1) / np.sqrt(3), rel=1e-6)
 
 
-def test_two_families_are_told_apart_by_welch():
+def test_difference_of_two_models_is_welchs_t_test():
     first = [Estimate(v, v - 1, v + 1, "m", None) for v in (1.0, 2.0, 3.0)]
     second = [Estimate(v, v - 1, v + 1, "m", None) for v in (5.0, 7.0, 9.0, 11.0)]
-    found = difference_over_runs(first, second)
+    result = difference_over_runs(first, second)
     error = np.sqrt(1 / 3 + (20 / 3) / 4)
     freedom = error**4 / ((1 / 3) ** 2 / 2 + (5 / 3) ** 2 / 3)
-    assert f"{freedom:.1f} degrees" in found.method
-    assert found.value == -6 and found.significant and found.high < 0
-    assert (found.high - found.low) / 2 == pytest.approx(2.7764451 * error, rel=0.02)  # t of 4, here 4.06
+    assert f"{freedom:.1f} degrees" in result.method
+    assert result.value == -6 and result.significant and result.high < 0
+    assert (result.high - result.low) / 2 == pytest.approx(2.7764451 * error, rel=0.02)  # t of 4, here 4.06
 
 
 def test_differences_over_runs_cover():
@@ -77,27 +77,27 @@ def test_differences_over_runs_cover():
     for _ in range(400):
         real = rng.standard_normal(100) * 2
         sides = [
-            [score(real, rng.standard_normal(100), shift=rng.normal(centre, 0.1)) for _ in range(count)]
-            for count, centre in ((3, 0.2), (4, 0.0))
+            [score(real, rng.standard_normal(100), shift=rng.normal(center, 0.1)) for _ in range(count)]
+            for count, center in ((3, 0.2), (4, 0.0))
         ]
-        found = difference_over_runs(*sides)
-        held.append(found.low <= 0.2 <= found.high)
+        result = difference_over_runs(*sides)
+        held.append(result.low <= 0.2 <= result.high)
     assert 0.92 <= np.mean(held) <= 0.99
 
 
-def test_what_families_do_not_share_of_the_real_images_counts():
+def test_unshared_errors_of_the_real_images_count():
     """One family's score does not look at the real images: their error stays in the difference."""
     rng = np.random.default_rng(3)
     held = []
     for _ in range(200):
         real = rng.standard_normal(100) * 2
         sides = [[score(real * weight, rng.standard_normal(100)) for _ in range(3)] for weight in (1.0, 0.0)]
-        found = difference_over_runs(*sides)
-        held.append(found.low <= 0 <= found.high)
+        result = difference_over_runs(*sides)
+        held.append(result.low <= 0 <= result.high)
     assert 0.91 <= np.mean(held) <= 1.0
 
 
-def test_fewer_than_three_runs_say_nothing_of_others():
+def test_fewer_than_three_runs_raise_value_error():
     runs = [share(0.5), share(0.6)]
     with pytest.raises(ValueError, match=r"2 runs are too few .* train at least 3"):
         over_runs(runs)
@@ -105,7 +105,7 @@ def test_fewer_than_three_runs_say_nothing_of_others():
         difference_over_runs(runs, [*runs, share(0.7)])
 
 
-def test_the_mean_of_these_runs():
+def test_mean_of_runs_pairs_their_errors():
     one = jackknife_interval(1.0, [0.9, 1.1, 1.0, 1.0])
     assert mean_of([one]) == one
     other = jackknife_interval(2.0, [1.9, 2.1, 2.0, 2.0])
@@ -117,14 +117,14 @@ def test_the_mean_of_these_runs():
     assert mixed.resampling is None and mixed.high == pytest.approx((one.high + 5.0) / 2)
 
 
-def test_shares_at_their_end_keep_a_width():
-    found = difference(share(1.0), share(1.0))
-    assert found.value == 0 and found.low < -0.01 and found.high > 0.01 and not found.significant
+def test_difference_of_proportions_at_1_has_a_width():
+    result = difference(share(1.0), share(1.0))
+    assert result.value == 0 and result.low < -0.01 and result.high > 0.01 and not result.significant
     sure = difference(share(1.0), share(0.2))
     assert sure.significant and 0.6 < sure.low < 0.8 < sure.high <= 1.0
 
 
-def test_paired_shares_are_narrower_than_unpaired_ones():
+def test_paired_proportions_are_narrower_than_unpaired_ones():
     errors = (0.05, -0.04)
     paired = difference(share(0.6, errors), share(0.5, errors))
     other = wilson_interval(0.5, ResamplingErrors(errors, 10.0, "another deal"), 100)
@@ -133,7 +133,7 @@ def test_paired_shares_are_narrower_than_unpaired_ones():
     assert loose.method.startswith("not paired")
 
 
-def test_a_higher_level_is_wider_also_where_the_spread_is_not_known():
+def test_higher_level_is_wider_also_without_resampling_errors():
     for one in (share(0.6, (0.05, -0.05)), Estimate(1.0, 0.8, 1.3, "m", None)):
         usual, strict = difference(one, one), difference(one, one, level=0.99)
         assert strict.low < usual.low and strict.high > usual.high
@@ -141,14 +141,14 @@ def test_a_higher_level_is_wider_also_where_the_spread_is_not_known():
     assert normal.high - 1.0 == pytest.approx(0.3 * 2.575829 / 1.959964, rel=1e-5)
 
 
-def test_how_many_would_do():
+def test_factor_is_the_sample_size_that_makes_a_difference_significant():
     """The factor makes the reach at n x factor, with room for four tries in five, equal the difference."""
-    spread = ResamplingErrors((1.0, -1.0), 1e9, "2 groups")
+    errors = ResamplingErrors((1.0, -1.0), 1e9, "2 groups")
     zero = interval(0.0, ResamplingErrors((0.0, 0.0), 1e9, "2 groups"))
-    found = difference(interval(0.5, spread), zero)
-    assert found.factor == pytest.approx(((1.959964 + 0.841621) / 0.5) ** 2, rel=1e-4)
+    result = difference(interval(0.5, errors), zero)
+    assert result.factor == pytest.approx(((1.959964 + 0.841621) / 0.5) ** 2, rel=1e-4)
     assert difference(zero, zero).factor == 1.0
-    assert difference(interval(0.0, spread), zero).factor == np.inf
+    assert difference(interval(0.0, errors), zero).factor == np.inf
     runs = [[Estimate(v + s, v, v, "m", None) for v in (0.0, 1.0, 2.0)] for s in (0.0, 0.5)]
     factor = difference_over_runs(*runs).factor
     wanted = 3 * factor

@@ -14,12 +14,12 @@ from triptych.metrics.stats.resampling import (
 
 def test_the_jackknife_of_a_mean_is_its_textbook_variance():
     x = np.random.default_rng(0).standard_normal(20)
-    spread = jackknife_errors(x.mean(), [np.delete(x, i).mean() for i in range(20)])
-    assert spread.variance() == pytest.approx(x.var(ddof=1) / 20)
-    assert spread.dof == 9.5 and spread.grouping == "20 groups" and spread.excess == ()
+    errors = jackknife_errors(x.mean(), [np.delete(x, i).mean() for i in range(20)])
+    assert errors.variance() == pytest.approx(x.var(ddof=1) / 20)
+    assert errors.dof == 9.5 and errors.grouping == "20 groups" and errors.excess == ()
 
 
-def test_the_second_order_excess_is_found():
+def test_jackknife_excess_equals_the_second_order_variance():
     """A degenerate sum over pairs, all second order: the jackknife gives 2 (G-1)/(G-2) times its variance."""
     count, made = 20, {"errors": [], "variance": [], "free": [], "value": []}
     rng = np.random.default_rng(1)
@@ -32,10 +32,10 @@ def test_the_second_order_excess_is_found():
 
         left = [np.delete(x, [g], 0) for g in range(count)]
         left_two = [np.delete(x, [g, (g + 1) % count], 0) for g in range(count)]
-        spread = jackknife_errors(pairs(x), [pairs(r) for r in left], [pairs(r) for r in left_two])
-        made["errors"].append(np.mean(np.square(spread.errors)))
-        made["variance"].append(spread.variance())
-        made["free"].append(spread.covariance(spread))  # not held at half of the errors' square
+        errors = jackknife_errors(pairs(x), [pairs(r) for r in left], [pairs(r) for r in left_two])
+        made["errors"].append(np.mean(np.square(errors.errors)))
+        made["variance"].append(errors.variance())
+        made["free"].append(errors.covariance(errors))  # not held at half of the errors' square
         made["value"].append(pairs(x))
     truth = 2 * 30 / (count * (count - 1))  # of the mean over pairs of x.y, 30 standard normals each
     assert np.var(made["value"]) == pytest.approx(truth, rel=0.25)
@@ -48,9 +48,9 @@ def test_a_mean_has_no_excess():
     x = np.random.default_rng(2).standard_normal(12)
     left = [np.delete(x, [g]).mean() for g in range(12)]
     left_two = [np.delete(x, [g, (g + 1) % 12]).mean() for g in range(12)]
-    spread = jackknife_errors(x.mean(), left, left_two)
-    assert np.abs(spread.excess).max() < 1e-12
-    assert spread.variance() == pytest.approx(x.var(ddof=1) / 12)
+    errors = jackknife_errors(x.mean(), left, left_two)
+    assert np.abs(errors.excess).max() < 1e-12
+    assert errors.variance() == pytest.approx(x.var(ddof=1) / 12)
 
 
 def test_blocks_of_a_mean_give_its_variance():
@@ -64,7 +64,7 @@ def test_blocks_of_a_mean_give_its_variance():
     )
 
 
-def test_what_two_scores_share_drops_out_of_their_difference():
+def test_shared_errors_cancel_in_a_difference():
     rng = np.random.default_rng(4)
     shared, a, b = rng.standard_normal((3, 20))
     spreads = [jackknife_errors(0.0, (shared * 5 + own).tolist()) for own in (a, b)]
@@ -77,7 +77,7 @@ def test_what_two_scores_share_drops_out_of_their_difference():
     assert mean.variance() == pytest.approx(parts / 4)
 
 
-def test_only_one_deal_pairs():
+def test_only_scores_with_the_same_grouping_pair():
     one = ResamplingErrors((1.0, -1.0), 10.0, "2 groups")
     assert one.pairs_with(ResamplingErrors((0.0, 0.0), 5.0, "2 groups"))
     others = (
@@ -88,13 +88,13 @@ def test_only_one_deal_pairs():
     assert not any(one.pairs_with(other) for other in others)
 
 
-def test_left_out_values_are_those_of_the_rest():
+def test_leave_groups_out_equals_scores_of_the_remaining_images():
     rng = np.random.default_rng(5)
     real, fake = rng.standard_normal((60, 3)), rng.standard_normal((45, 3)) * 1.2
     groups = split_groups(real, 5, 0), split_groups(fake, 5, 1)
     left_out = [(), (2,), (4, 0)]
     for metric, compute in ((fid, fid_leave_groups_out), (kid, kid_leave_groups_out)):
-        found = compute(*groups, left_out)
-        for gone, value in zip(left_out, found, strict=True):
+        result = compute(*groups, left_out)
+        for gone, value in zip(left_out, result, strict=True):
             rest = [np.concatenate([x for g, x in enumerate(side) if g not in gone]) for side in groups]
             assert value == pytest.approx(metric(*rest), rel=1e-9)

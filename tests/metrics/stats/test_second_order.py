@@ -12,7 +12,7 @@ from triptych.metrics.stats.second_order import second_order_parts
 FALLING = 1 / np.arange(1, 17)
 
 
-def test_variance_is_that_of_kid_where_nothing_differs() -> None:
+def test_second_order_variance_is_that_of_kid_for_equal_distributions() -> None:
     rng = np.random.default_rng(0)
     with one_thread():
         sets = [
@@ -26,7 +26,7 @@ def test_variance_is_that_of_kid_where_nothing_differs() -> None:
     )  # (1/60)^2 / (1/60+1/90)^2
 
 
-def test_the_largest_weight_of_a_line_is_its_variance() -> None:
+def test_largest_weight_in_one_dimension_is_the_variance() -> None:
     """In one dimension with a linear kernel: variance of x / N + variance of y / M."""
     x, y = np.random.default_rng(0).normal(size=(2, 500, 1))
     shared, rest, top = second_order_parts(x * 2, y[:250], 1, 0.0)
@@ -40,7 +40,7 @@ def estimate(rng: np.random.Generator, shift: float) -> Estimate:
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.3])
-def test_kid_intervals_hold_with_a_falling_spectrum(shift: float) -> None:
+def test_kid_intervals_cover_with_a_decaying_spectrum(shift: float) -> None:
     """By the jackknife alone 77 to 85 % hold."""
     rng = np.random.default_rng(1)
     with one_thread():
@@ -50,7 +50,7 @@ def test_kid_intervals_hold_with_a_falling_spectrum(shift: float) -> None:
     assert min(e.high for e in made) >= 0
 
 
-def test_means_and_differences_inherit_it() -> None:
+def test_means_and_differences_keep_the_second_order_parts() -> None:
     rng = np.random.default_rng(2)
     with one_thread():
         real = rng.normal(size=(100, 16)) * FALLING
@@ -64,7 +64,7 @@ def test_means_and_differences_inherit_it() -> None:
     assert apart.low < 0 < apart.high
 
 
-def test_images_that_are_all_alike_have_no_error() -> None:
+def test_identical_images_have_no_error() -> None:
     e = _leave_out("KID", np.ones((30, 3)), np.ones((40, 3)))
     assert e.low == pytest.approx(0, abs=1e-9) and e.high == pytest.approx(0, abs=1e-9)
     assert interval(e.value, e.resampling).low == e.low if e.resampling else False
