@@ -215,12 +215,12 @@ def _torch_fidelity() -> list[Case]:
 
     def precision(real: np.ndarray, fake: np.ndarray) -> Values:
         sets = [torch.from_numpy(x) for x in (fake, real)]  # its first set is the generated one
-        made = part("prc").prc_features_to_metric(*sets, prc_neighborhood=3, verbose=False)
-        return {"precision, k = 3": float(made["precision"]), "recall, k = 3": float(made["recall"])}
+        scores = part("prc").prc_features_to_metric(*sets, prc_neighborhood=3, verbose=False)
+        return {"precision, k = 3": float(scores["precision"]), "recall, k = 3": float(scores["recall"])}
 
     def score(real: np.ndarray, fake: np.ndarray) -> Values:
-        made = part("isc").isc_features_to_metric(torch.from_numpy(fake), splits=10, shuffle=False)
-        return {"IS, 10 splits": made["inception_score_mean"]}
+        scores = part("isc").isc_features_to_metric(torch.from_numpy(fake), splits=10, shuffle=False)
+        return {"IS, 10 splits": scores["inception_score_mean"]}
 
     return [
         Case(golden(), frechet, _fid),
@@ -239,8 +239,8 @@ def _torch_fidelity() -> list[Case]:
 def _prdc() -> list[Case]:
     def all_four(k: int) -> Callable[[np.ndarray, np.ndarray], Values]:
         def theirs(real: np.ndarray, fake: np.ndarray) -> Values:
-            made = importlib.import_module("prdc").compute_prdc(real, fake, k)
-            return {f"{name}, k = {k}": float(value) for name, value in made.items()}
+            scores = importlib.import_module("prdc").compute_prdc(real, fake, k)
+            return {f"{name}, k = {k}": float(value) for name, value in scores.items()}
 
         return theirs
 

@@ -59,20 +59,24 @@ def checks() -> list[Check]:
 
 def _golden() -> list[Check]:
     v = golden()
-    made = [
+    results = [
         Check.of("FID", fid(v.real, v.fake), 1.1926942410, DIGITS, GOLDEN),
         Check.of("KID", kid(v.real, v.fake), 0.0822770459, DIGITS, GOLDEN),
     ]
     for k, (p, r, d, c) in {3: (0.506, 0.934, 0.430, 0.652), 5: (0.622, 0.972, 0.4312, 0.808)}.items():
-        found = (*precision_recall(v.real, v.fake, k), *density_coverage(v.real, v.fake, k))
+        scores = (*precision_recall(v.real, v.fake, k), *density_coverage(v.real, v.fake, k))
         for name, got, expected in zip(
-            ("precision", "recall", "density", "coverage"), found, (p, r, d, c), strict=True
+            ("precision", "recall", "density", "coverage"), scores, (p, r, d, c), strict=True
         ):
-            made.append(Check.of(f"{name}, k = {k}", got, expected, DIGITS, GOLDEN))
+            results.append(Check.of(f"{name}, k = {k}", got, expected, DIGITS, GOLDEN))
     with_intervals = estimates(v.real, v.fake)
-    made.append(Check.of("FID with an interval", with_intervals["FID"].value, 1.1926942410, DIGITS, GOLDEN))
-    made.append(Check.of("KID with an interval", with_intervals["KID"].value, 0.0822770459, DIGITS, GOLDEN))
-    return made
+    results.append(
+        Check.of("FID with an interval", with_intervals["FID"].value, 1.1926942410, DIGITS, GOLDEN)
+    )
+    results.append(
+        Check.of("KID with an interval", with_intervals["KID"].value, 0.0822770459, DIGITS, GOLDEN)
+    )
+    return results
 
 
 def _frechet() -> list[Check]:
@@ -117,7 +121,7 @@ def _neighbors() -> list[Check]:
     narrow, wide = rng.standard_normal((200, 16)) * 0.1, rng.standard_normal((200, 16)) * 3
     collapse, noise = precision_recall(wide, narrow), precision_recall(narrow, wide)
     itself, full = precision_recall(v.real, v.real), density_coverage(v.real, v.real)[1]
-    made = [
+    results = [
         Check.of("precision of one set with itself", itself[0], 1, 0, EXACT),
         Check.of("recall of one set with itself", itself[1], 1, 0, EXACT),
         Check.of("coverage of one set with itself", full, 1, 0, EXACT),
@@ -136,14 +140,14 @@ def _neighbors() -> list[Check]:
     ]
     sets = [(rng.standard_normal((200, 32)), rng.standard_normal((200, 32))) for _ in range(DRAWS)]
     for k in (3, 5):
-        found = [density_coverage(a, b, k) for a, b in sets]
+        scores = [density_coverage(a, b, k) for a, b in sets]
         i = np.arange(1, k + 1)
         expected = 1 - float(np.prod((200 - i) / (400 - i)))
-        made.append(
-            Check.of(f"coverage expected, k = {k}", _mean(c for _, c in found), expected, 0.02, CLOSED)
+        results.append(
+            Check.of(f"coverage expected, k = {k}", _mean(c for _, c in scores), expected, 0.02, CLOSED)
         )
-        made.append(Check.of(f"density expected, k = {k}", _mean(d for d, _ in found), 1, 0.05, CLOSED))
-    return made
+        results.append(Check.of(f"density expected, k = {k}", _mean(d for d, _ in scores), 1, 0.05, CLOSED))
+    return results
 
 
 def _kernel() -> list[Check]:

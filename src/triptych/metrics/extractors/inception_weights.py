@@ -81,11 +81,11 @@ def _read_safetensors(path: Path) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} is not a safetensors file ({error}): delete it and try again") from error
-    kept = _without_counters(tensors)
-    if "weights_sha256" in about and about["weights_sha256"] != tensors_hash(kept):
+    tensors = _without_counters(tensors)
+    if "weights_sha256" in about and about["weights_sha256"] != tensors_hash(tensors):
         raise WeightsError(f"{path} is damaged: its tensors are not those it names. Delete it and try again")
     known = "weights_sha256" in about and about.get("source_sha256", "").startswith(PREFIX)
-    return Weights(kept, known)
+    return Weights(tensors, known)
 
 
 def _converted(pickled: bytes, path: Path) -> Weights:
@@ -145,11 +145,11 @@ def _without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: x for name, x in tensors.items() if not name.endswith(UNCOUNTED)}
 
 
-def _check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+def _check_names(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
     """Raise WeightsError unless the tensors match the network in name, shape and dtype."""
-    odd = sorted(found.keys() ^ wanted.keys())
-    odd += [name for name in wanted if name in found and found[name].shape != wanted[name].shape]
-    odd += [name for name in wanted if name in found and found[name].dtype != torch.float32]
+    odd = sorted(tensors.keys() ^ wanted.keys())
+    odd += [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
+    odd += [name for name in wanted if name in tensors and tensors[name].dtype != torch.float32]
     if odd:
         raise WeightsError(
             f"{path} does not hold FID's Inception network ({len(odd)} tensors are missing, unexpected or "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 LEVEL = 0.95  # two-sided confidence level
 
 
@@ -12,6 +14,7 @@ def normal_quantile(probability: float) -> float:
     return float(norm.ppf(probability))
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(dof: float, level: float = LEVEL) -> float:
     """Half-width of a two-sided Student t interval, in standard errors.
 
