@@ -134,7 +134,7 @@ def test_autocast_does_not_reach_the_network():
 def test_invalid_json_raises_weights_error(tmp_path: Path):
     (tmp_path / "a.json").write_text("[1]")
     (tmp_path / "b.json").write_text("{")
-    with pytest.raises(WeightsError, match=r"a.json is not one JSON object"):
+    with pytest.raises(WeightsError, match=r"a.json must contain one JSON object"):
         read_json(tmp_path / "a.json")
     with pytest.raises(WeightsError, match=r"b.json cannot be read as JSON"):
         read_json(tmp_path / "b.json")

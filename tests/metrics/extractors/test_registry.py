@@ -99,7 +99,7 @@ def test_names():
     assert split_name("dinov2:a:b") == ("dinov2", Path("a:b"))
     for wrong in ("inceptoin", "inception:", "auto:x", "random-conv:x", "", "Inception"):
         with pytest.raises(
-            ValueError, match=r"unknown features .*: .*expected one of auto, .*clip, and .* inception:PATH"
+            ValueError, match=r"unknown features .*: .*expected one of auto, .*clip; .* inception:PATH"
         ):
             split_name(wrong)
     with pytest.raises(ValueError, match="did you mean self-supervised\\?"):
