@@ -170,15 +170,14 @@ def moments_leave_one_out(
 def fid_estimate(real: np.ndarray, fake: np.ndarray) -> Estimate:
     """FID with a 95 % interval for its expectation at these numbers of images.
 
+    Raises ValueError for NaN, unlike widths and too few images.
+
     Args:
         real: features (N, D), N >= 20.
         fake: features (M, D), M >= 20.
 
     Returns:
         The value with its interval, which does not cover the bias at few images: the floor shows that.
-
-    Raises:
-        ValueError: for NaN, unlike widths and too few images.
     """
     real, fake = checked_pair(real, fake, MIN_IMAGES, "a score with an interval")
     return interval(*jackknife_with_pairs(fid_leave_groups_out, real, fake), lowest=0.0)

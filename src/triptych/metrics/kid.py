@@ -186,15 +186,14 @@ def _tiles(count: int) -> Iterator[slice]:
 def kid_estimate(real: np.ndarray, fake: np.ndarray) -> Estimate:
     """KID with a 95 % interval for its value at infinitely many images.
 
+    Raises ValueError for NaN, unlike widths and too few images.
+
     Args:
         real: features (N, D), N >= 20.
         fake: features (M, D), M >= 20.
 
     Returns:
         The value with its interval.
-
-    Raises:
-        ValueError: for NaN, unlike widths and too few images.
     """
     real, fake = checked_pair(real, fake, MIN_IMAGES, "a score with an interval")
     value, errors = jackknife_with_pairs(kid_leave_groups_out, real, fake)

@@ -78,7 +78,7 @@ class Metric:
 def _no_classes(inputs: EvaluationInputs) -> str | None:
     if inputs.extractor.classes:
         return None
-    return f"{inputs.extractor.name} knows no classes: class scores need a source with labels"
+    return f"{inputs.extractor.name} predicts no classes: class scores need a source with labels"
 
 
 def _no_labels(inputs: EvaluationInputs) -> str | None:

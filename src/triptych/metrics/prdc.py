@@ -131,6 +131,8 @@ def prdc_estimates(
 ) -> dict[str, Estimate]:
     """Precision, recall, density and coverage with 95 % intervals for their expectations.
 
+    Raises ValueError for NaN, unlike widths and too few images.
+
     Args:
         real: features (N, D), N >= 20 and enough that half of them have neighbors.
         fake: features (M, D), likewise.
@@ -139,9 +141,6 @@ def prdc_estimates(
 
     Returns:
         The values with their intervals, by name.
-
-    Raises:
-        ValueError: for NaN, unlike widths and too few images.
     """
     real, fake = checked_pair(real, fake, MIN_IMAGES, "a score with an interval")
     values = prdc_scores(real, fake, precision_k, density_k)
