@@ -22,12 +22,12 @@ import triptych
 from triptych.core.threads import one_thread
 from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.evaluate import data_of
-from triptych.latent.attribute_samples import Study, study
-from triptych.latent.attributes import reader_for
+from triptych.latent.attribute_samples import AttributeDataset, sample_attributes
+from triptych.latent.attributes import predictor_for
 from triptych.latent.codes import Codes, codes_at
 from triptych.latent.directions import Direction
 from triptych.latent.edits import Effect, measure
-from triptych.latent.supervised_directions import MEASURED_SEED, find
+from triptych.latent.supervised_directions import EVALUATION_SEED, fit_directions
 
 RESULTS = Path(__file__).parent / "results"
 WANTED = 5.0
@@ -71,10 +71,14 @@ def main() -> None:
     )
     model = triptych.load(path)
     dataset = data_of(model)
-    reader, extractor = reader_for(dataset), extractor_for(dataset)
+    reader, extractor = predictor_for(dataset), extractor_for(dataset)
     with one_thread():
-        studied = study(model, reader, flags.samples, flags.space, apart=False if flags.together else None)
-        directions = find(model, reader, studied, flags.attributes, tried=flags.tried, amount=flags.amount)
+        studied = sample_attributes(
+            model, reader, flags.samples, flags.space, per_layer=False if flags.together else None
+        )
+        directions = fit_directions(
+            model, reader, studied, flags.attributes, refinement_samples=flags.tried, amount=flags.amount
+        )
 
         def codes(first: int, count: int) -> Codes:
             return codes_at(model, range(first, first + count), studied.codes.space)
@@ -83,7 +87,7 @@ def main() -> None:
         if choosing:
             looks = measure(model, codes(CHOSEN_SEED, flags.chosen), directions, flags.amount, reader)
             directions = purest(directions, looks)
-        unseen = codes(MEASURED_SEED, flags.measured)
+        unseen = codes(EVALUATION_SEED, flags.measured)
         effects = measure(model, unseen, directions, flags.amount, reader, extractor)
     facts = {
         "family": model.model.title,
@@ -96,7 +100,7 @@ def main() -> None:
         "size": dataset.spec.size,
         **{name: getattr(flags, name) for name in ("samples", "tried", "measured", "amount")},
     }
-    text = table(facts, effects, [d.about.how for d in directions], studied)
+    text = table(facts, effects, [d.info.how for d in directions], studied)
     print(text)
     RESULTS.mkdir(exist_ok=True)
     kind = type(model.model).__name__.lower() + ("-together" if flags.together else "")
@@ -118,7 +122,7 @@ def purest(directions: list[Direction], looks: list[Effect]) -> list[Direction]:
     return [direction for _, direction in best.values()]
 
 
-def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied: Study) -> str:
+def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied: AttributeDataset) -> str:
     lines = [
         f"# Directions on `shapes`: {facts['family']}, step {facts['step']}, {facts['space']} space",
         "",
@@ -139,15 +143,15 @@ def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied
     names = [a.name for a in studied.attributes]
     for effect, how in zip(effects, hows, strict=True):
         on, off = effect.target, effect.others[0]
-        assert on is not None and effect.identity is not None
-        ratio, swing = ("-" if x is None else f"{x:.1f}" for x in (effect.ratio, effect.swing))
-        column = studied.readings[:, names.index(effect.direction)]
+        assert on is not None and effect.feature_distance is not None
+        ratio, swing = ("-" if x is None else f"{x:.1f}" for x in (effect.ratio, effect.two_sided_ratio))
+        column = studied.values[:, names.index(effect.direction)]
         size = column.mean() if "=" in effect.direction else column.std()
         explained = how.split("R2 ")[1].split(",")[0]
         lines.append(
-            f"| {effect.direction} | {size:.2f} | {explained} | {on.mean:+.2f} | {on.error:.3f} | "
-            f"{on.forth:+.2f} | {off.factor} | {off.mean:+.3f} | {off.forth:+.3f} | {ratio} | "
-            f"{swing} | {effect.identity:.2f} |"
+            f"| {effect.direction} | {size:.2f} | {explained} | {on.two_sided:+.2f} | {on.error:.3f} | "
+            f"{on.one_sided:+.2f} | {off.factor} | {off.two_sided:+.3f} | {off.one_sided:+.3f} | {ratio} | "
+            f"{swing} | {effect.feature_distance:.2f} |"
         )
     lines.append("")
     for name in ("ratio", "swing"):

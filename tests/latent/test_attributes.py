@@ -6,12 +6,18 @@ import pytest
 from triptych.data.dataset import Dataset, Split
 from triptych.data.datasets import shapes
 from triptych.latent import attributes
-from triptych.latent.attributes import ClassReader, FactorReader, ShapesReader, columns_of, reader_for
+from triptych.latent.attributes import (
+    ClassPredictor,
+    FactorPredictor,
+    ShapesPredictor,
+    predictor_for,
+    shape_attributes,
+)
 
 
 def test_shapes_are_read_as_they_were_drawn() -> None:
     factors = shapes.draw_factors(60, 3)
-    reader = ShapesReader({})
+    reader = ShapesPredictor({})
     found = reader(shapes.paint(factors, 32))
     assert found.shape == (60, len(reader.attributes)) == (60, 21)
     names = [a.name for a in reader.attributes]
@@ -38,7 +44,7 @@ def test_a_turn_is_an_angle_within_its_period() -> None:
     factors["turn"] = np.array(
         [np.pi / 8, np.pi / 4, 1.0]
     )  # a quarter and a half of a square's period; a circle
-    np.testing.assert_allclose(columns_of(factors)[:, -2:], [[1, 0], [0, -1], [0, 0]], atol=1e-12)
+    np.testing.assert_allclose(shape_attributes(factors)[:, -2:], [[1, 0], [0, -1], [0, 0]], atol=1e-12)
 
 
 class Judge:
@@ -49,7 +55,7 @@ class Judge:
 
 
 def test_classes_are_read_with_brightness_and_contrast() -> None:
-    reader = ClassReader(Judge(), ["no", "yes"])  # type: ignore[arg-type]
+    reader = ClassPredictor(Judge(), ["no", "yes"])  # type: ignore[arg-type]
     pixels = np.array([[0, 200], [100, 100]], np.uint8).reshape(2, 1, 2, 1)
     np.testing.assert_allclose(reader(pixels), [[0.25, 0.75, 100, 100], [0.25, 0.75, 100, 0]])
     assert [a.name for a in reader.attributes] == ["class=no", "class=yes", "brightness", "contrast"]
@@ -71,25 +77,25 @@ def dataset(factors: bool = True, labels: bool = False, mark: str = "f") -> Data
 
 
 def test_factors_are_learnt_from_real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attributes, "FACTOR_STEPS", 60)
+    monkeypatch.setattr(attributes, "MAX_FACTOR_STEPS", 60)
     source = dataset()
-    reader = reader_for(source, ["right"])
-    assert isinstance(reader, FactorReader)
+    reader = predictor_for(source, ["right"])
+    assert isinstance(reader, FactorPredictor)
     found = reader(source.test.pixels)[:, 0] > 0.5
     assert (found == source.test.factors["right"]).mean() > 0.95
     assert "of test pictures right (the commoner answer: " in reader.accuracy["right"]
-    with pytest.raises(ValueError, match=r"halves has no 0/1 factor 'top'.* There are: left, right"):
-        reader_for(source, ["top"])
+    with pytest.raises(ValueError, match=r"halves has no binary factor 'top'.* There are: left, right"):
+        predictor_for(source, ["top"])
 
 
 def test_what_was_not_asked_for_is_read_too_and_what_was_asked_for_comes_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(attributes, "FACTOR_STEPS", 1)
-    monkeypatch.setattr(attributes, "MOST_ATTRIBUTES", 1)
+    monkeypatch.setattr(attributes, "MAX_FACTOR_STEPS", 1)
+    monkeypatch.setattr(attributes, "MAX_OTHER_ATTRIBUTES", 1)
 
     def names(*asked: str) -> list[str]:
-        return [a.name for a in reader_for(dataset(mark="order"), asked).attributes]
+        return [a.name for a in predictor_for(dataset(mark="order"), asked).attributes]
 
     assert names("right") == ["right", "left"]  # nothing is left to hold a direction to otherwise
     assert names("right", "left", "right") == ["right", "left"]
@@ -97,16 +103,16 @@ def test_what_was_not_asked_for_is_read_too_and_what_was_asked_for_comes_first(
 
 
 def test_a_factor_is_learnt_once_and_again_where_it_means_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attributes, "FACTOR_STEPS", 5)
+    monkeypatch.setattr(attributes, "MAX_FACTOR_STEPS", 5)
     source = dataset(mark="once")
-    reader = reader_for(source)
-    monkeypatch.setattr(attributes, "fit_pictures", lambda *given, **more: pytest.fail("trained again"))
-    again = reader_for(source)
+    reader = predictor_for(source)
+    monkeypatch.setattr(attributes, "fit_classifier", lambda *given, **more: pytest.fail("trained again"))
+    again = predictor_for(source)
     assert again.accuracy == reader.accuracy
     np.testing.assert_array_equal(again(source.test.pixels), reader(source.test.pixels))
     source.train.factors["left"] = 1 - source.train.factors["left"]
     with pytest.raises(pytest.fail.Exception, match="trained again"):
-        reader_for(source)
+        predictor_for(source)
 
 
 def drawn_shapes(channels: int) -> Dataset:
@@ -117,16 +123,16 @@ def drawn_shapes(channels: int) -> Dataset:
 
 
 def test_who_reads_which_source() -> None:
-    assert reader_for(dataset(factors=False, labels=True), judge=Judge()).name == "judge"  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="nothing is known about the pictures of halves"):
-        reader_for(dataset(factors=False))
+    assert predictor_for(dataset(factors=False, labels=True), classifier=Judge()).name == "judge"  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="halves has neither classes nor factors"):
+        predictor_for(dataset(factors=False))
     gray = drawn_shapes(1)  # no palette, no causes
-    assert reader_for(gray, judge=Judge()).name == "judge"  # type: ignore[arg-type]
+    assert predictor_for(gray, classifier=Judge()).name == "judge"  # type: ignore[arg-type]
 
 
 def test_the_reader_of_shapes_states_its_accuracy() -> None:
-    reader = reader_for(drawn_shapes(3))
-    assert isinstance(reader, ShapesReader)
+    reader = predictor_for(drawn_shapes(3))
+    assert isinstance(reader, ShapesPredictor)
     assert (
         reader.accuracy["color"] == "100.0% right" and "of 60 test pictures right" in reader.accuracy["kind"]
     )

@@ -5,36 +5,38 @@ import pytest
 import torch
 
 from triptych.inference.pipeline import Pipeline
-from triptych.latent.codes import codes_at, model_hash, paint, spaces_of
+from triptych.latent.codes import codes_at, model_hash, spaces_of, synthesize
 
 
 def test_codes_paint_what_their_seeds_do(bands: Pipeline, layers: Pipeline, told: Pipeline) -> None:
-    np.testing.assert_array_equal(paint(bands, codes_at(bands, [3, 9])), bands.sample([3, 9]))
-    np.testing.assert_array_equal(paint(told, codes_at(told, [3, 9])), told.sample([3, 9]))
+    np.testing.assert_array_equal(synthesize(bands, codes_at(bands, [3, 9])), bands.sample([3, 9]))
+    np.testing.assert_array_equal(synthesize(told, codes_at(told, [3, 9])), told.sample([3, 9]))
     styles = codes_at(layers, range(70), "style")
     assert styles.values.shape == (70, 3, 2) and not styles.values.is_inference()
     noise = codes_at(layers, range(70)).values
     torch.testing.assert_close(styles.values[:, 1, 0], noise[:, 0])
-    assert (paint(layers, styles.cut([0]), shade=0.0) == 128).all()  # a control that acts after the styles
+    assert (
+        synthesize(layers, styles.select([0]), shade=0.0) == 128
+    ).all()  # a control that acts after the styles
     assert spaces_of(layers) == ("noise", "style") and spaces_of(bands) == ("noise",)
 
 
 def test_codes_are_cut_with_all_that_belongs_to_them(told: Pipeline) -> None:
-    codes = codes_at(told, [3, 9, 5], labels=[0, 1, 2]).cut([2, 0, 0])
+    codes = codes_at(told, [3, 9, 5], labels=[0, 1, 2]).select([2, 0, 0])
     assert codes.seeds == (5, 3, 3) and codes.labels is not None and codes.labels.tolist() == [2, 0, 0]
-    np.testing.assert_array_equal(paint(told, codes)[1], told.sample([3], [0])[0])
+    np.testing.assert_array_equal(synthesize(told, codes)[1], told.sample([3], [0])[0])
     assert codes_at(told, [3, 9], labels=[1]).labels.tolist() == [1, 1]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("labels", [[1, 2], [], [0] * 5])
 def test_labels_fit_the_codes_in_number(told: Pipeline, labels: list[int]) -> None:
-    with pytest.raises(ValueError, match=f"one label, or one a code: {len(labels)} labels for 4 codes"):
+    with pytest.raises(ValueError, match=f"one label, or one per code: got {len(labels)} labels for 4 codes"):
         codes_at(told, range(4), labels=labels)
 
 
 def test_labels_of_a_model_without_any(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match="was trained without labels: leave them out"):
-        paint(bands, codes_at(bands, [1], labels=[0]))
+        synthesize(bands, codes_at(bands, [1], labels=[0]))
     with pytest.raises(ValueError, match="at least one seed"):
         codes_at(bands, [])
 

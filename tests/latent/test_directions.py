@@ -17,14 +17,14 @@ from triptych.core.types import ImageSpec
 from triptych.inference.pipeline import Pipeline
 from triptych.latent import directions
 from triptych.latent.directions import (
-    belongs,
+    check_matches,
     chosen,
     closed_form_directions,
-    cloud_of,
-    coordinates,
+    coordinate_directions,
+    latent_distribution,
     load,
-    named,
-    reader_of_noise,
+    make_direction,
+    noise_weight_matrix,
     save,
 )
 from triptych.models.registry import load_model_class
@@ -37,32 +37,32 @@ def model_of(family: str, **config) -> Pipeline:
 
 
 def test_directions_come_back_as_they_were_kept(bands: Pipeline, tmp_path: Path) -> None:
-    kept = coordinates(bands, [0, 5])
-    kept[0] = named(bands, "a=b", "noise", "by hand", torch.randn(6), effects={"top": 0.5})
+    kept = coordinate_directions(bands, [0, 5])
+    kept[0] = make_direction(bands, "a=b", "noise", "by hand", torch.randn(6), effects={"top": 0.5})
     save(tmp_path / "x.safetensors", kept)
     found = load(tmp_path / "x.safetensors")
-    assert [d.about for d in found] == [d.about for d in kept]
+    assert [d.info for d in found] == [d.info for d in kept]
     assert all(torch.equal(a.vector, b.vector) for a, b in zip(found, kept, strict=True))
     for direction in found:
-        belongs(direction, bands)
+        check_matches(direction, bands)
 
 
 def test_a_direction_belongs_to_one_set_of_weights(bands: Pipeline, layers: Pipeline) -> None:
-    direction = coordinates(bands, [0])[0]
+    direction = coordinate_directions(bands, [0])[0]
     other = Bands()
     with torch.no_grad():
         other.mixing += 1e-3
-    with pytest.raises(ValueError, match="a direction means something to one set of weights only"):
-        belongs(direction, Pipeline(other))
+    with pytest.raises(ValueError, match="a direction has a meaning for one set of weights only"):
+        check_matches(direction, Pipeline(other))
     with pytest.raises(ValueError, match=r"has the shape \(3, 2\), this model's noise \(6,\)"):
-        belongs(named(bands, "x", "noise", "by hand", torch.zeros(3, 2)), bands)
+        check_matches(make_direction(bands, "x", "noise", "by hand", torch.zeros(3, 2)), bands)
     with pytest.raises(ValueError, match="no style space"):
-        belongs(coordinates(layers, [0], "style")[0], bands)
+        check_matches(coordinate_directions(layers, [0], "style")[0], bands)
 
 
 def test_one_unit_is_a_standard_deviation_of_the_codes(layers: Pipeline) -> None:
-    assert coordinates(layers, [4])[0].vector.tolist() == [0, 0, 0, 0, 1, 0]
-    half = coordinates(layers, [1], "style", [0, 2])[0].vector
+    assert coordinate_directions(layers, [4])[0].vector.tolist() == [0, 0, 0, 0, 1, 0]
+    half = coordinate_directions(layers, [1], "style", [0, 2])[0].vector
     np.testing.assert_allclose(half[:, 1], [0.5, 0, 0.5], rtol=0.1)
     assert half[:, 0].eq(0).all()
 
@@ -76,7 +76,7 @@ class Truncated(Layers):
 
 def test_a_unit_shrinks_with_the_codes_that_it_is_for() -> None:
     model = Pipeline(Truncated())  # type: ignore[arg-type]
-    for found in (coordinates, partial(closed_form_directions, count=2)):
+    for found in (coordinate_directions, partial(closed_form_directions, count=2)):
         whole, half = (found(model, space="style", scale=scale)[0].vector for scale in (1.0, 0.5))
         torch.testing.assert_close(half, whole / 2)
 
@@ -95,13 +95,13 @@ def test_weights_leave_their_device_before_they_are_doubled(
         def double(self) -> torch.Tensor:
             raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
 
-    monkeypatch.setattr(directions, "reader_of_noise", lambda model: OnApple())
+    monkeypatch.setattr(directions, "noise_weight_matrix", lambda model: OnApple())
     assert closed_form_directions(flat, 1)[0].vector.tolist() == [0, 1]
 
 
 def test_closed_form_directions_of_styles(layers: Pipeline) -> None:
     first, second = closed_form_directions(layers, 2)
-    assert first.about.space == "style" and first.name == "closed form 1"
+    assert first.info.space == "style" and first.name == "closed form 1"
     np.testing.assert_allclose(first.vector, [[1, 0]] * 3, atol=0.1)
     np.testing.assert_allclose(second.vector, [[0, 0.5]] * 3, atol=0.05)
     assert closed_form_directions(layers, 1, layers=[1])[0].vector[[0, 2]].eq(0).all()
@@ -115,18 +115,18 @@ def test_the_first_layer_weight_of_dcgan_is_its_first_layer_as_it_draws() -> Non
         norm.weight.uniform_(0.5, 2)
         noise, zero = torch.randn(3, 5), torch.zeros(3, 5)
         met = [norm(stamp(codes[:, :, None, None])).flatten(1) for codes in (noise, zero)]
-        torch.testing.assert_close(noise @ reader_of_noise(model).T, met[0] - met[1])
+        torch.testing.assert_close(noise @ noise_weight_matrix(model).T, met[0] - met[1])
 
 
 def test_the_first_layer_weight_leaves_the_label_out(told: Pipeline) -> None:
-    assert reader_of_noise(told).shape[1] == 4
+    assert noise_weight_matrix(told).shape[1] == 4
 
 
 def test_the_first_layer_weight_of_a_textbook_vae(flat: Pipeline) -> None:
     noise = torch.randn(3, 2)
     with torch.no_grad():
         met = flat.model.decoder[0](noise) - flat.model.decoder[0](torch.zeros(3, 2))
-    torch.testing.assert_close(noise @ reader_of_noise(flat).T, met)
+    torch.testing.assert_close(noise @ noise_weight_matrix(flat).T, met)
     assert [d.vector.norm() for d in closed_form_directions(flat, 2)] == pytest.approx([1, 1])
 
 
@@ -134,28 +134,30 @@ def test_the_first_layer_weight_of_a_textbook_vae(flat: Pipeline) -> None:
     ("family", "why"), [("diffusion", ":"), ("vae", " with the settings that it was trained with:")]
 )
 def test_noise_that_meets_no_single_matrix(family: str, why: str) -> None:
-    with pytest.raises(ValueError, match=rf"by no single matrix{why} .*dcgan.*--method labels"):
+    with pytest.raises(
+        ValueError, match=rf"no single matrix takes the noise of this \w+{why}.*dcgan.*--method labels"
+    ):
         closed_form_directions(model_of(family))
 
 
 def test_points_and_styles_have_reasons_of_their_own(layers: Pipeline) -> None:
     kind = load_model_class("dcgan")
     points = Pipeline(kind(kind.Config(latent=4, width=2), ImageSpec(2, 1, 3)))
-    with pytest.raises(ValueError, match="this DCGAN draws points, and what draws points") as refused:
+    with pytest.raises(ValueError, match="this DCGAN draws 2-D points, and no single matrix") as refused:
         closed_form_directions(points)
     assert "Families" not in str(refused.value)
     layers.model.first_layer_weight = lambda: None
-    with pytest.raises(ValueError, match="what reads its styles: --space style"):
+    with pytest.raises(ValueError, match="the weights that take its styles: --space style"):
         closed_form_directions(layers, space="noise")
 
 
 def test_noise_is_known_to_be_normal(bands: Pipeline) -> None:
-    np.testing.assert_array_equal(cloud_of(bands, "noise").root, np.eye(6))
+    np.testing.assert_array_equal(latent_distribution(bands, "noise").factor, np.eye(6))
 
 
 def test_bad_numbers_and_names(bands: Pipeline) -> None:
-    with pytest.raises(ValueError, match=r"numbers 0-5, got \[6\]"):
-        coordinates(bands, [6])
+    with pytest.raises(ValueError, match=r"dimensions 0-5, got \[6\]"):
+        coordinate_directions(bands, [6])
     with pytest.raises(ValueError, match="1-2 closed-form directions, got --count 3"):
         closed_form_directions(
             Pipeline(
@@ -165,7 +167,7 @@ def test_bad_numbers_and_names(bands: Pipeline) -> None:
             ),
             3,
         )
-    found = coordinates(bands, [0, 1])
+    found = coordinate_directions(bands, [0, 1])
     assert chosen(found, "coordinate 1") == [found[1]] and chosen(found, None) == found
     with pytest.raises(ValueError, match="Did you mean coordinate 1\\?"):
         chosen(found, "coordinat 1")
@@ -186,10 +188,10 @@ def test_files_that_hold_no_directions(bands: Pipeline, tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="not a file of directions"):
         load(bad)
-    save(bad, [named(bands, "x", "noise", "by hand", torch.full((6,), torch.nan))])
+    save(bad, [make_direction(bands, "x", "noise", "by hand", torch.full((6,), torch.nan))])
     with pytest.raises(ValueError, match="not finite"):
         load(bad)
-    with pytest.raises(ValueError, match=r"kept in a \.safetensors file"):
+    with pytest.raises(ValueError, match=r"written to a \.safetensors file"):
         save(tmp_path / "x.json", [])
     (tmp_path / "g.png").touch()
     with pytest.raises(ValueError, match=r"g\.png is no file of directions.*--save directions\.safetensors"):
@@ -202,14 +204,14 @@ def test_files_that_hold_no_directions(bands: Pipeline, tmp_path: Path) -> None:
 
 def test_a_file_of_directions_has_the_usual_mode(bands: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "usual").touch()
-    save(tmp_path / "x.safetensors", coordinates(bands, [0]))
+    save(tmp_path / "x.safetensors", coordinate_directions(bands, [0]))
     assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_directions_that_cannot_be_kept(
     bands: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = coordinates(bands, [0])
+    found = coordinate_directions(bands, [0])
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="file is a file, and a folder is needed there"):
         save(tmp_path / "file" / "x.safetensors", found)
@@ -218,6 +220,8 @@ def test_directions_that_cannot_be_kept(
         raise OSError(28, "No space left on device", str(self), None, str(target))
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match=r"^the directions could not be kept in .*: No space left on device$"):
+    with pytest.raises(
+        OSError, match=r"^the directions could not be written to .*: No space left on device$"
+    ):
         save(tmp_path / "x.safetensors", found)
     assert [file.name for file in tmp_path.iterdir()] == ["file"]

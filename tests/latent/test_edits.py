@@ -11,13 +11,22 @@ import torch
 from triptych.inference.pipeline import Pipeline
 from triptych.latent.attributes import Attribute
 from triptych.latent.codes import codes_at
-from triptych.latent.directions import coordinates, named
-from triptych.latent.edits import Effect, changes_of, drift, edit, effect_of, measure, traverse, with_effects
+from triptych.latent.directions import coordinate_directions, make_direction
+from triptych.latent.edits import (
+    Effect,
+    direction_effect,
+    edit,
+    factor_changes,
+    measure,
+    relative_feature_distance,
+    traverse,
+    with_effects,
+)
 
 
 def test_no_amount_is_no_edit_and_the_others_are_moves(bands: Pipeline) -> None:
     codes = codes_at(bands, [3, 4])
-    direction = coordinates(bands, [2])[0]
+    direction = coordinate_directions(bands, [2])[0]
     shown = edit(bands, codes, direction, [-1, 0, 2])
     assert shown.shape == (2, 3, 6, 6, 1)
     np.testing.assert_array_equal(shown[:, 1], bands.sample([3, 4]))
@@ -25,29 +34,29 @@ def test_no_amount_is_no_edit_and_the_others_are_moves(bands: Pipeline) -> None:
 
 
 def test_a_traversal_moves_every_code_along_every_direction(bands: Pipeline) -> None:
-    codes, along = codes_at(bands, [3, 4]), coordinates(bands, [0, 1, 2])
+    codes, along = codes_at(bands, [3, 4]), coordinate_directions(bands, [0, 1, 2])
     shown = traverse(bands, codes, along, [-1, 1])
     assert shown.shape == (2, 3, 2, 6, 6, 1)
     np.testing.assert_array_equal(shown[1, 2, 0], edit(bands, codes, along[2], [-1])[1, 0])
-    with pytest.raises(ValueError, match="at least one of each"):
+    with pytest.raises(ValueError, match="at least one code, one direction and one amount"):
         traverse(bands, codes, [], [1])
 
 
 def test_labels_and_seeds_stay_when_noise_moves(told: Pipeline) -> None:
     codes = codes_at(told, [5, 6], labels=[2, 0])
-    shown = edit(told, codes, coordinates(told, [0])[0], [0])
+    shown = edit(told, codes, coordinate_directions(told, [0])[0], [0])
     np.testing.assert_array_equal(shown[:, 0], told.sample([5, 6], [2, 0]))
 
 
 def test_controls_act_after_the_move(bands: Pipeline) -> None:
     codes = codes_at(bands, [3])
-    shown = edit(bands, codes, coordinates(bands, [0])[0], [2], scale=0.0)
+    shown = edit(bands, codes, coordinate_directions(bands, [0])[0], [2], scale=0.0)
     assert (shown == shown[0, 0, 0, 0, 0]).all()
 
 
 def test_spaces_do_not_mix(layers: Pipeline) -> None:
-    with pytest.raises(ValueError, match="lies in style space, these codes in noise space"):
-        edit(layers, codes_at(layers, [1]), coordinates(layers, [0], "style")[0], [1])
+    with pytest.raises(ValueError, match="is of style space, these codes are of noise space"):
+        edit(layers, codes_at(layers, [1]), coordinate_directions(layers, [0], "style")[0], [1])
 
 
 def test_changes_in_standard_deviations() -> None:
@@ -56,13 +65,15 @@ def test_changes_in_standard_deviations() -> None:
     step = np.array([0.5, -0.75, 10, 0])
     readings = np.stack([before - step, before, before + 2 * step])
     spreads = before.std(0)
-    a, b = changes_of(readings, attributes, 2.0)  # c never varies
+    a, b = factor_changes(readings, attributes, 2.0)  # c never varies
     assert (a.factor, a.attribute, b.factor) == ("a", "a=2", "b")
-    assert a.mean == pytest.approx(-0.75 * 3 / 4 / spreads[1])
-    assert a.forth == pytest.approx(-0.75 / spreads[1]) and a.stirred == pytest.approx(0.75 / spreads[1])
-    assert b.mean == pytest.approx(10 * 3 / 4 / spreads[2]) and b.error == pytest.approx(0, abs=1e-9)
-    targeted = changes_of(readings, attributes, 2.0, attributes[0])[0]
-    assert targeted.attribute == "a=1" and targeted.mean == pytest.approx(0.5 * 3 / 4 / spreads[0])
+    assert a.two_sided == pytest.approx(-0.75 * 3 / 4 / spreads[1])
+    assert a.one_sided == pytest.approx(-0.75 / spreads[1]) and a.mean_absolute == pytest.approx(
+        0.75 / spreads[1]
+    )
+    assert b.two_sided == pytest.approx(10 * 3 / 4 / spreads[2]) and b.error == pytest.approx(0, abs=1e-9)
+    targeted = factor_changes(readings, attributes, 2.0, attributes[0])[0]
+    assert targeted.attribute == "a=1" and targeted.two_sided == pytest.approx(0.5 * 3 / 4 / spreads[0])
 
 
 class Unread:
@@ -95,8 +106,8 @@ def test_the_ratio_takes_the_worse_of_two_ways_of_looking_and_the_swing_the_even
     before = np.random.default_rng(0).normal(size=(400, 3))
     before /= before.std(0)
     readings = np.stack([before + back, before, before + forth])
-    found = effect_of("target", readings, reader, 1.0, reader.attributes[0])
-    assert found.ratio == pytest.approx(ratio) and found.swing == pytest.approx(swing)
+    found = direction_effect("target", readings, reader, 1.0, reader.attributes[0])
+    assert found.ratio == pytest.approx(ratio) and found.two_sided_ratio == pytest.approx(swing)
     assert found.others[0].attribute == first
 
 
@@ -105,27 +116,35 @@ def test_what_every_edit_creates_is_told_though_no_unedited_picture_shows_it() -
     before = np.zeros((400, 3))
     before[:, 0] = np.arange(400) % 2
     readings = np.stack([before, before, before + np.array([1, 1, 0])])
-    wanted, new = changes_of(readings, attributes, 1.0)
-    assert new.factor == "b" and new.forth == pytest.approx(100)  # in hundredths of a class
-    assert effect_of("wanted", readings, Unread(attributes), 1.0, attributes[0]).ratio == pytest.approx(0.01)
-    assert wanted.forth == pytest.approx(2)
+    wanted, new = factor_changes(readings, attributes, 1.0)
+    assert new.factor == "b" and new.one_sided == pytest.approx(100)  # in hundredths of a class
+    assert direction_effect(
+        "wanted", readings, Unread(attributes), 1.0, attributes[0]
+    ).ratio == pytest.approx(0.01)
+    assert wanted.one_sided == pytest.approx(2)
 
 
 def test_a_spread_of_next_to_nothing_does_not_blow_a_change_up() -> None:
     before = np.random.default_rng(0).normal(size=(400, 1)) * 1e-9
     readings = np.stack([before, before, before + 1e-4])
-    assert changes_of(readings, [Attribute("rare", "a")], 1.0)[0].forth == pytest.approx(0.01)
-    assert changes_of(readings, [Attribute("level", "a", least=1.0)], 1.0)[0].forth == pytest.approx(1e-4)
+    assert factor_changes(readings, [Attribute("rare", "a")], 1.0)[0].one_sided == pytest.approx(0.01)
+    assert factor_changes(readings, [Attribute("level", "a", min_unit=1.0)], 1.0)[
+        0
+    ].one_sided == pytest.approx(1e-4)
 
 
 def test_drift_is_a_share_of_the_distance_between_strangers() -> None:
     before = np.random.default_rng(0).normal(size=(400, 8))
-    assert drift(before, before) == 0
-    assert drift(before, np.roll(before, 5, axis=0)) == pytest.approx(1, rel=0.05)
-    assert drift(np.ones((3, 2)), np.ones((3, 2))) == 0
-    moved = drift(np.ones((3, 2)), np.zeros((3, 2)))  # from one picture of all seeds to another
+    assert relative_feature_distance(before, before) == 0
+    assert relative_feature_distance(before, np.roll(before, 5, axis=0)) == pytest.approx(1, rel=0.05)
+    assert relative_feature_distance(np.ones((3, 2)), np.ones((3, 2))) == 0
+    moved = relative_feature_distance(
+        np.ones((3, 2)), np.zeros((3, 2))
+    )  # from one picture of all seeds to another
     assert moved == np.inf
-    effect = Effect(direction="d", amount=1, n=3, reader="r", target=None, others=(), identity=moved)
+    effect = Effect(
+        direction="d", amount=1, n=3, predictor="r", target=None, others=(), feature_distance=moved
+    )
     assert Effect.model_validate_json(json.dumps(effect.model_dump(mode="json"), allow_nan=False)) == effect
 
 
@@ -140,21 +159,32 @@ class Levels:
 
 def test_an_edit_is_measured(bands: Pipeline, reader) -> None:
     codes = codes_at(bands, range(60))
-    top = named(bands, "top", "noise", "by hand", torch.tensor([1.0, 0.6, 0, 0, 0, 0]))
-    nothing = named(bands, "idle", "noise", "by hand", torch.zeros(6))
+    top = make_direction(bands, "top", "noise", "by hand", torch.tensor([1.0, 0.6, 0, 0, 0, 0]))
+    nothing = make_direction(bands, "idle", "noise", "by hand", torch.zeros(6))
     moving, still = measure(bands, codes, [top, nothing], 1.0, reader, Levels())  # type: ignore[arg-type]
-    assert moving.target is not None and moving.target.attribute == "top" and moving.target.mean > 0.5
-    assert moving.others[0].attribute == "bottom" and moving.others[0].mean == pytest.approx(0.32, abs=0.1)
-    assert moving.ratio == pytest.approx(moving.target.at_least / moving.others[0].at_most)
-    assert moving.swing == pytest.approx(moving.target.mean / moving.others[0].mean)
-    assert moving.identity is not None and 0.1 < moving.identity < 1 and moving.features == "levels"
-    assert still.target is None and still.ratio is None and still.swing is None and still.identity == 0
+    assert moving.target is not None and moving.target.attribute == "top" and moving.target.two_sided > 0.5
+    assert moving.others[0].attribute == "bottom" and moving.others[0].two_sided == pytest.approx(
+        0.32, abs=0.1
+    )
+    assert moving.ratio == pytest.approx(moving.target.least / moving.others[0].bound)
+    assert moving.two_sided_ratio == pytest.approx(moving.target.two_sided / moving.others[0].two_sided)
+    assert (
+        moving.feature_distance is not None
+        and 0.1 < moving.feature_distance < 1
+        and moving.extractor == "levels"
+    )
+    assert (
+        still.target is None
+        and still.ratio is None
+        and still.two_sided_ratio is None
+        and still.feature_distance == 0
+    )
     noted = with_effects([top, nothing], [moving, still])
-    assert noted[0].about.effects["top"] == pytest.approx(moving.target.mean, abs=1e-4)
-    assert set(noted[1].about.effects) == {"top", "middle", "bottom"}
+    assert noted[0].info.effects["top"] == pytest.approx(moving.target.two_sided, abs=1e-4)
+    assert set(noted[1].info.effects) == {"top", "middle", "bottom"}
 
 
 @pytest.mark.parametrize(("count", "amount"), [(19, 1.0), (20, 0.0), (20, -1.0)])
 def test_what_is_too_little_to_measure(bands: Pipeline, reader, count: int, amount: float) -> None:
     with pytest.raises(ValueError, match="20 codes or more and an amount above 0"):
-        measure(bands, codes_at(bands, range(count)), coordinates(bands, [0]), amount, reader)
+        measure(bands, codes_at(bands, range(count)), coordinate_directions(bands, [0]), amount, reader)

@@ -5,25 +5,25 @@ import pytest
 import torch
 
 from triptych.inference.pipeline import Pipeline
-from triptych.latent.interpolation import between, interpolate, latent_map
+from triptych.latent.interpolation import interpolate, interpolate_codes, latent_map
 
 
 def test_halfway_along_an_arc_and_a_line() -> None:
     stops = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    torch.testing.assert_close(between(stops, 3, "slerp")[1], torch.tensor([0.5**0.5, 0.5**0.5]))
-    torch.testing.assert_close(between(stops, 3, "lerp")[1], torch.tensor([0.5, 0.5]))
+    torch.testing.assert_close(interpolate_codes(stops, 3, "slerp")[1], torch.tensor([0.5**0.5, 0.5**0.5]))
+    torch.testing.assert_close(interpolate_codes(stops, 3, "lerp")[1], torch.tensor([0.5, 0.5]))
 
 
 def test_an_arc_keeps_the_length_of_noise_and_a_line_does_not() -> None:
     ends = torch.nn.functional.normalize(torch.randn(2, 50), dim=1) * 50**0.5
-    arc, line = (between(ends, 7, how).norm(dim=1) for how in ("slerp", "lerp"))
+    arc, line = (interpolate_codes(ends, 7, how).norm(dim=1) for how in ("slerp", "lerp"))
     torch.testing.assert_close(arc, torch.full((7,), 50**0.5))
     assert line[3] < 0.9 * 50**0.5
 
 
 def test_a_way_goes_through_all_its_stops() -> None:
     stops = torch.randn(3, 2, 4000)
-    way = between(stops, 5, "slerp")
+    way = interpolate_codes(stops, 5, "slerp")
     assert way.shape == (9, 2, 4000)
     assert torch.equal(way[::4], stops)
 
@@ -38,7 +38,7 @@ def test_ends_are_the_seeds_own_pictures(bands: Pipeline) -> None:
 def test_styles_go_along_lines(layers: Pipeline) -> None:
     shown = interpolate(layers, [[3, 4]], frames=3, space="style").astype(int)
     assert np.abs(2 * shown[0, 1] - shown[0, 0] - shown[0, 2]).max() <= 2
-    with pytest.raises(ValueError, match="styles have no such length: use --method lerp"):
+    with pytest.raises(ValueError, match="which styles do not have: use --method lerp"):
         interpolate(layers, [[3, 4]], how="slerp", space="style")
 
 
@@ -49,9 +49,9 @@ def test_a_row_of_noise_keeps_its_class(told: Pipeline) -> None:
     own = interpolate(told, [[1, 2]], 3)
     kept = told.labels_for([1])
     np.testing.assert_array_equal(own[0, -1], told.sample([2], kept)[0])
-    with pytest.raises(ValueError, match="noise carries no class, so a row of noise keeps one label"):
+    with pytest.raises(ValueError, match="noise has no class, so a row of noise keeps one label"):
         interpolate(told, [[1, 2]], labels=[[0, 1]])
-    with pytest.raises(ValueError, match="one a row"):
+    with pytest.raises(ValueError, match="one per row"):
         interpolate(told, [[1, 2], [3, 4]], labels=[0, 1, 2])
 
 
@@ -86,9 +86,9 @@ def test_a_map_lies_on_the_quantiles_of_the_normal_law(flat: Pipeline) -> None:
 
 
 def test_a_map_needs_two_numbers(bands: Pipeline, flat: Pipeline) -> None:
-    with pytest.raises(ValueError, match="this Bands's has 6: train one with --latent 2"):
+    with pytest.raises(ValueError, match="this Bands's has 6 dimensions: train one with --latent 2"):
         latent_map(bands)
-    with pytest.raises(ValueError, match="at least 2 pictures across"):
+    with pytest.raises(ValueError, match="at least 2 images across"):
         latent_map(flat, 1)
 
 
@@ -98,5 +98,5 @@ def test_two_numbers_of_a_larger_noise_are_mapped(bands: Pipeline) -> None:
     expected = bands.generate(torch.tensor([[0, place, 0, 0, -place, 0]]))
     np.testing.assert_array_equal(shown[0, 0], expected[0])
     for wrong in ((1, 1), (0, 6)):
-        with pytest.raises(ValueError, match="two unlike numbers of 0-5"):
+        with pytest.raises(ValueError, match="two different numbers of 0-5"):
             latent_map(bands, 3, dimensions=wrong)

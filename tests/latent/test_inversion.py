@@ -15,14 +15,14 @@ from triptych.core.generative_model import StraightThroughClamp
 from triptych.core.types import ImageSpec
 from triptych.data.datasets import celeba, published
 from triptych.inference.pipeline import Pipeline
-from triptych.latent.codes import Space, codes_at, paint
-from triptych.latent.inversion import FIRST_SEED, STARTS, STRANGERS, invert, prepared
+from triptych.latent.codes import Space, codes_at, synthesize
+from triptych.latent.inversion import BASELINE_SAMPLES, FIRST_SEED, STARTS, invert, prepare_image
 from triptych.metrics.extractors.random_conv import random_conv
 from triptych.models.registry import load_model_class
 
 
 def mean_error(found) -> float:
-    return float(np.mean([one.error for one in found.found]))
+    return float(np.mean([one.mse for one in found.errors]))
 
 
 def test_the_error_goes_down_with_the_search(layers: Pipeline) -> None:
@@ -30,18 +30,18 @@ def test_the_error_goes_down_with_the_search(layers: Pipeline) -> None:
     near, nearer = (invert(layers, given, "style", steps=steps) for steps in (0, 100))
     assert mean_error(nearer) < 0.1 * mean_error(near) and mean_error(near) < mean_chance(near)
     assert nearer.codes.values.shape == (6, 3, 2)
-    np.testing.assert_array_equal(layers.synthesize(nearer.codes.values, range(6)), nearer.drawn)
+    np.testing.assert_array_equal(layers.synthesize(nearer.codes.values, range(6)), nearer.reconstructed)
 
 
 def mean_chance(found) -> float:
-    return float(np.mean([one.chance for one in found.found]))
+    return float(np.mean([one.baseline_mse for one in found.errors]))
 
 
 def test_what_no_mapping_gives_is_found_layer_by_layer(layers: Pipeline) -> None:
     """Bands of unlike levels are no picture of the mapping's: each layer gets a style of its own."""
     given = np.repeat(np.array([100, 140, 120], np.uint8), 12).reshape(1, 6, 6, 1)
     found = invert(layers, given, "style", steps=200)
-    assert np.abs(found.drawn.astype(int) - given).max() <= 8
+    assert np.abs(found.reconstructed.astype(int) - given).max() <= 8
 
 
 def test_styles_leave_black_that_was_clamped() -> None:
@@ -50,7 +50,7 @@ def test_styles_leave_black_that_was_clamped() -> None:
     torch.manual_seed(0)
     family = kind(kind.Config(latent=4, style=4, width=2), ImageSpec(1, 8))
     with torch.no_grad():
-        for part in family.generator.pictures:
+        for part in family.generator.images:
             part.bias.fill_(-5)
     model = Pipeline(family)
     assert model.sample(range(FIRST_SEED, FIRST_SEED + STARTS)).max() == 0
@@ -83,7 +83,7 @@ def test_slopes_are_untouched_but_of_the_range_of_pictures() -> None:
 
 def test_styles_are_those_of_the_class_asked_for(labelled: Pipeline) -> None:
     labels = [2, 0, 2, 1]
-    given = paint(labelled, codes_at(labelled, range(4), "style", labels))
+    given = synthesize(labelled, codes_at(labelled, range(4), "style", labels))
     found = invert(labelled, given, "style", labels=labels)
     assert (found.codes.values[:, :, 0] / 10).round().eq(torch.tensor(labels)[:, None]).all()
     assert mean_error(found) < 0.01
@@ -93,19 +93,19 @@ def test_noise_is_asked_of_the_family(bands: Pipeline) -> None:
     given = bands.sample(range(4))
     found = invert(bands, given, extractor=random_conv(6), names=["a", "b", "c", "d"])
     assert mean_error(found) < 0.2 * mean_chance(found)
-    one = found.found[0]
-    assert one.picture == "a" and one.features is not None and one.features < 0.5
-    assert one.judge == "random-conv"
-    assert one.psnr == pytest.approx(10 * np.log10(4 / max(one.error, 1e-9)))
-    gap = (found.drawn[0].astype(float) - given[0]) / 127.5
-    assert one.error == pytest.approx((gap**2).mean())
+    one = found.errors[0]
+    assert one.image == "a" and one.feature_distance is not None and one.feature_distance < 0.5
+    assert one.extractor == "random-conv"
+    assert one.psnr == pytest.approx(10 * np.log10(4 / max(one.mse, 1e-9)))
+    gap = (found.reconstructed[0].astype(float) - given[0]) / 127.5
+    assert one.mse == pytest.approx((gap**2).mean())
 
 
 def test_a_conditional_model_must_be_told_the_class(told: Pipeline) -> None:
     given = told.sample([0, 1], [2, 2])
-    with pytest.raises(ValueError, match=r"say which class each picture is of, as in --labels 3 \(0-2\)"):
+    with pytest.raises(ValueError, match=r"give the class of each image, as in --labels 3 \(0-2\)"):
         invert(told, given)
-    assert len(invert(told, given, labels=[2]).found) == 2
+    assert len(invert(told, given, labels=[2]).errors) == 2
     with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2"):
         invert(told, given, labels=[3])
 
@@ -113,9 +113,9 @@ def test_a_conditional_model_must_be_told_the_class(told: Pipeline) -> None:
 def test_strangers_are_of_the_same_class(told: Pipeline) -> None:
     given = told.sample([0, 1], [2, 0])
     found = invert(told, given, labels=[2, 0])
-    for one, picture, label in zip(found.found, given, (2, 0), strict=True):
-        other = told.sample(range(FIRST_SEED, FIRST_SEED + STRANGERS), [label])
-        assert one.chance == pytest.approx((((other.astype(float) - picture) / 127.5) ** 2).mean())
+    for one, picture, label in zip(found.errors, given, (2, 0), strict=True):
+        other = told.sample(range(FIRST_SEED, FIRST_SEED + BASELINE_SAMPLES), [label])
+        assert one.baseline_mse == pytest.approx((((other.astype(float) - picture) / 127.5) ** 2).mean())
 
 
 @pytest.mark.parametrize(("name", "space"), [("told", "noise"), ("labelled", "style"), ("bands", "noise")])
@@ -124,10 +124,10 @@ def test_company_changes_nothing(name: str, space: Space, request: pytest.Fixtur
     given = model.sample([7, 8, 9])
     labels = [2, 0, 1] if model.model.conditional else None
     judge = random_conv(model.spec.size)
-    together = invert(model, given, space, labels, judge, ["a", "b", "c"]).found
-    alone = invert(model, given[2:], space, labels and labels[2:], judge, ["c"]).found
-    assert alone[0].picture == "c"
-    for part in ("error", "chance", "features"):
+    together = invert(model, given, space, labels, judge, ["a", "b", "c"]).errors
+    alone = invert(model, given[2:], space, labels and labels[2:], judge, ["c"]).errors
+    assert alone[0].image == "c"
+    for part in ("mse", "baseline_mse", "feature_distance"):
         assert getattr(alone[0], part) == pytest.approx(getattr(together[2], part), rel=1e-3)
 
 
@@ -149,19 +149,20 @@ def test_files_are_made_to_fit_and_it_is_said_how(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     file = tmp_path / "photo.png"
     Image.fromarray(rng.integers(0, 256, (20, 40, 3), dtype=np.uint8)).save(file)
-    pixels, told = prepared(model_of(1, 16), file)
+    pixels, told = prepare_image(model_of(1, 16), file)
     assert pixels.shape == (16, 16, 1)
     assert told == (
-        "photo.png (40 x 20 px) was cut to its middle square, then resized to 16 x 16 px, then turned gray"
+        "photo.png (40 x 20 px) was cropped to its middle square, then resized to 16 x 16 px, "
+        "then converted to gray"
     )
-    pixels, told = prepared(model_of(3, 32), file)
+    pixels, told = prepare_image(model_of(3, 32), file)
     assert pixels.shape == (32, 32, 3) and told is not None and "gray" not in told
 
 
 def test_files_that_fit_are_left_alone(tmp_path: Path) -> None:
     own = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(own).save(tmp_path / "own.png")
-    pixels, told = prepared(model_of(3, 16), tmp_path / "own.png")
+    pixels, told = prepare_image(model_of(3, 16), tmp_path / "own.png")
     assert told is None
     np.testing.assert_array_equal(pixels, own)
 
@@ -169,9 +170,9 @@ def test_files_that_fit_are_left_alone(tmp_path: Path) -> None:
 def test_28_px_are_padded_as_their_sets_are(tmp_path: Path) -> None:
     digit = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     Image.fromarray(digit).save(tmp_path / "digit.png")
-    pixels, told = prepared(model_of(1, 32), tmp_path / "digit.png")
+    pixels, told = prepare_image(model_of(1, 32), tmp_path / "digit.png")
     np.testing.assert_array_equal(pixels[2:30, 2:30, 0], digit)
-    assert pixels[:2].max() == 0 and told == "digit.png (28 x 28 px) was laid on a black ground of 32 x 32 px"
+    assert pixels[:2].max() == 0 and told == "digit.png (28 x 28 px) was padded with black to 32 x 32 px"
 
 
 def learnt_from(model: Pipeline, source: str) -> Pipeline:
@@ -182,7 +183,7 @@ def learnt_from(model: Pipeline, source: str) -> Pipeline:
 @pytest.mark.parametrize("source", ["folder:photos", "parquet:x.parquet", "digits", "cifar10"])
 def test_28_px_are_resized_where_training_resized(tmp_path: Path, source: str) -> None:
     Image.fromarray(np.full((28, 28), 200, np.uint8)).save(tmp_path / "gray.png")
-    pixels, told = prepared(learnt_from(model_of(1, 32), source), tmp_path / "gray.png")
+    pixels, told = prepare_image(learnt_from(model_of(1, 32), source), tmp_path / "gray.png")
     assert pixels.min() == 200 and told == "gray.png (28 x 28 px) was resized to 32 x 32 px"
 
 
@@ -197,44 +198,44 @@ def test_28_px_of_a_padded_set_are_made_as_training_made_them(
     raw = digit[None, :, :, None], np.zeros(1, np.int64)
     monkeypatch.setattr(published, "read", lambda files, split: raw)
     learnt = published.open_published("mnist", size, "gray").train.pixels[0]
-    pixels, told = prepared(learnt_from(model_of(1, size), source), tmp_path / "digit.png")
+    pixels, told = prepare_image(learnt_from(model_of(1, size), source), tmp_path / "digit.png")
     np.testing.assert_array_equal(pixels, learnt)
-    assert told is not None and ("black ground of 32 x 32 px" in told) == (size >= 32)
+    assert told is not None and ("black to 32 x 32 px" in told) == (size >= 32)
 
 
 def test_an_aligned_face_is_cut_as_training_cut_it(tmp_path: Path) -> None:
     shown = np.random.default_rng(0).integers(0, 256, (218, 178, 3), dtype=np.uint8)
     Image.fromarray(shown).save(tmp_path / "face.jpg")
     model = model_of(3, 16)
-    whole, _ = prepared(model, tmp_path / "face.jpg")
-    pixels, told = prepared(learnt_from(model, "celeba"), tmp_path / "face.jpg")
+    whole, _ = prepare_image(model, tmp_path / "face.jpg")
+    pixels, told = prepare_image(learnt_from(model, "celeba"), tmp_path / "face.jpg")
     learnt = celeba._face(lambda name: tmp_path / name, "face.jpg", 16, "rgb")
     np.testing.assert_array_equal(pixels, learnt)
     assert not np.array_equal(pixels, whole)
     assert told == (
-        "face.jpg (178 x 218 px) was cut to its middle 148 x 148 px, as the faces that were learnt from, "
+        "face.jpg (178 x 218 px) was cropped to its middle 148 x 148 px, as the training images, "
         "then resized to 16 x 16 px"
     )
 
 
 def test_files_that_are_not_there_and_folders(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^there is no picture .*nosuch\.png$"):
-        prepared(model_of(1, 16), tmp_path / "nosuch.png")
-    with pytest.raises(UsageError, match="is a folder: name the pictures in it"):
-        prepared(model_of(1, 16), tmp_path)
+    with pytest.raises(UsageError, match=r"^there is no image .*nosuch\.png$"):
+        prepare_image(model_of(1, 16), tmp_path / "nosuch.png")
+    with pytest.raises(UsageError, match="is a folder: name the images in it"):
+        prepare_image(model_of(1, 16), tmp_path)
 
 
 def test_no_picture_is_made_a_point(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "x.png")
     with pytest.raises(
-        UsageError, match="this model draws points, not pictures: give rows of its test split"
+        UsageError, match="this model draws 2-D points, not images: give rows of its test split"
     ):
-        prepared(model_of(2, 1), tmp_path / "x.png")
-    with pytest.raises(UsageError, match=r"draws points, \(N, 1, 1, 2\), got \(1, 16, 16, 3\)"):
+        prepare_image(model_of(2, 1), tmp_path / "x.png")
+    with pytest.raises(UsageError, match=r"draws 2-D points, \(N, 1, 1, 2\), got \(1, 16, 16, 3\)"):
         invert(model_of(2, 1), np.zeros((1, 16, 16, 3), np.uint8))
 
 
 def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("hello")
     with pytest.raises(DataError, match=r"x\.png: not an image"):
-        prepared(model_of(1, 16), tmp_path / "x.png")
+        prepare_image(model_of(1, 16), tmp_path / "x.png")

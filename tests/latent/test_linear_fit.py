@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from triptych.latent.linear_fit import (
-    Cloud,
-    closed_form,
-    corrected,
-    share_explained,
-    steepest_alone,
-    white_slopes,
-    within,
+    LatentDistribution,
+    broyden_update,
+    closed_form_factorization,
+    equalize_label_means,
+    least_squares_slopes,
+    orthogonalized_direction,
+    r_squared,
 )
 
 RNG = np.random.default_rng(0)
@@ -21,7 +21,7 @@ def test_closed_form_is_the_eigenvectors_of_a_transposed_a() -> None:
     turn, _ = np.linalg.qr(RNG.normal(size=(3, 3)))
     matrix = RNG.normal(size=(50, 3))
     orthogonal, _ = np.linalg.qr(matrix)
-    found, values = closed_form(orthogonal * [1.0, 3.0, 2.0] @ turn.T, 2)
+    found, values = closed_form_factorization(orthogonal * [1.0, 3.0, 2.0] @ turn.T, 2)
     np.testing.assert_allclose(values, [9, 4])
     np.testing.assert_allclose(np.abs(found @ turn), [[0, 1, 0], [0, 0, 1]], atol=1e-12)
     assert all(row[np.abs(row).argmax()] > 0 for row in found)
@@ -29,7 +29,7 @@ def test_closed_form_is_the_eigenvectors_of_a_transposed_a() -> None:
 
 def test_no_unit_direction_changes_the_output_more() -> None:
     matrix = RNG.normal(size=(8, 4))
-    best = np.linalg.norm(matrix @ closed_form(matrix, 1)[0][0])
+    best = np.linalg.norm(matrix @ closed_form_factorization(matrix, 1)[0][0])
     others = RNG.normal(size=(500, 4))
     others /= np.linalg.norm(others, axis=1, keepdims=True)
     assert (np.linalg.norm(others @ matrix.T, axis=1) <= best + 1e-12).all()
@@ -37,38 +37,40 @@ def test_no_unit_direction_changes_the_output_more() -> None:
 
 def test_white_codes_are_white_and_flat_directions_are_left_out() -> None:
     codes = RNG.normal(size=(400, 2)) @ RNG.normal(size=(2, 5)) + 3
-    cloud = Cloud.of(codes)
+    cloud = LatentDistribution.from_codes(codes)
     assert cloud.width == 2
-    white = cloud.white(codes)
+    white = cloud.whiten(codes)
     np.testing.assert_allclose(np.cov(white.T), np.eye(2), atol=1e-9)
-    np.testing.assert_allclose(white @ cloud.root.T + cloud.mean, codes)
+    np.testing.assert_allclose(white @ cloud.factor.T + cloud.mean, codes)
     step = np.array([1.0, 2, 0, 0, 1])
-    assert cloud.spread_along(step) == pytest.approx(np.std(codes @ step / np.linalg.norm(step), ddof=1))
+    assert cloud.std_along(step) == pytest.approx(np.std(codes @ step / np.linalg.norm(step), ddof=1))
 
 
 def test_a_unit_is_one_standard_deviation_along_the_step_and_longer_than_one_white_number() -> None:
-    cloud = Cloud(np.zeros(2), np.diag([1.0, 0.2]))
-    unit = cloud.unit(np.array([3.0, 3.0]))
-    step = cloud.root @ unit
-    assert np.linalg.norm(step) == pytest.approx(cloud.spread_along(step))
+    cloud = LatentDistribution(np.zeros(2), np.diag([1.0, 0.2]))
+    unit = cloud.unit_step(np.array([3.0, 3.0]))
+    step = cloud.factor @ unit
+    assert np.linalg.norm(step) == pytest.approx(cloud.std_along(step))
     assert np.linalg.norm(unit) == pytest.approx(2**0.5 * 1.0016**0.5 / 1.04)
-    assert np.linalg.norm(cloud.unit(np.array([0.0, 7.0]))) == pytest.approx(1)  # along an axis
-    two = cloud.unit(np.array([0.0, 7.0, 0.0, -3.5]))  # of two layers the one that moves most is measured
+    assert np.linalg.norm(cloud.unit_step(np.array([0.0, 7.0]))) == pytest.approx(1)  # along an axis
+    two = cloud.unit_step(
+        np.array([0.0, 7.0, 0.0, -3.5])
+    )  # of two layers the one that moves most is measured
     np.testing.assert_allclose(two, [0, 1, 0, -0.5])
 
 
 def test_slopes_of_straight_readings_are_exact() -> None:
     white, truth = RNG.normal(size=(100, 4)), RNG.normal(size=(4, 3))
     readings = white @ truth + 7
-    slopes = white_slopes(white, readings)
+    slopes = least_squares_slopes(white, readings)
     np.testing.assert_allclose(slopes, truth)
-    np.testing.assert_allclose(share_explained(white, readings, slopes), 1)
-    np.testing.assert_allclose(share_explained(white, readings, 0 * slopes), 0, atol=1e-12)
+    np.testing.assert_allclose(r_squared(white, readings, slopes), 1)
+    np.testing.assert_allclose(r_squared(white, readings, 0 * slopes), 0, atol=1e-12)
 
 
 def test_the_steepest_step_alone_moves_one_reading_by_one_and_no_held_one() -> None:
     slopes = RNG.normal(size=(6, 4))
-    step = steepest_alone(slopes, 1, [0, 3])
+    step = orthogonalized_direction(slopes, 1, [0, 3])
     np.testing.assert_allclose(slopes.T[[0, 1, 3]] @ step, [0, 1, 0], atol=1e-8)
     kept = slopes[:, [0, 1, 3]].T
     free = np.eye(6) - np.linalg.pinv(kept) @ kept
@@ -80,28 +82,31 @@ def test_the_steepest_step_alone_moves_one_reading_by_one_and_no_held_one() -> N
 
 def test_two_readings_that_move_alike_are_held_once() -> None:
     slopes = RNG.normal(size=(6, 3))[:, [0, 1, 1, 2]]
-    step = steepest_alone(slopes, 0, [1, 2, 3])
+    step = orthogonalized_direction(slopes, 0, [1, 2, 3])
     np.testing.assert_allclose(slopes.T @ step, [1, 0, 0, 0], atol=1e-7)
 
 
 def test_slopes_are_corrected_along_a_step_alone() -> None:
     slopes, seen = RNG.normal(size=(4, 3)), RNG.normal(size=3)
     step, across = np.array([0.6, 0.8, 0, 0]), np.array([0.8, -0.6, 0.5, 1])
-    found = corrected(slopes, step, seen)
+    found = broyden_update(slopes, step, seen)
     np.testing.assert_allclose(found.T @ step, seen)
     np.testing.assert_allclose(found.T @ across, slopes.T @ across)
 
 
 def test_held_slopes_within_chance_are_not_run_from() -> None:
     slopes = np.array([[1.0, 0.01, 0.5], [0.0, 0.001, 0.0]])
-    exact, wary = steepest_alone(slopes, 0, [1]), steepest_alone(slopes, 0, [1], chance=0.05)
+    exact, wary = (
+        orthogonalized_direction(slopes, 0, [1]),
+        orthogonalized_direction(slopes, 0, [1], error=0.05),
+    )
     np.testing.assert_allclose(exact, [1, -10], rtol=1e-3)
     np.testing.assert_allclose(wary, [1, 0], atol=0.02)
 
 
 def test_where_nothing_is_free_the_held_readings_move_least() -> None:
     slopes = RNG.normal(size=(3, 8))  # seven held readings, three numbers
-    step = steepest_alone(slopes, 0, range(1, 8))
+    step = orthogonalized_direction(slopes, 0, range(1, 8))
     least = np.square(slopes[:, 1:].T @ step).sum()
     for _ in range(50):
         other = RNG.normal(size=3)
@@ -110,19 +115,21 @@ def test_where_nothing_is_free_the_held_readings_move_least() -> None:
 
 
 def test_what_nothing_moves() -> None:
-    with pytest.raises(ValueError, match="no step moves this"):
-        steepest_alone(np.zeros((3, 2)), 0, [1])
+    with pytest.raises(ValueError, match="no step changes this attribute"):
+        orthogonalized_direction(np.zeros((3, 2)), 0, [1])
 
 
 def test_within_a_label_only_what_its_pictures_differ_by_is_left() -> None:
     values, labels = np.array([[1.0], [3.0], [10.0], [20.0]]), torch.tensor([0, 0, 1, 1])
-    np.testing.assert_allclose(within(values, labels), [[7.5], [9.5], [3.5], [13.5]])  # about 8.5
-    assert within(values, None) is values
+    np.testing.assert_allclose(
+        equalize_label_means(values, labels), [[7.5], [9.5], [3.5], [13.5]]
+    )  # about 8.5
+    assert equalize_label_means(values, None) is values
 
 
 def test_a_step_held_to_many_readings_solves_the_equations_it_says() -> None:
     slopes = RNG.normal(size=(5, 9))
-    step = steepest_alone(slopes, 0, range(1, 9))
+    step = orthogonalized_direction(slopes, 0, range(1, 9))
     others, wanted = slopes[:, 1:], slopes[:, 0]
     sizes = [np.linalg.norm(others.T @ d / (wanted @ d)) for d in RNG.normal(size=(4000, 5))]
     assert wanted @ step == pytest.approx(1)

@@ -9,7 +9,7 @@ from PIL import Image
 
 import triptych
 from triptych.inference.pipeline import Pipeline
-from triptych.latent.interpolation import latent_map, map_places
+from triptych.latent.interpolation import latent_map, map_coordinates
 from triptych.latent.mapping import Encoded, encode_test_images, write_map
 
 
@@ -18,12 +18,12 @@ def test_test_images_are_drawn_where_they_are_encoded_to(tmp_path: Path) -> None
     run = triptych.train("vae", latent=2, runs=tmp_path, conditional=False, **tiny)
     model = triptych.load(run.path)
     found = encode_test_images(model, 30, (0, 1))
-    assert found.places.shape == (30, 2) and found.labels is not None and len(found.names) == 10
+    assert found.coordinates.shape == (30, 2) and found.labels is not None and len(found.names) == 10
     shown = latent_map(model, 3)
     write_map(tmp_path / "map.npz", shown, (0, 1), found)
     with np.load(tmp_path / "map.npz") as arrays:
-        np.testing.assert_array_equal(arrays["codes"], found.places)
-        np.testing.assert_allclose(arrays["places"], map_places(3))
+        np.testing.assert_array_equal(arrays["codes"], found.coordinates)
+        np.testing.assert_allclose(arrays["coordinates"], map_coordinates(3))
     plain = Encoded(np.array([[0.0, 0.0]], np.float32), None, ())
     write_map(tmp_path / "one.png", shown, (0, 1), plain)
     with Image.open(tmp_path / "one.png") as drawn:

@@ -19,7 +19,7 @@ from triptych.core.errors import DataError
 from triptych.data.dataset import Dataset, Split
 from triptych.inference.pipeline import Pipeline
 from triptych.latent import attributes
-from triptych.latent.directions import named
+from triptych.latent.directions import make_direction
 
 SILENT = {"conditional": False}
 TINY = {"steps": 2, "batch": 8, "threads": 1, "precision": "fp32", "latent": 6, "width": 4}
@@ -152,21 +152,21 @@ def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         importlib.import_module("triptych.evaluation.evaluate"), "data_of", lambda model: source
     )
-    monkeypatch.setattr(attributes, "FACTOR_STEPS", 1)
-    monkeypatch.setattr(attributes, "MOST_ATTRIBUTES", 1)
+    monkeypatch.setattr(attributes, "MAX_FACTOR_STEPS", 1)
+    monkeypatch.setattr(attributes, "MAX_OTHER_ATTRIBUTES", 1)
     monkeypatch.setattr(
         steer_directions,
         "measure_effects",
         lambda pipeline, found, samples, labels, controls, reader, dataset: (found, reader),
     )
-    last = named(bands, "a2", "noise", "by hand", torch.ones(6))
+    last = make_direction(bands, "a2", "noise", "by hand", torch.ones(6))
     assert [
         a.name for a in steer_directions.measure_if_possible(bands, [last], 20, None, {})[1].attributes
     ] == [
         "a2",
         "a0",
     ]
-    free = named(bands, "closed form 1", "noise", "by hand", torch.ones(6))
+    free = make_direction(bands, "closed form 1", "noise", "by hand", torch.ones(6))
     assert [
         a.name for a in steer_directions.measure_if_possible(bands, [free], 20, None, {})[1].attributes
     ] == ["a0"]
@@ -207,9 +207,9 @@ def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     told(capsys, runs["told"], "invert", "--test-rows", "0-1", "--out", out)  # the split's own labels
     Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(photo)
     assert cli.main(["steer", runs["flat"], "invert", "--images", str(photo), "--out", out]) == 0
-    assert "photo.png (30 x 20 px) was cut to its middle square, then resized" in capsys.readouterr().err
+    assert "photo.png (30 x 20 px) was cropped to its middle square, then resized" in capsys.readouterr().err
     assert cli.main(["steer", runs["told"], "invert", "--images", str(photo), "--out", out]) == 2
-    assert "say which class each picture is of" in capsys.readouterr().err
+    assert "give the class of each image" in capsys.readouterr().err
 
 
 def test_labels_come_before_a_judge_is_trained(
@@ -325,7 +325,7 @@ def test_wrong_flags_cost_no_work(
         pytest.fail("pictures were drawn before the flags were looked at")
 
     for work in (
-        "attribute_samples.study",
+        "attribute_samples.sample_attributes",
         "sweep.sweep",
         "inversion.invert",
         "edits.traverse",

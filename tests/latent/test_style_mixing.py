@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from triptych.inference.pipeline import Pipeline
-from triptych.latent.style_mixing import layers_called, mix, mixed
+from triptych.latent.style_mixing import mix, mix_styles, parse_layers
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from triptych.latent.style_mixing import layers_called, mix, mixed
     ],
 )
 def test_layers_by_name(name: str, found: list[int]) -> None:
-    assert layers_called(name, 7) == found
+    assert parse_layers(name, 7) == found
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_layers_by_name(name: str, found: list[int]) -> None:
 )
 def test_layers_that_are_not_there(name: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        layers_called(name, 7)
+        parse_layers(name, 7)
 
 
 def test_only_the_layers_asked_for_are_the_donors() -> None:
     base, donor = torch.zeros(4, 3, 2), torch.ones(4, 3, 2)
-    found = mixed(base, donor, [1])
+    found = mix_styles(base, donor, [1])
     assert found[:, 1].eq(1).all() and found[:, [0, 2]].eq(0).all()
     assert base.eq(0).all()
 
@@ -55,7 +55,7 @@ def test_all_layers_give_the_donor(layers: Pipeline) -> None:
 def test_one_label_is_of_donors_and_bases(labelled: Pipeline) -> None:
     grid, _, _ = mix(labelled, [1, 2], [3, 4], labels=[2])
     assert grid.shape[:2] == (2, 2)
-    with pytest.raises(ValueError, match="one label for all, donors and bases, got 2"):
+    with pytest.raises(ValueError, match="one label for all donors and bases, got 2"):
         mix(labelled, [1, 2], [3, 4], labels=[2, 0])
 
 

@@ -9,14 +9,20 @@ from conftest import MIXING, Layers
 
 from triptych.inference.pipeline import Pipeline
 from triptych.latent import codes, directions, edits, supervised_directions
-from triptych.latent.attribute_samples import mixed_rows, study
+from triptych.latent.attribute_samples import mixed_rows, sample_attributes
 from triptych.latent.codes import codes_at
 from triptych.latent.edits import measure
-from triptych.latent.supervised_directions import clear, find, held_for, scaled_slopes, try_out
+from triptych.latent.supervised_directions import (
+    fit_directions,
+    other_factors,
+    refine_direction,
+    shrink,
+    standardized_slopes,
+)
 
 
 def test_a_direction_of_a_straight_generator_is_exact(bands: Pipeline, reader) -> None:
-    found = find(bands, reader, study(bands, reader, 300))
+    found = fit_directions(bands, reader, sample_attributes(bands, reader, 300))
     assert [d.name for d in found] == ["top", "middle", "bottom"]  # "nothing" never varies
     for k, direction in enumerate(found):
         assert direction.vector.norm() == pytest.approx(1, abs=1e-5)  # a standard deviation of noise
@@ -26,21 +32,27 @@ def test_a_direction_of_a_straight_generator_is_exact(bands: Pipeline, reader) -
 
 
 def test_other_samples_show_the_same(bands: Pipeline, reader) -> None:
-    found = find(bands, reader, study(bands, reader, 300), ["middle"])
+    found = fit_directions(bands, reader, sample_attributes(bands, reader, 300), ["middle"])
     effect = measure(bands, codes_at(bands, range(200)), found, 1.0, reader)[0]
     assert effect.target is not None and effect.target.attribute == "middle"
     spread = np.linalg.norm(MIXING[1])
     expected = float(torch.tensor(MIXING)[1] @ found[0].vector) / spread
-    assert effect.target.mean == pytest.approx(expected, rel=0.15)  # the spread is of 200 samples
+    assert effect.target.two_sided == pytest.approx(expected, rel=0.15)  # the spread is of 200 samples
     assert effect.ratio is not None and effect.ratio > 50
     assert {c.factor for c in effect.others} == {"top", "bottom"}
 
 
 def test_trying_out_takes_back_what_a_bent_generator_does_besides(bent: Pipeline, reader) -> None:
-    studied = study(bent, reader, 1000)
+    studied = sample_attributes(bent, reader, 1000)
     fresh = codes_at(bent, range(500))
     plain, tried = (
-        measure(bent, fresh, find(bent, reader, studied, ["top"], tried=tried, amount=2), 2.0, reader)[0]
+        measure(
+            bent,
+            fresh,
+            fit_directions(bent, reader, studied, ["top"], refinement_samples=tried, amount=2),
+            2.0,
+            reader,
+        )[0]
         for tried in (0, 500)
     )
     assert plain.ratio is not None and tried.ratio is not None
@@ -64,15 +76,15 @@ def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unev
     reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Pipeline(Uneven(1))  # type: ignore[arg-type]
-    studied, seen = study(model, reader, 400), []
-    best = supervised_directions.try_out
+    studied, seen = sample_attributes(model, reader, 400), []
+    best = supervised_directions.refine_direction
 
     def watched(white, slopes, k, held, chance, changes):
         seen.append((changes(white)[0], slopes.T @ (white / np.linalg.norm(white))))
         return best(white, slopes, k, held, chance, changes)
 
-    monkeypatch.setattr(supervised_directions, "try_out", watched)
-    find(model, reader, studied, ["top", "middle"], tried=400)
+    monkeypatch.setattr(supervised_directions, "refine_direction", watched)
+    fit_directions(model, reader, studied, ["top", "middle"], refinement_samples=400)
     assert len(seen) == 2
     for means, promised in seen:  # a straight generator answers both ways of looking alike
         np.testing.assert_allclose(means, [promised, promised], rtol=0.06, atol=0.02)  # ridge, gray levels
@@ -84,7 +96,7 @@ def test_weights_are_hashed_once_for_all_directions_and_rounds(
     asked, true = [], codes.model_hash
     for module in (supervised_directions, directions, edits):
         monkeypatch.setattr(module, "model_hash", lambda model: asked.append(model) or true(model))
-    found = find(bands, reader, study(bands, reader, 200), tried=20)
+    found = fit_directions(bands, reader, sample_attributes(bands, reader, 200), refinement_samples=20)
     assert len(found) == 3 and len(asked) == 1
     measure(bands, codes_at(bands, range(20)), found, 1.0, reader)
     assert len(asked) == 2
@@ -92,52 +104,52 @@ def test_weights_are_hashed_once_for_all_directions_and_rounds(
 
 
 def test_a_step_is_held_to_what_no_picture_showed(bands: Pipeline, reader) -> None:
-    studied = study(bands, reader, 200)
-    assert studied.spreads[3] == 0 and held_for(studied, 0) == [1, 2, 3]
-    assert studied.units[3] == 0.01 and (scaled_slopes(studied)[:, 3] == 0).all()
+    studied = sample_attributes(bands, reader, 200)
+    assert studied.stds[3] == 0 and other_factors(studied, 0) == [1, 2, 3]
+    assert studied.units[3] == 0.01 and (standardized_slopes(studied)[:, 3] == 0).all()
 
 
 def test_in_style_space_every_layer_moves_or_those_asked(layers: Pipeline, reader) -> None:
-    studied = study(layers, reader, 300, apart=False)
-    assert studied.codes.space == "style" and studied.white.shape == (300, 2) and studied.blocks == 1
-    alike = find(layers, reader, studied, ["top"])  # one style moves all three bands alike
+    studied = sample_attributes(layers, reader, 300, per_layer=False)
+    assert studied.codes.space == "style" and studied.whitened.shape == (300, 2) and studied.blocks == 1
+    alike = fit_directions(layers, reader, studied, ["top"])  # one style moves all three bands alike
     effect = measure(layers, codes_at(layers, range(50), "style"), alike, 1.0, reader)[0]
     assert effect.ratio == pytest.approx(1, abs=0.01)
     for apart in (True, False):
-        known = study(layers, lone(reader), 300, apart=apart)
-        one = find(layers, lone(reader), known, layers=[0])[0]
+        known = sample_attributes(layers, lone(reader), 300, per_layer=apart)
+        one = fit_directions(layers, lone(reader), known, layers=[0])[0]
         assert one.vector[1:].eq(0).all() and one.vector[0].abs().sum() > 0
 
 
 def test_layers_told_apart_move_each_its_own_way(layers: Pipeline, reader) -> None:
     told: list[tuple[str, int, int]] = []
-    studied = study(layers, reader, 300, progress=lambda *now: told.append(now))
-    assert studied.blocks == 3 and studied.white.shape == (300, 6) and told[-1][1:] == (600, 600)
-    found = find(layers, reader, studied, tried=100)
+    studied = sample_attributes(layers, reader, 300, progress=lambda *now: told.append(now))
+    assert studied.blocks == 3 and studied.whitened.shape == (300, 6) and told[-1][1:] == (600, 600)
+    found = fit_directions(layers, reader, studied, refinement_samples=100)
     effects = measure(layers, codes_at(layers, range(50), "style"), found, 1.0, reader)
     assert len(effects) == 3
     for k, effect in enumerate(effects):  # layer k draws band k
         assert effect.ratio is None or effect.ratio > 20
-        assert effect.target is not None and effect.target.mean > 0.5
+        assert effect.target is not None and effect.target.two_sided > 0.5
         strengths = found[k].vector.norm(dim=1)  # (layers,)
         assert strengths.argmax() == k and strengths.sum() < 1.1 * strengths[k]
         assert strengths[k] == pytest.approx(1, abs=0.05)  # a standard deviation, where it moves most
-    two = find(layers, reader, studied, ["middle"], layers=[1, 2], tried=100)[0]
+    two = fit_directions(layers, reader, studied, ["middle"], layers=[1, 2], refinement_samples=100)[0]
     assert two.vector[0].eq(0).all() and two.vector[1].norm() > 0.9
-    with pytest.raises(ValueError, match="20 pictures or more, or 0, got 19"):
-        find(layers, reader, studied, tried=19)
+    with pytest.raises(ValueError, match="or on 20 or more, got 19"):
+        fit_directions(layers, reader, studied, refinement_samples=19)
 
 
 def test_of_a_model_with_labels_a_step_is_one_among_pictures_of_one_label(labelled: Pipeline, reader) -> None:
-    assert study(labelled, reader, 300).blocks == 1  # it was not trained on mixed styles
-    studied = study(labelled, reader, 300, apart=True)
+    assert sample_attributes(labelled, reader, 300).blocks == 1  # it was not trained on mixed styles
+    studied = sample_attributes(labelled, reader, 300, per_layer=True)
     assert studied.codes.labels is not None and len(studied.codes.labels.unique()) == 3
-    assert studied.cloud.spread_along(np.array([1.0, 0.0])) == pytest.approx(1, abs=0.1)  # not some 8
-    found = find(labelled, reader, studied)
+    assert studied.distribution.std_along(np.array([1.0, 0.0])) == pytest.approx(1, abs=0.1)  # not some 8
+    found = fit_directions(labelled, reader, studied)
     effects = measure(labelled, codes_at(labelled, range(60), "style"), found, 0.5, reader)
     assert [e.direction for e in effects] == ["top", "middle", "bottom"]
     assert all(e.ratio is None or e.ratio > 10 for e in effects)
-    one = study(labelled, reader, 200, labels=[2])
+    one = sample_attributes(labelled, reader, 200, labels=[2])
     assert one.codes.labels is not None and set(one.codes.labels.tolist()) == {2}
 
 
@@ -151,11 +163,11 @@ def test_layers_are_shuffled_among_pictures_of_one_label(labelled: Pipeline) -> 
 
 
 def test_who_has_no_layers_or_too_few_pictures_is_told(bands: Pipeline, layers: Pipeline, reader) -> None:
-    with pytest.raises(ValueError, match="noise space has no layers to move apart"):
-        study(bands, reader, 300, apart=True)
+    with pytest.raises(ValueError, match="noise space of Bands has no layers to move separately"):
+        sample_attributes(bands, reader, 300, per_layer=True)
     wide = Pipeline(Layers(40))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"40 layers of 2 numbers .* at least 240 pictures .* got 200"):
-        study(wide, reader, 200, apart=True)
+    with pytest.raises(ValueError, match=r"40 layers of 2 dimensions .* at least 240 samples, got 200"):
+        sample_attributes(wide, reader, 200, per_layer=True)
 
 
 def lone(reader):
@@ -169,18 +181,18 @@ def lone(reader):
 
 
 def test_what_cannot_be_found(bands: Pipeline, reader) -> None:
-    with pytest.raises(ValueError, match="at least 200 pictures"):
-        study(bands, reader, 199)
-    studied = study(bands, reader, 200)
-    with pytest.raises(ValueError, match=r"band reader reads no 'left'\. There are: top, middle"):
-        find(bands, reader, studied, ["left"])
-    with pytest.raises(ValueError, match="200 pictures read alike in 'nothing'"):
-        find(bands, reader, studied, ["nothing"])
+    with pytest.raises(ValueError, match="at least 200 samples"):
+        sample_attributes(bands, reader, 199)
+    studied = sample_attributes(bands, reader, 200)
+    with pytest.raises(ValueError, match=r"band reader predicts no 'left'\. There are: top, middle"):
+        fit_directions(bands, reader, studied, ["left"])
+    with pytest.raises(ValueError, match="200 samples have the same 'nothing'"):
+        fit_directions(bands, reader, studied, ["nothing"])
 
 
 def test_a_change_within_its_error_is_none() -> None:
     np.testing.assert_allclose(
-        clear(np.array([1.0, -1.0, 0.3, 0.0]), np.array([0.25, 0.0, 0.2, 0.1])), [0.75, -1, 0, 0]
+        shrink(np.array([1.0, -1.0, 0.3, 0.0]), np.array([0.25, 0.0, 0.2, 0.1])), [0.75, -1, 0, 0]
     )
 
 
@@ -191,7 +203,7 @@ def test_the_best_step_of_those_tried_is_kept() -> None:
         tried.append(white / np.linalg.norm(white))
         return np.array([[1.0, 0.1 + 0.4 * len(tried), 0.0]]), np.zeros((1, 3))  # ever worse
 
-    best = try_out(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
+    best = refine_direction(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
     np.testing.assert_array_equal(best, [1, 0, 0])
     assert len(tried) == supervised_directions.ROUNDS and not np.allclose(tried[0], tried[1])
 
@@ -204,7 +216,7 @@ def test_a_step_is_alone_in_both_ways_of_looking() -> None:
         return np.array([[a, c, 0.0], [a, c + 0.8 * a + b, 0.0]]), np.full((2, 3), 1e-3)
 
     slopes = np.array([[1.0, 0, 0], [0, 0, 0], [0, 1, 0]])  # (R, K)
-    best = try_out(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
+    best = refine_direction(np.array([1.0, 0, 0]), slopes, 0, [1, 2], 0.0, changes)
     before, after = (np.abs(changes(white)[0][:, 1]).max() for white in (np.array([1.0, 0, 0]), best))
     assert after < 0.6 * before
 
@@ -212,15 +224,15 @@ def test_a_step_is_alone_in_both_ways_of_looking() -> None:
 def test_codes_that_do_not_spread_have_no_step(
     layers: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    studied = study(layers, lone(reader), 300, apart=True)
-    studied.fitted[:] = np.sin(np.arange(300.0))[:, None]  # varies
+    studied = sample_attributes(layers, lone(reader), 300, per_layer=True)
+    studied.fitted_values[:] = np.sin(np.arange(300.0))[:, None]  # varies
     monkeypatch.setattr(
-        supervised_directions, "white_slopes", lambda white, *_: np.zeros((white.shape[1], 1))
+        supervised_directions, "least_squares_slopes", lambda white, *_: np.zeros((white.shape[1], 1))
     )
-    with pytest.raises(ValueError, match=r"^no step moves 'top'$"):
-        find(layers, lone(reader), studied)
-    with pytest.raises(ValueError, match=r"^no step of the layers 1, 2 alone moves 'top'$"):
-        find(layers, lone(reader), studied, layers=[1, 2])
+    with pytest.raises(ValueError, match=r"^no step changes 'top'$"):
+        fit_directions(layers, lone(reader), studied)
+    with pytest.raises(ValueError, match=r"^no step of the layers 1, 2 alone changes 'top'$"):
+        fit_directions(layers, lone(reader), studied, layers=[1, 2])
 
 
 def test_styles_that_do_not_spread_are_refused(
@@ -232,4 +244,4 @@ def test_styles_that_do_not_spread_are_refused(
         lambda self, noise, condition, controls: (condition.labels[:, None, None] + 0.1).expand(-1, 3, 2),
     )
     with pytest.raises(ValueError, match="all styles are alike"):
-        study(labelled, reader, 200)
+        sample_attributes(labelled, reader, 200)

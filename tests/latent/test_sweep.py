@@ -7,7 +7,7 @@ from triptych.core.types import ImageSpec
 from triptych.data.dataset import Dataset
 from triptych.data.load import load
 from triptych.inference.pipeline import Pipeline
-from triptych.latent.sweep import chart, lines, row_names, sweep
+from triptych.latent.sweep import chart, row_labels, summary_lines, sweep
 from triptych.metrics.extractors.random_conv import random_conv
 from triptych.models.registry import load_model_class
 
@@ -26,24 +26,22 @@ def model_of(family: str, conditional: bool = False, **config) -> Pipeline:
 def test_a_sweep_scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
     model = model_of("vae", latent=4, width=2)
     found = sweep(model, [0, 2.5], seeds=[7, 8, 9], samples=64, features=random_conv(16), data=digits)
-    assert found.pictures.shape == (2, 3, 16, 16, 1)
-    assert (found.pictures[0] == found.pictures[0, :1]).all()  # at truncation 0 there is one picture
-    assert (found.pictures[1] == model.sample([7, 8, 9], truncation=2.5)).all()
-    none, much = found.measured.points
+    assert found.images.shape == (2, 3, 16, 16, 1)
+    assert (found.images[0] == found.images[0, :1]).all()  # at truncation 0 there is one picture
+    assert (found.images[1] == model.sample([7, 8, 9], truncation=2.5)).all()
+    none, much = found.scores.points
     assert none.vendi == pytest.approx(1, abs=1e-3) and much.vendi > none.vendi
     assert none.score("recall").value == 0
     assert {s.card.controls["truncation"] for s in much.scores} == {2.5}
     assert none.score("FID").card.data == digits.fingerprint
-    assert found.measured.vendi_real > much.vendi
+    assert found.scores.vendi_real > much.vendi
     fid, vendi = much.score("FID"), f"Vendi[random-conv] {much.vendi:.1f}"
     told = f"FID[random-conv] {fid.value:.3g} ({fid.low:.3g} to {fid.high:.3g})"
-    assert row_names(found.measured)[1].startswith(
-        f"truncation 2.5, {vendi}\n{told}\nprecision[random-conv] "
-    )
-    said = lines(found.measured)
+    assert row_labels(found.scores)[1].startswith(f"truncation 2.5, {vendi}\n{told}\nprecision[random-conv] ")
+    said = summary_lines(found.scores)
     assert said[5:7] == ["truncation 2.5", f"  {told}"] and said[9] == f"  {vendi}"
-    assert said[10].startswith("64 samples against 346 real") and "intervals of 95 % by" in said[10]
-    drawn = chart(found.measured)
+    assert said[10].startswith("64 samples against 346 real") and "95 % intervals by" in said[10]
+    drawn = chart(found.scores)
     assert drawn.startswith("<svg") and drawn.count("<path") == 3 and "recall[random-conv]" in drawn
 
 
@@ -58,10 +56,10 @@ def test_seeds_are_read_once_and_labels_are_of_what_is_shown(digits: Dataset) ->
     model = model_of("dcgan", latent=4, width=2, conditional=True)
     asked = {"samples": 20, "features": random_conv(16), "data": digits}
     found = sweep(model, [0.5, 1], seeds=iter([7, 8]), labels=[3], **asked)
-    for shown, value in zip(found.pictures, (0.5, 1), strict=True):
+    for shown, value in zip(found.images, (0.5, 1), strict=True):
         assert (shown == model.sample([7, 8], [3], truncation=value)).all()
-    assert not (found.pictures[1] == model.sample([7, 8])).all()
-    assert found.measured == sweep(model, [0.5, 1], **asked).measured
+    assert not (found.images[1] == model.sample([7, 8])).all()
+    assert found.scores == sweep(model, [0.5, 1], **asked).scores
 
 
 def test_labels_are_looked_at_before_any_work() -> None:

@@ -167,9 +167,9 @@ def layers_of(layers: str | None, space: str | None, pipeline: Pipeline) -> list
         return None
     from triptych.core.errors import UsageError
     from triptych.latent.codes import code_shape
-    from triptych.latent.style_mixing import layers_called
+    from triptych.latent.style_mixing import parse_layers
 
-    chosen = layers_called(layers, code_shape(pipeline, "style")[0])
+    chosen = parse_layers(layers, code_shape(pipeline, "style")[0])
     if space == "noise":
         raise UsageError("noise has no layers: give --space style, or leave --layers out")
     return chosen
@@ -177,10 +177,10 @@ def layers_of(layers: str | None, space: str | None, pipeline: Pipeline) -> list
 
 def load_directions(text: str) -> list[Direction]:
     """The directions of FILE, or the one of FILE:NAME."""
-    from triptych.latent.directions import chosen, load
+    from triptych.latent.directions import load, select_directions
 
     file, _, name = text.partition(".safetensors:")
-    return chosen(load(f"{file}.safetensors" if name else text), name or None)
+    return select_directions(load(f"{file}.safetensors" if name else text), name or None)
 
 
 def check_at_most_one(**given: Any) -> None:

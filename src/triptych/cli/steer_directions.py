@@ -22,7 +22,7 @@ from triptych.cli.progress import throttled
 if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
     from triptych.inference.pipeline import Pipeline
-    from triptych.latent.attributes import Reader
+    from triptych.latent.attributes import AttributePredictor
     from triptych.latent.directions import Direction
     from triptych.latent.edits import Effect
 
@@ -70,11 +70,11 @@ def directions(pipeline: Pipeline, flags: DirectionsFlags, controls: Controls) -
     Returns:
         What --json prints.
     """
-    from triptych.latent.directions import fit_to_keep, save
+    from triptych.latent.directions import check_writable, save
 
     amounts = amounts_of(flags.range, flags.frames)
     layers, seeds = layers_of(flags.layers, flags.space, pipeline), numbers(flags.seeds)
-    fit_to_keep(flags.save)
+    check_writable(flags.save)
     find = from_labels if flags.method == "labels" else from_weights
     found, effects = find(pipeline, flags, layers, controls)
     save(flags.save, found)
@@ -82,7 +82,7 @@ def directions(pipeline: Pipeline, flags: DirectionsFlags, controls: Controls) -
     print_effects(effects)
     print(flags.save, flags.out, sep="\n")
     return {
-        "directions": [direction.about.model_dump(mode="json") for direction in found],
+        "directions": [direction.info.model_dump(mode="json") for direction in found],
         "effects": [effect.model_dump(mode="json") for effect in effects],
         "save": str(flags.save),
         "out": str(flags.out),
@@ -104,25 +104,31 @@ def from_labels(
         The directions and their effects.
     """
     from triptych.evaluation.evaluate import data_of
-    from triptych.latent.attribute_samples import study
-    from triptych.latent.attributes import reader_for
-    from triptych.latent.supervised_directions import check_tried, find, known
+    from triptych.latent.attribute_samples import sample_attributes
+    from triptych.latent.attributes import predictor_for
+    from triptych.latent.supervised_directions import (
+        check_attribute_names,
+        check_refinement_samples,
+        fit_directions,
+    )
 
-    check_tried(flags.refine_samples)
+    check_refinement_samples(flags.refine_samples)
     progress, labels = throttled(), labels_of(flags, pipeline)
     names = None if flags.attributes is None else flags.attributes.split(",")
     dataset = data_of(pipeline)
-    reader = reader_for(dataset, names)
+    reader = predictor_for(dataset, names)
     accuracies = "; ".join(f"{name} {accuracy}" for name, accuracy in reader.accuracy.items())
     say(f"attributes are read by {reader.name} ({accuracies})")
-    known(reader.name, reader.attributes, names or ())  # before thousands of samples are drawn
-    studied = study(
+    check_attribute_names(
+        reader.name, reader.attributes, names or ()
+    )  # before thousands of samples are drawn
+    studied = sample_attributes(
         pipeline, reader, flags.samples, flags.space, labels, False if flags.share_layers else None,
         progress=progress, **controls,
     )  # fmt: skip
     if studied.codes.space == "style":
         say("one direction for each layer" if studied.blocks > 1 else "one direction for all layers")
-    found = find(pipeline, reader, studied, names, layers, flags.refine_samples, progress=progress)
+    found = fit_directions(pipeline, reader, studied, names, layers, flags.refine_samples, progress=progress)
     return measure_effects(pipeline, found, flags.effect_samples, labels, controls, reader, dataset)
 
 
@@ -164,12 +170,12 @@ def measure_if_possible(
     if not samples:
         return found, []
     from triptych.evaluation.evaluate import data_of
-    from triptych.latent.attributes import read_by_factor, reader_for
+    from triptych.latent.attributes import binary_factors, predictor_for
 
     try:
         dataset = data_of(pipeline)
-        factors = read_by_factor(dataset)
-        reader = reader_for(dataset, [d.name for d in found if d.name in factors])
+        factors = binary_factors(dataset)
+        reader = predictor_for(dataset, [d.name for d in found if d.name in factors])
     except (ValueError, OSError) as error:
         say(f"effects were not measured: {error}")
         return found, []
@@ -182,7 +188,7 @@ def measure_effects(
     samples: int,
     labels: list[int] | None,
     controls: Controls,
-    reader: Reader,
+    reader: AttributePredictor,
     dataset: Dataset,
 ) -> tuple[list[Direction], list[Effect]]:
     """Measure what directions do to samples on which they were not found.
@@ -204,11 +210,11 @@ def measure_effects(
     from triptych.evaluation.classifier import extractor_for
     from triptych.latent.codes import codes_at
     from triptych.latent.edits import measure, with_effects
-    from triptych.latent.supervised_directions import MEASURED_SEED
+    from triptych.latent.supervised_directions import EVALUATION_SEED
 
     progress = throttled()
-    seeds = range(MEASURED_SEED, MEASURED_SEED + samples)
-    codes = codes_at(pipeline, seeds, found[0].about.space, labels, **controls)
+    seeds = range(EVALUATION_SEED, EVALUATION_SEED + samples)
+    codes = codes_at(pipeline, seeds, found[0].info.space, labels, **controls)
     extractor = extractor_for(dataset, "auto", progress, pipeline.device)
     effects = measure(pipeline, codes, found, 1.0, reader, extractor, progress, **controls)
     return with_effects(found, effects), effects
@@ -236,7 +242,7 @@ def draw_directions(
     from triptych.latent.edits import traverse as move
     from triptych.viz.sheets import write_sheet
 
-    codes = codes_at(pipeline, seeds, found[0].about.space, labels_of(flags, pipeline), **controls)
+    codes = codes_at(pipeline, seeds, found[0].info.space, labels_of(flags, pipeline), **controls)
     images = move(pipeline, codes, found, amounts, **controls)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in found]
     write_sheet(
@@ -256,13 +262,15 @@ def print_effects(effects: Sequence[Effect]) -> None:
         target, other = effect.target, effect.others[0] if effect.others else None
         parts: list[str] = []
         if target is not None:
-            parts.append(f"target {target.mean:+.2f} +-{2 * target.error:.2f} ({target.forth:+.2f})")
+            parts.append(f"target {target.two_sided:+.2f} +-{2 * target.error:.2f} ({target.one_sided:+.2f})")
         if other is not None:
-            parts.append(f"largest side effect {other.factor} {other.mean:+.2f} ({other.forth:+.2f})")
+            parts.append(
+                f"largest side effect {other.factor} {other.two_sided:+.2f} ({other.one_sided:+.2f})"
+            )
         if effect.ratio is not None:
             parts.append(f"ratio {effect.ratio:.1f}")
-        if effect.swing is not None:
-            parts.append(f"two-sided ratio {effect.swing:.1f}")
-        if effect.identity is not None:
-            parts.append(f"identity change {effect.identity:.2f}")
+        if effect.two_sided_ratio is not None:
+            parts.append(f"two-sided ratio {effect.two_sided_ratio:.1f}")
+        if effect.feature_distance is not None:
+            parts.append(f"identity change {effect.feature_distance:.2f}")
         print(f"{effect.direction}: {', '.join(parts)}")

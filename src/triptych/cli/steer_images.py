@@ -65,21 +65,23 @@ def invert(pipeline: Pipeline, flags: InvertFlags, controls: Controls) -> Result
 
     labels = labels_of(flags, pipeline)
     inversion = invert_images(pipeline, flags.images, flags.test_rows, flags.space, labels, controls)
-    names = [one.picture for one in inversion.found]
-    if is_points(inversion.given):  # both are drawn in one plot
+    names = [one.image for one in inversion.errors]
+    if is_points(inversion.images):  # both are drawn in one plot
         names = [f"{name}:\ngiven faint,\nreconstructed dark" for name in names]
-    pairs = np.stack([inversion.given, inversion.drawn], 1)  # (N, 2, H, W, C)
+    pairs = np.stack([inversion.images, inversion.reconstructed], 1)  # (N, 2, H, W, C)
     write_sheet(flags.out, pairs, names, ["given", "reconstructed"], faint=1)
-    for one in inversion.found:
+    for one in inversion.errors:
         line = (
-            f"{one.picture}: mean squared error {one.error:.4f} (unrelated samples: {one.chance:.4f}), "
+            f"{one.image}: mean squared error {one.mse:.4f} (unrelated samples: {one.baseline_mse:.4f}), "
             f"PSNR {one.psnr:.1f} dB"
         )
-        if one.features is not None:
-            line += f", feature distance[{one.judge}] {one.features:.2f} of that to unrelated samples"
+        if one.feature_distance is not None:
+            line += (
+                f", feature distance[{one.extractor}] {one.feature_distance:.2f} of that to unrelated samples"
+            )
         print(line)
     print(flags.out)
-    return {"images": [one.model_dump(mode="json") for one in inversion.found], "out": str(flags.out)}
+    return {"images": [one.model_dump(mode="json") for one in inversion.errors], "out": str(flags.out)}
 
 
 def invert_images(
@@ -115,7 +117,7 @@ def invert_images(
 
     dataset = None
     if files:
-        prepared = [inverting.prepared(pipeline, file) for file in files]
+        prepared = [inverting.prepare_image(pipeline, file) for file in files]
         for _, message in prepared:
             if message is not None:
                 say(message)
@@ -128,7 +130,9 @@ def invert_images(
         pixels, names = np.asarray(dataset.test.pixels[rows]), [f"test {row}" for row in rows]
         if labels is None and pipeline.model.conditional and dataset.test.labels is not None:
             labels = [int(label) for label in dataset.test.labels[rows]]
-    inverting.classes_of(pipeline, len(pixels), space, labels, **controls)  # before a classifier is trained
+    inverting.resolve_labels(
+        pipeline, len(pixels), space, labels, **controls
+    )  # before a classifier is trained
     try:
         extractor = extractor_for(dataset or data_of(pipeline), "auto", throttled(), pipeline.device)
     except ValueError as error:
@@ -179,10 +183,10 @@ def edit(pipeline: Pipeline, flags: EditFlags, controls: Controls) -> Result:
     if len(found) > 1:
         names = ", ".join(d.name for d in found)
         raise UsageError(f"{flags.direction} holds several directions: choose one, as in FILE:NAME ({names})")
-    space = found[0].about.space
+    space = found[0].info.space
     if flags.images or flags.test_rows is not None:
         inversion = invert_images(pipeline, flags.images, flags.test_rows, space, labels, controls)
-        codes, captions = inversion.codes, [one.picture for one in inversion.found]
+        codes, captions = inversion.codes, [one.image for one in inversion.errors]
     else:
         seeds = numbers(flags.seeds or "0-5")
         codes = codes_at(pipeline, seeds, space, labels, **controls)
@@ -193,7 +197,7 @@ def edit(pipeline: Pipeline, flags: EditFlags, controls: Controls) -> Result:
     print_effects(effects)
     print(flags.out)
     return {
-        "direction": found[0].about.model_dump(mode="json"),
+        "direction": found[0].info.model_dump(mode="json"),
         "effects": [effect.model_dump(mode="json") for effect in effects],
         "out": str(flags.out),
     }

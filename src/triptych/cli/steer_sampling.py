@@ -129,7 +129,7 @@ def traverse(pipeline: Pipeline, flags: TraverseFlags, controls: Controls) -> Re
     """
     from triptych.core.errors import UsageError
     from triptych.latent.codes import codes_at
-    from triptych.latent.directions import coordinates
+    from triptych.latent.directions import coordinate_directions
     from triptych.latent.edits import traverse as move
     from triptych.viz.sheets import write_sheet
 
@@ -141,8 +141,8 @@ def traverse(pipeline: Pipeline, flags: TraverseFlags, controls: Controls) -> Re
         directions = load_directions(flags.direction)
     else:
         chosen = None if flags.dimensions is None else numbers(flags.dimensions)
-        directions = coordinates(pipeline, chosen, flags.space, layers, **controls)
-    codes = codes_at(pipeline, seeds, directions[0].about.space, labels_of(flags, pipeline), **controls)
+        directions = coordinate_directions(pipeline, chosen, flags.space, layers, **controls)
+    codes = codes_at(pipeline, seeds, directions[0].info.space, labels_of(flags, pipeline), **controls)
     amounts = amounts_of(flags.range, flags.frames)
     images = move(pipeline, codes, directions, amounts, **controls)  # (N, D, A, H, W, C)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in directions]
@@ -201,7 +201,7 @@ def draw_map(pipeline: Pipeline, flags: MapFlags, controls: Controls) -> Result:
     print(flags.out)
     return {
         "out": str(flags.out), "grid_size": flags.grid_size, "dimensions": list(pair or (0, 1)),
-        "encoded": 0 if encoded is None else len(encoded.places),
+        "encoded": 0 if encoded is None else len(encoded.coordinates),
     }  # fmt: skip
 
 
@@ -302,9 +302,9 @@ def sweep(pipeline: Pipeline, flags: SweepFlags, controls: Controls) -> Result:
         pipeline, values, flags.control, numbers(flags.seeds), flags.samples, flags.features,
         labels=labels_of(flags, pipeline), progress=throttled(), **others,
     )  # fmt: skip
-    write_sheet(flags.out, swept.pictures, sweeping.row_names(swept.measured))
-    print("\n".join(sweeping.lines(swept.measured)))
+    write_sheet(flags.out, swept.images, sweeping.row_labels(swept.scores))
+    print("\n".join(sweeping.summary_lines(swept.scores)))
     chart = flags.out.with_suffix(".svg")
-    chart.write_text(sweeping.chart(swept.measured), encoding="utf-8")
+    chart.write_text(sweeping.chart(swept.scores), encoding="utf-8")
     print(chart, flags.out, sep="\n")
-    return {**swept.measured.model_dump(mode="json"), "chart": str(chart), "out": str(flags.out)}
+    return {**swept.scores.model_dump(mode="json"), "chart": str(chart), "out": str(flags.out)}

@@ -1,1 +1,1 @@
-"""Steering: the same acts for every family, in terms of its noise and, where it has one, its style space."""
+"""Latent-space tools, the same for every model: interpolation, directions, edits, inversion, sweeps."""

@@ -1,4 +1,4 @@
-"""Directions: steps in a model's space that mean something, found, kept in a file and read again."""
+"""Directions: steps in a model's latent space that mean something; how they are made, written and read."""
 
 from __future__ import annotations
 
@@ -22,102 +22,133 @@ from triptych.core.nearest import did_you_mean
 from triptych.core.style_space import StyleBased
 from triptych.inference.pipeline import Pipeline
 from triptych.latent.codes import Labels, Space, code_shape, codes_at, model_hash
-from triptych.latent.linear_fit import Cloud, closed_form, within
+from triptych.latent.linear_fit import LatentDistribution, closed_form_factorization, equalize_label_means
 from triptych.models.registry import load_model_class, model_names
 
 FORMAT = 1
-DUST = 1e-6  # of the styles' size: what float32 leaves of a spread of nothing
-SPREAD_SEEDS = range(2_000_000, 2_001_024)  # whose styles tell how far styles spread
+FLOAT_NOISE = 1e-6  # of the styles' size: differences that float32 makes between equal styles
+DISTRIBUTION_SEEDS = range(2_000_000, 2_001_024)  # whose styles estimate the distribution of styles
 
 
-class About(Record):
-    """What a direction is, where it came from and what it was seen to do."""
+class DirectionInfo(Record):
+    """What a direction is, where it came from, and its measured effects."""
 
     name: str
     """"kind=star", "closed form 1", "coordinate 5"."""
     space: Space
     how: str
-    """In words: by which method, from how many pictures."""
+    """In words: by which method, from how many samples."""
     model: str
     """SHA-256 of the weights that it was found in."""
     run: str = ""
     effects: dict[str, float] = Field(default_factory=dict)
-    """Mean change of each reading, in its own standard deviations, for one unit of the direction."""
+    """Mean change of each attribute, in its own standard deviations, for one unit of the direction."""
 
 
 @dataclass(frozen=True)
 class Direction:
-    """A step in a space. One unit of it is one standard deviation of the model's codes along it.
+    """A step in latent space. One unit of it is one standard deviation of the model's codes along it.
 
-    Where layers of a style move each its own way: in the layer that moves most.
+    Where the layers of a style move differently: in the layer that moves most.
     """
 
-    about: About
+    info: DirectionInfo
     vector: Tensor = field(repr=False)  # of the shape of one code, float32
 
     @property
     def name(self) -> str:
-        """What it is called."""
-        return self.about.name
+        """Its name."""
+        return self.info.name
 
     def steps(self, amounts: Sequence[float]) -> Tensor:
-        """(K, *shape): the step of each amount."""
+        """(K, *shape): the step of each of K amounts, in units of the direction."""
         return torch.tensor(list(amounts)).view(-1, *([1] * self.vector.dim())) * self.vector
 
 
-def shaped(step: Tensor, model: Pipeline, space: Space, layers: Iterable[int] | None = None) -> Tensor:
-    """A step (D,) as a step of a whole code: of noise, or of the style of every layer, or of some.
+def to_code_shape(step: Tensor, model: Pipeline, space: Space, layers: Iterable[int] | None = None) -> Tensor:
+    """Give a flat step the shape of a whole code.
 
-    A step of (layers * width,) in style space moves each layer its own way.
+    Args:
+        step: (D,) of noise, or of the style of one layer; (layers * width,) in style space moves each layer
+            differently.
+        model: The model.
+        space: "noise" or "style".
+        layers: Which layers of a style a step (D,) moves; None for all.
+
+    Returns:
+        float32, of the shape of one code.
     """
     shape = code_shape(model, space)
     if space == "noise" or step.numel() == shape[0] * shape[1]:
         return step.reshape(shape).float()
-    found = torch.zeros(shape)
-    found[list(layers) if layers is not None else slice(None)] = step.float()
-    return found
+    whole = torch.zeros(shape)
+    whole[list(layers) if layers is not None else slice(None)] = step.float()
+    return whole
 
 
-def cloud_of(model: Pipeline, space: Space, labels: Labels = None, **controls: Any) -> Cloud:
-    """How the codes of one layer spread: known for noise, seen in 1024 seeds for styles.
+def latent_distribution(
+    model: Pipeline, space: Space, labels: Labels = None, **controls: Any
+) -> LatentDistribution:
+    """Describe how the codes of one layer vary: known for noise, estimated from 1,024 seeds for styles.
 
-    Of a model with labels, about their label's mean: what lies between two labels is no spread of either.
-    Raises UsageError where the controls (truncation 0) leave one style alone: there is no unit to move by.
+    Args:
+        model: The model.
+        space: "noise" or "style".
+        labels: As for `codes_at`. Of a conditional model, the variation is that about each label's mean.
+        **controls: Sampling controls; truncation makes styles vary less.
+
+    Returns:
+        The distribution.
+
+    Raises:
+        UsageError: All styles are alike with these controls (truncation 0), so that there is no unit.
     """
     if space == "noise":
-        return Cloud.normal(int(torch.tensor(code_shape(model, space)).prod()))
-    codes = codes_at(model, SPREAD_SEEDS, space, labels, **controls)  # (N, layers, width) of styles
-    styles = within(codes.values[:, 0].double().numpy(), codes.labels)
-    if np.ptp(styles, axis=0).max() <= DUST * np.abs(styles).max():
-        raise UsageError("with these controls all styles are alike: there is no way to move among them")
-    return Cloud.of(styles)
+        return LatentDistribution.standard_normal(int(torch.tensor(code_shape(model, space)).prod()))
+    codes = codes_at(model, DISTRIBUTION_SEEDS, space, labels, **controls)  # (N, layers, width) of styles
+    styles = equalize_label_means(codes.values[:, 0].double().numpy(), codes.labels)
+    if np.ptp(styles, axis=0).max() <= FLOAT_NOISE * np.abs(styles).max():
+        raise UsageError("with these controls all styles are alike: there is no direction to move in")
+    return LatentDistribution.from_codes(styles)
 
 
-def coordinates(
+def coordinate_directions(
     model: Pipeline,
-    numbers: Iterable[int] | None = None,
+    dimensions: Iterable[int] | None = None,
     space: Space = "noise",
     layers: Iterable[int] | None = None,
     **controls: Any,
 ) -> list[Direction]:
-    """Single numbers of the code as directions; None: the first eight. Raises UsageError for others.
+    """Take single dimensions of the code as directions.
 
-    controls: those that the codes are drawn with, whose spread is the unit: truncation draws styles together.
+    Args:
+        model: The model.
+        dimensions: Their indices; None for the first eight.
+        space: "noise" or "style".
+        layers: Which layers of a style move; None for all.
+        **controls: Sampling controls that the codes are drawn with, as their standard deviation is the unit.
+
+    Returns:
+        One direction per dimension.
+
+    Raises:
+        UsageError: The code does not have these dimensions.
     """
     shape = code_shape(model, space)
     width = int(torch.tensor(shape).prod()) if space == "noise" else shape[1]
-    chosen = list(range(min(8, width)) if numbers is None else numbers)
+    chosen = list(range(min(8, width)) if dimensions is None else dimensions)
     if not chosen or min(chosen) < 0 or max(chosen) >= width:
         raise UsageError(
-            f"a code of {model.model.title}'s {space} has the numbers 0-{width - 1}, got {chosen}"
+            f"a code of {model.model.title}'s {space} space has the dimensions 0-{width - 1}, got {chosen}"
         )
-    cloud, weights = cloud_of(model, space, **controls), model_hash(model)
-    found = []
+    distribution, weights = latent_distribution(model, space, **controls), model_hash(model)
+    directions = []
     for number in chosen:
         unit = np.eye(width)[number]
-        step = shaped(torch.from_numpy(unit * cloud.spread_along(unit)), model, space, layers)
-        found.append(named(model, f"coordinate {number}", space, "one number of the code", step, weights))
-    return found
+        step = to_code_shape(torch.from_numpy(unit * distribution.std_along(unit)), model, space, layers)
+        how = "one dimension of the code"
+        directions.append(make_direction(model, f"coordinate {number}", space, how, step, weights))
+    return directions
 
 
 def closed_form_directions(
@@ -127,52 +158,75 @@ def closed_form_directions(
     layers: Iterable[int] | None = None,
     **controls: Any,
 ) -> list[Direction]:
-    """Directions without any label: what the first layer that meets the code passes on most strongly.
+    """Find directions without labels: what the first layer that takes the code passes on most strongly.
 
-    Shen and Zhou 2021 (SeFa). space: None takes styles where there are some. layers: of styles, whose
-    readers are taken together and which then move; None for all. controls: as for `coordinates`. Raises
-    UsageError for a family whose noise meets no such matrix.
+    Args:
+        model: The model.
+        count: How many, at most the dimension of the code.
+        space: None takes styles where there are some, else noise.
+        layers: Which layers of a style are factorized together, and move; None for all.
+        **controls: As for `coordinate_directions`.
+
+    Returns:
+        The strongest first.
+
+    Raises:
+        UsageError: There are not so many, or no single matrix takes the model's noise.
+
+    References:
+        Shen and Zhou 2021, "Closed-form factorization of latent semantics in GANs" (SeFa).
     """
     where: Space = space or ("style" if isinstance(model.model, StyleBased) else "noise")
     shape = code_shape(model, where)
     moving = None if layers is None else list(layers)
     if where == "style":
         assert isinstance(model.model, StyleBased)
-        readers = model.model.style_affine_weights()
-        matrix = torch.cat([readers[k] for k in (moving if moving is not None else range(shape[0]))])
+        affine = model.model.style_affine_weights()
+        matrix = torch.cat([affine[k] for k in (moving if moving is not None else range(shape[0]))])
     else:
-        matrix = reader_of_noise(model)
+        matrix = noise_weight_matrix(model)
     if not 1 <= count <= matrix.shape[1]:
         raise UsageError(f"there are 1-{matrix.shape[1]} closed-form directions, got --count {count}")
-    found, _ = closed_form(matrix.cpu().double().numpy(), count)  # Apple's GPUs know no float64
-    cloud, weights = cloud_of(model, where, **controls), model_hash(model)
+    steps, _ = closed_form_factorization(matrix.cpu().double().numpy(), count)  # MPS has no float64
+    distribution, weights = latent_distribution(model, where, **controls), model_hash(model)
     return [
-        named(
+        make_direction(
             model,
             f"closed form {k + 1}",
             where,
-            "closed-form factorisation of the weights that first meet the code",
-            shaped(torch.from_numpy(step * cloud.spread_along(step)), model, where, moving),
+            "closed-form factorization of the weights of the first layer that takes the code",
+            to_code_shape(torch.from_numpy(step * distribution.std_along(step)), model, where, moving),
             weights,
         )
-        for k, step in enumerate(found)
+        for k, step in enumerate(steps)
     ]
 
 
-def reader_of_noise(model: Pipeline) -> Tensor:
-    """(outputs, noise numbers). Raises UsageError where noise meets no one matrix."""
-    family = model.model
-    if (matrix := family.first_layer_weight()) is not None:
+def noise_weight_matrix(model: Pipeline) -> Tensor:
+    """Give the matrix of the first layer that takes the noise.
+
+    Args:
+        model: The model.
+
+    Returns:
+        (outputs, noise dimensions).
+
+    Raises:
+        UsageError: No single matrix takes the noise of this model.
+    """
+    module = model.model
+    if (matrix := module.first_layer_weight()) is not None:
         return matrix
     instead = "Find directions from labels instead: --method labels"
-    if isinstance(family, StyleBased):
+    if isinstance(module, StyleBased):
         instead = (
-            "Factorise what reads its styles: --space style, or find directions from labels: --method labels"
+            "Factorize the weights that take its styles: --space style, or find directions from labels: "
+            "--method labels"
         )
     if model.spec.size == 1:
         raise UsageError(
-            f"this {family.title} draws points, and what draws points reads its noise by no single matrix: "
-            f"there is nothing to factorise. {instead}"
+            f"this {module.title} draws 2-D points, and no single matrix takes the noise of such a model: "
+            f"there is nothing to factorize. {instead}"
         )
     able = [
         n
@@ -180,18 +234,18 @@ def reader_of_noise(model: Pipeline) -> Tensor:
         if load_model_class(n).first_layer_weight is not GenerativeModel.first_layer_weight
     ]
     raise UsageError(
-        f"this {family.title} reads its noise by no single matrix{_as_trained(family)}: there is nothing to "
-        f"factorise. Families that may: {', '.join(able)} (a VAE only with --prior normal). {instead}"
+        f"no single matrix takes the noise of this {module.title}{_as_trained(module)}: there is nothing to "
+        f"factorize. Models that may have one: {', '.join(able)} (a VAE only with --prior normal). {instead}"
     )
 
 
-def _as_trained(family: GenerativeModel[Any, Any]) -> str:
-    """What a sentence adds about a family whose noise meets a single matrix under other settings."""
-    own = type(family).first_layer_weight is not GenerativeModel.first_layer_weight
+def _as_trained(model: GenerativeModel[Any, Any]) -> str:
+    """What a sentence adds about a model whose noise meets a single matrix under other settings."""
+    own = type(model).first_layer_weight is not GenerativeModel.first_layer_weight
     return " with the settings that it was trained with" if own else ""
 
 
-def named(
+def make_direction(
     model: Pipeline,
     name: str,
     space: Space,
@@ -200,73 +254,120 @@ def named(
     weights: str | None = None,
     **more: Any,
 ) -> Direction:
-    """A direction of a model. weights: the model's hash, where it is at hand: all weights go into it."""
+    """Make a direction of a model.
+
+    Args:
+        model: The model.
+        name: The direction's name.
+        space: "noise" or "style".
+        how: By which method, in words.
+        vector: One unit of it, of the shape of a code.
+        weights: `model_hash(model)`, where it is at hand: it takes all weights to compute.
+        **more: Other fields of `DirectionInfo`.
+
+    Returns:
+        The direction.
+    """
     run = model.run.path.name if model.run is not None else ""
     own = weights or model_hash(model)
-    return Direction(About(name=name, space=space, how=how, model=own, run=run, **more), vector)
+    return Direction(DirectionInfo(name=name, space=space, how=how, model=own, run=run, **more), vector)
 
 
 # --- files: tensors by number, everything else as JSON in the header ---
 
 
-def fit_to_keep(path: Path) -> None:
-    """Raises UsageError for a file that directions could not be kept in, by its name or its place."""
+def check_writable(path: Path) -> None:
+    """Check a path before directions are found that could not be written to it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UsageError: It is no .safetensors file, or cannot be written.
+    """
     if path.suffix != ".safetensors":
-        raise UsageError(f"directions are kept in a .safetensors file, got {path}")
+        raise UsageError(f"directions are written to a .safetensors file, got {path}")
     fit_to_write(path, "--save")
 
 
 def save(path: Path, directions: Sequence[Direction]) -> None:
-    """Write directions to one .safetensors file, whole or not at all.
+    """Write directions to one .safetensors file, atomically, after `check_writable`.
 
-    Raises UsageError as `fit_to_keep` does, OSError where writing fails all the same.
+    Args:
+        path: The file.
+        directions: What to write.
+
+    Raises:
+        OSError: Writing failed all the same.
     """
-    from safetensors.torch import save as serialised
+    from safetensors.torch import save as serialized
 
-    fit_to_keep(path)
+    check_writable(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    told = {"format": FORMAT, "directions": [d.about.model_dump(mode="json") for d in directions]}
+    header = {"format": FORMAT, "directions": [d.info.model_dump(mode="json") for d in directions]}
     tensors = {str(k): d.vector.float().contiguous() for k, d in enumerate(directions)}
-    content = serialised(tensors, {"triptych": json.dumps(told)})
+    content = serialized(tensors, {"triptych": json.dumps(header)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)  # save_file would leave it to be read by its owner alone
+        partial.write_bytes(content)  # save_file would make it readable by its owner only
         partial.replace(path)
     except OSError as error:
-        raise OSError(f"the directions could not be kept in {path}: {error.strerror or error}") from error
+        raise OSError(f"the directions could not be written to {path}: {error.strerror or error}") from error
     finally:
         if partial.is_file():
             partial.unlink()
 
 
 def load(path: Path | str) -> list[Direction]:
-    """Read what `save` wrote. Raises ValueError for anything else."""
+    """Read what `save` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The directions, at least one.
+
+    Raises:
+        UsageError: There is no such file.
+        ValueError: It is no file of directions, or one of them is not finite.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not path.is_file():
         file, colon, _ = str(path).rpartition(":")
-        kept = path if path.suffix == ".safetensors" else "directions.safetensors"
-        make = f"make one with triptych steer RUN directions --save {kept}"
+        target = path if path.suffix == ".safetensors" else "directions.safetensors"
+        make = f"make one with triptych steer RUN directions --save {target}"
         if colon and Path(file).is_file():
-            raise UsageError(f"{file} is no file of directions, those are .safetensors files: {make}")
+            raise UsageError(f"{file} is no file of directions, which are .safetensors files: {make}")
         raise UsageError(f"there is no file of directions at {path}: {make}")
     try:
         with safe_open(path, "pt") as file:
-            told = json.loads((file.metadata() or {}).get("triptych", "{}"))
-            if told.get("format") != FORMAT:
+            header = json.loads((file.metadata() or {}).get("triptych", "{}"))
+            if header.get("format") != FORMAT:
                 raise ValueError("it names no format that this version knows")
-            about = [About.model_validate(row) for row in told["directions"]]
-            found = [Direction(row, file.get_tensor(str(k))) for k, row in enumerate(about)]
+            infos = [DirectionInfo.model_validate(row) for row in header["directions"]]
+            directions = [Direction(row, file.get_tensor(str(k))) for k, row in enumerate(infos)]
     except (SafetensorError, ValidationError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a file of directions: {error}") from error
-    if not found or not all(bool(d.vector.isfinite().all()) for d in found):
-        raise ValueError(f"{path} holds no direction, or one that is not finite")
-    return found
+    if not directions or not all(bool(d.vector.isfinite().all()) for d in directions):
+        raise ValueError(f"{path} has no direction, or one that is not finite")
+    return directions
 
 
-def chosen(directions: Sequence[Direction], name: str | None) -> list[Direction]:
-    """The direction of a name, or all. Raises UsageError for an unknown one, with the nearest."""
+def select_directions(directions: Sequence[Direction], name: str | None) -> list[Direction]:
+    """Select the direction of a name.
+
+    Args:
+        directions: All there are.
+        name: None selects all.
+
+    Returns:
+        One direction, or all.
+
+    Raises:
+        UsageError: There is none of this name; with the nearest name.
+    """
     if name is None:
         return list(directions)
     names = [d.name for d in directions]
@@ -276,20 +377,26 @@ def chosen(directions: Sequence[Direction], name: str | None) -> list[Direction]
     return [directions[names.index(name)]]
 
 
-def belongs(direction: Direction, model: Pipeline, weights: str | None = None) -> None:
-    """Raises UsageError unless a direction was found in these weights and fits their space.
+def check_matches(direction: Direction, model: Pipeline, weights: str | None = None) -> None:
+    """Check that a direction was found in a model's weights.
 
-    weights: the model's hash, where it is at hand.
+    Args:
+        direction: The direction.
+        model: The model.
+        weights: `model_hash(model)`, where it is at hand.
+
+    Raises:
+        UsageError: It was found in other weights, or has another shape.
     """
-    about, shape = direction.about, code_shape(model, direction.about.space)
-    where = f"another run ({about.run or 'without a name'}, weights {about.model[:12]})"
+    info, shape = direction.info, code_shape(model, direction.info.space)
+    where = f"another run ({info.run or 'without a name'}, weights {info.model[:12]})"
     if tuple(direction.vector.shape) != shape:
         raise UsageError(
-            f"the direction {about.name!r} has the shape {tuple(direction.vector.shape)}, this model's "
-            f"{about.space} {shape}: it was found in {where}"
+            f"the direction {info.name!r} has the shape {tuple(direction.vector.shape)}, this model's "
+            f"{info.space} {shape}: it was found in {where}"
         )
-    if about.model != (weights or model_hash(model)):
+    if info.model != (weights or model_hash(model)):
         raise UsageError(
-            f"the direction {about.name!r} was found in {where}, and a direction means something to one "
-            "set of weights only: find it again with triptych steer RUN directions"
+            f"the direction {info.name!r} was found in {where}, and a direction has a meaning for one set of "
+            "weights only: find it again with triptych steer RUN directions"
         )

@@ -1,4 +1,4 @@
-"""Edits: pictures moved along a direction, and what that did to everything that can be read in them."""
+"""Edits: samples moved along a direction, and what that did to every attribute of their images."""
 
 from __future__ import annotations
 
@@ -14,78 +14,86 @@ from triptych.core.config import Record
 from triptych.core.errors import UsageError
 from triptych.inference.pipeline import Pipeline
 from triptych.latent.attribute_samples import Progress
-from triptych.latent.attributes import Attribute, Reader, units_of
-from triptych.latent.codes import Codes, model_hash, paint
-from triptych.latent.directions import Direction, belongs
+from triptych.latent.attributes import Attribute, AttributePredictor, attribute_units
+from triptych.latent.codes import Codes, model_hash, synthesize
+from triptych.latent.directions import Direction, check_matches
 from triptych.metrics.extractors.base import Extractor
 
-LEAST = 20
+MIN_CODES = 20
 
 
 class Change(Record):
-    """What a direction did to one factor, in standard deviations of unedited samples' readings.
+    """What a direction did to one factor, in standard deviations of the attribute over unedited samples.
 
-    There are two ways of looking: from -amount to +amount, where what bends both ways alike cancels, and
-    from no edit to +amount, which is what an edited picture shows.
+    It is measured in two ways: two-sided, from -amount to +amount, where effects that are alike in both
+    directions cancel; and one-sided, from no edit to +amount, which is what an edited image shows.
     """
 
     factor: str
-    mean: float
-    """Mean change from -amount to +amount, over two amounts' distance: a shift a unit. Of the factor's
-    attributes the one that changed most, with its sign."""
+    two_sided: float
+    """Mean change from -amount to +amount over twice the amount, per unit. Of the factor's attributes the one
+    that changed most, with its sign."""
     attribute: str
     """Which that was."""
-    forth: float
-    """Mean change from no edit to +amount, a unit, of the attribute that changed most so."""
-    stirred: float
-    """Mean absolute change of a picture from no edit to +amount, a unit: also what cancels out on average."""
+    one_sided: float
+    """Mean change from no edit to +amount, per unit, of the attribute that changed most so."""
+    mean_absolute: float
+    """Mean absolute one-sided change of an image, per unit: includes what cancels out on average."""
     error: float
-    """Standard error of `mean`."""
+    """Standard error of `two_sided`."""
 
     @property
-    def at_most(self) -> float:
-        """The larger of both ways of looking, without its sign: what an untouched factor is held to."""
-        return max(abs(self.mean), abs(self.forth))
+    def bound(self) -> float:
+        """max(|two_sided|, |one_sided|): what a factor that should not change is held to."""
+        return max(abs(self.two_sided), abs(self.one_sided))
 
     @property
-    def at_least(self) -> float:
-        """The smaller of both ways of looking, with its sign: what a target is held to."""
-        return min(self.mean, self.forth)
+    def least(self) -> float:
+        """min(two_sided, one_sided), with sign: what a target is held to."""
+        return min(self.two_sided, self.one_sided)
 
 
 class Effect(Record):
-    """What one direction does to pictures."""
+    """What one direction does to images."""
 
     direction: str
     amount: float
     n: int
-    reader: str
+    predictor: str
     target: Change | None
     """Of the factor the direction was found for; None where it was found without one."""
     others: tuple[Change, ...]
-    """Of every other factor, the most moved first, in the larger of both ways of looking."""
+    """Of every other factor, the most changed first, by `Change.bound`."""
     ratio: float | None = None
-    """How many times as much the target rose as the most moved other factor moved, each in the worse of both
-    ways of looking; below 0 where the target fell. None without a target, and where nothing else moved."""
-    swing: float | None = None
-    """The same from -amount to +amount alone, for who moves a slider both ways: what bends cancels."""
-    identity: float | None = None
-    """Mean distance in features from a picture to its edit, over that between unrelated samples: 0 is the
-    same picture, 1 another. Infinite ("inf" in JSON) where unedited samples are all alike."""
-    features: str | None = None
-    """Whose features."""
+    """How many times as much the target rose as the most changed other factor changed, each by the less
+    favorable measure; below 0 where the target fell. None without a target, or where nothing else changed."""
+    two_sided_ratio: float | None = None
+    """The same by the two-sided measure alone, for sliders that move both ways."""
+    feature_distance: float | None = None
+    """Mean distance in features from an image to its edit, over that between unrelated samples: 0 is the same
+    image, 1 another. Infinite ("inf" in JSON) where unedited samples are all alike."""
+    extractor: str | None = None
+    """The feature extractor."""
 
-    @field_serializer("identity", when_used="json")
-    def _no_infinite_numbers(self, identity: float | None) -> float | str | None:
-        return "inf" if identity == float("inf") else identity  # JSON knows none
+    @field_serializer("feature_distance", when_used="json")
+    def _no_infinite_numbers(self, distance: float | None) -> float | str | None:
+        return "inf" if distance == float("inf") else distance  # JSON has no infinity
 
 
 def edit(
     model: Pipeline, codes: Codes, direction: Direction, amounts: Sequence[float], **controls: Any
 ) -> np.ndarray:
-    """Pictures of codes moved along a direction: (N, amounts, H, W, C) uint8.
+    """Generate images of codes moved along a direction; see `traverse` for what is refused.
 
-    amounts: in units of the direction. Raises UsageError for a direction of other weights or space.
+    Args:
+        model: The model.
+        codes: N codes.
+        direction: A direction that was found in this model.
+        amounts: In units of the direction.
+        **controls: Sampling controls of the model.
+
+    Returns:
+        (N, amounts, H, W, C) uint8.
     """
     return traverse(model, codes, [direction], amounts, **controls)[:, 0]
 
@@ -93,21 +101,45 @@ def edit(
 def traverse(
     model: Pipeline, codes: Codes, directions: Sequence[Direction], amounts: Sequence[float], **controls: Any
 ) -> np.ndarray:
-    """Every code moved along every direction by every amount: (N, directions, amounts, H, W, C) uint8."""
+    """Generate images of every code moved along every direction by every amount.
+
+    Args:
+        model: The model.
+        codes: N codes.
+        directions: Directions that were found in this model.
+        amounts: In units of each direction.
+        **controls: Sampling controls of the model.
+
+    Returns:
+        (N, directions, amounts, H, W, C) uint8.
+
+    Raises:
+        UsageError: There is no code, direction or amount, or a direction belongs to other weights or another
+            space.
+    """
     if not directions or not len(amounts) or not len(codes):
-        raise UsageError("a traversal needs a code, a direction and an amount, at least one of each")
-    check(model, codes, directions)
+        raise UsageError("a traversal needs at least one code, one direction and one amount")
+    check_directions(model, codes, directions)
     return _moved(model, codes, directions, amounts, **controls)
 
 
-def check(model: Pipeline, codes: Codes, directions: Sequence[Direction]) -> None:
-    """Raises UsageError for directions of other weights than the model's or another space than the codes'."""
+def check_directions(model: Pipeline, codes: Codes, directions: Sequence[Direction]) -> None:
+    """Check that directions belong to the model's weights and the codes' space.
+
+    Args:
+        model: The model.
+        codes: The codes to move.
+        directions: The directions.
+
+    Raises:
+        UsageError: One does not.
+    """
     weights = model_hash(model)
     for direction in directions:
-        belongs(direction, model, weights)
-        if direction.about.space != codes.space:
+        check_matches(direction, model, weights)
+        if direction.info.space != codes.space:
             raise UsageError(
-                f"the direction {direction.name!r} lies in {direction.about.space} space, these codes in "
+                f"the direction {direction.name!r} is of {direction.info.space} space, these codes are of "
                 f"{codes.space} space"
             )
 
@@ -117,9 +149,9 @@ def _moved(
 ) -> np.ndarray:
     steps = torch.cat([direction.steps(amounts) for direction in directions])  # (D A, *shape)
     moved = (codes.values[:, None] + steps).flatten(0, 1)  # (N D A, *shape)
-    repeated = codes.cut([k for k in range(len(codes)) for _ in range(len(steps))])
-    painted = paint(model, Codes(codes.space, moved, repeated.seeds, repeated.labels), **controls)
-    return painted.reshape(len(codes), len(directions), len(amounts), *painted.shape[1:])
+    repeated = codes.select([k for k in range(len(codes)) for _ in range(len(steps))])
+    images = synthesize(model, Codes(codes.space, moved, repeated.seeds, repeated.labels), **controls)
+    return images.reshape(len(codes), len(directions), len(amounts), *images.shape[1:])
 
 
 def measure(
@@ -127,112 +159,164 @@ def measure(
     codes: Codes,
     directions: Sequence[Direction],
     amount: float,
-    reader: Reader,
+    predictor: AttributePredictor,
     extractor: Extractor | None = None,
     progress: Progress | None = None,
     **controls: Any,
 ) -> list[Effect]:
-    """What moving along each direction by -amount and +amount does to what is read in the pictures.
+    """Measure what moving along each direction by -amount and +amount does to the attributes of images.
 
-    codes: unedited samples, at least 20, on which no direction was found. A direction is for the reader's
-    attribute of its name, if there is one. extractor: whose features tell how far the picture itself has
-    drifted. Raises UsageError for too few codes, amount 0, and directions of other weights or space.
+    Args:
+        model: The model.
+        codes: Unedited samples, at least 20, on which no direction was found.
+        directions: Directions that were found in this model; the target of one is the attribute of its name,
+            if there is one.
+        amount: In units of each direction, above 0.
+        predictor: Predicts the attributes of images.
+        extractor: Measures how far an image moves as a whole; None for not.
+        progress: Called with (what, done, total).
+        **controls: Sampling controls of the model.
+
+    Returns:
+        One effect per direction.
+
+    Raises:
+        UsageError: There are too few codes, the amount is not above 0, or a direction belongs to other
+            weights or another space.
     """
-    if len(codes) < LEAST or amount <= 0:
-        raise UsageError(f"give {LEAST} codes or more and an amount above 0, got {len(codes)} and {amount}")
-    check(model, codes, directions)
-    before = paint(model, codes, **controls)
-    read, seen = reader(before), None if extractor is None else extractor(before)
-    found = []
+    if len(codes) < MIN_CODES or amount <= 0:
+        raise UsageError(
+            f"expected {MIN_CODES} codes or more and an amount above 0, got {len(codes)} and {amount}"
+        )
+    check_directions(model, codes, directions)
+    unedited = synthesize(model, codes, **controls)
+    values, features = predictor(unedited), None if extractor is None else extractor(unedited)
+    effects = []
     for done, direction in enumerate(directions):
         ends = _moved(model, codes, [direction], (-amount, amount), **controls)[:, 0]  # (N, 2, H, W, C)
-        readings = np.stack([reader(ends[:, 0]), read, reader(ends[:, 1])])  # (3, N, K)
-        own = next((a for a in reader.attributes if a.name == direction.name), None)
-        effect = effect_of(direction.name, readings, reader, amount, own)
-        if extractor is not None and seen is not None:
-            moved = drift(seen, extractor(ends[:, 1]))
-            effect = effect.model_copy(update={"identity": moved, "features": extractor.name})
-        found.append(effect)
+        attributes = np.stack([predictor(ends[:, 0]), values, predictor(ends[:, 1])])  # (3, N, K)
+        own = next((a for a in predictor.attributes if a.name == direction.name), None)
+        effect = direction_effect(direction.name, attributes, predictor, amount, own)
+        if extractor is not None and features is not None:
+            distance = relative_feature_distance(features, extractor(ends[:, 1]))
+            effect = effect.model_copy(update={"feature_distance": distance, "extractor": extractor.name})
+        effects.append(effect)
         if progress is not None:
             progress("directions measured", done + 1, len(directions))
-    return found
+    return effects
 
 
-def effect_of(
-    name: str, readings: np.ndarray, reader: Reader, amount: float, target: Attribute | None
+def direction_effect(
+    name: str, values: np.ndarray, predictor: AttributePredictor, amount: float, target: Attribute | None
 ) -> Effect:
-    """What a direction called `name` did, from readings (3, N, K) at -amount, 0 and +amount."""
-    changes = changes_of(readings, reader.attributes, amount, target)
+    """Summarize what a direction did.
+
+    Args:
+        name: The direction's name.
+        values: (3, N, K) attributes at -amount, 0 and +amount.
+        predictor: What predicted them.
+        amount: In units of the direction.
+        target: The attribute the direction was found for, if any.
+
+    Returns:
+        The effect, without `feature_distance`.
+    """
+    changes = factor_changes(values, predictor.attributes, amount, target)
     on = next((c for c in changes if target is not None and c.factor == target.factor), None)
-    others = sorted((c for c in changes if c is not on), key=lambda c: -c.at_most)
+    others = sorted((c for c in changes if c is not on), key=lambda c: -c.bound)
     return Effect(
         direction=name,
         amount=amount,
-        n=readings.shape[1],
-        reader=reader.name,
+        n=values.shape[1],
+        predictor=predictor.name,
         target=on,
         others=tuple(others),
-        ratio=None if on is None else _times(on.at_least, [c.at_most for c in others]),
-        swing=None if on is None else _times(on.mean, [abs(c.mean) for c in others]),
+        ratio=None if on is None else _over_largest(on.least, [c.bound for c in others]),
+        two_sided_ratio=(
+            None if on is None else _over_largest(on.two_sided, [abs(c.two_sided) for c in others])
+        ),
     )
 
 
-def _times(wanted: float, others: Sequence[float]) -> float | None:
+def _over_largest(wanted: float, others: Sequence[float]) -> float | None:
     """How many times the largest of the others; None where there is none above 0."""
     most = max(others, default=0.0)
     return wanted / most if most > 0 else None
 
 
 def with_effects(directions: Sequence[Direction], effects: Sequence[Effect]) -> list[Direction]:
-    """The directions with what they were seen to do noted in them: mean changes a unit, in spreads."""
-    found = []
+    """Record measured effects in directions: two-sided changes per unit, in standard deviations.
+
+    Args:
+        directions: The directions.
+        effects: One per direction.
+
+    Returns:
+        The directions with `info.effects`.
+    """
+    updated = []
     for direction, effect in zip(directions, effects, strict=True):
         changes = [*([effect.target] if effect.target is not None else []), *effect.others]
-        noted = {change.attribute: round(change.mean, 4) for change in changes}
-        found.append(replace(direction, about=direction.about.model_copy(update={"effects": noted})))
-    return found
+        recorded = {change.attribute: round(change.two_sided, 4) for change in changes}
+        updated.append(replace(direction, info=direction.info.model_copy(update={"effects": recorded})))
+    return updated
 
 
-def changes_of(
-    readings: np.ndarray, attributes: Sequence[Attribute], amount: float, target: Attribute | None = None
+def factor_changes(
+    values: np.ndarray, attributes: Sequence[Attribute], amount: float, target: Attribute | None = None
 ) -> list[Change]:
-    """The change of each factor that anything changed in. readings: (3, N, K) at -amount, 0 and +amount.
+    """Compute the change of each factor that anything changed in.
 
-    Of a factor with several attributes the most changed stands for it; of the target's factor, the target.
+    Args:
+        values: (3, N, K) attributes at -amount, 0 and +amount.
+        attributes: K attributes.
+        amount: In units of the direction.
+        target: Stands for its factor; of another factor the most changed attribute does.
+
+    Returns:
+        One change per factor.
     """
-    scaled = readings / units_of(readings[1], attributes)  # (3, N, K) in standard deviations
-    varies = np.ptp(readings, axis=(0, 1)) > 0  # also what no unedited picture shows and an edit creates
-    both = (scaled[2] - scaled[0]) / (2 * amount)  # (N, K)
-    forth = (scaled[2] - scaled[1]) / amount
-    found = []
+    scaled = values / attribute_units(values[1], attributes)  # (3, N, K) in standard deviations
+    varies = np.ptp(values, axis=(0, 1)) > 0  # also what no unedited image shows and an edit creates
+    two_sided = (scaled[2] - scaled[0]) / (2 * amount)  # (N, K)
+    one_sided = (scaled[2] - scaled[1]) / amount
+    changes = []
     for factor in dict.fromkeys(a.factor for a in attributes):
         own = [k for k, a in enumerate(attributes) if a.factor == factor and varies[k]]
         if target is not None and target.factor == factor:
             own = [k for k in own if attributes[k] == target]
         if own:
-            found.append(_change(both, forth, attributes, own))
-    return found
+            changes.append(_change(two_sided, one_sided, attributes, own))
+    return changes
 
 
-def _change(both: np.ndarray, forth: np.ndarray, attributes: Sequence[Attribute], own: list[int]) -> Change:
-    most = max(own, key=lambda k: abs(both[:, k].mean()))
+def _change(
+    two_sided: np.ndarray, one_sided: np.ndarray, attributes: Sequence[Attribute], own: list[int]
+) -> Change:
+    most = max(own, key=lambda k: abs(two_sided[:, k].mean()))
     return Change(
         factor=attributes[most].factor,
         attribute=attributes[most].name,
-        mean=float(both[:, most].mean()),
-        forth=float(max((forth[:, k].mean() for k in own), key=abs)),
-        stirred=float(max(np.abs(forth[:, k]).mean() for k in own)),
-        error=float(both[:, most].std(ddof=1) / len(both) ** 0.5),
+        two_sided=float(two_sided[:, most].mean()),
+        one_sided=float(max((one_sided[:, k].mean() for k in own), key=abs)),
+        mean_absolute=float(max(np.abs(one_sided[:, k]).mean() for k in own)),
+        error=float(two_sided[:, most].std(ddof=1) / len(two_sided) ** 0.5),
     )
 
 
-def drift(before: np.ndarray, after: np.ndarray) -> float:
-    """Mean distance of features (N, D) before and after, over that between unrelated pictures before.
+def relative_feature_distance(before: np.ndarray, after: np.ndarray) -> float:
+    """Measure how far images moved in feature space.
 
-    Infinite where pictures moved that were all alike before.
+    Args:
+        before: (N, D) features.
+        after: (N, D) features of the same images, edited.
+
+    Returns:
+        The mean distance, over that between unrelated images before; infinite where images moved that were
+        all alike before.
     """
     moved = np.linalg.norm(after - before, axis=1).mean()
-    apart = np.linalg.norm(np.roll(before, 1, axis=0) - before, axis=1).mean()
+    unrelated = np.linalg.norm(np.roll(before, 1, axis=0) - before, axis=1).mean()
     if moved == 0:
         return 0.0
-    return float(moved / apart) if apart > 0 else float("inf")
+    return float(moved / unrelated) if unrelated > 0 else float("inf")

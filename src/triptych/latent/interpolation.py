@@ -1,4 +1,4 @@
-"""From one picture to another: points between points."""
+"""Interpolation between latent codes, and maps of a two-dimensional latent space."""
 
 from __future__ import annotations
 
@@ -11,35 +11,45 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from triptych.core import rng as streams
+from triptych.core import rng
 from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.inference.pipeline import Pipeline
-from triptych.latent.codes import Codes, Labels, Space, codes_at, paint
+from triptych.latent.codes import Codes, Labels, Space, codes_at, synthesize
 
-How = Literal["slerp", "lerp"]
+Interpolation = Literal["slerp", "lerp"]
 
 
-def between(stops: Tensor, frames: int, how: How) -> Tensor:
-    """Points on the way through `stops`: (K, *shape) -> ((K - 1) (frames - 1) + 1, *shape).
+def interpolate_codes(stops: Tensor, frames: int, method: Interpolation) -> Tensor:
+    """Interpolate through a sequence of codes.
 
-    how: "slerp", the great arc (Shoemake 1985), along which noise keeps its length; "lerp", the straight
-    line. frames: points from one stop to the next, both counted. Raises UsageError for fewer than two
-    stops or frames and for an unknown way.
+    Args:
+        stops: (K, *shape), K >= 2.
+        frames: Codes from one stop to the next, both included, at least 2.
+        method: "slerp", spherical interpolation, along which noise keeps its norm; "lerp", linear.
+
+    Returns:
+        ((K - 1) (frames - 1) + 1, *shape).
+
+    Raises:
+        UsageError: There are fewer than two stops or frames, or the method is unknown.
+
+    References:
+        Shoemake 1985, "Animating rotation with quaternion curves".
     """
     if len(stops) < 2 or frames < 2:
         raise UsageError(
-            f"a way needs two stops or more and two frames or more, got {len(stops)} and {frames}"
+            f"an interpolation needs two stops and two frames or more, got {len(stops)} and {frames}"
         )
-    if how not in ("slerp", "lerp"):
-        hint = did_you_mean(how, ("slerp", "lerp"))
-        raise UsageError(f"a way is 'slerp' (an arc) or 'lerp' (a line), got {how!r}.{hint}")
+    if method not in ("slerp", "lerp"):
+        hint = did_you_mean(method, ("slerp", "lerp"))
+        raise UsageError(f"an interpolation is 'slerp' (spherical) or 'lerp' (linear), got {method!r}.{hint}")
     shares = torch.linspace(0, 1, frames)
     legs: list[Tensor] = []
     for start, end in pairwise(stops):
         along = shares.view(-1, *([1] * start.dim()))  # (frames, 1, ...)
-        leg = streams.slerp(start, end, shares) if how == "slerp" else (1 - along) * start + along * end
-        leg[0], leg[-1] = start, end  # to the bit
+        leg = rng.slerp(start, end, shares) if method == "slerp" else (1 - along) * start + along * end
+        leg[0], leg[-1] = start, end  # exactly
         legs.append(leg if not legs else leg[1:])
     return torch.cat(legs)
 
@@ -48,63 +58,77 @@ def interpolate(
     model: Pipeline,
     paths: Sequence[Sequence[int]],
     frames: int = 9,
-    how: How | None = None,
+    method: Interpolation | None = None,
     space: Space = "noise",
     labels: Labels | Sequence[Sequence[int]] = None,
     **controls: Any,
 ) -> np.ndarray:
-    """Pictures on the way from seed to seed: (rows, (stops - 1) (frames - 1) + 1, H, W, C) uint8.
+    """Generate the images of interpolations from seed to seed.
 
-    paths: rows of seeds, each of the same number, two or more. frames: pictures from one stop to the next,
-    both counted. how: None takes the arc for noise and the line for styles, which lie on no sphere.
-    labels: of a conditional model, one for all, one a row, or (in style space) one a stop: noise knows
-    no class, so along a row of noise the class stays; None takes what the class law gives the row's first
-    seed, or each stop in style space. The sampler's own noise is that of the row's first seed all along.
+    The sampler's own noise is that of the row's first seed all along.
 
-    Raises UsageError for uneven rows, an arc through styles, and labels that change along noise.
+    Args:
+        model: The model.
+        paths: Rows of seeds, each of the same number, two or more.
+        frames: Images from one stop to the next, both included.
+        method: None takes slerp for noise, and lerp for styles, which lie on no sphere.
+        space: "noise" or "style".
+        labels: Of a conditional model: one for all, one per row, or (in style space) one per stop; noise has
+            no class, so that along a row of noise the class stays. None: drawn from the class distribution
+            for the row's first seed, or for each stop in style space.
+        **controls: Sampling controls of the model.
+
+    Returns:
+        (rows, (stops - 1) (frames - 1) + 1, H, W, C) uint8.
+
+    Raises:
+        UsageError: Rows are of unlike length, styles are interpolated with slerp, or labels change along
+            noise.
     """
     if len({len(path) for path in paths}) != 1 or len(paths[0]) < 2:
         raise UsageError(f"rows need the same number of seeds, two or more, got {[len(p) for p in paths]}")
-    if how == "slerp" and space == "style":
-        raise UsageError("slerp keeps the length of noise; styles have no such length: use --method lerp")
-    way: How = how or ("slerp" if space == "noise" else "lerp")
-    told = _labels_of_stops(model, paths, space, labels)
+    if method == "slerp" and space == "style":
+        raise UsageError("slerp keeps the norm of noise, which styles do not have: use --method lerp")
+    chosen: Interpolation = method or ("slerp" if space == "noise" else "lerp")
+    stop_labels = _labels_of_stops(model, paths, space, labels)
     rows = []
     for k, path in enumerate(paths):
-        stops = codes_at(model, path, space, None if told is None else told[k], **controls)
-        points = between(stops.values, frames, way)
-        kept = None if stops.labels is None else stops.labels[:1].expand(len(points))
-        rows.append(paint(model, Codes(space, points, (path[0],) * len(points), kept), **controls))
+        own = None if stop_labels is None else stop_labels[k]
+        stops = codes_at(model, path, space, own, **controls)
+        values = interpolate_codes(stops.values, frames, chosen)
+        kept = None if stops.labels is None else stops.labels[:1].expand(len(values))
+        codes = Codes(space, values, (path[0],) * len(values), kept)
+        rows.append(synthesize(model, codes, **controls))
     return np.stack(rows)
 
 
 def _labels_of_stops(
     model: Pipeline, paths: Sequence[Sequence[int]], space: Space, labels: Any
 ) -> np.ndarray | None:
-    """(rows, stops) int64, or None for what the class law gives."""
+    """(rows, stops) int64, or None to draw them from the class distribution."""
     rows, stops = len(paths), len(paths[0])
     if labels is None:
         first = model.labels_for([path[0] for path in paths]) if space == "noise" else None
         return None if first is None else np.repeat(first.numpy()[:, None], stops, 1)
-    asked = np.asarray(labels, dtype=np.int64)
-    if asked.ndim == 1:
-        asked = asked.reshape(-1, 1) if len(asked) in (1, rows) else asked.reshape(1, -1)
+    given = np.asarray(labels, dtype=np.int64)
+    if given.ndim == 1:
+        given = given.reshape(-1, 1) if len(given) in (1, rows) else given.reshape(1, -1)
     try:
-        told = np.broadcast_to(asked, (rows, stops))
+        full = np.broadcast_to(given, (rows, stops))
     except ValueError as error:
         raise UsageError(
-            f"give one label, one a row ({rows}), or one a stop ({rows} x {stops}), got {asked.shape}"
+            f"expected one label, one per row ({rows}), or one per stop ({rows} x {stops}), got {given.shape}"
         ) from error
-    if space == "noise" and (told != told[:, :1]).any():
+    if space == "noise" and (full != full[:, :1]).any():
         raise UsageError(
-            "noise carries no class, so a row of noise keeps one label: give one a row, or go between "
-            "classes in a style space (--space style), where a family has one"
+            "noise has no class, so a row of noise keeps one label: give one per row, or interpolate between "
+            "classes in a style space (--space style), where a model has one"
         )
-    return told
+    return full
 
 
-def map_places(across: int) -> np.ndarray:
-    """Where a map's columns, and its rows from below, stand: even quantiles of the normal law."""
+def map_coordinates(across: int) -> np.ndarray:
+    """Coordinates of a map's columns, and of its rows from below: even normal quantiles."""
     return ndtri((np.arange(across) + 0.5) / across)  # (across,)
 
 
@@ -115,32 +139,46 @@ def latent_map(
     dimensions: tuple[int, int] | None = None,
     **controls: Any,
 ) -> np.ndarray:
-    """A map of a two-number noise space, or of two numbers of a larger one: (across, across, H, W, C) uint8.
+    """Generate a map of a two-dimensional noise space, or of two dimensions of a larger one.
 
-    Columns are even quantiles of the normal law of the first number, rows of the second, the largest on
-    top: every picture stands for an equal share of all noise (Kingma and Welling 2013, appendix A, figure 4).
-    labels: one for all, of a conditional model. dimensions: the numbers of the noise that change along x and
-    y, the others are 0; None: both there are. Raises UsageError for a space of other than two numbers without
-    `dimensions`, and for numbers that the noise has not.
+    Columns are even quantiles of the normal distribution of the first dimension, rows of the second, the
+    largest on top: every image stands for an equal share of the noise.
+
+    Args:
+        model: The model.
+        across: Images per row and per column, at least 2.
+        labels: One for all, of a conditional model.
+        dimensions: The dimensions of the noise along x and y, the others are 0; None: the two there are.
+        **controls: Sampling controls of the model.
+
+    Returns:
+        (across, across, H, W, C) uint8.
+
+    Raises:
+        UsageError: The noise is not two-dimensional and `dimensions` is None, or it does not have these
+            dimensions, or `across` is below 2.
+
+    References:
+        Kingma and Welling 2013, "Auto-encoding variational Bayes", appendix A, figure 4.
     """
     shape = tuple(model.model.noise_shape)
     count = int(np.prod(shape))
     if dimensions is None and shape != (2,):
         raise UsageError(
-            f"a map needs a noise of two numbers, this {model.model.title}'s has {count}: train one with "
-            "--latent 2, choose two with --dimensions 0,1, or look along coordinates with triptych steer RUN "
-            "traverse"
+            f"a map needs two-dimensional noise, this {model.model.title}'s has {count} dimensions: train "
+            "one with --latent 2, choose two with --dimensions 0,1, or vary single dimensions with triptych "
+            "steer RUN traverse"
         )
     x, y = dimensions or (0, 1)
     if x == y or not (0 <= x < count and 0 <= y < count):
-        raise UsageError(f"--dimensions: expected two unlike numbers of 0-{count - 1}, got {x},{y}")
+        raise UsageError(f"--dimensions: expected two different numbers of 0-{count - 1}, got {x},{y}")
     if across < 2:
-        raise UsageError(f"a map is at least 2 pictures across, got {across}")
-    places = map_places(across)
-    right, up = np.meshgrid(places, places[::-1])
+        raise UsageError(f"a map is at least 2 images across, got {across}")
+    coordinates = map_coordinates(across)
+    right, up = np.meshgrid(coordinates, coordinates[::-1])
     flat = torch.zeros(across**2, count)
-    flat[:, x], flat[:, y] = (torch.from_numpy(way.reshape(-1)).float() for way in (right, up))
+    flat[:, x], flat[:, y] = (torch.from_numpy(axis.reshape(-1)).float() for axis in (right, up))
     noise = flat.reshape(-1, *shape)  # (across^2, *noise shape)
-    told = model.labels_for([0]) if labels is None else torch.as_tensor(np.array(labels)).reshape(-1)
-    painted = model.generate(noise, told, [0] * len(noise), **controls)
-    return painted.reshape(across, across, *painted.shape[1:])
+    given = model.labels_for([0]) if labels is None else torch.as_tensor(np.array(labels)).reshape(-1)
+    images = model.generate(noise, given, [0] * len(noise), **controls)
+    return images.reshape(across, across, *images.shape[1:])

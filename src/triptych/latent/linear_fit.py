@@ -1,9 +1,10 @@
-"""Directions out of numbers: codes and readings in, vectors out. No model, no pictures.
+"""Directions from arrays: latent codes and attribute values in, vectors out. No model, no images.
 
-With codes w of covariance S and readings r, the least-squares slopes are B = S^-1 Cov(w, r). For normal
-noise they are the mean gradient of the readings (Stein 1981): a small step d changes reading k by B_k . d
-on average, however bent the generator. So a step that shall change one reading alone is a solution of
-linear equations, as short as may be, measured by how unusual it is for a code.
+With codes w of covariance S and attributes a, the least-squares slopes are B = S^-1 Cov(w, a). For normal
+noise they are the mean gradient of the attributes (Stein 1981): a small step d changes attribute k by B_k .
+d on average, however nonlinear the generator. So a step that changes one attribute alone solves linear
+equations; the shortest one is measured by how unusual it is for a code. *Whitened* codes are uncorrelated,
+of variance 1.
 """
 
 from __future__ import annotations
@@ -14,131 +15,201 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-LEAST_SHARE = 1e-4  # of the largest variance: flatter directions of the codes count as flat
-RIDGES = np.logspace(-10, 2, 49)  # shares of the held slopes' sum of squares
+MIN_VARIANCE = 1e-4  # of the largest variance: directions of the codes with less count as flat
+RIDGES = np.logspace(
+    -10, 2, 49
+)  # tried by `orthogonalized_direction`, as shares of the slopes' sum of squares
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """Codes as numbers: their mean and a factor of their covariance."""
+class LatentDistribution:
+    """Mean of the codes, and a factor of their covariance."""
 
     mean: np.ndarray  # (D,)
-    root: np.ndarray  # (D, R): covariance = root root^T, R <= D
+    factor: np.ndarray  # (D, R): covariance = factor factor^T, R <= D
 
     @classmethod
-    def of(cls, codes: np.ndarray) -> Cloud:
+    def from_codes(cls, codes: np.ndarray) -> LatentDistribution:
         """From codes (N, D); directions in which they hardly vary are left out."""
         mean = codes.mean(0)
-        _, scales, rows = np.linalg.svd(codes - mean, full_matrices=False)
-        spread = scales / max(len(codes) - 1, 1) ** 0.5
-        kept = spread**2 > LEAST_SHARE * spread[0] ** 2
-        return cls(mean, rows[kept].T * spread[kept])
+        _, singular, rows = np.linalg.svd(codes - mean, full_matrices=False)
+        std = singular / max(len(codes) - 1, 1) ** 0.5
+        kept = std**2 > MIN_VARIANCE * std[0] ** 2
+        return cls(mean, rows[kept].T * std[kept])
 
     @classmethod
-    def normal(cls, width: int) -> Cloud:
-        """Standard normal noise, known without a sample."""
+    def standard_normal(cls, width: int) -> LatentDistribution:
+        """Of standard normal noise, known without a sample."""
         return cls(np.zeros(width), np.eye(width))
 
     @property
-    def width(self) -> int:
+    def rank(self) -> int:
         """R: in how many directions the codes vary."""
-        return self.root.shape[1]
+        return self.factor.shape[1]
 
-    def white(self, codes: np.ndarray) -> np.ndarray:
+    def whiten(self, codes: np.ndarray) -> np.ndarray:
         """Codes (N, D) as uncorrelated numbers of variance 1: (N, R)."""
-        return (codes - self.mean) @ (self.root / (self.root**2).sum(0))
+        return (codes - self.mean) @ (self.factor / (self.factor**2).sum(0))
 
-    def spread_along(self, step: np.ndarray) -> float:
-        """The standard deviation of codes along a step (D,)."""
-        return float(np.linalg.norm(self.root.T @ (step / np.linalg.norm(step))))
+    def std_along(self, step: np.ndarray) -> float:
+        """The standard deviation of the codes along a step (D,)."""
+        return float(np.linalg.norm(self.factor.T @ (step / np.linalg.norm(step))))
 
-    def unit(self, white: np.ndarray) -> np.ndarray:
-        """A step in white numbers (R,) at the length of one standard deviation of the codes along it.
+    def unit_step(self, whitened: np.ndarray) -> np.ndarray:
+        """Scale a step to the length of one standard deviation of the codes along it.
 
-        Or (B R,), a block a layer: then in the layer that moves most, and the others in proportion.
+        Its length in whitened coordinates is at least 1, and 1 only along a principal axis or where the codes
+        vary alike in all directions.
 
-        Its own length, in white numbers, is at least 1, and 1 only where codes spread alike or along an axis
-        of their cloud: most of a cloud's spread along a line belongs to codes that lie off it.
+        Args:
+            whitened: (R,), or (B R,) for B layers: the layer that moves most gets unit length, the others are
+                in proportion.
+
+        Returns:
+            The scaled step, in whitened coordinates too.
         """
-        steps = white.reshape(-1, self.width) @ self.root.T  # (B, D)
-        return white / max(np.linalg.norm(d) / self.spread_along(d) for d in steps if d.any())
+        steps = whitened.reshape(-1, self.rank) @ self.factor.T  # (B, D)
+        return whitened / max(np.linalg.norm(d) / self.std_along(d) for d in steps if d.any())
 
 
-def within(values: np.ndarray, labels: Tensor | None) -> np.ndarray:
-    """Values (N, K), each label's moved so that it has the mean of all; labels (N,), None: as they are."""
+def equalize_label_means(values: np.ndarray, labels: Tensor | None) -> np.ndarray:
+    """Shift the values of each label so that its mean is the mean of all.
+
+    Args:
+        values: (N, K).
+        labels: (N,); None leaves the values as they are.
+
+    Returns:
+        (N, K).
+    """
     if labels is None:
         return values
-    told, moved = labels.numpy(), values.copy()
-    for label in np.unique(told):
-        moved[told == label] += values.mean(0) - values[told == label].mean(0)
-    return moved
+    groups, shifted = labels.numpy(), values.copy()
+    for label in np.unique(groups):
+        shifted[groups == label] += values.mean(0) - values[groups == label].mean(0)
+    return shifted
 
 
-def white_slopes(white: np.ndarray, readings: np.ndarray, ridge: float = 0.0) -> np.ndarray:
-    """Least-squares slopes of readings (N, K) on white codes (N, R), an offset besides: (R, K).
+def least_squares_slopes(whitened: np.ndarray, attributes: np.ndarray, ridge: float = 0.0) -> np.ndarray:
+    """Fit slopes of attributes on whitened codes, with an intercept.
 
-    ridge: a penalty on the slopes' squares, in pictures: so many pictures' worth of belief in 0.
+    Args:
+        whitened: (N, R).
+        attributes: (N, K).
+        ridge: The ridge penalty, in pseudo-observations.
+
+    Returns:
+        (R, K).
     """
-    white = white - white.mean(0)
-    square = white.T @ white + ridge * np.eye(white.shape[1])
-    return np.linalg.solve(square, white.T @ (readings - readings.mean(0)))
+    whitened = whitened - whitened.mean(0)
+    square = whitened.T @ whitened + ridge * np.eye(whitened.shape[1])
+    return np.linalg.solve(square, whitened.T @ (attributes - attributes.mean(0)))
 
 
-def steepest_alone(slopes: np.ndarray, target: int, held: Sequence[int], chance: float = 0.0) -> np.ndarray:
-    """The step that raises one reading by 1 and moves the held ones least: (R,).
+def orthogonalized_direction(
+    slopes: np.ndarray, target: int, constrained: Sequence[int], error: float = 0.0
+) -> np.ndarray:
+    """Find the step that raises one attribute by 1 and changes the constrained ones least.
 
-    With b the target's slopes and H the held ones': d = argmin |H^T d|^2 + c |d|^2 over b . d = 1. At
-    c = 0 that leaves the held readings where they are (Shen et al. 2020, section 3.2, "conditional
-    manipulation", for all others at once), however far it must go for it. Fitted slopes are off by chance,
-    the more the farther the step, and where codes have fewer numbers than there are readings nothing is
-    free of all of them: so c is the one (of `RIDGES`) with the least largest change to be reckoned with,
-    max_k |H_k . d| + chance |d|.
+    With b the target's slopes and H the constrained ones': d = argmin |H^T d|^2 + c |d|^2 subject to b . d =
+    1. At c = 0 the constrained attributes stay where they are ("conditional manipulation", for all others at
+    once), however far the step must go for it. Fitted slopes have errors, which matter the more the longer
+    the step, and where codes have fewer dimensions than there are attributes no step is free of all of them:
+    so c is the one of `RIDGES` with the smallest bound on the largest change, max_k |H_k . d| + error |d|.
 
-    slopes: (R, K). target, held: numbers of readings. chance: how far off slopes are, per unit of a step.
-    Raises ValueError for a target without slopes.
+    Args:
+        slopes: (R, K).
+        target: The index of the target attribute.
+        constrained: The indices of those that should not change.
+        error: Error of a slope, per unit of a step's length.
+
+    Returns:
+        (R,).
+
+    Raises:
+        ValueError: The target has no slopes.
+
+    References:
+        Shen, Gu, Tang and Zhou 2020, "Interpreting the latent space of GANs for semantic face editing",
+        section 3.2.
     """
-    wanted, others = slopes[:, target], slopes[:, list(held)]  # (R,), (R, H)
+    wanted, others = slopes[:, target], slopes[:, list(constrained)]  # (R,), (R, H)
     if not float(wanted @ wanted) > 0:
-        raise ValueError("no step moves this on average")
+        raise ValueError("no step changes this attribute on average")
     size = max(float((others**2).sum()), float(wanted @ wanted))
-    rows, scales, _ = np.linalg.svd(others, full_matrices=False)  # (R, H): what is held, far fewer than R
+    rows, singular, _ = np.linalg.svd(others, full_matrices=False)  # (R, H): far fewer than R
     inside = rows.T @ wanted  # (H,)
     outside = wanted - rows @ inside
-    along = [rows @ (inside / (scales**2 + c)) + outside / c for c in RIDGES * size]
+    along = [rows @ (inside / (singular**2 + c)) + outside / c for c in RIDGES * size]
     steps = [step / (wanted @ step) for step in along]
-    return steps[int(np.argmin([largest_change(others, d, chance) for d in steps]))]
+    return steps[int(np.argmin([max_side_effect(others, d, error) for d in steps]))]
 
 
-def largest_change(others: np.ndarray, step: np.ndarray, chance: float) -> float:
-    """max_k |H_k . d| + chance |d|: how much a step may move the most moved reading, of slopes H (R, H)."""
-    return float(np.abs(others.T @ step).max(initial=0.0) + chance * np.linalg.norm(step))
+def max_side_effect(others: np.ndarray, step: np.ndarray, error: float) -> float:
+    """Bound the largest change of the constrained attributes: max_k |H_k . d| + error |d|.
 
+    Args:
+        others: (R, H) their slopes.
+        step: (R,).
+        error: Error of a slope, per unit of the step's length.
 
-def corrected(slopes: np.ndarray, step: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Slopes (R, K) that give the changes `seen` (K,) along a unit step, and across it what they gave before.
-
-    B + u (m - B^T u)^T (Broyden 1965, "A class of methods for solving nonlinear simultaneous equations").
+    Returns:
+        The bound, in the unit of the attributes.
     """
-    return slopes + np.outer(step, seen - slopes.T @ step)
+    return float(np.abs(others.T @ step).max(initial=0.0) + error * np.linalg.norm(step))
 
 
-def share_explained(white: np.ndarray, readings: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """R^2 of each reading on pictures that the slopes were not fitted to: (K,); below 0: worse than none."""
-    guessed = (white - white.mean(0)) @ slopes
-    centred = readings - readings.mean(0)
-    left, whole = ((centred - guessed) ** 2).sum(0), (centred**2).sum(0)
-    return np.where(whole > 0, 1 - left / np.maximum(whole, 1e-300), 0.0)
+def broyden_update(slopes: np.ndarray, step: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Correct slopes by measured changes: B + u (m - B^T u)^T.
 
+    Args:
+        slopes: (R, K), B.
+        step: (R,), u, of unit length.
+        measured: (K,), m: changes of the attributes along it.
 
-def closed_form(reader: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The unit directions that change a linear layer's output most: eigenvectors of A^T A.
+    Returns:
+        (R, K): slopes that give `measured` along the step, and across it what they gave before.
 
-    Shen and Zhou 2021, "Closed-form factorization of latent semantics in GANs", eq. 4-6.
-    reader: A, (outputs, D). Returns (count, D), the strongest first, and their eigenvalues (count,). The
-    sign of each, free in the paper, is chosen so that its largest entry is positive.
+    References:
+        Broyden 1965, "A class of methods for solving nonlinear simultaneous equations".
     """
-    values, vectors = np.linalg.eigh(reader.T @ reader)
+    return slopes + np.outer(step, measured - slopes.T @ step)
+
+
+def r_squared(whitened: np.ndarray, attributes: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Measure how well slopes predict attributes of samples that they were not fitted to.
+
+    Args:
+        whitened: (N, R).
+        attributes: (N, K).
+        slopes: (R, K).
+
+    Returns:
+        (K,) R^2; below 0: worse than the mean; 0 for an attribute that does not vary.
+    """
+    predicted = (whitened - whitened.mean(0)) @ slopes
+    centered = attributes - attributes.mean(0)
+    residual, total = ((centered - predicted) ** 2).sum(0), (centered**2).sum(0)
+    return np.where(total > 0, 1 - residual / np.maximum(total, 1e-300), 0.0)
+
+
+def closed_form_factorization(weight: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the unit directions that change a linear layer's output most: eigenvectors of A^T A.
+
+    The sign of each, free in the paper, is chosen so that its largest entry is positive.
+
+    Args:
+        weight: A, (outputs, D).
+        count: How many, at most D.
+
+    Returns:
+        (count, D), the strongest first, and their eigenvalues (count,).
+
+    References:
+        Shen and Zhou 2021, "Closed-form factorization of latent semantics in GANs", eq. 4-6.
+    """
+    values, vectors = np.linalg.eigh(weight.T @ weight)
     order = np.argsort(values)[::-1][:count]
-    found = vectors[:, order].T  # (count, D)
-    largest = np.take_along_axis(found, np.abs(found).argmax(1)[:, None], 1)
-    return found * np.sign(largest), values[order]
+    rows = vectors[:, order].T  # (count, D)
+    largest = np.take_along_axis(rows, np.abs(rows).argmax(1)[:, None], 1)
+    return rows * np.sign(largest), values[order]

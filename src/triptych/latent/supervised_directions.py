@@ -1,4 +1,4 @@
-"""Directions for what a reader reads: which step raises one factor and leaves the others alone."""
+"""Directions from predicted attributes: the step that raises one attribute and leaves other factors alone."""
 
 from __future__ import annotations
 
@@ -11,201 +11,298 @@ from torch import Tensor
 from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.inference.pipeline import Pipeline
-from triptych.latent.attribute_samples import Progress, Study
-from triptych.latent.attributes import Attribute, Reader
-from triptych.latent.codes import model_hash, paint
-from triptych.latent.directions import Direction, named, shaped
-from triptych.latent.linear_fit import corrected, share_explained, steepest_alone, white_slopes
+from triptych.latent.attribute_samples import AttributeDataset, Progress
+from triptych.latent.attributes import Attribute, AttributePredictor
+from triptych.latent.codes import model_hash, synthesize
+from triptych.latent.directions import Direction, make_direction, to_code_shape
+from triptych.latent.linear_fit import (
+    broyden_update,
+    least_squares_slopes,
+    orthogonalized_direction,
+    r_squared,
+)
 
-MEASURED_SEED = 5_000_000  # of pictures that directions are measured on
-LEAST_TRIED = 20
-RIDGE = 10.0  # pictures' worth of belief that a number of the code does nothing
-SURE = 2.0  # standard errors of a slope that are reckoned with: about the largest of twenty
+EVALUATION_SEED = 5_000_000  # of samples on which effects are measured
+MIN_REFINEMENT_SAMPLES = 20
+RIDGE = 10.0  # ridge penalty, in pseudo-observations
+STANDARD_ERRORS = 2.0  # of a slope, taken as its error: about the largest of twenty
 ROUNDS = 5
-HELD_BACK = 0.2  # of the pictures, to say how far the readings are linear in the code
+VALIDATION_SHARE = 0.2  # of the samples, for R^2 of the linear fit
 
 
-def find(
+def fit_directions(
     model: Pipeline,
-    reader: Reader,
-    studied: Study,
+    predictor: AttributePredictor,
+    data: AttributeDataset,
     targets: Sequence[str] | None = None,
     layers: Iterable[int] | None = None,
-    tried: int = 0,
+    refinement_samples: int = 0,
     amount: float = 1.0,
     progress: Progress | None = None,
 ) -> list[Direction]:
-    """For each target attribute the shortest step that raises it and leaves every other factor alone.
+    """Find for each target the shortest step that raises it and leaves every other factor alone.
 
-    Of the attribute's own factor nothing is held: the classes of one factor cannot but make way for
-    each other. targets: names of attributes; None: all that vary, turns aside, and of a model with labels
-    the class, which the label decides. layers: of styles, which shall move; where the study does not tell
-    them apart, the step is found for all and then given to these alone. tried: on so many of the study's
-    pictures (all, if there are fewer) each direction is tried out by -amount and +amount, `ROUNDS` times, and
-    the slopes are corrected by what it then did; 0 leaves it as fitted. Raises UsageError for unknown names,
-    for one that no picture varies in or no chosen layer moves, and for fewer than 20 tried.
+    The attributes of the target's own factor are not constrained: classes of one factor exclude each other.
+
+    Args:
+        model: The model.
+        predictor: Predicts the attributes of images.
+        data: Samples with attributes.
+        targets: Names of attributes; None for all that vary, but the sine and cosine of turns and, of a model
+            with labels, the class, which the label decides.
+        layers: Which layers of a style move; where `data` has no slopes per layer, the step is found for all
+            and then given to these alone.
+        refinement_samples: On so many of the samples (at most all) each direction is applied by -amount and
+            +amount, `ROUNDS` times, and the slopes are corrected by what it then did; 0 leaves it as fitted.
+        amount: In standard deviations of the codes.
+        progress: Called with (what, done, total).
+
+    Returns:
+        One direction per target.
+
+    Raises:
+        UsageError: A name is unknown, an attribute does not vary or no chosen layer changes it, or there are
+            1 to 19 refinement samples.
     """
-    check_tried(tried)
-    tried, moving = min(tried, len(studied.codes)), None if layers is None else list(layers)
-    slopes, explained, found = scaled_slopes(studied, moving), _explained(studied), []
-    chosen, weights = numbers_of(studied, targets), model_hash(model)
-    chance = SURE * studied.freedom**-0.5
+    check_refinement_samples(refinement_samples)
+    refining = min(refinement_samples, len(data.codes))
+    moving = None if layers is None else list(layers)
+    slopes, explained, directions = standardized_slopes(data, moving), _validation_r_squared(data), []
+    chosen, weights = attribute_indices(data, targets), model_hash(model)
+    error = STANDARD_ERRORS * data.dof**-0.5
 
-    def direction_of(white: np.ndarray, k: int) -> Direction:
-        kind = "pictures" if studied.blocks == 1 else "pictures of mixed styles"
-        told = f"slopes of {studied.reader} on {len(studied.fitted)} {kind}, R2 {explained[k]:.2f}"
-        told += ", each layer its own way" if studied.blocks > 1 else ""
-        told += f", tried out on {tried}" if tried else ""
-        step = step_of(model, studied, white, moving)
-        return named(model, studied.attributes[k].name, studied.codes.space, told, step, weights)
+    def direction_of(whitened: np.ndarray, k: int) -> Direction:
+        kind = "samples" if data.blocks == 1 else "samples of mixed styles"
+        how = f"slopes of {data.predictor} on {len(data.fitted_values)} {kind}, R2 {explained[k]:.2f}"
+        how += ", layer by layer" if data.blocks > 1 else ""
+        how += f", refined on {refining}" if refining else ""
+        step = code_step(model, data, whitened, moving)
+        return make_direction(model, data.attributes[k].name, data.codes.space, how, step, weights)
 
     for done, k in enumerate(chosen):
 
-        def changes(white: np.ndarray, k: int = k) -> tuple[np.ndarray, np.ndarray]:
-            means, errors = _changes(model, reader, studied, direction_of(white, k), tried, amount)
-            length = float(np.linalg.norm(studied.cloud.unit(white)))  # of the direction, in white numbers
+        def changes(whitened: np.ndarray, k: int = k) -> tuple[np.ndarray, np.ndarray]:
+            means, errors = _mean_changes(model, predictor, data, direction_of(whitened, k), refining, amount)
+            length = float(np.linalg.norm(data.distribution.unit_step(whitened)))  # in whitened coordinates
             return means / length, errors / length
 
         if not slopes[:, k].any():
             where = "" if moving is None else f" of the layers {', '.join(map(str, moving))} alone"
-            raise UsageError(f"no step{where} moves {studied.attributes[k].name!r}")
-        held = held_for(studied, k)
-        white = steepest_alone(slopes, k, held, chance)
-        if tried and held:
-            white = try_out(white, slopes, k, held, chance, changes)
-        found.append(direction_of(white, k))
+            raise UsageError(f"no step{where} changes {data.attributes[k].name!r}")
+        constrained = other_factors(data, k)
+        whitened = orthogonalized_direction(slopes, k, constrained, error)
+        if refining and constrained:
+            whitened = refine_direction(whitened, slopes, k, constrained, error, changes)
+        directions.append(direction_of(whitened, k))
         if progress is not None:
             progress("directions", done + 1, len(chosen))
-    return found
+    return directions
 
 
-def check_tried(tried: int) -> None:
-    """Raises UsageError for a number of pictures that a direction could not be tried out on."""
-    if tried != 0 and tried < LEAST_TRIED:
-        raise UsageError(f"a direction is tried out on {LEAST_TRIED} pictures or more, or 0, got {tried}")
+def check_refinement_samples(count: int) -> None:
+    """Check a number of samples to refine directions on.
+
+    Args:
+        count: The number of samples.
+
+    Raises:
+        UsageError: It is neither 0 nor at least 20.
+    """
+    if count != 0 and count < MIN_REFINEMENT_SAMPLES:
+        raise UsageError(
+            f"directions are refined on 0 samples (not at all), or on {MIN_REFINEMENT_SAMPLES} or more, "
+            f"got {count}"
+        )
 
 
-# Of a step in white numbers: means of the changes a white unit along it, and their errors, (W, K) each,
-# in W ways of looking.
+# From a step in whitened coordinates to the mean changes per unit of it and their standard errors, (W, K)
+# each, of W ways to measure.
 Changes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def try_out(
-    white: np.ndarray, slopes: np.ndarray, k: int, held: Sequence[int], chance: float, changes: Changes
+def refine_direction(
+    whitened: np.ndarray,
+    slopes: np.ndarray,
+    target: int,
+    constrained: Sequence[int],
+    error: float,
+    changes: Changes,
 ) -> np.ndarray:
-    """A step, tried, its slopes corrected and found anew, `ROUNDS` times: the best of those tried.
+    """Apply a step, correct the slopes by what it did, find it anew, `ROUNDS` times.
 
-    slopes: (R, K). Each way of looking gets slopes of its own, since a bent generator answers them
-    differently; a step is as good as the worst of them says, and has to be alone in all.
+    Each way to measure (two-sided, one-sided) has slopes of its own, as a nonlinear generator responds
+    differently; a step is as good as the worst of them says.
+
+    Args:
+        whitened: (R,) the fitted step.
+        slopes: (R, K).
+        target: The index of the target attribute.
+        constrained: The indices of those that should not change.
+        error: As for `orthogonalized_direction`.
+        changes: Measures a step.
+
+    Returns:
+        (R,), the best of the steps that were measured.
     """
-    best, least, K = white, np.inf, slopes.shape[1]
+    best, least, K = whitened, np.inf, slopes.shape[1]
     for tries in range(ROUNDS):
-        means, errors = changes(white)  # (W, K) each
+        means, errors = changes(whitened)  # (W, K) each
         ways = len(means)
         if tries == 0:
             slopes = np.tile(slopes, ways)  # (R, W K)
-        others, risen = np.abs(means[:, held]) + errors[:, held], float(means[:, k].min())
-        worst = float(others.max()) / risen if risen > 0 else np.inf
+        others = np.abs(means[:, constrained]) + errors[:, constrained]
+        raised = float(means[:, target].min())
+        worst = float(others.max()) / raised if raised > 0 else np.inf
         if worst < least:
-            best, least = white, worst
-        unit = white / np.linalg.norm(white)
-        was = slopes.T @ unit
-        slopes = corrected(slopes, unit, was + clear(means.ravel() - was, errors.ravel()))
-        white = steepest_alone(slopes, k, [way * K + other for way in range(ways) for other in held], chance)
+            best, least = whitened, worst
+        unit = whitened / np.linalg.norm(whitened)
+        predicted = slopes.T @ unit
+        significant = shrink(means.ravel() - predicted, errors.ravel())
+        slopes = broyden_update(slopes, unit, predicted + significant)
+        indices = [way * K + other for way in range(ways) for other in constrained]
+        whitened = orthogonalized_direction(slopes, target, indices, error)
     return best
 
 
-def scaled_slopes(studied: Study, layers: Sequence[int] | None = None) -> np.ndarray:
-    """Slopes of the readings in units of their spreads on white codes, (R, K), or (B R, K) of layers apart.
+def standardized_slopes(data: AttributeDataset, layers: Sequence[int] | None = None) -> np.ndarray:
+    """Fit slopes of the attributes, in their units, on whitened codes.
 
-    layers: those that may move; the others' slopes are told to be 0, where there are any.
+    Args:
+        data: Samples with attributes.
+        layers: Which layers may move; the slopes of the others are set to 0, where layers have own slopes.
+
+    Returns:
+        (R, K), or (B R, K) for B layers.
     """
-    slopes = white_slopes(studied.white, studied.fitted / studied.units, RIDGE)
-    if studied.blocks > 1 and layers is not None:
-        blocks = slopes.reshape(studied.blocks, studied.cloud.width, -1)
-        still = np.ones(len(blocks), dtype=bool)
-        still[list(layers)] = False
-        blocks[still] = 0
+    slopes = least_squares_slopes(data.whitened, data.fitted_values / data.units, RIDGE)
+    if data.blocks > 1 and layers is not None:
+        blocks = slopes.reshape(data.blocks, data.distribution.rank, -1)
+        fixed = np.ones(len(blocks), dtype=bool)
+        fixed[list(layers)] = False
+        blocks[fixed] = 0
     return slopes
 
 
-def clear(means: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Means less what may be chance: m max(0, 1 - 4 e^2 / m^2), nothing within two standard errors e.
+def shrink(means: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Shrink means by what may be chance: m max(0, 1 - 4 e^2 / m^2), 0 within two standard errors.
 
-    The fitted step has an error too: without this a step that was right would be spoilt by trying it out.
+    The fitted step has an error too: without this a step that was right would be spoiled by refinement.
+
+    Args:
+        means: m.
+        errors: Their standard errors e, of the same shape.
+
+    Returns:
+        Of the same shape.
     """
     return means * np.maximum(0.0, 1.0 - 4 * errors**2 / np.maximum(means**2, 1e-300))
 
 
-def _changes(
+def _mean_changes(
     model: Pipeline,
-    reader: Reader,
-    studied: Study,
+    predictor: AttributePredictor,
+    data: AttributeDataset,
     direction: Direction,
-    tried: int,
+    samples: int,
     amount: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean change of each reading a unit of a direction, in spreads, and its standard error: (2, K) each.
+    """Mean change of each attribute per unit of a direction, in its units, and its error: (2, K) each.
 
-    In two ways of looking, as `editing.Change` has them: from -amount to +amount, and from 0 to +amount.
+    Measured as `edits.Change` does: two-sided from -amount to +amount, and one-sided from 0 to +amount.
     """
-    codes, units = studied.codes.cut(range(tried)), studied.units
-    back, forth = (
-        reader(paint(model, codes.moved(side * direction.vector), **studied.controls)) / units
+    codes, units = data.codes.select(range(samples)), data.units
+    low, high = (
+        predictor(synthesize(model, codes.translate(side * direction.vector), **data.controls)) / units
         for side in (-amount, amount)
     )
-    still = studied.readings[: len(codes)] / units
-    changes = np.stack([(forth - back) / (2 * amount), (forth - still) / amount])  # (2, N, K)
+    unedited = data.values[: len(codes)] / units
+    changes = np.stack([(high - low) / (2 * amount), (high - unedited) / amount])  # (2, N, K)
     return changes.mean(1), changes.std(1, ddof=1) / len(codes) ** 0.5
 
 
-def held_for(studied: Study, k: int) -> list[int]:
-    """Numbers of the attributes of other factors than attribute k's.
+def other_factors(data: AttributeDataset, k: int) -> list[int]:
+    """List the attributes of other factors than one attribute's.
 
-    Also of what no picture showed: it has no slope, but a step that is tried out may create it.
+    Also those that no sample showed: they have no slope, but a step may create them.
+
+    Args:
+        data: Samples with attributes.
+        k: The index of the attribute.
+
+    Returns:
+        Indices into `data.attributes`.
     """
-    own = studied.attributes[k].factor
-    return [j for j, a in enumerate(studied.attributes) if a.factor != own]
+    own = data.attributes[k].factor
+    return [j for j, a in enumerate(data.attributes) if a.factor != own]
 
 
-def step_of(model: Pipeline, studied: Study, white: np.ndarray, layers: list[int] | None) -> Tensor:
-    """A step in white numbers as one of codes: one unit is one standard deviation of the codes along it.
+def code_step(
+    model: Pipeline, data: AttributeDataset, whitened: np.ndarray, layers: list[int] | None
+) -> Tensor:
+    """Turn a step in whitened coordinates into a step of codes, one standard deviation of the codes long.
 
-    Of layers apart, in the one that moves most.
+    Args:
+        model: The model.
+        data: Samples with attributes.
+        whitened: (R,), or (B R,) for B layers, of which the one that moves most gets unit length.
+        layers: Which layers move; None for all.
+
+    Returns:
+        float32, of the shape of one code.
     """
-    cloud = studied.cloud
-    steps = cloud.unit(white).reshape(studied.blocks, -1) @ cloud.root.T  # (B, D)
-    if studied.blocks > 1 and layers is not None:
-        steps[[k for k in range(studied.blocks) if k not in layers]] = 0  # the equations leave dust there
-    return shaped(torch.from_numpy(steps.ravel()), model, studied.codes.space, layers)
+    distribution = data.distribution
+    steps = distribution.unit_step(whitened).reshape(data.blocks, -1) @ distribution.factor.T  # (B, D)
+    if data.blocks > 1 and layers is not None:
+        steps[[k for k in range(data.blocks) if k not in layers]] = 0  # rounding errors of the equations
+    return to_code_shape(torch.from_numpy(steps.ravel()), model, data.codes.space, layers)
 
 
-def _explained(studied: Study) -> np.ndarray:
-    """R^2 of each reading on the last fifth of the pictures, from slopes of the rest: (K,)."""
-    cut = int(len(studied.white) * (1 - HELD_BACK))
-    slopes = white_slopes(studied.white[:cut], studied.fitted[:cut], RIDGE)
-    return share_explained(studied.white[cut:], studied.fitted[cut:], slopes)
+def _validation_r_squared(data: AttributeDataset) -> np.ndarray:
+    """R^2 of each attribute on the last fifth of the samples, with slopes from the rest: (K,)."""
+    cut = int(len(data.whitened) * (1 - VALIDATION_SHARE))
+    slopes = least_squares_slopes(data.whitened[:cut], data.fitted_values[:cut], RIDGE)
+    return r_squared(data.whitened[cut:], data.fitted_values[cut:], slopes)
 
 
-def known(reader: str, attributes: Sequence[Attribute], targets: Iterable[str]) -> None:
-    """Raises UsageError for targets that are the name of no attribute. reader: who reads them."""
+def check_attribute_names(predictor: str, attributes: Sequence[Attribute], targets: Iterable[str]) -> None:
+    """Check the names of target attributes.
+
+    Args:
+        predictor: The name of what predicts them.
+        attributes: All that it predicts.
+        targets: The names to check.
+
+    Raises:
+        UsageError: One is the name of no attribute.
+    """
     names = [attribute.name for attribute in attributes]
     for name in targets:
         if name not in names:
             hint = did_you_mean(name, names)
-            raise UsageError(f"{reader} reads no {name!r}.{hint} There are: {', '.join(names)}")
+            raise UsageError(f"{predictor} predicts no {name!r}.{hint} There are: {', '.join(names)}")
 
 
-def numbers_of(studied: Study, targets: Sequence[str] | None) -> list[int]:
-    """The numbers of attributes that are called so. Raises UsageError for others and for constant ones."""
-    names, varies = [a.name for a in studied.attributes], studied.varies
+def attribute_indices(data: AttributeDataset, targets: Sequence[str] | None) -> list[int]:
+    """Find the indices of target attributes.
+
+    Args:
+        data: Samples with attributes.
+        targets: Names; None as for `fit_directions`.
+
+    Returns:
+        Indices into `data.attributes`.
+
+    Raises:
+        UsageError: A name is unknown, or the attribute does not vary.
+    """
+    names, varies = [a.name for a in data.attributes], data.varies
     if targets is None:
-        left_out = {"turn"} if studied.codes.labels is None else {"turn", "class"}
-        return [k for k, a in enumerate(studied.attributes) if varies[k] and a.factor not in left_out]
-    known(studied.reader, studied.attributes, targets)
+        left_out = {"turn"} if data.codes.labels is None else {"turn", "class"}
+        return [k for k, a in enumerate(data.attributes) if varies[k] and a.factor not in left_out]
+    check_attribute_names(data.predictor, data.attributes, targets)
     for name in targets:
         if not varies[names.index(name)]:
-            alike = f"all {len(studied.readings)} pictures read alike in {name!r}"
-            alike += "" if studied.codes.labels is None else " within a label"
-            raise UsageError(f"{alike}: there is nothing to find")
+            alike = f"all {len(data.values)} samples have the same {name!r}"
+            alike += "" if data.codes.labels is None else " within a label"
+            raise UsageError(f"{alike}: there is no direction to find")
     return [names.index(name) for name in targets]

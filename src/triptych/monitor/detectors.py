@@ -43,6 +43,9 @@ def find_non_finite(history: TrainingHistory, spec: AdversarialSpec) -> Diagnosi
     Args:
         history: The run so far.
         spec: The names of the two networks, and what the critic's output means.
+
+    Returns:
+        The diagnosis; None if every value is finite.
     """
     failures = [(int(record["step"]), str(record["failure"])) for record in history.failures]
     failures += [

@@ -80,6 +80,9 @@ def critic_summary(history: TrainingHistory, spec: AdversarialSpec) -> str:
     Args:
         history: The run so far.
         spec: The names of the two networks.
+
+    Returns:
+        The sentence, without a period.
     """
     real, fake = (
         history.recent_median(history.logged(f"{spec.critic}/{which}")) for which in ("real", "fake")
