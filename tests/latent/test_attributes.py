@@ -15,7 +15,7 @@ from triptych.latent.attributes import (
 )
 
 
-def test_shapes_are_read_as_they_were_drawn() -> None:
+def test_shapes_predictor__recovers_the_factors() -> None:
     factors = shapes.draw_factors(60, 3)
     reader = ShapesPredictor({})
     found = reader(shapes.paint(factors, 32))
@@ -31,7 +31,7 @@ def test_shapes_are_read_as_they_were_drawn() -> None:
     np.testing.assert_allclose(found[:, names.index("x")], factors["x"], atol=2e-3)
 
 
-def test_a_turn_is_an_angle_within_its_period() -> None:
+def test_shape_attributes__a_turn_is_an_angle_within_its_period() -> None:
     one = {
         "kind": [1, 1, 0],
         "color": [0, 0, 0],
@@ -54,7 +54,7 @@ class Judge:
         return np.tile([0.25, 0.75], (len(pixels), 1))
 
 
-def test_classes_are_read_with_brightness_and_contrast() -> None:
+def test_class_predictor__also_gives_brightness_and_contrast() -> None:
     reader = ClassPredictor(Judge(), ["no", "yes"])  # type: ignore[arg-type]
     pixels = np.array([[0, 200], [100, 100]], np.uint8).reshape(2, 1, 2, 1)
     np.testing.assert_allclose(reader(pixels), [[0.25, 0.75, 100, 100], [0.25, 0.75, 100, 0]])
@@ -76,7 +76,7 @@ def dataset(factors: bool = True, labels: bool = False, mark: str = "f") -> Data
     return Dataset("halves", "given", *splits, class_names=names, fingerprint=mark)
 
 
-def test_factors_are_learnt_from_real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_factor_predictor__is_trained_on_real_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attributes, "MAX_FACTOR_STEPS", 60)
     source = dataset()
     reader = predictor_for(source, ["right"])
@@ -88,7 +88,7 @@ def test_factors_are_learnt_from_real_pictures(monkeypatch: pytest.MonkeyPatch) 
         predictor_for(source, ["top"])
 
 
-def test_what_was_not_asked_for_is_read_too_and_what_was_asked_for_comes_first(
+def test_factor_predictor__chosen_attributes_come_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(attributes, "MAX_FACTOR_STEPS", 1)
@@ -102,7 +102,7 @@ def test_what_was_not_asked_for_is_read_too_and_what_was_asked_for_comes_first(
     assert names() == ["left"]
 
 
-def test_a_factor_is_learnt_once_and_again_where_it_means_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_factor_predictor__is_cached_by_the_factor_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attributes, "MAX_FACTOR_STEPS", 5)
     source = dataset(mark="once")
     reader = predictor_for(source)
@@ -122,7 +122,7 @@ def drawn_shapes(channels: int) -> Dataset:
     return Dataset("shapes", "shapes", split, split, class_names=shapes.KINDS)
 
 
-def test_who_reads_which_source() -> None:
+def test_predictor_for__each_kind_of_data_set() -> None:
     assert predictor_for(dataset(factors=False, labels=True), classifier=Judge()).name == "judge"  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="halves has neither classes nor factors"):
         predictor_for(dataset(factors=False))
@@ -130,7 +130,7 @@ def test_who_reads_which_source() -> None:
     assert predictor_for(gray, classifier=Judge()).name == "judge"  # type: ignore[arg-type]
 
 
-def test_the_reader_of_shapes_states_its_accuracy() -> None:
+def test_shapes_predictor__states_its_accuracy() -> None:
     reader = predictor_for(drawn_shapes(3))
     assert isinstance(reader, ShapesPredictor)
     assert (

@@ -8,7 +8,9 @@ from triptych.inference.pipeline import Pipeline
 from triptych.latent.codes import codes_at, model_hash, spaces_of, synthesize
 
 
-def test_codes_paint_what_their_seeds_do(bands: Pipeline, layers: Pipeline, told: Pipeline) -> None:
+def test_synthesize__gives_the_samples_of_the_seeds(
+    bands: Pipeline, layers: Pipeline, told: Pipeline
+) -> None:
     np.testing.assert_array_equal(synthesize(bands, codes_at(bands, [3, 9])), bands.sample([3, 9]))
     np.testing.assert_array_equal(synthesize(told, codes_at(told, [3, 9])), told.sample([3, 9]))
     styles = codes_at(layers, range(70), "style")
@@ -21,7 +23,7 @@ def test_codes_paint_what_their_seeds_do(bands: Pipeline, layers: Pipeline, told
     assert spaces_of(layers) == ("noise", "style") and spaces_of(bands) == ("noise",)
 
 
-def test_codes_are_cut_with_all_that_belongs_to_them(told: Pipeline) -> None:
+def test_codes_select__keeps_seeds_and_labels(told: Pipeline) -> None:
     codes = codes_at(told, [3, 9, 5], labels=[0, 1, 2]).select([2, 0, 0])
     assert codes.seeds == (5, 3, 3) and codes.labels is not None and codes.labels.tolist() == [2, 0, 0]
     np.testing.assert_array_equal(synthesize(told, codes)[1], told.sample([3], [0])[0])
@@ -29,19 +31,19 @@ def test_codes_are_cut_with_all_that_belongs_to_them(told: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("labels", [[1, 2], [], [0] * 5])
-def test_labels_fit_the_codes_in_number(told: Pipeline, labels: list[int]) -> None:
+def test_codes_at__the_number_of_labels_must_fit(told: Pipeline, labels: list[int]) -> None:
     with pytest.raises(ValueError, match=f"one label, or one per code: got {len(labels)} labels for 4 codes"):
         codes_at(told, range(4), labels=labels)
 
 
-def test_labels_of_a_model_without_any(bands: Pipeline) -> None:
+def test_codes_at__labels_of_an_unconditional_model_are_refused(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match="was trained without labels: leave them out"):
         synthesize(bands, codes_at(bands, [1], labels=[0]))
     with pytest.raises(ValueError, match="at least one seed"):
         codes_at(bands, [])
 
 
-def test_the_hash_is_of_what_draws(told: Pipeline) -> None:
+def test_model_hash__is_of_the_weights_used_for_sampling(told: Pipeline) -> None:
     before = model_hash(told)
     with torch.no_grad():
         next(told.model.discriminator.parameters()).add_(1)

@@ -36,7 +36,7 @@ def model_of(family: str, **config) -> Pipeline:
     return Pipeline(kind(kind.Config(**config), ImageSpec(1, 8)))
 
 
-def test_directions_come_back_as_they_were_kept(bands: Pipeline, tmp_path: Path) -> None:
+def test_directions_are_loaded_as_they_were_saved(bands: Pipeline, tmp_path: Path) -> None:
     kept = coordinate_directions(bands, [0, 5])
     kept[0] = make_direction(bands, "a=b", "noise", "by hand", torch.randn(6), effects={"top": 0.5})
     save(tmp_path / "x.safetensors", kept)
@@ -74,16 +74,14 @@ class Truncated(Layers):
         return controls.scale * super().styles(noise, condition, controls)
 
 
-def test_a_unit_shrinks_with_the_codes_that_it_is_for() -> None:
+def test_a_unit_depends_on_truncation() -> None:
     model = Pipeline(Truncated())  # type: ignore[arg-type]
     for found in (coordinate_directions, partial(closed_form_directions, count=2)):
         whole, half = (found(model, space="style", scale=scale)[0].vector for scale in (1.0, 0.5))
         torch.testing.assert_close(half, whole / 2)
 
 
-def test_weights_leave_their_device_before_they_are_doubled(
-    flat: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_are_moved_to_the_cpu_before_float64(flat: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     class OnApple:
         """A matrix on a GPU that knows no float64."""
 
@@ -133,14 +131,14 @@ def test_the_first_layer_weight_of_a_textbook_vae(flat: Pipeline) -> None:
 @pytest.mark.parametrize(
     ("family", "why"), [("diffusion", ":"), ("vae", " with the settings that it was trained with:")]
 )
-def test_noise_that_meets_no_single_matrix(family: str, why: str) -> None:
+def test_noise_weight_matrix__refuses_models_without_one(family: str, why: str) -> None:
     with pytest.raises(
         ValueError, match=rf"no single matrix takes the noise of this \w+{why}.*dcgan.*--method labels"
     ):
         closed_form_directions(model_of(family))
 
 
-def test_points_and_styles_have_reasons_of_their_own(layers: Pipeline) -> None:
+def test_noise_weight_matrix__explains_points_and_styles(layers: Pipeline) -> None:
     kind = load_model_class("dcgan")
     points = Pipeline(kind(kind.Config(latent=4, width=2), ImageSpec(2, 1, 3)))
     with pytest.raises(ValueError, match="this DCGAN draws 2-D points, and no single matrix") as refused:
@@ -151,11 +149,11 @@ def test_points_and_styles_have_reasons_of_their_own(layers: Pipeline) -> None:
         closed_form_directions(layers, space="noise")
 
 
-def test_noise_is_known_to_be_normal(bands: Pipeline) -> None:
+def test_latent_distribution__of_noise_is_standard_normal(bands: Pipeline) -> None:
     np.testing.assert_array_equal(latent_distribution(bands, "noise").factor, np.eye(6))
 
 
-def test_bad_numbers_and_names(bands: Pipeline) -> None:
+def test_directions__bad_dimensions_counts_and_names(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match=r"dimensions 0-5, got \[6\]"):
         coordinate_directions(bands, [6])
     with pytest.raises(ValueError, match="1-2 closed-form directions, got --count 3"):
@@ -173,7 +171,7 @@ def test_bad_numbers_and_names(bands: Pipeline) -> None:
         chosen(found, "coordinat 1")
 
 
-def test_files_that_hold_no_directions(bands: Pipeline, tmp_path: Path) -> None:
+def test_load__refuses_other_files(bands: Pipeline, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="make one with triptych steer RUN directions"):
         load(tmp_path / "none.safetensors")
     bad = tmp_path / "bad.safetensors"
@@ -208,7 +206,7 @@ def test_a_file_of_directions_has_the_usual_mode(bands: Pipeline, tmp_path: Path
     assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_directions_that_cannot_be_kept(
+def test_save__refuses_what_cannot_be_written(
     bands: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = coordinate_directions(bands, [0])

@@ -24,7 +24,7 @@ from triptych.latent.edits import (
 )
 
 
-def test_no_amount_is_no_edit_and_the_others_are_moves(bands: Pipeline) -> None:
+def test_edit__amount_zero_changes_nothing(bands: Pipeline) -> None:
     codes = codes_at(bands, [3, 4])
     direction = coordinate_directions(bands, [2])[0]
     shown = edit(bands, codes, direction, [-1, 0, 2])
@@ -54,12 +54,12 @@ def test_controls_act_after_the_move(bands: Pipeline) -> None:
     assert (shown == shown[0, 0, 0, 0, 0]).all()
 
 
-def test_spaces_do_not_mix(layers: Pipeline) -> None:
+def test_edit__refuses_a_direction_of_another_space(layers: Pipeline) -> None:
     with pytest.raises(ValueError, match="is of style space, these codes are of noise space"):
         edit(layers, codes_at(layers, [1]), coordinate_directions(layers, [0], "style")[0], [1])
 
 
-def test_changes_in_standard_deviations() -> None:
+def test_factor_changes__are_in_standard_deviations() -> None:
     attributes = [Attribute("a=1", "a"), Attribute("a=2", "a"), Attribute("b", "b"), Attribute("c", "c")]
     before = np.random.default_rng(0).normal(size=(1000, 4)) * [1, 1, 5, 0]
     step = np.array([0.5, -0.75, 10, 0])
@@ -99,7 +99,7 @@ class Unread:
         ([-1, 0.1, 0], [1, -0.1, 0], -10, -10, "side"),  # a direction that lowers its target is no success
     ],
 )
-def test_the_ratio_takes_the_worse_of_two_ways_of_looking_and_the_swing_the_even_one(
+def test_direction_effect__ratio_and_two_sided_ratio(
     forth: list[float], back: list[float], ratio: float, swing: float, first: str
 ) -> None:
     reader = Unread()
@@ -111,7 +111,7 @@ def test_the_ratio_takes_the_worse_of_two_ways_of_looking_and_the_swing_the_even
     assert found.others[0].attribute == first
 
 
-def test_what_every_edit_creates_is_told_though_no_unedited_picture_shows_it() -> None:
+def test_factor_changes__include_what_only_edits_create() -> None:
     attributes = [Attribute("wanted", "a"), Attribute("new", "b"), Attribute("never", "c")]
     before = np.zeros((400, 3))
     before[:, 0] = np.arange(400) % 2
@@ -124,7 +124,7 @@ def test_what_every_edit_creates_is_told_though_no_unedited_picture_shows_it() -
     assert wanted.one_sided == pytest.approx(2)
 
 
-def test_a_spread_of_next_to_nothing_does_not_blow_a_change_up() -> None:
+def test_factor_changes__have_a_smallest_unit() -> None:
     before = np.random.default_rng(0).normal(size=(400, 1)) * 1e-9
     readings = np.stack([before, before, before + 1e-4])
     assert factor_changes(readings, [Attribute("rare", "a")], 1.0)[0].one_sided == pytest.approx(0.01)
@@ -133,7 +133,7 @@ def test_a_spread_of_next_to_nothing_does_not_blow_a_change_up() -> None:
     ].one_sided == pytest.approx(1e-4)
 
 
-def test_drift_is_a_share_of_the_distance_between_strangers() -> None:
+def test_relative_feature_distance__is_relative_to_unrelated_images() -> None:
     before = np.random.default_rng(0).normal(size=(400, 8))
     assert relative_feature_distance(before, before) == 0
     assert relative_feature_distance(before, np.roll(before, 5, axis=0)) == pytest.approx(1, rel=0.05)
@@ -157,7 +157,7 @@ class Levels:
         return pixels.reshape(len(pixels), -1).astype(np.float32)
 
 
-def test_an_edit_is_measured(bands: Pipeline, reader) -> None:
+def test_measure__effects_and_feature_distance(bands: Pipeline, reader) -> None:
     codes = codes_at(bands, range(60))
     top = make_direction(bands, "top", "noise", "by hand", torch.tensor([1.0, 0.6, 0, 0, 0, 0]))
     nothing = make_direction(bands, "idle", "noise", "by hand", torch.zeros(6))
@@ -185,6 +185,8 @@ def test_an_edit_is_measured(bands: Pipeline, reader) -> None:
 
 
 @pytest.mark.parametrize(("count", "amount"), [(19, 1.0), (20, 0.0), (20, -1.0)])
-def test_what_is_too_little_to_measure(bands: Pipeline, reader, count: int, amount: float) -> None:
+def test_measure__refuses_too_few_codes_and_amount_zero(
+    bands: Pipeline, reader, count: int, amount: float
+) -> None:
     with pytest.raises(ValueError, match="20 codes or more and an amount above 0"):
         measure(bands, codes_at(bands, range(count)), coordinate_directions(bands, [0]), amount, reader)

@@ -8,41 +8,41 @@ from triptych.inference.pipeline import Pipeline
 from triptych.latent.interpolation import interpolate, interpolate_codes, latent_map
 
 
-def test_halfway_along_an_arc_and_a_line() -> None:
+def test_interpolate_codes__midpoints() -> None:
     stops = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     torch.testing.assert_close(interpolate_codes(stops, 3, "slerp")[1], torch.tensor([0.5**0.5, 0.5**0.5]))
     torch.testing.assert_close(interpolate_codes(stops, 3, "lerp")[1], torch.tensor([0.5, 0.5]))
 
 
-def test_an_arc_keeps_the_length_of_noise_and_a_line_does_not() -> None:
+def test_interpolate_codes__slerp_keeps_the_norm() -> None:
     ends = torch.nn.functional.normalize(torch.randn(2, 50), dim=1) * 50**0.5
     arc, line = (interpolate_codes(ends, 7, how).norm(dim=1) for how in ("slerp", "lerp"))
     torch.testing.assert_close(arc, torch.full((7,), 50**0.5))
     assert line[3] < 0.9 * 50**0.5
 
 
-def test_a_way_goes_through_all_its_stops() -> None:
+def test_interpolate_codes__passes_all_stops() -> None:
     stops = torch.randn(3, 2, 4000)
     way = interpolate_codes(stops, 5, "slerp")
     assert way.shape == (9, 2, 4000)
     assert torch.equal(way[::4], stops)
 
 
-def test_ends_are_the_seeds_own_pictures(bands: Pipeline) -> None:
+def test_interpolate__ends_are_the_samples_of_the_seeds(bands: Pipeline) -> None:
     shown = interpolate(bands, [[3, 4], [5, 6]], frames=4)
     assert shown.shape == (2, 4, 6, 6, 1) and shown.dtype == np.uint8
     np.testing.assert_array_equal(shown[:, 0], bands.sample([3, 5]))
     np.testing.assert_array_equal(shown[:, -1], bands.sample([4, 6]))
 
 
-def test_styles_go_along_lines(layers: Pipeline) -> None:
+def test_interpolate__styles_are_linear(layers: Pipeline) -> None:
     shown = interpolate(layers, [[3, 4]], frames=3, space="style").astype(int)
     assert np.abs(2 * shown[0, 1] - shown[0, 0] - shown[0, 2]).max() <= 2
     with pytest.raises(ValueError, match="which styles do not have: use --method lerp"):
         interpolate(layers, [[3, 4]], how="slerp", space="style")
 
 
-def test_a_row_of_noise_keeps_its_class(told: Pipeline) -> None:
+def test_interpolate__a_row_of_noise_keeps_its_class(told: Pipeline) -> None:
     shown = interpolate(told, [[1, 2], [3, 4]], 3, labels=[0, 2])
     np.testing.assert_array_equal(shown[1, -1], told.sample([4], [2])[0])
     np.testing.assert_array_equal(shown[0, -1], told.sample([2], [0])[0])
@@ -64,19 +64,21 @@ def test_a_row_of_noise_keeps_its_class(told: Pipeline) -> None:
         ([[1, 2]], 4, "spline", "'slerp' .* or 'lerp'"),
     ],
 )
-def test_ways_that_are_none(bands: Pipeline, paths, frames: int, how, told: str) -> None:
+def test_interpolate__refuses_bad_paths_and_methods(
+    bands: Pipeline, paths, frames: int, how, told: str
+) -> None:
     with pytest.raises(ValueError, match=told):
         interpolate(bands, paths, frames, how)
 
 
-def test_a_space_that_is_not_there_is_named(bands: Pipeline) -> None:
+def test_interpolate__refuses_a_missing_space(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match="Bands has no style space between noise and picture"):
         interpolate(bands, [[1, 2]], space="style")
     with pytest.raises(ValueError, match="'noise' or 'style'"):
         interpolate(bands, [[1, 2]], space="w")
 
 
-def test_a_map_lies_on_the_quantiles_of_the_normal_law(flat: Pipeline) -> None:
+def test_latent_map__uses_normal_quantiles(flat: Pipeline) -> None:
     shown = latent_map(flat, 3)
     assert shown.shape == (3, 3, 8, 8, 1)
     third = 0.9674216  # the 5/6 quantile
@@ -85,14 +87,14 @@ def test_a_map_lies_on_the_quantiles_of_the_normal_law(flat: Pipeline) -> None:
     assert not np.array_equal(shown[0, 2], shown[2, 0])
 
 
-def test_a_map_needs_two_numbers(bands: Pipeline, flat: Pipeline) -> None:
+def test_latent_map__needs_two_dimensions(bands: Pipeline, flat: Pipeline) -> None:
     with pytest.raises(ValueError, match="this Bands's has 6 dimensions: train one with --latent 2"):
         latent_map(bands)
     with pytest.raises(ValueError, match="at least 2 images across"):
         latent_map(flat, 1)
 
 
-def test_two_numbers_of_a_larger_noise_are_mapped(bands: Pipeline) -> None:
+def test_latent_map__of_two_dimensions_of_a_larger_noise(bands: Pipeline) -> None:
     shown = latent_map(bands, 3, dimensions=(4, 1))
     place = 0.9674216
     expected = bands.generate(torch.tensor([[0, place, 0, 0, -place, 0]]))

@@ -25,7 +25,7 @@ def mean_error(found) -> float:
     return float(np.mean([one.mse for one in found.errors]))
 
 
-def test_the_error_goes_down_with_the_search(layers: Pipeline) -> None:
+def test_invert__more_steps_reduce_the_error(layers: Pipeline) -> None:
     given = layers.sample(range(6))
     near, nearer = (invert(layers, given, "style", steps=steps) for steps in (0, 100))
     assert mean_error(nearer) < 0.1 * mean_error(near) and mean_error(near) < mean_chance(near)
@@ -37,7 +37,7 @@ def mean_chance(found) -> float:
     return float(np.mean([one.baseline_mse for one in found.errors]))
 
 
-def test_what_no_mapping_gives_is_found_layer_by_layer(layers: Pipeline) -> None:
+def test_invert__finds_styles_outside_the_mapping(layers: Pipeline) -> None:
     """Bands of unlike levels are no picture of the mapping's: each layer gets a style of its own."""
     given = np.repeat(np.array([100, 140, 120], np.uint8), 12).reshape(1, 6, 6, 1)
     found = invert(layers, given, "style", steps=200)
@@ -72,7 +72,7 @@ def test_noise_leaves_black_that_was_clamped() -> None:
     assert mean_error(invert(model, np.full((1, 6, 6, 1), 255, np.uint8))) < 0.5
 
 
-def test_slopes_are_untouched_but_of_the_range_of_pictures() -> None:
+def test_straight_through_clamp__changes_gradients_of_the_image_range_only() -> None:
     x = torch.tensor([-3.0, 0.5, 3.0], requires_grad=True)
     with StraightThroughClamp():
         shown, within, below = x.clamp(-1, 1), x.clamp(0, 1), torch.clamp(x, max=torch.ones(3))
@@ -81,7 +81,7 @@ def test_slopes_are_untouched_but_of_the_range_of_pictures() -> None:
     assert slopes == [[1, 1, 1], [0, 1, 0], [1, 1, 0]]
 
 
-def test_styles_are_those_of_the_class_asked_for(labelled: Pipeline) -> None:
+def test_invert__starts_from_styles_of_the_class(labelled: Pipeline) -> None:
     labels = [2, 0, 2, 1]
     given = synthesize(labelled, codes_at(labelled, range(4), "style", labels))
     found = invert(labelled, given, "style", labels=labels)
@@ -89,7 +89,7 @@ def test_styles_are_those_of_the_class_asked_for(labelled: Pipeline) -> None:
     assert mean_error(found) < 0.01
 
 
-def test_noise_is_asked_of_the_family(bands: Pipeline) -> None:
+def test_invert__noise_uses_the_models_own_inversion(bands: Pipeline) -> None:
     given = bands.sample(range(4))
     found = invert(bands, given, extractor=random_conv(6), names=["a", "b", "c", "d"])
     assert mean_error(found) < 0.2 * mean_chance(found)
@@ -101,7 +101,7 @@ def test_noise_is_asked_of_the_family(bands: Pipeline) -> None:
     assert one.mse == pytest.approx((gap**2).mean())
 
 
-def test_a_conditional_model_must_be_told_the_class(told: Pipeline) -> None:
+def test_invert__a_conditional_model_needs_labels(told: Pipeline) -> None:
     given = told.sample([0, 1], [2, 2])
     with pytest.raises(ValueError, match=r"give the class of each image, as in --labels 3 \(0-2\)"):
         invert(told, given)
@@ -110,7 +110,7 @@ def test_a_conditional_model_must_be_told_the_class(told: Pipeline) -> None:
         invert(told, given, labels=[3])
 
 
-def test_strangers_are_of_the_same_class(told: Pipeline) -> None:
+def test_invert__baseline_samples_are_of_the_same_class(told: Pipeline) -> None:
     given = told.sample([0, 1], [2, 0])
     found = invert(told, given, labels=[2, 0])
     for one, picture, label in zip(found.errors, given, (2, 0), strict=True):
@@ -119,7 +119,9 @@ def test_strangers_are_of_the_same_class(told: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(("name", "space"), [("told", "noise"), ("labelled", "style"), ("bands", "noise")])
-def test_company_changes_nothing(name: str, space: Space, request: pytest.FixtureRequest) -> None:
+def test_invert__does_not_depend_on_the_other_images(
+    name: str, space: Space, request: pytest.FixtureRequest
+) -> None:
     model: Pipeline = request.getfixturevalue(name)
     given = model.sample([7, 8, 9])
     labels = [2, 0, 1] if model.model.conditional else None
@@ -135,7 +137,7 @@ def test_company_changes_nothing(name: str, space: Space, request: pytest.Fixtur
     ("shape", "got"),
     [((1, 6, 6, 3), "6 x 6 px in color"), ((1, 12, 8, 1), "8 x 12 px in gray"), ((0, 6, 6, 1), "uint8")],
 )
-def test_pictures_of_another_size_or_mode_are_refused(bands: Pipeline, shape, got: str) -> None:
+def test_invert__refuses_images_of_another_shape(bands: Pipeline, shape, got: str) -> None:
     with pytest.raises(ValueError, match=got):
         invert(bands, np.zeros(shape, np.uint8))
 
@@ -145,7 +147,7 @@ def model_of(channels: int, size: int) -> Pipeline:
     return Pipeline(kind(kind.Config(latent=2, width=2), ImageSpec(channels, size)))
 
 
-def test_files_are_made_to_fit_and_it_is_said_how(tmp_path: Path) -> None:
+def test_prepare_image__converts_and_says_how(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     file = tmp_path / "photo.png"
     Image.fromarray(rng.integers(0, 256, (20, 40, 3), dtype=np.uint8)).save(file)
@@ -159,7 +161,7 @@ def test_files_are_made_to_fit_and_it_is_said_how(tmp_path: Path) -> None:
     assert pixels.shape == (32, 32, 3) and told is not None and "gray" not in told
 
 
-def test_files_that_fit_are_left_alone(tmp_path: Path) -> None:
+def test_prepare_image__leaves_fitting_files_alone(tmp_path: Path) -> None:
     own = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(own).save(tmp_path / "own.png")
     pixels, told = prepare_image(model_of(3, 16), tmp_path / "own.png")
@@ -167,7 +169,7 @@ def test_files_that_fit_are_left_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels, own)
 
 
-def test_28_px_are_padded_as_their_sets_are(tmp_path: Path) -> None:
+def test_prepare_image__pads_28_px_as_the_data_set_is(tmp_path: Path) -> None:
     digit = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     Image.fromarray(digit).save(tmp_path / "digit.png")
     pixels, told = prepare_image(model_of(1, 32), tmp_path / "digit.png")
@@ -181,7 +183,7 @@ def learnt_from(model: Pipeline, source: str) -> Pipeline:
 
 
 @pytest.mark.parametrize("source", ["folder:photos", "parquet:x.parquet", "digits", "cifar10"])
-def test_28_px_are_resized_where_training_resized(tmp_path: Path, source: str) -> None:
+def test_prepare_image__resizes_28_px_as_training_did(tmp_path: Path, source: str) -> None:
     Image.fromarray(np.full((28, 28), 200, np.uint8)).save(tmp_path / "gray.png")
     pixels, told = prepare_image(learnt_from(model_of(1, 32), source), tmp_path / "gray.png")
     assert pixels.min() == 200 and told == "gray.png (28 x 28 px) was resized to 32 x 32 px"
@@ -189,7 +191,7 @@ def test_28_px_are_resized_where_training_resized(tmp_path: Path, source: str) -
 
 @pytest.mark.parametrize("size", [16, 32, 64])
 @pytest.mark.parametrize("source", ["mnist", "stacked:mnist"])
-def test_28_px_of_a_padded_set_are_made_as_training_made_them(
+def test_prepare_image__equals_the_training_preparation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, size: int
 ) -> None:
     digit = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
@@ -203,7 +205,7 @@ def test_28_px_of_a_padded_set_are_made_as_training_made_them(
     assert told is not None and ("black to 32 x 32 px" in told) == (size >= 32)
 
 
-def test_an_aligned_face_is_cut_as_training_cut_it(tmp_path: Path) -> None:
+def test_prepare_image__crops_an_aligned_face_as_training_did(tmp_path: Path) -> None:
     shown = np.random.default_rng(0).integers(0, 256, (218, 178, 3), dtype=np.uint8)
     Image.fromarray(shown).save(tmp_path / "face.jpg")
     model = model_of(3, 16)
@@ -218,14 +220,14 @@ def test_an_aligned_face_is_cut_as_training_cut_it(tmp_path: Path) -> None:
     )
 
 
-def test_files_that_are_not_there_and_folders(tmp_path: Path) -> None:
+def test_prepare_image__refuses_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^there is no image .*nosuch\.png$"):
         prepare_image(model_of(1, 16), tmp_path / "nosuch.png")
     with pytest.raises(UsageError, match="is a folder: name the images in it"):
         prepare_image(model_of(1, 16), tmp_path)
 
 
-def test_no_picture_is_made_a_point(tmp_path: Path) -> None:
+def test_prepare_image__refuses_models_of_points(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "x.png")
     with pytest.raises(
         UsageError, match="this model draws 2-D points, not images: give rows of its test split"
@@ -235,7 +237,7 @@ def test_no_picture_is_made_a_point(tmp_path: Path) -> None:
         invert(model_of(2, 1), np.zeros((1, 16, 16, 3), np.uint8))
 
 
-def test_a_file_that_is_no_picture(tmp_path: Path) -> None:
+def test_prepare_image__refuses_other_files(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("hello")
     with pytest.raises(DataError, match=r"x\.png: not an image"):
         prepare_image(model_of(1, 16), tmp_path / "x.png")

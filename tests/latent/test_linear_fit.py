@@ -35,7 +35,7 @@ def test_no_unit_direction_changes_the_output_more() -> None:
     assert (np.linalg.norm(others @ matrix.T, axis=1) <= best + 1e-12).all()
 
 
-def test_white_codes_are_white_and_flat_directions_are_left_out() -> None:
+def test_whiten__and_flat_directions_are_left_out() -> None:
     codes = RNG.normal(size=(400, 2)) @ RNG.normal(size=(2, 5)) + 3
     cloud = LatentDistribution.from_codes(codes)
     assert cloud.width == 2
@@ -46,7 +46,7 @@ def test_white_codes_are_white_and_flat_directions_are_left_out() -> None:
     assert cloud.std_along(step) == pytest.approx(np.std(codes @ step / np.linalg.norm(step), ddof=1))
 
 
-def test_a_unit_is_one_standard_deviation_along_the_step_and_longer_than_one_white_number() -> None:
+def test_unit_step__is_one_standard_deviation_along_the_step() -> None:
     cloud = LatentDistribution(np.zeros(2), np.diag([1.0, 0.2]))
     unit = cloud.unit_step(np.array([3.0, 3.0]))
     step = cloud.factor @ unit
@@ -59,7 +59,7 @@ def test_a_unit_is_one_standard_deviation_along_the_step_and_longer_than_one_whi
     np.testing.assert_allclose(two, [0, 1, 0, -0.5])
 
 
-def test_slopes_of_straight_readings_are_exact() -> None:
+def test_least_squares_slopes__are_exact_for_linear_attributes() -> None:
     white, truth = RNG.normal(size=(100, 4)), RNG.normal(size=(4, 3))
     readings = white @ truth + 7
     slopes = least_squares_slopes(white, readings)
@@ -68,7 +68,7 @@ def test_slopes_of_straight_readings_are_exact() -> None:
     np.testing.assert_allclose(r_squared(white, readings, 0 * slopes), 0, atol=1e-12)
 
 
-def test_the_steepest_step_alone_moves_one_reading_by_one_and_no_held_one() -> None:
+def test_orthogonalized_direction__changes_the_target_alone() -> None:
     slopes = RNG.normal(size=(6, 4))
     step = orthogonalized_direction(slopes, 1, [0, 3])
     np.testing.assert_allclose(slopes.T[[0, 1, 3]] @ step, [0, 1, 0], atol=1e-8)
@@ -80,13 +80,13 @@ def test_the_steepest_step_alone_moves_one_reading_by_one_and_no_held_one() -> N
         assert np.linalg.norm(step) <= np.linalg.norm(other) + 1e-9
 
 
-def test_two_readings_that_move_alike_are_held_once() -> None:
+def test_orthogonalized_direction__equal_constraints_count_once() -> None:
     slopes = RNG.normal(size=(6, 3))[:, [0, 1, 1, 2]]
     step = orthogonalized_direction(slopes, 0, [1, 2, 3])
     np.testing.assert_allclose(slopes.T @ step, [1, 0, 0, 0], atol=1e-7)
 
 
-def test_slopes_are_corrected_along_a_step_alone() -> None:
+def test_broyden_update__corrects_along_the_step_only() -> None:
     slopes, seen = RNG.normal(size=(4, 3)), RNG.normal(size=3)
     step, across = np.array([0.6, 0.8, 0, 0]), np.array([0.8, -0.6, 0.5, 1])
     found = broyden_update(slopes, step, seen)
@@ -94,7 +94,7 @@ def test_slopes_are_corrected_along_a_step_alone() -> None:
     np.testing.assert_allclose(found.T @ across, slopes.T @ across)
 
 
-def test_held_slopes_within_chance_are_not_run_from() -> None:
+def test_orthogonalized_direction__ignores_slopes_within_their_error() -> None:
     slopes = np.array([[1.0, 0.01, 0.5], [0.0, 0.001, 0.0]])
     exact, wary = (
         orthogonalized_direction(slopes, 0, [1]),
@@ -104,7 +104,7 @@ def test_held_slopes_within_chance_are_not_run_from() -> None:
     np.testing.assert_allclose(wary, [1, 0], atol=0.02)
 
 
-def test_where_nothing_is_free_the_held_readings_move_least() -> None:
+def test_orthogonalized_direction__least_change_where_no_step_is_free() -> None:
     slopes = RNG.normal(size=(3, 8))  # seven held readings, three numbers
     step = orthogonalized_direction(slopes, 0, range(1, 8))
     least = np.square(slopes[:, 1:].T @ step).sum()
@@ -114,12 +114,12 @@ def test_where_nothing_is_free_the_held_readings_move_least() -> None:
         assert np.square(slopes[:, 1:].T @ other).sum() >= 0.9 * least
 
 
-def test_what_nothing_moves() -> None:
+def test_orthogonalized_direction__refuses_a_target_without_slopes() -> None:
     with pytest.raises(ValueError, match="no step changes this attribute"):
         orthogonalized_direction(np.zeros((3, 2)), 0, [1])
 
 
-def test_within_a_label_only_what_its_pictures_differ_by_is_left() -> None:
+def test_equalize_label_means() -> None:
     values, labels = np.array([[1.0], [3.0], [10.0], [20.0]]), torch.tensor([0, 0, 1, 1])
     np.testing.assert_allclose(
         equalize_label_means(values, labels), [[7.5], [9.5], [3.5], [13.5]]
@@ -127,7 +127,7 @@ def test_within_a_label_only_what_its_pictures_differ_by_is_left() -> None:
     assert equalize_label_means(values, None) is values
 
 
-def test_a_step_held_to_many_readings_solves_the_equations_it_says() -> None:
+def test_orthogonalized_direction__solves_its_equations() -> None:
     slopes = RNG.normal(size=(5, 9))
     step = orthogonalized_direction(slopes, 0, range(1, 9))
     others, wanted = slopes[:, 1:], slopes[:, 0]

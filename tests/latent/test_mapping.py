@@ -13,7 +13,7 @@ from triptych.latent.interpolation import latent_map, map_coordinates
 from triptych.latent.mapping import Encoded, encode_test_images, write_map
 
 
-def test_test_images_are_drawn_where_they_are_encoded_to(tmp_path: Path) -> None:
+def test_write_map__test_images_at_their_codes(tmp_path: Path) -> None:
     tiny: dict[str, Any] = {"width": 4, "steps": 1, "batch": 8, "precision": "fp32", "threads": 1}
     run = triptych.train("vae", latent=2, runs=tmp_path, conditional=False, **tiny)
     model = triptych.load(run.path)
@@ -35,6 +35,6 @@ def test_test_images_are_drawn_where_they_are_encoded_to(tmp_path: Path) -> None
         assert drawn.width < page.shape[1]
 
 
-def test_a_family_without_an_encoder_says_so(bands: Pipeline) -> None:
+def test_encode_test_images__refuses_a_model_without_an_encoder(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match="Bands has no encoder"):
         encode_test_images(bands, 3, (0, 1))

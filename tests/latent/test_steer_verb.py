@@ -62,7 +62,7 @@ def test_the_act_may_come_before_the_run(runs, tmp_path: Path, capsys: pytest.Ca
     assert "Did you mean interpolate?" in capsys.readouterr().err
 
 
-def test_walks(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_interpolate_and_traverse(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "x.npy")
     found = told(
         capsys,
@@ -110,7 +110,9 @@ def test_walks(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert np.load(out).shape == (3, 3, 16, 16, 1)
 
 
-def test_directions_are_found_kept_and_used(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_directions_are_found_saved_and_used(
+    runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept, out = str(tmp_path / "d.safetensors"), str(tmp_path / "x.png")
     found = told(
         capsys, runs["plain"], "directions", "--samples", "200", "--effect-samples", "20", "--attributes",
@@ -145,7 +147,9 @@ def test_directions_are_found_kept_and_used(runs, tmp_path: Path, capsys: pytest
     assert [d["name"] for d in free["directions"]] == ["closed form 1", "closed form 2"]
 
 
-def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch, bands: Pipeline) -> None:
+def test_edit_predicts_the_attribute_of_its_direction(
+    monkeypatch: pytest.MonkeyPatch, bands: Pipeline
+) -> None:
     told = {f"a{k}": np.array([0, 1] * 4) for k in range(3)}
     split = Split(np.zeros((8, 6, 6, 1), np.uint8), factors=told)
     source = Dataset("faces", "given", split, split, fingerprint="edit")
@@ -172,7 +176,7 @@ def test_an_edit_reads_what_its_direction_is_for(monkeypatch: pytest.MonkeyPatch
     ] == ["a0"]
 
 
-def test_what_needs_no_data_is_made_where_the_data_are_gone(
+def test_acts_without_data_work_where_the_data_set_is_gone(
     runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(model: Pipeline) -> Dataset:
@@ -189,7 +193,7 @@ def test_what_needs_no_data_is_made_where_the_data_are_gone(
     assert "not measured" not in capsys.readouterr().err
 
 
-def test_layers_that_choose_nothing_are_refused(layers: Pipeline) -> None:
+def test_layers_of_noise_are_refused(layers: Pipeline) -> None:
     with pytest.raises(ValueError, match="noise has no layers: give --space style"):
         _steer_common.layers_of("coarse", "noise", layers)
     assert _steer_common.layers_of("coarse", "style", layers) == [0]
@@ -212,7 +216,7 @@ def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "give the class of each image" in capsys.readouterr().err
 
 
-def test_labels_come_before_a_judge_is_trained(
+def test_labels_are_checked_before_a_classifier_is_trained(
     runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(*_: object) -> None:
@@ -226,7 +230,7 @@ def test_labels_come_before_a_judge_is_trained(
         assert said in capsys.readouterr().err
 
 
-def test_a_sweep_shows_the_classes_asked_for(
+def test_sweep_images_are_of_the_given_classes(
     runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["--values", "0.5,1", "--samples", "20", "--seeds", "0-2", "--labels", "3,4,5"]
@@ -336,7 +340,7 @@ def test_wrong_flags_cost_no_work(
     assert said in capsys.readouterr().err
 
 
-def test_of_few_pictures_all_are_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_of_a_few_test_images_are_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = tmp_path / "photos"
     home.mkdir()
     for k in range(30):

@@ -18,26 +18,26 @@ from triptych.latent.style_mixing import mix, mix_styles, parse_layers
         ("0-2,5", [0, 1, 2, 5]),
     ],
 )
-def test_layers_by_name(name: str, found: list[int]) -> None:
+def test_parse_layers__names_and_ranges(name: str, found: list[int]) -> None:
     assert parse_layers(name, 7) == found
 
 
 @pytest.mark.parametrize(
     ("name", "told"), [("course", "coarse, middle, fine"), ("3-7", "layers are 0-6"), ("", "numbers like")]
 )
-def test_layers_that_are_not_there(name: str, told: str) -> None:
+def test_parse_layers__refuses_missing_layers(name: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         parse_layers(name, 7)
 
 
-def test_only_the_layers_asked_for_are_the_donors() -> None:
+def test_mix_styles__replaces_the_chosen_layers() -> None:
     base, donor = torch.zeros(4, 3, 2), torch.ones(4, 3, 2)
     found = mix_styles(base, donor, [1])
     assert found[:, 1].eq(1).all() and found[:, [0, 2]].eq(0).all()
     assert base.eq(0).all()
 
 
-def test_mixing_touches_the_layers_asked_alone(layers: Pipeline) -> None:
+def test_mix__changes_the_chosen_layers_only(layers: Pipeline) -> None:
     grid, donors, bases = mix(layers, [1, 2], [3, 4, 5], "middle")
     assert grid.shape == (2, 3, 6, 6, 1) and donors.shape[0] == 2 and bases.shape[0] == 3
     for row in range(2):
@@ -47,19 +47,19 @@ def test_mixing_touches_the_layers_asked_alone(layers: Pipeline) -> None:
             np.testing.assert_array_equal(grid[row, column], expected)
 
 
-def test_all_layers_give_the_donor(layers: Pipeline) -> None:
+def test_mix__all_layers_give_the_donor(layers: Pipeline) -> None:
     grid, donors, _ = mix(layers, [1, 2], [3], "all")
     np.testing.assert_array_equal(grid[:, 0], donors)
 
 
-def test_one_label_is_of_donors_and_bases(labelled: Pipeline) -> None:
+def test_mix__one_label_for_donors_and_bases(labelled: Pipeline) -> None:
     grid, _, _ = mix(labelled, [1, 2], [3, 4], labels=[2])
     assert grid.shape[:2] == (2, 2)
     with pytest.raises(ValueError, match="one label for all donors and bases, got 2"):
         mix(labelled, [1, 2], [3, 4], labels=[2, 0])
 
 
-def test_runs_of_unlike_shape_do_not_mix(layers: Pipeline, five_layers: Pipeline) -> None:
+def test_mix__refuses_runs_of_unlike_shape(layers: Pipeline, five_layers: Pipeline) -> None:
     with pytest.raises(
         ValueError, match=r"cannot be mixed: one has 3 layers of 2 for 6 px .*, the other 5 layers"
     ):
@@ -68,6 +68,6 @@ def test_runs_of_unlike_shape_do_not_mix(layers: Pipeline, five_layers: Pipeline
     np.testing.assert_array_equal(grid, mix(layers, [1], [2])[0])
 
 
-def test_a_family_without_styles_says_who_has_some(bands: Pipeline) -> None:
+def test_mix__refuses_a_model_without_styles(bands: Pipeline) -> None:
     with pytest.raises(ValueError, match="families that have one"):
         mix(bands, [1], [2])

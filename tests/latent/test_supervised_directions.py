@@ -21,7 +21,7 @@ from triptych.latent.supervised_directions import (
 )
 
 
-def test_a_direction_of_a_straight_generator_is_exact(bands: Pipeline, reader) -> None:
+def test_fit_directions__is_exact_for_a_linear_generator(bands: Pipeline, reader) -> None:
     found = fit_directions(bands, reader, sample_attributes(bands, reader, 300))
     assert [d.name for d in found] == ["top", "middle", "bottom"]  # "nothing" never varies
     for k, direction in enumerate(found):
@@ -31,7 +31,7 @@ def test_a_direction_of_a_straight_generator_is_exact(bands: Pipeline, reader) -
         assert np.abs(np.delete(moved.numpy(), k)).max() < 0.005
 
 
-def test_other_samples_show_the_same(bands: Pipeline, reader) -> None:
+def test_fit_directions__holds_on_other_samples(bands: Pipeline, reader) -> None:
     found = fit_directions(bands, reader, sample_attributes(bands, reader, 300), ["middle"])
     effect = measure(bands, codes_at(bands, range(200)), found, 1.0, reader)[0]
     assert effect.target is not None and effect.target.attribute == "middle"
@@ -42,7 +42,7 @@ def test_other_samples_show_the_same(bands: Pipeline, reader) -> None:
     assert {c.factor for c in effect.others} == {"top", "bottom"}
 
 
-def test_trying_out_takes_back_what_a_bent_generator_does_besides(bent: Pipeline, reader) -> None:
+def test_refinement_reduces_side_effects_of_a_nonlinear_generator(bent: Pipeline, reader) -> None:
     studied = sample_attributes(bent, reader, 1000)
     fresh = codes_at(bent, range(500))
     plain, tried = (
@@ -72,9 +72,7 @@ class Uneven(Layers):
         return (levels / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
 
 
-def test_what_is_tried_and_what_was_fitted_have_one_unit_where_codes_spread_unevenly(
-    reader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refinement_and_fit_have_the_same_unit(reader, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Pipeline(Uneven(1))  # type: ignore[arg-type]
     studied, seen = sample_attributes(model, reader, 400), []
     best = supervised_directions.refine_direction
@@ -103,13 +101,13 @@ def test_weights_are_hashed_once_for_all_directions_and_rounds(
     assert len(directions.coordinates(bands)) == 6 and len(asked) == 3
 
 
-def test_a_step_is_held_to_what_no_picture_showed(bands: Pipeline, reader) -> None:
+def test_other_factors__include_attributes_that_no_sample_showed(bands: Pipeline, reader) -> None:
     studied = sample_attributes(bands, reader, 200)
     assert studied.stds[3] == 0 and other_factors(studied, 0) == [1, 2, 3]
     assert studied.units[3] == 0.01 and (standardized_slopes(studied)[:, 3] == 0).all()
 
 
-def test_in_style_space_every_layer_moves_or_those_asked(layers: Pipeline, reader) -> None:
+def test_fit_directions__moves_all_layers_or_the_chosen(layers: Pipeline, reader) -> None:
     studied = sample_attributes(layers, reader, 300, per_layer=False)
     assert studied.codes.space == "style" and studied.whitened.shape == (300, 2) and studied.blocks == 1
     alike = fit_directions(layers, reader, studied, ["top"])  # one style moves all three bands alike
@@ -121,7 +119,7 @@ def test_in_style_space_every_layer_moves_or_those_asked(layers: Pipeline, reade
         assert one.vector[1:].eq(0).all() and one.vector[0].abs().sum() > 0
 
 
-def test_layers_told_apart_move_each_its_own_way(layers: Pipeline, reader) -> None:
+def test_fit_directions__per_layer(layers: Pipeline, reader) -> None:
     told: list[tuple[str, int, int]] = []
     studied = sample_attributes(layers, reader, 300, progress=lambda *now: told.append(now))
     assert studied.blocks == 3 and studied.whitened.shape == (300, 6) and told[-1][1:] == (600, 600)
@@ -140,7 +138,7 @@ def test_layers_told_apart_move_each_its_own_way(layers: Pipeline, reader) -> No
         fit_directions(layers, reader, studied, refinement_samples=19)
 
 
-def test_of_a_model_with_labels_a_step_is_one_among_pictures_of_one_label(labelled: Pipeline, reader) -> None:
+def test_fit_directions__stays_within_a_label(labelled: Pipeline, reader) -> None:
     assert sample_attributes(labelled, reader, 300).blocks == 1  # it was not trained on mixed styles
     studied = sample_attributes(labelled, reader, 300, per_layer=True)
     assert studied.codes.labels is not None and len(studied.codes.labels.unique()) == 3
@@ -153,7 +151,7 @@ def test_of_a_model_with_labels_a_step_is_one_among_pictures_of_one_label(labell
     assert one.codes.labels is not None and set(one.codes.labels.tolist()) == {2}
 
 
-def test_layers_are_shuffled_among_pictures_of_one_label(labelled: Pipeline) -> None:
+def test_mixed_rows__permute_within_a_label(labelled: Pipeline) -> None:
     drawn = codes_at(labelled, range(50), "style")
     rows = mixed_rows(drawn, 3, 7)
     np.testing.assert_array_equal(rows, mixed_rows(drawn, 3, 7))
@@ -162,7 +160,9 @@ def test_layers_are_shuffled_among_pictures_of_one_label(labelled: Pipeline) -> 
     assert not (rows[0] == rows[1]).all()
 
 
-def test_who_has_no_layers_or_too_few_pictures_is_told(bands: Pipeline, layers: Pipeline, reader) -> None:
+def test_sample_attributes__refuses_missing_layers_and_too_few_samples(
+    bands: Pipeline, layers: Pipeline, reader
+) -> None:
     with pytest.raises(ValueError, match="noise space of Bands has no layers to move separately"):
         sample_attributes(bands, reader, 300, per_layer=True)
     wide = Pipeline(Layers(40))  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ def lone(reader):
     return First()
 
 
-def test_what_cannot_be_found(bands: Pipeline, reader) -> None:
+def test_fit_directions__refuses_unknown_and_constant_attributes(bands: Pipeline, reader) -> None:
     with pytest.raises(ValueError, match="at least 200 samples"):
         sample_attributes(bands, reader, 199)
     studied = sample_attributes(bands, reader, 200)
@@ -190,13 +190,13 @@ def test_what_cannot_be_found(bands: Pipeline, reader) -> None:
         fit_directions(bands, reader, studied, ["nothing"])
 
 
-def test_a_change_within_its_error_is_none() -> None:
+def test_shrink__is_zero_within_the_error() -> None:
     np.testing.assert_allclose(
         shrink(np.array([1.0, -1.0, 0.3, 0.0]), np.array([0.25, 0.0, 0.2, 0.1])), [0.75, -1, 0, 0]
     )
 
 
-def test_the_best_step_of_those_tried_is_kept() -> None:
+def test_refine_direction__keeps_the_best_step() -> None:
     slopes, tried = np.eye(3), []
 
     def changes(white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -208,7 +208,7 @@ def test_the_best_step_of_those_tried_is_kept() -> None:
     assert len(tried) == supervised_directions.ROUNDS and not np.allclose(tried[0], tried[1])
 
 
-def test_a_step_is_alone_in_both_ways_of_looking() -> None:
+def test_refine_direction__counts_both_measures() -> None:
     """The second number bends reading 1 in one way of looking, which the slopes do not know."""
 
     def changes(white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -221,7 +221,7 @@ def test_a_step_is_alone_in_both_ways_of_looking() -> None:
     assert after < 0.6 * before
 
 
-def test_codes_that_do_not_spread_have_no_step(
+def test_fit_directions__refuses_codes_without_variance(
     layers: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     studied = sample_attributes(layers, lone(reader), 300, per_layer=True)
@@ -235,7 +235,7 @@ def test_codes_that_do_not_spread_have_no_step(
         fit_directions(layers, lone(reader), studied, layers=[1, 2])
 
 
-def test_styles_that_do_not_spread_are_refused(
+def test_sample_attributes__refuses_equal_styles(
     labelled: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

@@ -23,7 +23,7 @@ def model_of(family: str, conditional: bool = False, **config) -> Pipeline:
     return Pipeline(kind(kind.Config(**config), ImageSpec(1, 16, 10 if conditional else 0)))
 
 
-def test_a_sweep_scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
+def test_sweep__scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
     model = model_of("vae", latent=4, width=2)
     found = sweep(model, [0, 2.5], seeds=[7, 8, 9], samples=64, features=random_conv(16), data=digits)
     assert found.images.shape == (2, 3, 16, 16, 1)
@@ -45,14 +45,14 @@ def test_a_sweep_scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
     assert drawn.startswith("<svg") and drawn.count("<path") == 3 and "recall[random-conv]" in drawn
 
 
-def test_whole_numbers_reach_controls_that_count(digits: Dataset) -> None:
+def test_sweep__integer_controls(digits: Dataset) -> None:
     with pytest.raises(ValueError, match=r"no control 'truncation'\. There are"):
         sweep(model_of("diffusion", channels=(8, 8), blocks_per_level=1), [1], data=digits)
     with pytest.raises(ValueError, match="steps"):
         sweep(model_of("diffusion", channels=(8, 8), blocks_per_level=1), [2.5], control="steps", data=digits)
 
 
-def test_seeds_are_read_once_and_labels_are_of_what_is_shown(digits: Dataset) -> None:
+def test_sweep__labels_are_of_the_kept_images(digits: Dataset) -> None:
     model = model_of("dcgan", latent=4, width=2, conditional=True)
     asked = {"samples": 20, "features": random_conv(16), "data": digits}
     found = sweep(model, [0.5, 1], seeds=iter([7, 8]), labels=[3], **asked)
@@ -62,7 +62,7 @@ def test_seeds_are_read_once_and_labels_are_of_what_is_shown(digits: Dataset) ->
     assert found.scores == sweep(model, [0.5, 1], **asked).scores
 
 
-def test_labels_are_looked_at_before_any_work() -> None:
+def test_sweep__checks_labels_first() -> None:
     model = model_of("vae", latent=4, width=2)  # of no run: its data would be asked for
     with pytest.raises(ValueError, match="was trained without labels"):
         sweep(model, [1], labels=[3])
@@ -72,6 +72,6 @@ def test_labels_are_looked_at_before_any_work() -> None:
     ("values", "samples", "told"),
     [([], 64, "needs a value"), ([-1.0], 64, "truncation"), ([1.0], 19, "at least 20")],
 )
-def test_sweeps_that_are_none(digits: Dataset, values, samples: int, told: str) -> None:
+def test_sweep__refuses_bad_values(digits: Dataset, values, samples: int, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         sweep(model_of("vae", latent=4, width=2), values, samples=samples, data=digits)

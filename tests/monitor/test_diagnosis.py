@@ -1,4 +1,4 @@
-"""The watch: known answers for what it measures, and verdicts on games made of numbers."""
+"""The GAN monitor: statistics with known answers, and verdicts on synthetic training histories."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def verdict(change: Change, looks: int = LOOKS, game_of: AdversarialSpec = GAME)
     return diagnose(*game(change, looks), game_of, STEPS)
 
 
-def test_a_healthy_game_is_healthy_at_every_moment() -> None:
+def test_diagnose__a_healthy_run_is_healthy_at_every_observation() -> None:
     log, looks = game()
     for k in range(len(looks) + 1):
         seen = [line for line in log if k and line["step"] <= looks[k - 1]["step"]]
@@ -66,7 +66,7 @@ def test_a_healthy_game_is_healthy_at_every_moment() -> None:
     )
 
 
-def test_noise_at_the_start_is_no_collapse() -> None:
+def test_diagnose__noise_at_the_start_is_not_mode_collapse() -> None:
     def slow(done: float, line: Line, look: Line) -> None:  # near the data soon, but of few kinds for long
         look |= {"modes": 0.05 + 0.3 * done, "pairwise_distance": 0.1 + 0.5 * done, "coverage": 0.4 * done}
         look["data_distance"] = 4 - 2.6 * min(1, 2.5 * done)
@@ -82,7 +82,7 @@ def test_noise_at_the_start_is_no_collapse() -> None:
             assert found.verdict in NO_PROBLEM, (k, found)
 
 
-def test_one_ghost_that_slowly_comes_nearer_is_no_collapse() -> None:
+def test_diagnose__a_blur_that_still_sharpens_is_not_mode_collapse() -> None:
     """Blurs of the data's mean fall into one mode; whether they still sharpen tells a start from an end."""
 
     def ghosts(done: float, look: Line, pace: float) -> None:
@@ -254,13 +254,13 @@ def poisoned(done: float, line: Line, look: Line) -> None:
         (poisoned, "non-finite values", True),
     ],
 )
-def test_diseases_are_named(change: Change, name: str, fatal: bool) -> None:
+def test_diagnose__every_planted_problem_gets_its_verdict(change: Change, name: str, fatal: bool) -> None:
     found = verdict(change)
     assert (found.verdict, found.fatal) == (name, fatal), found
     assert found.since is not None and any(c.isdigit() for c in " ".join(found.evidence))
 
 
-def test_since_is_when_it_began_and_one_bad_look_is_none() -> None:
+def test_diagnose__since_is_the_first_bad_observation_and_one_alone_does_not_count() -> None:
     found = verdict(collapsed)
     assert found.since == 520  # the first look after half of the run
     assert "mode 0 (70% of the samples)" in found.evidence[0]
@@ -273,7 +273,7 @@ def test_since_is_when_it_began_and_one_bad_look_is_none() -> None:
     assert verdict(once, looks=15).verdict == "too early"  # it is the last look, and no health either
 
 
-def test_weights_on_unlike_scales_are_watched_alike() -> None:
+def test_weight_growth_does_not_depend_on_the_scale_of_layers() -> None:
     """Two of a mapping's hundreds, which stand still, do not hide that all others have run away."""
 
     def scaled(done: float, line: Line, look: Line) -> None:
@@ -290,7 +290,7 @@ def test_weights_on_unlike_scales_are_watched_alike() -> None:
     assert verdict(scaled).verdict == "divergence" and verdict(unscaled).verdict != "divergence"
 
 
-def test_a_run_made_longer_still_sees_a_collapse() -> None:
+def test_diagnose__mode_collapse_in_an_extended_run() -> None:
     log, looks = game()  # 1,000 steps, a look every 40
     later_log, later = game(lambda done, line, look: collapsed(1.0, line, look))
     for line, look in zip(later_log, later[1:], strict=True):  # 7,000 more, a look every 280
@@ -299,7 +299,7 @@ def test_a_run_made_longer_still_sees_a_collapse() -> None:
     assert (found.verdict, found.since) == ("mode collapse", 2120)  # the first after the warm-up
 
 
-def test_a_spike_of_the_loss_that_was_got_over_is_no_disease() -> None:
+def test_diagnose__a_loss_spike_with_recovery_is_healthy() -> None:
     def got_over(done: float, line: Line, look: Line) -> None:
         burst(done, line, look)
         look |= {"coverage": 0.15, "modes": 0.7}  # hard data: much stays uncovered in good health
@@ -307,7 +307,7 @@ def test_a_spike_of_the_loss_that_was_got_over_is_no_disease() -> None:
     assert verdict(got_over).verdict == "healthy"
 
 
-def test_a_critic_of_scores_may_win_without_alarm() -> None:
+def test_diagnose__a_critic_of_scores_may_win() -> None:
     def scores(done: float, line: Line, look: Line) -> None:
         line |= {"discriminator/real": 40.0, "discriminator/fake": -35.0, "discriminator/loss": -75.0}
 
@@ -332,7 +332,7 @@ def pale(done: float, look: Line, until: float) -> None:
     look |= {"modes": 0.9 - 0.84 * gray, "pairwise_distance": 1 - 0.95 * gray}
 
 
-def test_pale_pictures_are_not_taken_for_good_ones() -> None:
+def test_diagnose__low_contrast_images_are_not_good_ones() -> None:
     def starved(done: float, line: Line, look: Line) -> None:
         sure(done, line, look)
         pale(done, look, 1)
@@ -348,7 +348,7 @@ def test_pale_pictures_are_not_taken_for_good_ones() -> None:
     assert diagnose(log, looks, GAME, STEPS).verdict == "healthy"
 
 
-def test_one_picture_elsewhere_than_at_the_start_is_a_collapse() -> None:
+def test_diagnose__one_image_unlike_the_untrained_ones_is_mode_collapse() -> None:
     def stuck(done: float, line: Line, look: Line, moves: float = 0.4) -> None:
         pale(done, look, 1)
         look |= {"duplicates": 1.0, "projections": [[moves * min(1, 5 * done), 0.0]] * 8}
@@ -357,7 +357,7 @@ def test_one_picture_elsewhere_than_at_the_start_is_a_collapse() -> None:
     assert verdict(lambda *now: stuck(*now, moves=0.1)).verdict == "poor image quality"  # it may yet begin
 
 
-def test_a_failure_is_the_verdict() -> None:
+def test_diagnose__a_recorded_failure_is_the_verdict() -> None:
     log, looks = game(looks=4)
     looks.append({"step": 161, "failure": "the generator's loss became nan by step 160"})
     found = diagnose(log, looks, GAME, STEPS)
@@ -366,7 +366,7 @@ def test_a_failure_is_the_verdict() -> None:
     )
 
 
-def test_what_is_no_number_any_more_because_it_ran_away_has_diverged() -> None:
+def test_diagnose__nan_after_an_explosion_is_divergence() -> None:
     log, looks = game()
     half = len(log) // 2
     log[half]["generator/gradient"] = math.inf
@@ -379,11 +379,11 @@ def test_what_is_no_number_any_more_because_it_ran_away_has_diverged() -> None:
     assert "generator/loss reached 1e+09" in found.evidence[0] and "inf by step" in found.evidence[1]
 
 
-def test_without_looks_it_is_too_early() -> None:
+def test_diagnose__without_observations_it_is_too_early() -> None:
     assert diagnose([], [], GAME, STEPS).verdict == "too early"
 
 
-def test_remedies_are_two_and_fit_the_family() -> None:
+def test_remedies__are_two_and_fit_the_model() -> None:
     config = {"lr": 0.02, "loss": "min-max", "instance_noise": 0.0, "latent": 2, "beta1": 0.5}
     first, second = remedies_for("critic too strong", config, {"seed": 0})
     assert first.flags == {"--loss": "non-saturating"} and second.flags == {"--instance-noise": "0.3"}
@@ -394,7 +394,7 @@ def test_remedies_are_two_and_fit_the_family() -> None:
     assert remedies_for("oscillation", {}, {"seed": 3, "batch": 128})[0].flags == {"--seed": "4"}
 
 
-def test_remedies_are_ones_that_the_run_does_not_have() -> None:
+def test_remedies__change_a_setting_of_the_run() -> None:
     def flags(verdict: str, config: Line, options: Line) -> list[dict[str, str]]:
         return [remedy.flags for remedy in remedies_for(verdict, config, options)]
 
@@ -428,7 +428,7 @@ def digits() -> tuple[Reference, Split]:
     return Reference(data.train, data.spec.classes), data.test
 
 
-def test_real_pictures_look_like_the_data(digits: tuple[Reference, Split]) -> None:
+def test_observe_samples__real_images_have_ratios_of_one(digits: tuple[Reference, Split]) -> None:
     reference, test = digits
     assert test.labels is not None
     seen = observe_samples(reference, test.pixels[:256], np.asarray(test.labels[:256]))
@@ -447,7 +447,7 @@ def test_real_pictures_look_like_the_data(digits: tuple[Reference, Split]) -> No
     assert seen["saturation"] == pytest.approx(seen["saturation_real"], abs=0.02)
 
 
-def test_gray_pictures_are_near_natural_ones_but_unlike_them() -> None:
+def test_observe_samples__gray_images_have_a_large_energy_distance() -> None:
     rng = np.random.default_rng(0)
     wide = rng.normal(0, 45, (800, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
     natural = np.clip(128 + rng.normal(0, 40, (800, 1, 1, 1)) + wide, 0, 255).astype(np.uint8)
@@ -458,7 +458,7 @@ def test_gray_pictures_are_near_natural_ones_but_unlike_them() -> None:
     assert abs(observe_samples(reference, natural[600:750])["energy_distance"]) < 0.02
 
 
-def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:
+def test_observe_samples__collapsed_noisy_and_mislabeled_sets(digits: tuple[Reference, Split]) -> None:
     reference, test = digits
     pixels, labels = test.pixels[:256], np.asarray(test.labels)[:256]
     one = observe_samples(reference, np.repeat(pixels[:1], 256, axis=0))
@@ -484,7 +484,7 @@ def test_sick_sets_look_sick(digits: tuple[Reference, Split]) -> None:
     assert swapped["label_association"] > 0.8  # another name for every class is no silence
 
 
-def test_a_generator_that_has_its_pictures_by_heart_has_not_collapsed() -> None:
+def test_observe_samples__a_memorizing_generator_has_few_duplicates() -> None:
     pixels, rng = load("digits").train.pixels, np.random.default_rng(0)
     for count in (27, 200, 1000):
         reference = Reference(Split(pixels[:count]))
@@ -496,7 +496,7 @@ def test_a_generator_that_has_its_pictures_by_heart_has_not_collapsed() -> None:
         )
 
 
-def test_a_ground_that_is_a_little_off_hides_no_label() -> None:
+def test_label_probe__a_background_that_is_slightly_off_hides_no_label() -> None:
     """Black in all real pictures: features that hardly vary there would be all that the reader sees."""
     data = load("shapes")
     train, test = (split.pixels[:1500].copy() for split in (data.train, data.test))
@@ -510,7 +510,9 @@ def test_a_ground_that_is_a_little_off_hides_no_label() -> None:
     assert told[0] > 0.2 and told[1] > 0.8 * told[0]
 
 
-def test_labels_that_cannot_be_read_are_not_asked_for(digits: tuple[Reference, Split]) -> None:
+def test_label_probe__labels_that_real_images_do_not_show_are_not_measured(
+    digits: tuple[Reference, Split],
+) -> None:
     data, rng = load("digits").train, np.random.default_rng(0)
     shown, asked = data.pixels[:256], rng.integers(0, 2, 256)
 
@@ -528,7 +530,7 @@ def test_labels_that_cannot_be_read_are_not_asked_for(digits: tuple[Reference, S
     assert "more than 40 classes" in seen(rng.integers(0, 50, len(data)), classes=50)["labels_not_measured"]
 
 
-def test_labels_of_shapeless_pictures_are_not_asked_for() -> None:
+def test_diagnose__labels_of_images_without_shapes_are_not_measured() -> None:
     """A reader that sees one or two classes everywhere sees none."""
 
     def blobs(done: float, line: Line, look: Line) -> None:
@@ -546,12 +548,12 @@ def test_labels_of_shapeless_pictures_are_not_asked_for() -> None:
     assert verdict(shapes).verdict == "labels have no effect"
 
 
-def test_a_healthy_game_says_what_was_not_asked() -> None:
+def test_diagnose__a_healthy_run_says_what_was_not_measured() -> None:
     found = verdict(lambda done, line, look: look.update(labels_not_measured="the pictures are few"))
     assert found.verdict == "healthy" and found.summary().endswith("was not measured: the pictures are few")
 
 
-def test_a_critic_that_hardly_tells_is_named_in_health() -> None:
+def test_diagnose__a_critic_that_hardly_distinguishes_is_mentioned() -> None:
     found = verdict(
         lambda done, line, look: line.update({"discriminator/fake": line["discriminator/real"] - 0.004})
     )
@@ -559,7 +561,7 @@ def test_a_critic_that_hardly_tells_is_named_in_health() -> None:
     assert "hardly" not in verdict(lambda done, line, look: None).summary()
 
 
-def test_data_that_repeats_itself_is_no_collapse() -> None:
+def test_observe_samples__duplicates_in_the_data_are_subtracted() -> None:
     data = load("digits")
     blank = np.arange(len(data.train)) % 10 < 3
     reference = Reference(Split(np.where(blank[:, None, None, None], 0, data.train.pixels)))
@@ -569,7 +571,7 @@ def test_data_that_repeats_itself_is_no_collapse() -> None:
     assert observe_samples(reference, np.zeros_like(faithful))["duplicates"] > 0.6
 
 
-def test_what_moved_is_seen_from_look_to_look(digits: tuple[Reference, Split]) -> None:
+def test_observe_samples__shifts_between_observations(digits: tuple[Reference, Split]) -> None:
     reference, test = digits
     first = observe_samples(reference, test.pixels[:256])
     assert "projection_shift" not in first
@@ -578,7 +580,7 @@ def test_what_moved_is_seen_from_look_to_look(digits: tuple[Reference, Split]) -
     assert other["projection_shift"] > 0.5 and other["mode_shift"] < 0.4
 
 
-def test_points_and_unlabelled_pictures_can_be_looked_at() -> None:
+def test_observe_samples__points_and_unlabeled_images() -> None:
     rng = np.random.default_rng(0)
     turn = rng.integers(0, 8, 4000) * np.pi / 4
     ring = np.stack([np.cos(turn), np.sin(turn)], 1) * 90 + 128 + rng.normal(0, 2, (4000, 2))
@@ -589,7 +591,7 @@ def test_points_and_unlabelled_pictures_can_be_looked_at() -> None:
     assert observe_samples(reference, half)["modes"] < 0.65
 
 
-def test_a_critic_that_wins_is_no_problem_in_the_first_updates() -> None:
+def test_diagnose__a_critic_that_wins_in_the_first_updates_is_no_problem() -> None:
     def winning(done: float, line: Line, look: Line, updates: int) -> None:
         sure(done, line, look)
         look["updates"] = {name: round(updates * done) for name in look["updates"]}
@@ -599,7 +601,7 @@ def test_a_critic_that_wins_is_no_problem_in_the_first_updates() -> None:
     assert old.verdict == "critic too strong", old
 
 
-def test_a_run_without_enough_observations_says_how_many_there_are() -> None:
+def test_diagnose__too_early_says_how_many_observations_there_are() -> None:
     log, looks = game(looks=3)
     found = diagnose(log, looks, GAME, STEPS)
     assert found.verdict == "too early"

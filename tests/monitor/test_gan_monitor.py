@@ -1,4 +1,4 @@
-"""The watch at work: looks in real trainings, exact resume, failures, ways back, the post-mortem page."""
+"""The GAN monitor in real trainings: observations, exact resume, failures, rollbacks, the post-mortem."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def stopping_at(step: int) -> Any:
     return watch
 
 
-def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_observations_do_not_change_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
     looks = observations(run)
     assert [look["step"] for look in looks] == list(range(0, 41, 4))
@@ -108,14 +108,14 @@ def test_looks_are_taken_and_change_nothing(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("count", [3, 10, 30])  # a tenth or so is kept for testing
-def test_tiny_sets_are_trained_on_and_watched_only_if_they_can_be(count: int, tmp_path: Path) -> None:
+def test_tiny_data_sets_are_observed_only_if_they_can_be(count: int, tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (count, 16, 16), dtype=np.uint8)
     run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "data": pictures})
     assert bool(observations(run)) == (run.card.data.train >= 24) == (count == 30)
     assert all(math.isfinite(look["data_distance"]) and look["modes"] > 0 for look in observations(run))
 
 
-def test_where_the_clock_ends_a_run_there_is_a_last_look(
+def test_a_run_that_runs_out_of_time_has_a_last_observation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def out_of_time(*asked: Any) -> Any:
@@ -127,7 +127,7 @@ def test_where_the_clock_ends_a_run_there_is_a_last_look(
     assert [look["step"] for look in observations(run)] == [0, 1] and run.checkpoints() == [0, 1]
 
 
-def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_same_observations(tmp_path: Path) -> None:
     whole = triptych.train("dcgan", runs=tmp_path / "a", save_every=10, **OPTIONS)
     with pytest.raises(KeyboardInterrupt):
         triptych.train("dcgan", runs=tmp_path / "b", save_every=10, watch=stopping_at(27), **OPTIONS)
@@ -139,7 +139,7 @@ def test_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
     assert timeless(again.log()) == timeless(whole.log())
 
 
-def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> None:
+def test_an_extended_short_run_has_an_observation_of_the_untrained_generator(tmp_path: Path) -> None:
     whole = triptych.train("dcgan", runs=tmp_path / "a", **OPTIONS)
     short = triptych.train("dcgan", runs=tmp_path / "b", **{**OPTIONS, "steps": 10})
     assert observations(short) == []
@@ -149,7 +149,7 @@ def test_a_short_run_made_longer_is_watched_from_its_start(tmp_path: Path) -> No
     assert sha256(longer.checkpoint_path(40) / "weights.safetensors") == hashes(whole)[0]
 
 
-def test_looks_leave_out_what_is_drawn_beside_the_noise(
+def test_observations_are_drawn_without_random_detail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, sample = [], Pipeline.sample
@@ -158,14 +158,14 @@ def test_looks_leave_out_what_is_drawn_beside_the_noise(
     assert asked.count({"detail": 0.0}) == 11 and {} in asked  # looks; and samples for people
 
 
-def test_what_fails_while_steps_are_timed_is_named_in_a_run_all_the_same(sick: str, tmp_path: Path) -> None:
+def test_a_failure_while_steps_are_timed_is_recorded(sick: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"became nan.*post-mortem\.html"):
         triptych.train(sick, runs=tmp_path, fails_at=3, **{**OPTIONS, "steps": None, "minutes": 0.05})
     (path,) = tmp_path.glob("0*")
     assert observations(open_run(path))[-1]["verdict"] == "non-finite values"
 
 
-def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
+def test_nan_stops_the_training_with_a_post_mortem(sick: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"became nan.*is kept.*post-mortem\.html"):
         triptych.train(sick, runs=tmp_path / "runs", save_every=5, **OPTIONS)
     (path,) = (tmp_path / "runs").glob("0*")
@@ -178,7 +178,7 @@ def test_not_a_number_stops_with_a_page(sick: str, tmp_path: Path) -> None:
     assert "--lr" in page and "prefers-color-scheme: dark" in page and page.count("<svg") >= 4
 
 
-def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) -> None:
+def test_a_run_with_a_rollback_resumes_exactly(sick: str, tmp_path: Path) -> None:
     asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
     run = triptych.train(sick, runs=tmp_path / "a", **asked)
     (way,) = run.card.rollbacks
@@ -194,7 +194,7 @@ def test_it_finds_its_way_back_and_resumes_exactly(sick: str, tmp_path: Path) ->
     assert hashes(again) == hashes(run) and timeless(observations(again)) == timeless(observations(run))
 
 
-def test_time_on_a_lost_way_is_spent(sick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_before_a_rollback_counts(sick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds, save = [], Run.save_checkpoint
 
     def noted(self: Run, step: int, files: Any, meta: Any, **more: Any) -> None:
@@ -207,7 +207,7 @@ def test_time_on_a_lost_way_is_spent(sick: str, tmp_path: Path, monkeypatch: pyt
     assert len(run.card.rollbacks) == 1 and seconds == sorted(set(seconds))
 
 
-def test_three_ways_back_and_no_more(sick: str, tmp_path: Path) -> None:
+def test_there_are_at_most_three_rollbacks(sick: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"became nan.*post-mortem-4\.html"):  # the last, not the first
         triptych.train(sick, runs=tmp_path / "runs", on_collapse="rollback", save_every=8, **OPTIONS)
     run = open_run(next((tmp_path / "runs").glob("0*")))
@@ -215,7 +215,7 @@ def test_three_ways_back_and_no_more(sick: str, tmp_path: Path) -> None:
     assert len(list(run.path.glob("post-mortem*.html"))) == 4
 
 
-def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mode_collapse_stops_or_warns_as_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sick = Diagnosis("mode collapse", 12, ("one picture",), fatal=True)
     fine = Diagnosis("healthy", clean=True)
 
@@ -237,7 +237,7 @@ def test_a_collapse_stops_or_warns_as_asked(tmp_path: Path, monkeypatch: pytest.
     assert len(last.card.rollbacks) == rollback.MOST and last.card.rollbacks[0].to_step < 12
 
 
-def test_only_a_state_that_was_looked_at_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_observed_checkpoints_are_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", lambda *_: Diagnosis("healthy", clean=True))
     run = triptych.train("dcgan", runs=tmp_path, save_every=3, **OPTIONS)
     assert run.healthy_checkpoints() == [32, 40]  # looks are at multiples of 4, states well apart are marked
@@ -248,7 +248,7 @@ def went_back(step: int) -> Rollback:
     return Rollback(at_step=30, to_step=step, reason="mode collapse", lr_scale=0.5)
 
 
-def test_the_way_back_leads_farther_each_time(tmp_path: Path) -> None:
+def test_rollback_candidates__go_back_farther_each_time(tmp_path: Path) -> None:
     run = create(tmp_path, "sick", a_card())
     for step in (0, 10, 20, 30):
         run.save_checkpoint(step, {"weights": {}}, CheckpointMeta(step=step, healthy=step in (10, 20)), 9)
@@ -261,7 +261,7 @@ def test_the_way_back_leads_farther_each_time(tmp_path: Path) -> None:
     assert rollback_candidates(run, None) == [30, 0, 20, 10]
 
 
-def test_the_command_line_says_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_prints_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [w for k, v in OPTIONS.items() for w in (f"--{k}", str(v))]
     assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--json", *words]) == 0
     told = capsys.readouterr()
@@ -290,13 +290,13 @@ def test_a_remedy_is_a_command(tmp_path: Path) -> None:
     assert again.card.config == {**run.card.config, "latent": 7}
 
 
-def test_a_remedy_for_pictures_in_memory_is_an_argument() -> None:
+def test_a_remedy_for_images_in_memory_is_an_argument() -> None:
     card = a_card(options={"data": "given from Python"})
     told = command_with(card, {"--lr": "1e-4", "--loss": "non-saturating", "--no-conditional": ""})
     assert told == "triptych.train(..., lr=0.0001, loss='non-saturating', conditional=False)"
 
 
-def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
+def test_a_problem_that_is_not_fatal_leaves_a_post_mortem_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ill = Diagnosis("oscillation", 12, ("to and fro",))
@@ -315,7 +315,7 @@ def test_a_disease_that_is_not_fatal_leaves_a_page_at_the_end(
     assert "may help: open" in capsys.readouterr().err
 
 
-def test_short_runs_are_watched_too_if_they_have_steps_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_observation_interval__short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert gan_monitor.observation_interval(10_000, 64) == 313  # some thirty in a run
     assert gan_monitor.observation_interval(300, 32) == 25  # twelve, where 2,000 pictures apart would be four

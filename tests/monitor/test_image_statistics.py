@@ -1,4 +1,4 @@
-"""Whole shapes, grain and blur: measured on a scale that a source's own images make, and what is said."""
+"""Shapes, grain and blur, on scales from the data set's own images, and the verdicts they lead to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def photos(count: int, seed: int = 0) -> np.ndarray:
     return np.clip(np.round(127 + waves + grain), 0, 255).astype(np.uint8)
 
 
-def test_real_images_lie_at_one_end_and_spoilt_ones_at_the_other(
+def test_image_statistics__real_and_distorted_images_are_the_ends_of_the_scale(
     digits: tuple[Reference, np.ndarray],
 ) -> None:
     reference, held_out = digits
@@ -50,7 +50,7 @@ def test_real_images_lie_at_one_end_and_spoilt_ones_at_the_other(
     assert 0.8 < grainy["grain"] < 1.2 and 0.8 < soft["blur"] < 1.2
 
 
-def test_grain_on_a_few_unlabeled_photos_is_named() -> None:
+def test_image_statistics__grain_on_a_few_unlabeled_photos() -> None:
     images = photos(300)
     likeness = ImageStatistics(images[:60], images[120:])
     fresh = photos(60, seed=1)
@@ -62,7 +62,7 @@ def test_grain_on_a_few_unlabeled_photos_is_named() -> None:
     assert likeness(fresh, detailed[:8])["grain"] > 1  # what a person sees counts
 
 
-def test_what_has_no_scale_is_not_measured() -> None:
+def test_image_statistics__what_has_no_scale_is_not_measured() -> None:
     points = np.zeros((40, 1, 1, 3), dtype=np.uint8)
     assert ImageStatistics(points, points)(points) == {}
     tiny = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1), dtype=np.uint8)
@@ -76,7 +76,7 @@ def test_what_has_no_scale_is_not_measured() -> None:
     assert all(np.isfinite(list(ImageStatistics(blank[:20], blank[20:])(blank).values())))
 
 
-def test_a_look_carries_the_likeness_and_how_many_were_looked_at(
+def test_observe_samples__includes_image_statistics_and_counts(
     digits: tuple[Reference, np.ndarray],
 ) -> None:
     reference, held_out = digits
@@ -107,7 +107,7 @@ def said_of(updates: int = 5000, **seen: float) -> Diagnosis:
     return verdict(change)
 
 
-def test_grain_blur_and_scraps_are_poor_and_in_a_young_run_still_learning() -> None:
+def test_diagnose__grain_blur_and_fragments_are_poor_or_still_learning() -> None:
     assert said_of().verdict == "healthy"
     for fault, word in (
         ({"grain": 1.4}, "grain"), ({"blur": 1.3}, "blur"), ({"shape_density": 0.19}, "no nearer"),
@@ -118,14 +118,14 @@ def test_grain_blur_and_scraps_are_poor_and_in_a_young_run_still_learning() -> N
         assert not old.is_problem and not young.is_problem and old.clean and young.clean
 
 
-def test_shapes_that_get_better_are_still_learnt() -> None:
+def test_diagnose__improving_shapes_are_still_learning() -> None:
     def rising(done: float, line: Line, look: Line) -> None:
         look |= WELL | {"shape_density": 0.05 + 0.15 * done}
 
     assert verdict(rising).verdict == "still learning"
 
 
-def test_where_shapes_cannot_be_told_health_is_not_claimed() -> None:
+def test_diagnose__not_healthy_where_shapes_cannot_be_measured() -> None:
     found = said_of(shape_density=0.9, shape_density_halves=0.8)
     assert found.verdict == "not assessed" and "shapes were not measured" in found.summary()
     assert (
@@ -134,7 +134,7 @@ def test_where_shapes_cannot_be_told_health_is_not_claimed() -> None:
     assert said_of(shape_density_halves=0.8, grain=2.0).verdict == "poor image quality"
 
 
-def test_of_a_handful_of_samples_nothing_is_said() -> None:
+def test_diagnose__a_handful_of_samples_is_not_assessed() -> None:
     few = {"samples": 8, "images": 30}
     for fault in (
         {},
@@ -148,7 +148,7 @@ def test_of_a_handful_of_samples_nothing_is_said() -> None:
         )
 
 
-def test_a_young_run_of_few_modes_is_no_collapse_unless_samples_repeat() -> None:
+def test_diagnose__few_modes_in_a_young_run_are_no_mode_collapse() -> None:
     """A few hundred moves of the generator: blurs of the mean fall into one mode, in every run."""
 
     def alarmed(updates: int, **seen: float) -> set[str]:
@@ -167,7 +167,7 @@ def test_a_young_run_of_few_modes_is_no_collapse_unless_samples_repeat() -> None
     assert alarmed(5000) == {"mode collapse"}  # never had any, in a long run
 
 
-def test_variety_that_was_there_and_went_is_a_collapse_in_a_young_run_too() -> None:
+def test_diagnose__lost_diversity_is_mode_collapse_in_a_young_run_too() -> None:
     def narrowed(done: float, line: Line, look: Line) -> None:
         after(600, look, done)
         if done > 0.5:
@@ -176,7 +176,7 @@ def test_variety_that_was_there_and_went_is_a_collapse_in_a_young_run_too() -> N
     assert verdict(narrowed).verdict == "mode collapse"
 
 
-def test_a_young_run_far_from_the_data_is_not_diverged_unless_it_was_nearer() -> None:
+def test_diagnose__a_young_run_far_from_the_data_is_no_divergence() -> None:
     def far(done: float, line: Line, look: Line, nearer: bool) -> None:
         after(600, look, done)
         if not nearer or done > 0.5:
@@ -187,7 +187,7 @@ def test_a_young_run_far_from_the_data_is_not_diverged_unless_it_was_nearer() ->
     assert verdict(lambda done, line, look: far(done, line, look, nearer=True)).verdict == "divergence"
 
 
-def test_old_looks_and_verdicts_are_read() -> None:
+def test_diagnose__observations_without_update_counts() -> None:
     log, looks = game()
     for look in looks:
         look.pop("updates")
@@ -195,7 +195,7 @@ def test_old_looks_and_verdicts_are_read() -> None:
     assert Diagnosis("mode collapse").is_problem and not Diagnosis("too early").is_problem
 
 
-def test_a_source_of_three_hundred_has_a_reference() -> None:
+def test_reference__of_three_hundred_images() -> None:
     reference = Reference(Split(photos(300)))
     assert reference.samples == 75 and {"shape_density", "grain"} <= set(
         reference.image_statistics(photos(75, seed=3))

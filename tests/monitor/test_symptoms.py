@@ -1,4 +1,4 @@
-"""The watch: what comes late, what is only a start, and what a look must not take for a disease."""
+"""The GAN monitor: what comes late, what is a normal start, and what is no problem."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from triptych.monitor.sample_statistics import Reference, observe_samples
 from triptych.monitor.verdicts import NO_PROBLEM
 
 
-def test_a_generator_that_stops_is_named_before_the_critic_that_then_wins() -> None:
+def test_diagnose__a_static_generator_comes_before_the_critic_that_then_wins() -> None:
     def stopped(done: float, line: Line, look: Line) -> None:
         if done > 0.4:
             look["weight_probes"]["generator"] = [0.02] * 32
@@ -27,7 +27,7 @@ def test_a_generator_that_stops_is_named_before_the_critic_that_then_wins() -> N
     assert found.verdict == "generator not learning" and "do not move" in found.evidence[0], found
 
 
-def test_a_generator_whose_turn_has_not_come_does_not_stand_still() -> None:
+def test_diagnose__a_generator_without_an_update_is_not_static() -> None:
     def seldom(done: float, line: Line, look: Line) -> None:  # moves every third look
         turn = int(LOOKS * done) // 3
         look["updates"] = {"discriminator": look["step"], "generator": 100 + turn}
@@ -36,7 +36,7 @@ def test_a_generator_whose_turn_has_not_come_does_not_stand_still() -> None:
     assert verdict(seldom).verdict == "healthy"
 
 
-def test_a_critic_that_overpowered_is_named_until_the_pictures_are_better() -> None:
+def test_diagnose__a_critic_stays_too_strong_until_samples_improve() -> None:
     def wavering(done: float, line: Line, look: Line, healed: bool) -> None:
         look |= {"data_distance": 3.8, "coverage": 0.0}
         line |= {"discriminator/real": 0.999, "discriminator/fake": 1e-3}
@@ -51,7 +51,7 @@ def test_a_critic_that_overpowered_is_named_until_the_pictures_are_better() -> N
     assert verdict(lambda done, line, look: wavering(done, line, look, True)).verdict == "healthy"
 
 
-def test_good_pictures_of_half_the_classes_are_no_alarm_but_named() -> None:
+def test_diagnose__missing_classes_are_mentioned_in_health() -> None:
     def half(look: Line, kinds: float, real: float = 0.9) -> None:
         look |= {
             "class_diversity_ratio": kinds,
@@ -67,7 +67,7 @@ def test_good_pictures_of_half_the_classes_are_no_alarm_but_named() -> None:
     assert "classes" not in verdict(lambda done, line, look: half(look, 0.5, 0.3)).summary()  # a poor reader
 
 
-def test_labels_need_not_show_before_both_players_have_had_turns_enough() -> None:
+def test_diagnose__labels_need_not_show_before_enough_updates() -> None:
     def mute(done: float, line: Line, look: Line, turns: int) -> None:
         look |= {"label_association": 0.0, "label_association_real": 0.8}
         look["updates"] = {"discriminator": look["step"], "generator": round(turns * done)}
@@ -76,7 +76,7 @@ def test_labels_need_not_show_before_both_players_have_had_turns_enough() -> Non
     assert (few.verdict, many.verdict) == ("healthy", "labels have no effect")
 
 
-def test_labels_that_begin_to_show_are_given_time() -> None:
+def test_diagnose__emerging_labels_are_no_problem() -> None:
     def shown(done: float, line: Line, look: Line, grows: bool) -> None:
         look |= {"label_association": 0.09 * (done if grows else 1.0), "label_association_real": 0.86}
 
@@ -86,7 +86,7 @@ def test_labels_that_begin_to_show_are_given_time() -> None:
     assert (heard(True), heard(False)) == ("healthy", "labels have no effect")
 
 
-def test_a_swing_between_halves_with_equally_many_modes_is_one() -> None:
+def test_diagnose__oscillation_with_a_constant_number_of_modes() -> None:
     assert verdict(lambda done, line, look: look.update(mode_shift=0.95)).verdict == "oscillation"
     assert verdict(lambda done, line, look: look.update(mode_shift=0.7)).verdict == "healthy"
 
@@ -98,7 +98,7 @@ def test_a_swing_between_halves_with_equally_many_modes_is_one() -> None:
     assert verdict(start).verdict != "oscillation"
 
 
-def test_few_modes_that_reach_ever_more_of_the_data_are_a_start() -> None:
+def test_diagnose__few_modes_with_rising_coverage_are_a_start() -> None:
     def reaching(done: float, line: Line, look: Line, covered: float) -> None:
         look |= {"modes": 0.3, "pairwise_distance": 0.7, "coverage": covered}
 
@@ -110,7 +110,7 @@ def test_few_modes_that_reach_ever_more_of_the_data_are_a_start() -> None:
     assert still.verdict == "mode collapse" and not still.fatal
 
 
-def test_a_few_varied_modes_are_named_late_and_very_few_soon() -> None:
+def test_diagnose__few_diverse_modes_are_reported_late_and_very_few_early() -> None:
     def heard(modes: float) -> list[float]:
         log, looks = game(
             lambda done, line, look: look.update(modes=modes, pairwise_distance=0.7, coverage=0.2)
@@ -121,7 +121,7 @@ def test_a_few_varied_modes_are_named_late_and_very_few_soon() -> None:
     assert heard(0.1)[0] < 0.4
 
 
-def test_far_pictures_that_steadily_come_nearer_are_not_lost() -> None:
+def test_diagnose__distant_samples_that_steadily_improve_are_no_divergence() -> None:
     def slow(done: float, line: Line, look: Line, pace: float) -> None:
         look["energy_distance"] = 3.0
         if done:
@@ -132,7 +132,7 @@ def test_far_pictures_that_steadily_come_nearer_are_not_lost() -> None:
     assert found[0.25].verdict == "still learning" and found[0.0].verdict == "divergence", found
 
 
-def test_sets_of_which_most_pictures_are_one_may_be_learnt() -> None:
+def test_reference__of_data_that_is_mostly_one_image() -> None:
     data = load("digits")
     blank = np.arange(len(data.train)) % 10 < 6
     reference = Reference(Split(np.where(blank[:, None, None, None], 0, data.train.pixels)))
@@ -143,7 +143,7 @@ def test_sets_of_which_most_pictures_are_one_may_be_learnt() -> None:
     assert observe_samples(reference, np.zeros_like(faithful))["pairwise_distance"] < 0.1
 
 
-def test_a_set_of_a_few_pictures_many_times_over_has_a_yardstick() -> None:
+def test_reference__of_a_few_images_repeated_many_times() -> None:
     data = load("digits")
     few = np.concatenate([data.train.pixels[:16], np.repeat(data.train.pixels[16:18], 120, axis=0)])
     reference = Reference(Split(few))
@@ -152,7 +152,7 @@ def test_a_set_of_a_few_pictures_many_times_over_has_a_yardstick() -> None:
 
 
 @pytest.mark.parametrize("family", ["dcgan", "wgan", "stylegan"])
-def test_the_watch_looks_at_what_the_noise_decides(family: str) -> None:
+def test_deterministic_controls_are_controls_of_the_model(family: str) -> None:
     """Grain drawn afresh would make samples of one style differ."""
     kind = load_model_class(family)
     assert set(kind.deterministic_controls) <= set(kind.Controls.model_fields)
