@@ -103,18 +103,18 @@ def codes_at(
     if not chosen:
         raise UsageError("at least one seed is needed")
     if labels is None:
-        given = model.labels_for(chosen)
+        resolved = model.labels_for(chosen)
     else:
-        given = torch.as_tensor(labels if isinstance(labels, Tensor) else np.array(labels)).reshape(-1)
-    if given is not None and len(given) not in (1, len(chosen)):
+        resolved = torch.as_tensor(labels if isinstance(labels, Tensor) else np.array(labels)).reshape(-1)
+    if resolved is not None and len(resolved) not in (1, len(chosen)):
         raise UsageError(
-            f"expected one label, or one per code: got {len(given)} labels for {len(chosen)} codes"
+            f"expected one label, or one per code: got {len(resolved)} labels for {len(chosen)} codes"
         )
-    if given is not None and len(given) == 1:
-        given = given.expand(len(chosen))
+    if resolved is not None and len(resolved) == 1:
+        resolved = resolved.expand(len(chosen))
     noise = rng.noise(chosen, model.model.noise_shape)  # (N, *noise shape)
-    values = noise if space == "noise" else model.styles(noise, given, chosen, **controls)
-    return Codes(space, values, tuple(chosen), given)
+    values = noise if space == "noise" else model.styles(noise, resolved, chosen, **controls)
+    return Codes(space, values, tuple(chosen), resolved)
 
 
 def synthesize(model: Pipeline, codes: Codes, **controls: Any) -> np.ndarray:

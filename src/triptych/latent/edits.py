@@ -44,12 +44,12 @@ class Change(Record):
 
     @property
     def bound(self) -> float:
-        """max(|two_sided|, |one_sided|): what a factor that should not change is held to."""
+        """max(|two_sided|, |one_sided|): the side effect on a factor that should not change."""
         return max(abs(self.two_sided), abs(self.one_sided))
 
     @property
     def least(self) -> float:
-        """min(two_sided, one_sided), with sign: what a target is held to."""
+        """min(two_sided, one_sided), with sign: the effect on a target."""
         return min(self.two_sided, self.one_sided)
 
 

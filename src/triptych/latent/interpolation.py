@@ -110,14 +110,14 @@ def _labels_of_stops(
     if labels is None:
         first = model.labels_for([path[0] for path in paths]) if space == "noise" else None
         return None if first is None else np.repeat(first.numpy()[:, None], stops, 1)
-    given = np.asarray(labels, dtype=np.int64)
-    if given.ndim == 1:
-        given = given.reshape(-1, 1) if len(given) in (1, rows) else given.reshape(1, -1)
+    array = np.asarray(labels, dtype=np.int64)
+    if array.ndim == 1:
+        array = array.reshape(-1, 1) if len(array) in (1, rows) else array.reshape(1, -1)
     try:
-        full = np.broadcast_to(given, (rows, stops))
+        full = np.broadcast_to(array, (rows, stops))
     except ValueError as error:
         raise UsageError(
-            f"expected one label, one per row ({rows}), or one per stop ({rows} x {stops}), got {given.shape}"
+            f"expected one label, one per row ({rows}), or one per stop ({rows} x {stops}), got {array.shape}"
         ) from error
     if space == "noise" and (full != full[:, :1]).any():
         raise UsageError(
@@ -179,6 +179,6 @@ def latent_map(
     flat = torch.zeros(across**2, count)
     flat[:, x], flat[:, y] = (torch.from_numpy(axis.reshape(-1)).float() for axis in (right, up))
     noise = flat.reshape(-1, *shape)  # (across^2, *noise shape)
-    given = model.labels_for([0]) if labels is None else torch.as_tensor(np.array(labels)).reshape(-1)
-    images = model.generate(noise, given, [0] * len(noise), **controls)
+    class_labels = model.labels_for([0]) if labels is None else torch.as_tensor(np.array(labels)).reshape(-1)
+    images = model.generate(noise, class_labels, [0] * len(noise), **controls)
     return images.reshape(across, across, *images.shape[1:])

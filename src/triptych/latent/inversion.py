@@ -148,7 +148,7 @@ def _errors(
     errors, baselines = _mean_squares(images, reconstructed), np.empty(len(images))
     shares: list[float | None] = [None] * len(images)
     if extractor is not None:
-        real, found = extractor(images), extractor(reconstructed)
+        real, ours = extractor(images), extractor(reconstructed)
     for label in set(classes):  # compared with samples of the same class: others are easily farther
         samples = baseline_samples(model, None if labels is None else label, **controls)
         features = None if extractor is None else extractor(samples)
@@ -156,7 +156,7 @@ def _errors(
             baselines[k] = _mean_squares(images[k : k + 1], samples).mean()
             if features is not None:
                 unrelated = np.linalg.norm(real[k] - features, axis=1).mean()
-                shares[k] = float(np.linalg.norm(real[k] - found[k]) / max(unrelated, 1e-12))
+                shares[k] = float(np.linalg.norm(real[k] - ours[k]) / max(unrelated, 1e-12))
     return tuple(
         Reconstruction(
             image=names[k] if names else str(k),
@@ -246,8 +246,8 @@ def prepare_image(model: Pipeline, file: Path) -> tuple[np.ndarray, str | None]:
         image = decode(file, max(spec.size, celeba.WIDTH_PX) if of_faces else spec.size)
     except DataError as error:
         raise DataError(f"{file.name}: {error}") from error
-    given, done = image.size, []
-    if of_faces and given == (celeba.WIDTH_PX, celeba.HEIGHT_PX):
+    original, done = image.size, []
+    if of_faces and original == (celeba.WIDTH_PX, celeba.HEIGHT_PX):
         image = celeba.middle(image)
         done.append(f"cropped to its middle {celeba.CROP_PX} x {celeba.CROP_PX} px, as the training images")
     mode: Literal["gray", "rgb"] = "gray" if spec.channels == 1 else "rgb"
@@ -262,7 +262,7 @@ def prepare_image(model: Pipeline, file: Path) -> tuple[np.ndarray, str | None]:
     pixels = in_mode(square(image, spec.size), mode)
     if turned:
         done.append("converted to gray")
-    sentence = f"{file.name} ({given[0]} x {given[1]} px) was {', then '.join(done)}" if done else None
+    sentence = f"{file.name} ({original[0]} x {original[1]} px) was {', then '.join(done)}" if done else None
     return pixels, sentence
 
 

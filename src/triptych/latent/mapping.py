@@ -62,8 +62,8 @@ def encode_test_images(model: Pipeline, count: int, dimensions: tuple[int, int],
     dataset = data_of(model)
     pixels = np.asarray(dataset.test.pixels[:count])
     labels = None if dataset.test.labels is None else np.asarray(dataset.test.labels[:count])
-    given = labels if model.model.conditional else None
-    codes = model.invert(pixels, given, **controls).flatten(1).numpy()  # (N, noise dimensions)
+    class_labels = labels if model.model.conditional else None
+    codes = model.invert(pixels, class_labels, **controls).flatten(1).numpy()  # (N, noise dimensions)
     return Encoded(codes[:, list(dimensions)], labels, dataset.class_names)
 
 
@@ -187,8 +187,8 @@ def legend(encoded: Encoded) -> list[tuple[str, tuple[int, int, int]]]:
     if encoded.labels is None:
         return []
     there = [int(label) for label in np.unique(encoded.labels)]
-    shown = [(encoded.names[k][:18], color_of(k, len(encoded.names))) for k in there[:MAX_NAMES]]
-    return [*shown, *([(f"and {len(there) - MAX_NAMES} more", FAINT)] if len(there) > MAX_NAMES else [])]
+    rows = [(encoded.names[k][:18], color_of(k, len(encoded.names))) for k in there[:MAX_NAMES]]
+    return [*rows, *([(f"and {len(there) - MAX_NAMES} more", FAINT)] if len(there) > MAX_NAMES else [])]
 
 
 def color_of(label: int, classes: int) -> tuple[int, int, int]:

@@ -38,20 +38,20 @@ Values = Mapping[str, Any]
 def _lower_lr(config: Values, options: Values) -> Remedy | None:
     if "lr" not in config:
         return None
-    rate = config["lr"] / (100 if config["lr"] >= 0.02 else 10 if config["lr"] >= 2e-3 else 4)
-    flags = {"--lr": f"{rate:.3g}"}
+    lr = config["lr"] / (100 if config["lr"] >= 0.02 else 10 if config["lr"] >= 2e-3 else 4)
+    flags = {"--lr": f"{lr:.3g}"}
     if config.get("critic_lr") is not None:
-        flags["--critic-lr"] = f"{config['critic_lr'] * rate / config['lr']:.3g}"
+        flags["--critic-lr"] = f"{config['critic_lr'] * lr / config['lr']:.3g}"
     return Remedy("A lower learning rate for both networks.", flags)
 
 
 def _lower_critic_lr(config: Values, options: Values) -> Remedy | None:
     if "critic_lr" not in config:
         return None
-    rate = (config["critic_lr"] or config["lr"]) / 4
+    lr = (config["critic_lr"] or config["lr"]) / 4
     return Remedy(
         "A lower learning rate for the critic: it must not win before the generator has learned.",
-        {"--critic-lr": f"{rate:.3g}"},
+        {"--critic-lr": f"{lr:.3g}"},
     )
 
 
