@@ -18,7 +18,6 @@ from triptych.inference.pipeline import Pipeline
 from triptych.latent import directions
 from triptych.latent.directions import (
     check_matches,
-    chosen,
     closed_form_directions,
     coordinate_directions,
     latent_distribution,
@@ -26,6 +25,7 @@ from triptych.latent.directions import (
     make_direction,
     noise_weight_matrix,
     save,
+    select_directions,
 )
 from triptych.models.registry import load_model_class
 
@@ -166,9 +166,9 @@ def test_directions__bad_dimensions_counts_and_names(bands: Pipeline) -> None:
             3,
         )
     found = coordinate_directions(bands, [0, 1])
-    assert chosen(found, "coordinate 1") == [found[1]] and chosen(found, None) == found
+    assert select_directions(found, "coordinate 1") == [found[1]] and select_directions(found, None) == found
     with pytest.raises(ValueError, match="Did you mean coordinate 1\\?"):
-        chosen(found, "coordinat 1")
+        select_directions(found, "coordinat 1")
 
 
 def test_load__refuses_other_files(bands: Pipeline, tmp_path: Path) -> None:
