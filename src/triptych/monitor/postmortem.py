@@ -130,7 +130,7 @@ def _words(card: RunCard) -> list[str]:
 
 def _flag(flag: str, value: Any) -> list[str]:
     """A setting as a flag and its value; a tagged union as its kind and the fields of that kind."""
-    if value is None:
+    if value is None or value == []:
         return []
     if isinstance(value, bool):
         return [flag if value else flag.replace("--", "--no-", 1)]

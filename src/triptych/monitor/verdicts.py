@@ -87,7 +87,7 @@ def critic_summary(history: TrainingHistory, spec: AdversarialSpec) -> str:
     real, fake = (
         history.recent_median(history.logged(f"{spec.critic}/{which}")) for which in ("real", "fake")
     )
-    return f"its mean output is {real:.3g} on real images and {fake:.3g} on fakes"
+    return f"the {spec.critic}'s mean output is {real:.3g} on real images and {fake:.3g} on fakes"
 
 
 def sample_summary(history: TrainingHistory) -> str:
