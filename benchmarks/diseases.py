@@ -1,9 +1,9 @@
-"""Planted diseases: is each named right, and is no healthy run called sick?
+"""Planted training problems: does each get the right verdict, and no healthy run a problem?
 
     python benchmarks/diseases.py --out DIR [--quick] [--family dcgan] [--sources digits ...] [--again]
 
-Every case is one short training, kept under DIR: what is there is not trained again. A disease is planted
-by flags or in a family file of the benchmark's own, written to DIR; the package knows nothing of it.
+Every case is one short training, kept under DIR: what is there is not trained again. A problem is planted
+by flags or in a model file of the benchmark's own, written to DIR; the package knows nothing of it.
 `--again` trains nothing and only diagnoses the kept logs anew: what a change of thresholds does.
 """
 
@@ -57,7 +57,7 @@ TEXTBOOK: dict[str, dict[str, Any]] = {
 }
 
 PLANTED = '''
-"""{title} with a disease, for the benchmark of the watch."""
+"""{title} with a planted problem, for the benchmark of the GAN monitor."""
 from dataclasses import replace
 import torch
 from triptych.models.{module} import {kind} as Sound
@@ -66,11 +66,11 @@ from triptych.models.{module} import {kind} as Sound
 class PlantedConfig(Sound.Config):
     """Its settings."""
     plant: str = ""
-    """Which disease."""
+    """Which problem."""
 
 
 class Planted(Sound):
-    """The sound family, but for what is planted."""
+    """The model, but for what is planted."""
 
     Config = PlantedConfig
 
@@ -205,7 +205,7 @@ def train(case: Case, family: str, source: str, seed: int, out: Path, quick: boo
 
 
 def judged(kept: Path, family: str, right: tuple[str, ...]) -> dict[str, Any]:
-    """What the watch says at the end, and the first alarm on the way."""
+    """The verdict at the end, and the first alarm on the way."""
     run, game = open_run(kept), load_model_class(family).adversarial
     assert game is not None
     log, looks, steps = run.log(), observations(run), run.card.plan.steps
@@ -238,7 +238,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     good = sum(row["right"] for row in rows)
     share = sum(r["look_seconds"] for r in rows) / max(sum(r["train_seconds"] for r in rows), 1e-9)
     return "\n".join(
-        [*lines, "", f"{good} of {len(rows)} named right; looking took {share:.1%} of the training time."]
+        [*lines, "", f"{good} of {len(rows)} right; observing took {share:.1%} of the training time."]
     )
 
 
@@ -278,11 +278,11 @@ def main() -> None:
         told = (
             "Each row is one short training of 450 or 600 steps (shapes with labels: 1,800); flags in "
             "`diseases.py`. Right: the\nverdict at the end. A healthy run with an alarm on the way is a "
-            "false alarm too. The watch's rules were mended in part\nafter looking at some of these runs; "
+            "false alarm too. The monitor's rules were tuned in part\nafter looking at some of these runs; "
             "of MNIST's only the rule that labels which begin to show are given time\n(40 of 43 were right "
-            "before it: a sound WGAN was told that its labels carry nothing).\n\n"
+            "before it: a good WGAN got the verdict that its labels have no effect).\n\n"
         )
-        (RESULTS / "diseases.md").write_text("# Planted diseases\n\n" + told + table(rows) + "\n")
+        (RESULTS / "diseases.md").write_text("# Planted training problems\n\n" + told + table(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What is said of a newcomer's first runs? No short run may be called collapsed because it is unfinished.
+"""What does the GAN monitor say of a newcomer's first runs? An unfinished run is no mode collapse.
 
     python benchmarks/first_runs.py --out DIR [--seeds 0 1] [--again] [--write]
 
 Every run is as many steps as one to three minutes on two quiet cores come to: five sources, three families.
-The samples of every look are kept under DIR, so that `--again` measures and diagnoses them anew without
-training: what a change of the rules does. The folder holds 300 CIFAR-10 images without labels.
+The samples of every observation are kept under DIR, so that `--again` measures and diagnoses them anew
+without training: what a change of the rules does. The folder holds 300 CIFAR-10 images without labels.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def settings(family: str, source: str, seed: int) -> dict[str, Any]:
 
 
 def train(family: str, source: str, seed: int, out: Path) -> Path:
-    """Train once, unless it is kept, and keep log, looks and the samples of each look."""
+    """Train once, unless it is kept, and keep log, observations and the samples of each."""
     kept = out / f"{family}-{source}-{seed}".replace(" ", "-")
     if (kept / "done").exists():
         return kept
@@ -155,7 +155,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"| {row['generator_steps']} | {row['verdict']} | {told} |"
         )
     wrong = sum(bool(row["collapsed"]) for row in rows)
-    return "\n".join([*lines, "", f"{wrong} of {len(rows)} were called collapsed at any look."])
+    return "\n".join([*lines, "", f"{wrong} of {len(rows)} were called mode collapse at any observation."])
 
 
 def main() -> None:

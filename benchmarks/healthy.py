@@ -1,10 +1,10 @@
-"""Does the watch leave sound runs alone? Writes `results/healthy.json` and `.md`.
+"""Does the GAN monitor leave good runs alone? Writes `results/healthy.json` and `.md`.
 
     python benchmarks/healthy.py --minutes 1 --seeds 10 --only wgan
 
 Every GAN family is trained with its default preset, once a seed, each in a fresh process. A run counts
-as sound when its FID is within 1.5 times its family's median. Each is diagnosed at the end and at every look
-on the way, as a training does. Families that were not run again are kept from the file.
+as good when its FID is within 1.5 times its model's median. Each is diagnosed at the end and at every
+observation, as a training does. Models that were not run again are kept from the file.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ def write(families: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "healthy.json").write_text(json.dumps(families, indent=1) + "\n")
     lines = [
-        "# Sound runs and the watch",
+        "# Good runs and the GAN monitor",
         "",
-        f"Each family with its default preset, a run a seed. Sound: FID within {SOUND} times its "
-        "family's median. Alarm: the verdict at any look was another than healthy or too early.",
+        f"Each family with its default preset, one run per seed. Good: FID within {SOUND} times its "
+        "model's median. Alarm: the verdict of any observation named a problem.",
         "",
-        "| family | data | runs | sound | alarms in sound runs | in the others | FID: least, median, most "
-        "| looks a run | last verdicts | run under |",
+        "| model | data | runs | good | alarms in good runs | in the others | FID: least, median, most "
+        "| observations per run | last verdicts | run under |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, told in families.items():

@@ -1,12 +1,13 @@
-"""Directions found on `shapes`: how far each moves its factor, and how far every other.
+"""Directions of a model of `shapes`: how much each changes its factor, and every other factor.
 
     python benchmarks/steering_shapes.py [RUN] [--family dcgan] [--steps 3500] [--amount 2] [--all]
 
 Without a RUN it trains one, without labels, so that every factor is in the code. Directions are found on
 one set of seeds; on a second the purest of each factor's classes is chosen; it is measured on a third.
-Changes are means over pictures, in standard deviations of each reading over unedited samples, from -amount
-to +amount and from no edit to +amount. The ratio takes for each factor the worse of the two, the swing the
-first alone. Writes results/steering_shapes-FAMILY.md and .json; another amount is part of the name.
+Changes are means over samples, in standard deviations of each attribute over unedited samples, two-sided
+(from -amount to +amount) and one-sided (from no edit to +amount). The ratio takes the less favorable of the
+two, the two-sided ratio the first alone. Writes results/steering_shapes-FAMILY.md and .json; another amount
+is part of the name.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3500)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--settings", type=json.loads, default={}, help='e.g. {"latent": 32, "width": 32}')
-    parser.add_argument("--samples", type=int, default=4000, help="pictures the directions are found on")
-    parser.add_argument("--tried", type=int, default=400, help="pictures each direction is tried out on")
-    parser.add_argument("--measured", type=int, default=1000, help="other pictures they are measured on")
+    parser.add_argument("--samples", type=int, default=4000, help="samples the directions are fitted to")
+    parser.add_argument("--tried", type=int, default=400, help="samples each direction is refined on")
+    parser.add_argument("--measured", type=int, default=1000, help="other samples they are measured on")
     parser.add_argument("--amount", type=float, default=AMOUNT)
     parser.add_argument("--space", default=None)
     parser.add_argument(
@@ -107,8 +108,8 @@ def main() -> None:
     kind += "" if flags.amount == AMOUNT else f"-amount-{flags.amount:g}"
     stem = RESULTS / f"steering_shapes-{kind}"
     stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-    told = {**facts, "effects": [effect.model_dump(mode="json") for effect in effects]}
-    stem.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    record = {**facts, "effects": [effect.model_dump(mode="json") for effect in effects]}
+    stem.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def purest(directions: list[Direction], looks: list[Effect]) -> list[Direction]:
@@ -126,41 +127,44 @@ def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied
     lines = [
         f"# Directions on `shapes`: {facts['family']}, step {facts['step']}, {facts['space']} space",
         "",
-        f"{facts['samples']} pictures to find"
-        + (", as many of unrelated styles a layer (each layer moves its own way)" if facts["apart"] else "")
-        + f", {facts['tried']} to try out, "
+        f"{facts['samples']} samples to fit"
+        + (
+            ", as many with unrelated styles per layer (each layer moves differently)"
+            if facts["apart"]
+            else ""
+        )
+        + f", {facts['tried']} to refine, "
         + (f"{facts['chosen']} others to choose each factor's class, " if facts["chosen"] else "")
-        + f"{facts['measured']} others to measure. Mean changes a unit, in standard deviations of each "
-        f"reading, in two ways of looking: from -a to +a and from 0 to +a, a = {facts['amount']:g} standard "
+        + f"{facts['measured']} others to measure. Mean changes per unit, in standard deviations of each "
+        f"attribute: two-sided from -a to +a and one-sided from 0 to +a, a = {facts['amount']:g} standard "
         "deviations of the code. Ratio: the target's smaller change over the largest of any other factor; "
-        "swing: from -a to +a alone, where what bends both ways alike cancels.",
-        "Reader, on real test pictures: " + "; ".join(f"{k} {v}" for k, v in facts["reader"].items()) + ".",
+        "two-sided ratio: by the two-sided changes alone.",
+        "Predictor, on real test images: " + "; ".join(f"{k} {v}" for k, v in facts["reader"].items()) + ".",
         "",
-        "| direction | share or spread | R2 | target -a to +a | error | target 0 to +a | most moved other | "
-        "-a to +a | 0 to +a | ratio | swing | picture drift |",
+        "| direction | mean or std | R2 | target -a to +a | error | target 0 to +a | most changed other | "
+        "-a to +a | 0 to +a | ratio | two-sided ratio | feature distance |",
         "|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|",
     ]
     names = [a.name for a in studied.attributes]
     for effect, how in zip(effects, hows, strict=True):
         on, off = effect.target, effect.others[0]
         assert on is not None and effect.feature_distance is not None
-        ratio, swing = ("-" if x is None else f"{x:.1f}" for x in (effect.ratio, effect.two_sided_ratio))
+        ratio, two_sided = ("-" if x is None else f"{x:.1f}" for x in (effect.ratio, effect.two_sided_ratio))
         column = studied.values[:, names.index(effect.direction)]
         size = column.mean() if "=" in effect.direction else column.std()
         explained = how.split("R2 ")[1].split(",")[0]
         lines.append(
             f"| {effect.direction} | {size:.2f} | {explained} | {on.two_sided:+.2f} | {on.error:.3f} | "
             f"{on.one_sided:+.2f} | {off.factor} | {off.two_sided:+.3f} | {off.one_sided:+.3f} | {ratio} | "
-            f"{swing} | {effect.feature_distance:.2f} |"
+            f"{two_sided} | {effect.feature_distance:.2f} |"
         )
     lines.append("")
-    for name in ("ratio", "swing"):
+    for name, title in (("ratio", "Ratio"), ("two_sided_ratio", "Two-sided ratio")):
         every = [getattr(effect, name) for effect in effects]
         found = [float("inf") if value is None else value for value in every]  # nothing else moved
         reached = sum(value >= WANTED for value in found)
         lines.append(
-            f"{name.capitalize()} at least {WANTED:g}: {reached} of {len(found)}; "
-            f"median {np.median(found):.1f}."
+            f"{title} at least {WANTED:g}: {reached} of {len(found)}; median {np.median(found):.1f}."
         )
     return "\n".join(lines)
 
