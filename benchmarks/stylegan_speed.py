@@ -27,7 +27,7 @@ from triptych.data.datasets import shapes
 from triptych.data.load import load
 from triptych.models.stylegan import Stylegan, squared_gradient_norms
 from triptych.runs.options import Arithmetic, Options, Plan, Precision
-from triptych.training.timing import timer
+from triptych.training.timing import timing_function
 from triptych.training.trainer import Trainer, fresh_copy
 
 PICTURES = 512
@@ -65,7 +65,7 @@ def measured(case: Case, name: str, seconds: float) -> dict[str, Any]:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         arithmetic = Arithmetic(precision, devices.prefers_channels_last(device, Stylegan.channels_last))
-        timing = timer(family, data.train, options)(arithmetic, seconds)
+        timing = timing_function(family, data.train, options)(arithmetic, seconds)
         row[precision] = {
             "images_per_second": case.batch / timing.seconds_per_step,
             "tflops_per_second": timing.flops_per_step / timing.seconds_per_step / 1e12,

@@ -34,7 +34,8 @@ from triptych.runs.run import Run, open_run
 from triptych.runs.weights import Comparison, choose, evaluation_of
 from triptych.training.clock import Progress
 from triptych.training.ema import PowerFunctionEMA
-from triptych.training.runner import Interrupted, resume
+from triptych.training.runner import resume
+from triptych.training.session import Interrupted
 from triptych.training.trainer import Trainer, fresh_copy
 
 CPU = {"threads": 1, "precision": "fp32"}
@@ -326,7 +327,7 @@ def stopping_at(step: int) -> Callable[[Progress], None]:
 def test_stopped_it_is_compared_and_resumed_it_ends_with_the_same_choice(tmp_path: Path) -> None:
     whole = triptych.train("vae", runs=tmp_path, **VAE)
     with pytest.raises(Interrupted):
-        triptych.train("vae", runs=tmp_path, watch=stopping_at(4), **VAE)
+        triptych.train("vae", runs=tmp_path, on_step=stopping_at(4), **VAE)
     stopped = open_run(tmp_path / "0002-vae-digits")
     made = stopped.checkpoint_meta().comparison
     assert (

@@ -25,7 +25,7 @@ from triptych.models.stylegan import (
     squared_gradient_norms,
 )
 from triptych.runs.options import Arithmetic, Options, Plan
-from triptych.training.timing import timer
+from triptych.training.timing import timing_function
 from triptych.training.trainer import Trainer
 
 SPEC = ImageSpec(channels=1, size=16, classes=3)
@@ -217,7 +217,7 @@ def test_a_conditional_one_is_trained_and_asked_by_label() -> None:
 
 def test_a_timed_start_counts_whole_rounds_of_lazy_penalties() -> None:
     def flops(every: int) -> int:
-        measure = timer(made(penalty_interval=every), split(), Options(batch=4, device="cpu"))
+        measure = timing_function(made(penalty_interval=every), split(), Options(batch=4, device="cpu"))
         return measure(Arithmetic("fp32", False), 0.0).flops_per_step
 
     always, half, quarter = flops(1), flops(2), flops(4)

@@ -20,7 +20,7 @@ from triptych.data.loader import batches
 from triptych.models.dcgan import Dcgan, DcganConfig
 from triptych.models.wgan import Wgan, WganConfig
 from triptych.runs.options import Arithmetic, Options, Plan
-from triptych.training.timing import timer
+from triptych.training.timing import timing_function
 from triptych.training.trainer import Trainer
 
 SPEC = ImageSpec(channels=1, size=16, classes=3)
@@ -182,14 +182,16 @@ def test_a_timed_start_counts_whole_rounds_of_turns() -> None:
 
     def flops(every: int) -> int:
         family = Dcgan(DcganConfig(generator_interval=every, width=4), PLANE)
-        return timer(family, split, Options(batch=16, device="cpu"))(
+        return timing_function(family, split, Options(batch=16, device="cpu"))(
             Arithmetic("fp32", False), 0.0
         ).flops_per_step
 
     always, half, quarter = flops(1), flops(2), flops(4)
     assert always - half == pytest.approx(2 * (half - quarter), abs=4) and half < always
     wgan = Wgan(WganConfig(width=4), PLANE)  # its loss takes a gradient itself
-    assert timer(wgan, split, Options(batch=16, device="cpu"))(Arithmetic("fp32", False), 0.0)[1] > 0
+    assert (
+        timing_function(wgan, split, Options(batch=16, device="cpu"))(Arithmetic("fp32", False), 0.0)[1] > 0
+    )
 
 
 def clouds(name: str, count: int = 96) -> tuple[np.ndarray, np.ndarray]:

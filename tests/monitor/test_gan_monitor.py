@@ -130,7 +130,7 @@ def test_a_run_that_runs_out_of_time_has_a_last_observation(
 def test_a_resumed_run_has_the_same_observations(tmp_path: Path) -> None:
     whole = triptych.train("dcgan", runs=tmp_path / "a", save_every=10, **OPTIONS)
     with pytest.raises(KeyboardInterrupt):
-        triptych.train("dcgan", runs=tmp_path / "b", save_every=10, watch=stopping_at(27), **OPTIONS)
+        triptych.train("dcgan", runs=tmp_path / "b", save_every=10, on_step=stopping_at(27), **OPTIONS)
     run = open_run(tmp_path / "b" / "0001-dcgan-digits")
     assert observations(run)[-1]["step"] == 24 and run.checkpoints()[-1] == 20
     again = resume(run.path)
@@ -188,7 +188,7 @@ def test_a_run_with_a_rollback_resumes_exactly(sick: str, tmp_path: Path) -> Non
     assert after and all(line["rollbacks"] == 1 and line["lr_scale"] == 0.5 for line in after)
     assert [line["step"] for line in run.log()] == list(range(1, 41))  # nothing of the lost way is left
     with pytest.raises(KeyboardInterrupt):
-        triptych.train(sick, runs=tmp_path / "b", watch=stopping_at(33), **asked)
+        triptych.train(sick, runs=tmp_path / "b", on_step=stopping_at(33), **asked)
     stopped = open_run(tmp_path / "b" / "0001-sick-digits")
     again = resume(stopped.path, model_file=sick)
     assert hashes(again) == hashes(run) and timeless(observations(again)) == timeless(observations(run))
@@ -225,8 +225,8 @@ def test_mode_collapse_stops_or_warns_as_configured(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", say)
     told: list[str] = []
-    run = triptych.train("dcgan", runs=tmp_path, watch=lambda p: told.append(p.news), **OPTIONS)
-    assert told[-1] == "the watch: mode collapse since step 12: one picture" and "" in told
+    run = triptych.train("dcgan", runs=tmp_path, on_step=lambda p: told.append(p.news), **OPTIONS)
+    assert told[-1] == "GAN monitor: mode collapse since step 12: one picture" and "" in told
     assert run.checkpoints()[-1] == 40 and (run.path / "post-mortem.html").is_file()
     assert run.healthy_checkpoints() == [8, 16]  # kept from pruning although others came after them
     with pytest.raises(TrainingError, match=r"mode collapse.*last good state, of step 8, is kept"):
@@ -234,7 +234,7 @@ def test_mode_collapse_stops_or_warns_as_configured(tmp_path: Path, monkeypatch:
     with pytest.raises(TrainingError, match="mode collapse"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="rollback", **OPTIONS)
     last = open_run(sorted(tmp_path.glob("0*"))[-1])
-    assert len(last.card.rollbacks) == rollback.MOST and last.card.rollbacks[0].to_step < 12
+    assert len(last.card.rollbacks) == rollback.MAX_ROLLBACKS and last.card.rollbacks[0].to_step < 12
 
 
 def test_only_observed_checkpoints_are_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,7 @@ def test_scores_that_cannot_be_kept_are_shown(
     assert cli.main(["evaluate", str(tmp_path / "run"), "--samples", "30", "--quick", "--json"]) == 1
     told = capsys.readouterr()
     assert "FID[digits-cnn]" in told.out and '"scores"' in told.out.splitlines()[-1]
-    assert "these scores are not kept: could not write a metrics.jsonl line" in told.err
+    assert "these scores were not saved: could not write a metrics.jsonl line" in told.err
     assert "triptych resume" not in told.err
 
 

@@ -14,7 +14,7 @@ import torch
 import triptych
 from triptych import cli
 from triptych.comparison import duel
-from triptych.core.time_left import told_slowly
+from triptych.core.time_left import throttled_progress
 from triptych.models.registry import model_names
 from triptych.runs.run import Run
 
@@ -113,7 +113,7 @@ def test_trainings_of_a_duel_share_one_arithmetic(tmp_path: Path, monkeypatch: p
 def test_long_work_says_how_much_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(time, "monotonic", Clock(itertools.repeat(1.0)))
-    tell = told_slowly(told.append)
+    tell = throttled_progress(told.append)
     for done in range(1, 201):
         tell("judge", done, 200)
     assert told[0] == "judge: 3 of 200, about 3 minutes left"

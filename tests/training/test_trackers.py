@@ -17,7 +17,7 @@ import triptych
 from triptych import cli
 from triptych.core.errors import UsageError
 from triptych.training.runner import resume
-from triptych.training.trackers import Following, check_trackers
+from triptych.training.trackers import TrackerGroup, check_trackers
 
 TINY: dict[str, Any] = {
     "data": "digits", "width": 4, "steps": 4, "batch": 8, "threads": 1, "precision": "fp32", "save_every": 2,
@@ -118,7 +118,7 @@ def test_one_that_falls_over_is_dropped_with_one_warning(
 def test_accelerates_tensorboard_tracker_is_told_the_order_of_the_axes(alone: triptych.Run) -> None:
     notes = Notes()
     notes.name = "tensorboard"
-    Following(alone, (), [notes], 0).samples(alone.path / "samples" / "step-00000004.png", 4)
+    TrackerGroup(alone, (), [notes], 0).log_samples(alone.path / "samples" / "step-00000004.png", 4)
     assert notes.told[-1][1][2] == {"dataformats": "NHWC"}
 
 
@@ -139,7 +139,7 @@ def test_tensorboard_is_live_and_goes_on_with_a_resumed_run(alone: triptych.Run,
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of what TensorBoard itself imports
-        run = triptych.train("vae", runs=tmp_path, track=["tensorboard"], watch=watch, **TINY)
+        run = triptych.train("vae", runs=tmp_path, track=["tensorboard"], on_step=watch, **TINY)
         assert seen == [[1, 2, 3]]
         assert same(run, alone)
         notes = Notes()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from triptych.cli._registry import say
 
 if TYPE_CHECKING:
-    from triptych.training.clock import Progress, Watcher
+    from triptych.training.clock import Progress, StepCallback
 
 ROOMY, NARROW = 100, 60  # columns from which on a terminal has room for everything; for a bar
 RECOVERED = "GAN monitor: the training has recovered"
@@ -19,7 +19,7 @@ LINE_SECONDS = 10.0  # between lines where there is no bar, at least; and at lea
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Watcher]:
+def progress_bar(title: str) -> Iterator[StepCallback]:
     """Show a bar with images per second, losses and time left.
 
     A narrow terminal keeps the step and the time left. Into a pipe or a file, and on a terminal that cannot
@@ -156,9 +156,9 @@ def losses(progress: Progress) -> str:
 
 def throttled() -> Callable[[str, int, int], None]:
     """A progress callback (what, done, total) that prints the time left, at most every ten seconds."""
-    from triptych.core.time_left import told_slowly
+    from triptych.core.time_left import throttled_progress
 
-    return told_slowly(say)
+    return throttled_progress(say)
 
 
 def throttled_for(what: str) -> Callable[[int, int], None]:

@@ -37,5 +37,5 @@ def resume(flags: ResumeFlags) -> Result:
     from triptych.training.runner import resume as continue_run
 
     with progress_bar(open_run(flags.run).card.title) as watch:
-        run = continue_run(flags.run, flags.steps, watch=watch, announce=say, model_file=flags.model_file)
+        run = continue_run(flags.run, flags.steps, on_step=watch, announce=say, model_file=flags.model_file)
     return summarize(run, flags.model_file)

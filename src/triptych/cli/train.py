@@ -64,7 +64,7 @@ def train(words: list[str]) -> Result:
         say(f"follow the training live: tensorboard --logdir {shlex.quote(str(flags.runs))}")
     with progress_bar(model_class.title) as watch:
         run = start_training(
-            name, source, preset=flags.preset, runs=flags.runs, name=flags.name, watch=watch, announce=say,
+            name, source, preset=flags.preset, runs=flags.runs, name=flags.name, on_step=watch, announce=say,
             command=shlex.join(["triptych", "train", *words]), **settings,
         )  # fmt: skip
     return summarize(run, name)

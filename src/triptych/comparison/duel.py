@@ -25,7 +25,7 @@ from triptych.core.device import bf16_pays, choose
 from triptych.core.errors import RunError, UsageError
 from triptych.core.filenames import MOST_BYTES, readable_name
 from triptych.core.files import write_atomically
-from triptych.core.time_left import duration, told_slowly
+from triptych.core.time_left import duration, throttled_progress
 from triptych.data.dataset import Dataset
 from triptych.data.load import load as load_data
 from triptych.evaluation.classifier import extractor_for
@@ -228,7 +228,7 @@ def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, 
 
     Scores are then in the run's metrics.jsonl, one line a look and half, the earliest look first.
     """
-    judge = extractor_for(dataset, rules.features, told_slowly(say))
+    judge = extractor_for(dataset, rules.features, throttled_progress(say))
     own = contestant.family if contestant.family.endswith(".py") else None
     done = {(look.step, look.scores[0].card.split, look.sampling.n) for look in evaluations(run)}
     for step in run.snapshots():

@@ -16,7 +16,7 @@ def duration(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} hours"
 
 
-def told_slowly(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
+def throttled_progress(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
     """A callback (what, done, in all) that says how much time is left, once known and then now and then."""
     began: dict[str, tuple[float, int]] = {}  # of each work, and how much was done then
     told: dict[str, float] = {}

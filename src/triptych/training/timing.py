@@ -30,7 +30,7 @@ class Untracked(ModuleTracker):
         return
 
 
-def timer(model: AnyModel, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
+def timing_function(model: AnyModel, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
     """A function that counts and times steps of throw-away copies: (arithmetic, so many seconds) -> Timing.
 
     Operations are counted without a clock; 0 seconds: nothing is timed. Where players move, or pay

@@ -110,38 +110,38 @@ def check_trackers(names: Sequence[str], trackers: Sequence[Any] = ()) -> None:
             )
 
 
-class Following:
+class TrackerGroup:
     """The trackers that follow one run, each dropped with a warning at its first mishap."""
 
     def __init__(self, run: Run, names: Sequence[str], trackers: Sequence[Any], first: int) -> None:
-        self.present: list[Any] = []
+        self.active: list[Any] = []
         purge = first + 1 if first else None
         for name in dict.fromkeys(names):
             with self._guarded(name):
-                self.present.append(TensorBoard(run.path / name, purge))
-        self.present += trackers
-        self.tell("start")
-        self.tell("store_init_configuration", configuration(run))
+                self.active.append(TensorBoard(run.path / name, purge))
+        self.active += trackers
+        self.call("start")
+        self.call("store_init_configuration", configuration(run))
 
-    def tell(self, what: str, *values: Any) -> None:
+    def call(self, what: str, *values: Any) -> None:
         """Call a method of every tracker that has it."""
-        for tracker in list(self.present):
+        for tracker in list(self.active):
             told = getattr(tracker, what, None)
             if told is not None:
                 with self._guarded(tracker):
                     told(*values)
 
-    def line(self, line: Mapping[str, Any]) -> None:
+    def log(self, line: Mapping[str, Any]) -> None:
         """A line of the run's log."""
-        self.tell("log", {k: v for k, v in line.items() if k not in NOT_CURVES}, line["step"])
+        self.call("log", {k: v for k, v in line.items() if k not in NOT_CURVES}, line["step"])
 
-    def samples(self, file: Path, step: int) -> None:
+    def log_samples(self, file: Path, step: int) -> None:
         """A grid of samples, as written."""
-        if not any(hasattr(tracker, "log_images") for tracker in self.present):
+        if not any(hasattr(tracker, "log_images") for tracker in self.active):
             return
         with Image.open(file) as grid:
             images = np.asarray(grid.convert("RGB"))[None]  # (1, H, W, 3)
-        for tracker in list(self.present):
+        for tracker in list(self.active):
             if hasattr(tracker, "log_images"):
                 # accelerate's TensorBoard tracker hands its options on, and expects channels first else
                 more = {"dataformats": "NHWC"} if getattr(tracker, "name", "") == "tensorboard" else {}
@@ -154,7 +154,7 @@ class Following:
         try:
             yield
         except (Exception, SystemExit) as error:
-            self.present = [one for one in self.present if one is not tracker]
+            self.active = [one for one in self.active if one is not tracker]
             name = tracker if isinstance(tracker, str) else getattr(tracker, "name", type(tracker).__name__)
             log.warning(
                 "the tracker %s fell over and is left out from now on (%s: %s); the training goes on",
@@ -167,13 +167,13 @@ class Following:
 
 
 @contextlib.contextmanager
-def following(run: Run, names: Sequence[str], trackers: Sequence[Any], first: int) -> Iterator[Following]:
+def tracking(run: Run, names: Sequence[str], trackers: Sequence[Any], first: int) -> Iterator[TrackerGroup]:
     """The trackers of a run while it is trained from step `first` on; finished in any case."""
-    present = Following(run, names, trackers, first)
+    present = TrackerGroup(run, names, trackers, first)
     try:
         yield present
     finally:
-        present.tell("finish")
+        present.call("finish")
 
 
 def configuration(run: Run) -> dict[str, Any]:
