@@ -71,11 +71,11 @@ def test_readme_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert getattr(seen["images"], "shape", None) == (64, 16, 16, 1)
 
 
-def test_the_model_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (program,) = blocks("docs/new-family.md", "python")
+    (program,) = blocks("docs/adding/model.md", "python")
     (tmp_path / "mean.py").write_text(program)
-    (block,) = blocks("docs/new-family.md", "")
+    (block,) = blocks("docs/adding/model.md", "")
     found = commands(block)
     assert len(found) == 2
     for words in found:
@@ -87,7 +87,7 @@ def test_config_fields_may_not_reuse_a_name_that_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (program,) = blocks("docs/new-family.md", "python")
+    (program,) = blocks("docs/adding/model.md", "python")
     for old, new in (("lr:", "batch:"), ("spread:", "noise:")):
         (tmp_path / "clash.py").write_text(program.replace(old, new))
         assert cli.main(["train", "clash.py", *SMALL]) == 2

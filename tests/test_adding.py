@@ -1,0 +1,76 @@
+"""The recipes of docs/adding: each is followed, as it stands."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from triptych import cli
+from triptych.training.runner import train
+
+DOCS = Path(__file__).parent.parent / "docs" / "adding"
+
+
+def programs(page: str) -> list[str]:
+    return re.findall(
+        r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+def module_of(program: str, name: str, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """The program as a module of its own."""
+    module = types.ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(program, f"{name}.py", "exec"), module.__dict__)
+    return module
+
+
+def entry_of(line: str, **names: Any) -> tuple[str, Any]:
+    """The key and value of a line of a table."""
+    (found,) = eval("{" + line.strip() + "}", names).items()
+    return found
+
+
+def test_a_new_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, line = programs("verb.md")
+    palette = module_of(program, "triptych.cli.palette", monkeypatch)
+    name, verb = entry_of(line, palette=palette, verb=cli.verb)
+    monkeypatch.setitem(cli.VERBS, name, verb)
+    run = train("vae", "digits", steps=1, batch=4, precision="fp32", runs=tmp_path)
+    capsys.readouterr()
+    assert cli.main(["palette", str(run.path), "--samples", "2"]) == 0
+    assert 0 <= float(capsys.readouterr().out) <= 255
+    assert cli.main(["palette", str(tmp_path / "nothing")]) != 0
+
+
+def test_a_new_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Gaussian the sampler must arrive where the exact solution of the equation does."""
+    from triptych.core.rng import SamplerNoise
+    from triptych.diffusion.denoisers import Prediction
+    from triptych.diffusion.samplers import SOLVERS, trailing_times
+    from triptych.diffusion.schedules import make_schedule
+
+    program, line = programs("sampler.md")
+    midpoint = module_of(program, "midpoint", monkeypatch).midpoint
+    name, sampler = entry_of(line, midpoint=midpoint)
+    monkeypatch.setitem(SOLVERS, name, sampler)
+    schedule = make_schedule("cosine", 1000)
+    std = 0.5  # of the data, N(0, std^2)
+
+    def denoiser(x: torch.Tensor, t: torch.Tensor) -> Any:
+        alpha, sigma = schedule.alpha[t].view(-1, 1), schedule.sigma[t].view(-1, 1)
+        x0 = x * alpha * std**2 / (alpha**2 * std**2 + sigma**2)
+        return Prediction(x0, (x - alpha * x0) / sigma.clamp(min=1e-8))
+
+    noise = torch.randn(64, 1, generator=torch.Generator().manual_seed(0))
+    times = trailing_times(len(schedule.alpha) - 1, 100)
+    *_, last = SOLVERS["midpoint"](denoiser, schedule, noise, times, SamplerNoise(range(64), "test"))
+    torch.testing.assert_close(last.x0.float(), std * noise, atol=0.02, rtol=0.02)
