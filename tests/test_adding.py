@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 import types
@@ -23,11 +24,15 @@ def programs(page: str) -> list[str]:
     )
 
 
-def module_of(program: str, name: str, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """The program as a module of its own."""
-    module = types.ModuleType(name)
+def module_of(program: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """The program as a module, from a file of its own."""
+    path = folder / f"{name.rsplit('.', 1)[-1]}.py"
+    path.write_text(program, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)
-    exec(compile(program, f"{name}.py", "exec"), module.__dict__)
+    spec.loader.exec_module(module)
     return module
 
 
@@ -41,7 +46,7 @@ def test_a_new_verb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program, line = programs("verb.md")
-    palette = module_of(program, "triptych.cli.palette", monkeypatch)
+    palette = module_of(program, "triptych.cli.palette", tmp_path, monkeypatch)
     name, verb = entry_of(line, palette=palette, verb=cli.verb)
     monkeypatch.setitem(cli.VERBS, name, verb)
     run = train("vae", "digits", steps=1, batch=4, precision="fp32", runs=tmp_path)
@@ -51,7 +56,7 @@ def test_a_new_verb(
     assert cli.main(["palette", str(tmp_path / "nothing")]) != 0
 
 
-def test_a_new_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_sampler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a Gaussian the sampler must arrive where the exact solution of the equation does."""
     from triptych.core.rng import SamplerNoise
     from triptych.diffusion.denoisers import Prediction
@@ -59,7 +64,7 @@ def test_a_new_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
     from triptych.diffusion.schedules import make_schedule
 
     program, line = programs("sampler.md")
-    midpoint = module_of(program, "midpoint", monkeypatch).midpoint
+    midpoint = module_of(program, "midpoint", tmp_path, monkeypatch).midpoint
     name, sampler = entry_of(line, midpoint=midpoint)
     monkeypatch.setitem(SOLVERS, name, sampler)
     schedule = make_schedule("cosine", 1000)
