@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from triptych import cli
+from triptych.core.errors import UsageError
 from triptych.training.runner import train
 
 DOCS = Path(__file__).parent.parent / "docs" / "adding"
@@ -79,3 +80,18 @@ def test_a_new_sampler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = trailing_times(len(schedule.alpha) - 1, 100)
     *_, last = SOLVERS["midpoint"](denoiser, schedule, noise, times, SamplerNoise(range(64), "test"))
     torch.testing.assert_close(last.x0.float(), std * noise, atol=0.02, rtol=0.02)
+
+
+def test_a_new_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from triptych.data import load
+
+    (program,) = programs("dataset.md")
+    stripes = module_of(program, "triptych.data.datasets.stripes", tmp_path, monkeypatch)
+    monkeypatch.setattr(load, "SOURCES", (*load.SOURCES, stripes.SOURCE))
+    dataset = load.load("stripes")
+    assert dataset.spec.size == 16 and dataset.class_names == ("horizontal", "vertical")
+    assert len(dataset.train) > len(dataset.test) > 100
+    run = train("vae", "stripes", steps=1, batch=4, precision="fp32", runs=tmp_path)
+    assert run.card.data.source == "stripes"
+    with pytest.raises(UsageError, match=r"did you mean .?stripes"):
+        load.load("stripe")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from triptych.core.errors import DataError
 from triptych.core.types import ImageSpec
+from triptych.data.image_ops import Color
 
 
 @contextmanager
@@ -89,3 +90,17 @@ def fingerprint(*splits: Split) -> str:
         digest.update(b"" if split.labels is None else split.labels.tobytes())
         digest.update("\0".join(split.captions or ()).encode())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that `--data NAME` opens: each file in `datasets` has one, and `load.SOURCES` lists them."""
+
+    name: str
+    """As typed after `--data`."""
+    open: Callable[[str, int, Color], Dataset]
+    """Called with the name, the side in pixels and the color mode."""
+    size: int = 32
+    """Side in pixels, where `--size` is left out."""
+    min_size: int = 4
+    """Smallest side that makes sense."""

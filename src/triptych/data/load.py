@@ -9,35 +9,34 @@ from typing import Any, Protocol
 from triptych.core.errors import DataError, UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.data.cache import cached
-from triptych.data.dataset import Dataset
-from triptych.data.datasets import celeba, published
-from triptych.data.datasets.celeba import open_celeba
-from triptych.data.datasets.digits import open_digits
-from triptych.data.datasets.emoji import emoji_path
+from triptych.data.dataset import Dataset, Source
+from triptych.data.datasets import celeba, digits, emoji, published, ring, shapes, stacked_mnist
 from triptych.data.datasets.folder import open_folder
 from triptych.data.datasets.memory import open_memory
 from triptych.data.datasets.parquet import open_parquet
-from triptych.data.datasets.published import open_published
-from triptych.data.datasets.ring import open_ring
-from triptych.data.datasets.shapes import open_shapes
-from triptych.data.datasets.stacked_mnist import open_stacked_mnist
 from triptych.data.files import list_folder
 from triptych.data.image_ops import Color
 
-KNOWN = (
-    "digits", "shapes", "mnist", "fashion-mnist", "cifar10", "emoji", "celeba", "points:ring",
-    "stacked:mnist", "folder:PATH", "parquet:PATH",
-)  # fmt: skip
+SOURCES: tuple[Source, ...] = (
+    digits.SOURCE,
+    shapes.SOURCE,
+    *published.SOURCES,
+    emoji.SOURCE,
+    celeba.SOURCE,
+    ring.SOURCE,
+    stacked_mnist.SOURCE,
+)
+PATH_SOURCES = ("folder:PATH", "parquet:PATH")
+MAX_SIZE, USER_IMAGE_SIZE = 1024, 64
 
 
 def load(source: Any, *, size: int | None = None, color: Color = "auto") -> Dataset:
     """Open a source of images. Data that cannot be used are a DataError.
 
     Args:
-        source: A name (`digits`, `shapes`, `mnist`, `fashion-mnist`, `cifar10`, `emoji`, `celeba`,
-            `points:ring`, `stacked:mnist`, `folder:PATH`, `parquet:PATH`, or just a folder), an array
-            (N, H, W[, C]) uint8, or an iterable of Pillow images or arrays.
-        size: Side in pixels, in 4..1024; None: what suits the source.
+        source: The name of one of `SOURCES`, `folder:PATH`, `parquet:PATH` or just a folder; an array
+            (N, H, W[, C]) uint8; or an iterable of Pillow images or arrays.
+        size: Side in pixels, at most 1024; None: what suits the source.
         color: Color mode; "auto": that of most of the images.
 
     Returns:
@@ -46,43 +45,40 @@ def load(source: Any, *, size: int | None = None, color: Color = "auto") -> Data
     Raises:
         UsageError: For an unknown name or a size out of range.
     """
-    if isinstance(source, str) and source == "points:ring":
-        return open_ring(source, size, color)
-    if size is not None and not 4 <= size <= 1024:
-        raise UsageError(f"--size must be in 4..1024 pixels, got {size}")
+    named = {entry.name: entry for entry in SOURCES}.get(source) if isinstance(source, str) else None
+    min_size = named.min_size if named else 4
+    if size is not None and not min_size <= size <= MAX_SIZE:
+        raise UsageError(f"--size must be in {min_size}..{MAX_SIZE} pixels, got {size}")
+    if named:
+        return named.open(source, size or named.size, color)
     if not isinstance(source, str):
         return open_memory(source, size, color)
-    if source == "digits":
-        return open_digits(size or 16, color)
-    if source == "shapes":
-        return cached(source, [], size or 32, color, open_shapes)
-    if source in published.SETS:
-        files = published.locate(source)
-        return cached(source, [p for part in files.values() for p in part], size or 32, color, open_published)
-    if source == "stacked:mnist":
-        return open_stacked_mnist(source, size or 32, color)
-    if source == "emoji":
-        return open_parquet("emoji", emoji_path(), size or 64, color)
-    if source == "celeba":
-        return cached(source, celeba.locate().parts(), size or 64, color, open_celeba)
     kind, _, path = source.partition(":")
     if kind == "parquet" and path:
-        return open_parquet(source, Path(path).expanduser(), size or 64, color)
+        return open_parquet(source, Path(path).expanduser(), size or USER_IMAGE_SIZE, color)
     if (kind == "folder" and path) or Path(source).expanduser().is_dir():
         folder = Path(path if kind == "folder" else source).expanduser()
-        items = list_folder(folder)
-        files_ = [item.content for item in items if isinstance(item.content, Path)]
-        files_ += [p for home in (".", "train", "test") for p in (folder / home).glob("metadata.*")]
-        return cached(
-            f"folder:{folder}",
-            files_,
-            size or 64,
-            color,
-            lambda *_: open_folder(folder, items, size or 64, color),
-        )
-    whole = [name.removesuffix(":PATH") for name in KNOWN]
-    hint = did_you_mean(source, whole)
-    raise UsageError(f"unknown data source {source!r}.{hint} There are: {', '.join(KNOWN)}")
+        return load_folder(folder, size or USER_IMAGE_SIZE, color)
+    names = [*(entry.name for entry in SOURCES), *PATH_SOURCES]
+    hint = did_you_mean(source, [name.removesuffix(":PATH") for name in names])
+    raise UsageError(f"unknown data source {source!r}.{hint} There are: {', '.join(names)}")
+
+
+def load_folder(folder: Path, size: int, color: Color) -> Dataset:
+    """Open a folder of images, prepared once and then memory-mapped.
+
+    Args:
+        folder: The folder.
+        size: Side in pixels.
+        color: Color mode.
+
+    Returns:
+        The data set.
+    """
+    items = list_folder(folder)
+    files = [item.content for item in items if isinstance(item.content, Path)]
+    files += [p for home in (".", "train", "test") for p in (folder / home).glob("metadata.*")]
+    return cached(f"folder:{folder}", files, size, color, lambda *_: open_folder(folder, items, size, color))
 
 
 class DataDescription(Protocol):

@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image
 
 from triptych.core.errors import DataError
-from triptych.data.dataset import Dataset, SkippedFile, Split, disk_errors
+from triptych.data.cache import cached
+from triptych.data.dataset import Dataset, SkippedFile, Source, Split, disk_errors
 from triptych.data.files import MAX_BROKEN_SHARE
 from triptych.data.image_ops import Color, decode, in_mode, square
 from triptych.data.paths import search_paths
@@ -283,16 +284,23 @@ def middle(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + CROP_PX, top + CROP_PX))
 
 
-def open_celeba(source: str, size: int, color: Color, into: Path) -> Dataset:
+def open_celeba(source: str, size: int, color: Color) -> Dataset:
     """Open CelebA.
 
     Args:
-        source: Unused, for `cached`.
+        source: As the user typed it.
         size: Side in pixels.
         color: Color mode; "auto": color.
-        into: Directory to write prepared pixels to.
 
     Returns:
         The data set.
     """
-    return prepare(locate(), size, "gray" if color == "gray" else "rgb", into)
+    files = locate()
+
+    def make(source: str, size: int, color: Color, into: Path) -> Dataset:
+        return prepare(files, size, "gray" if color == "gray" else "rgb", into)
+
+    return cached(source, files.parts(), size, color, make)
+
+
+SOURCE = Source("celeba", open_celeba, size=64)

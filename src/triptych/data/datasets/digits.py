@@ -7,14 +7,15 @@ import hashlib
 import numpy as np
 
 from triptych.data.assemble import in_color, split_dataset
-from triptych.data.dataset import Dataset
+from triptych.data.dataset import Dataset, Source
 from triptych.data.image_ops import Color, resized
 
 
-def open_digits(size: int, color: Color) -> Dataset:
+def open_digits(source: str, size: int, color: Color) -> Dataset:
     """Open scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, enlarged by Lanczos.
 
     Args:
+        source: As the user typed it.
         size: Side in pixels.
         color: Color mode.
 
@@ -35,3 +36,6 @@ def open_digits(size: int, color: Color) -> Dataset:
         credit="Optical recognition of handwritten digits (Alpaydin and Kaynak, UCI), CC BY 4.0, "
         "from scikit-learn",
     )  # fmt: skip
+
+
+SOURCE = Source("digits", open_digits, size=16)

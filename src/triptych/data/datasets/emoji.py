@@ -6,6 +6,9 @@ from pathlib import Path
 
 from triptych.core.errors import DataError
 from triptych.data import paths as paths_module
+from triptych.data.dataset import Dataset, Source
+from triptych.data.datasets.parquet import open_parquet
+from triptych.data.image_ops import Color
 
 
 def emoji_path() -> Path:
@@ -26,3 +29,20 @@ def emoji_path() -> Path:
     raise DataError(
         f"the emoji were not found: searched {searched}. Or use --data shapes, which has captions too"
     )
+
+
+def open_emoji(source: str, size: int, color: Color) -> Dataset:
+    """Open the Noto emoji.
+
+    Args:
+        source: As the user typed it.
+        size: Side in pixels.
+        color: Color mode.
+
+    Returns:
+        The data set.
+    """
+    return open_parquet(source, emoji_path(), size, color)
+
+
+SOURCE = Source("emoji", open_emoji, size=64)

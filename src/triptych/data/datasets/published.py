@@ -9,14 +9,14 @@ import tarfile
 import urllib.error
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from triptych.core.cache import cache_home, fetch
 from triptych.core.errors import DataError
 from triptych.data.assemble import in_color
-from triptych.data.dataset import Dataset, Split
+from triptych.data.cache import cached
+from triptych.data.dataset import Dataset, Source, Split
 from triptych.data.image_ops import Color, padded, resized
 from triptych.data.parquet import read_parquet
 from triptych.data.paths import search_paths
@@ -204,8 +204,23 @@ def download(name: str, note: str = "") -> None:
         partial.rename(target)
 
 
-def open_published(source: str, size: int, color: Color, *_: Any) -> Dataset:
-    """Open a published data set, split as published.
+def open_published(source: str, size: int, color: Color) -> Dataset:
+    """Open a published data set, split as published; prepared once and then memory-mapped.
+
+    Args:
+        source: Its name.
+        size: Side in pixels.
+        color: Color mode.
+
+    Returns:
+        The data set.
+    """
+    files = [path for split in locate(source).values() for path in split]
+    return cached(source, files, size, color, lambda *_: prepare_published(source, size, color))
+
+
+def prepare_published(source: str, size: int, color: Color) -> Dataset:
+    """Read and resize a published data set, split as published.
 
     Args:
         source: Its name.
@@ -241,3 +256,6 @@ def padded_side(source: str, size: int) -> int | None:
     """
     known = SETS.get(source.removeprefix("stacked:"))
     return min(size, 32) if known is not None and known.idx and size >= 28 else None
+
+
+SOURCES = tuple(Source(name, open_published) for name in SETS)

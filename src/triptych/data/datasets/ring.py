@@ -13,7 +13,7 @@ import torch
 
 from triptych.core.errors import UsageError
 from triptych.core.images import to_uint8
-from triptych.data.dataset import Dataset, Split, fingerprint
+from triptych.data.dataset import Dataset, Source, Split, fingerprint
 from triptych.data.image_ops import Color
 
 DIRECTIONS = ("east", "north-east", "north", "north-west", "west", "south-west", "south", "south-east")
@@ -48,12 +48,12 @@ def distances(points: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points[:, None] - means()[None], axis=2) / SIGMA
 
 
-def open_ring(source: str, size: int | None, color: Color) -> Dataset:
+def open_ring(source: str, size: int, color: Color) -> Dataset:
     """Open the ring: 20,000 points for training and 4,000 for testing.
 
     Args:
         source: As the user typed it.
-        size: None or 1.
+        size: 1.
         color: "auto".
 
     Returns:
@@ -62,7 +62,7 @@ def open_ring(source: str, size: int | None, color: Color) -> Dataset:
     Raises:
         UsageError: For another size or color mode.
     """
-    if size not in (None, 1):
+    if size != 1:
         raise UsageError(f"points are 1 x 1 px, got a size of {size}: leave out --size")
     if color != "auto":
         raise UsageError(f"points have coordinates, not colors, got {color}: leave out --color")
@@ -70,3 +70,6 @@ def open_ring(source: str, size: int | None, color: Color) -> Dataset:
     rule = "drawn from two seeds: 20,000 for training, 4,000 for testing"
     dataset = Dataset("points-ring", source, train, test, DIRECTIONS, rule, "drawn by Triptych")
     return replace(dataset, fingerprint=fingerprint(train, test))
+
+
+SOURCE = Source("points:ring", open_ring, size=1, min_size=1)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from triptych.data.assemble import in_color
-from triptych.data.dataset import Dataset, Split
+from triptych.data.cache import cached
+from triptych.data.dataset import Dataset, Source, Split
 from triptych.data.image_ops import Color
 
 KINDS = ("circle", "square", "triangle", "star", "cross", "ring")
@@ -127,7 +126,7 @@ def captions(factors: dict[str, np.ndarray]) -> list[str]:
     return words
 
 
-def open_shapes(source: str, size: int, color: Color, *_: Any) -> Dataset:
+def open_shapes(source: str, size: int, color: Color) -> Dataset:
     """Open the shapes: 20,000 for training and 4,000 for testing, with labels (kind), captions and factors.
 
     Args:
@@ -138,6 +137,11 @@ def open_shapes(source: str, size: int, color: Color, *_: Any) -> Dataset:
     Returns:
         The data set.
     """
+    return cached(source, [], size, color, lambda *_: draw_shapes(source, size, color))
+
+
+def draw_shapes(source: str, size: int, color: Color) -> Dataset:
+    """Draw what `open_shapes` opens."""
     splits = []
     for count, seed in ((20_000, 1), (4_000, 2)):
         factors = draw_factors(count, seed)
@@ -146,3 +150,6 @@ def open_shapes(source: str, size: int, color: Color, *_: Any) -> Dataset:
     rule = "drawn from two seeds: 20,000 for training, 4,000 for testing"
     train, test = splits
     return Dataset("shapes", source, train, test, KINDS, rule, "drawn by Triptych")
+
+
+SOURCE = Source("shapes", open_shapes)

@@ -12,9 +12,9 @@ import numpy as np
 
 from triptych.core.errors import UsageError
 from triptych.data.cache import cached
-from triptych.data.dataset import Dataset, Split
+from triptych.data.dataset import Dataset, Source, Split
 from triptych.data.datasets import published
-from triptych.data.datasets.published import open_published
+from triptych.data.datasets.published import prepare_published
 from triptych.data.image_ops import Color
 
 COLORS = ("red", "green", "blue")
@@ -65,7 +65,7 @@ def open_stacked_mnist(source: str, size: int, color: Color) -> Dataset:
     files = [p for part in published.locate("mnist").values() for p in part]
 
     def make(*_: Any) -> Dataset:
-        digits = open_published("mnist", size, "gray")
+        digits = prepare_published("mnist", size, "gray")
         splits = []
         for name, split in (("train", digits.train), ("test", digits.test)):
             assert split.labels is not None
@@ -77,3 +77,6 @@ def open_stacked_mnist(source: str, size: int, color: Color) -> Dataset:
         return Dataset("stacked-mnist", source, train, test, (), rule, digits.credit, content_box=box)
 
     return cached(source, files, size, "auto", make)
+
+
+SOURCE = Source("stacked:mnist", open_stacked_mnist)
