@@ -1,10 +1,12 @@
 # make demo    the main job: three families, one report (needs nothing but Python 3.11 or newer)
-# make test    the whole test suite        make check   formatting, lint, types and imports
-# make bench   against peers               make clean   what these made
+# make test    the whole test suite        make check   format, lint, types, imports, docstrings, links in the docs
+# make docs    the site, into build/site  make bench   against peers
+# make clean   removes what these made
 PYTHON ?= python3
 BIN := .venv/bin
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench clean
 .DELETE_ON_ERROR:
 
 # Installed again only when pyproject.toml has changed. One stamp for each set of extras.
@@ -28,6 +30,11 @@ check: .venv/stamp-check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MKDOCS) --quiet --site-dir build/checked-site
+
+docs: .venv/stamp-docs
+	$(MKDOCS)
+	@echo build/site/index.html
 
 bench: .venv/stamp-bench
 	$(BIN)/python benchmarks/first_minutes.py
