@@ -265,7 +265,7 @@ def test_every_verb_obeys(spoilt: Run, tmp_path: Path, capsys: pytest.CaptureFix
     assert raw["value"] == auto["value"] < ema["value"]
     cards = [score["card"] for score in (raw, ema, auto)]
     assert [c["weights"] for c in cards] == ["raw", "ema", "raw"]
-    assert [c["weights_asked"] for c in cards] == ["raw", "ema", "auto"]
+    assert [c["weights_requested"] for c in cards] == ["raw", "ema", "auto"]
 
     def judged(*more: str) -> str:
         answers = said("check", path, *more)["answers"]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from triptych.metrics.class_coverage import (
+    ClassDiversity,
     class_counts,
     class_diversity,
     class_diversity_of_counts,
@@ -190,3 +191,13 @@ def test_predictions_are_counted_above_the_confidence_threshold():
     p = np.array([[0.95, 0.05], [0.6, 0.4], [0.1, 0.9]])
     assert class_counts(p).tolist() == [2, 1]
     assert class_counts(p, 0.9).tolist() == [1, 0]  # 0.9 is not above 0.9
+
+
+def test_records_stored_under_former_names_are_read() -> None:
+    counts = np.array([5, 3, 0])
+    result = class_diversity_of_counts(counts, np.array([4, 4, 4]), confidence=0.9)
+    record = result.model_dump(mode="json")
+    former = {"total": "of", "min_share": "due", "seen_std": "seen_spread"}
+    record["modes"] = {former.get(name, name): value for name, value in record["modes"].items()}
+    record["sure"] = record.pop("confidence")
+    assert ClassDiversity.model_validate(record) == result

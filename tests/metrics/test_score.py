@@ -60,7 +60,7 @@ def test_every_field_is_protocol_or_description():
         "run",
         "controls",
         "weights",
-        "weights_asked",
+        "weights_requested",
         "step",
         "seeds",
         "precision",

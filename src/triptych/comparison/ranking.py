@@ -192,7 +192,7 @@ def _read_run(path: Path) -> Entry:
         "data": run.card.data.fingerprint,
         "budget": plan.budget,
         "controls": card.controls,
-        "weights": "auto" if card.weights_asked == "auto" else card.weights,
+        "weights": "auto" if card.weights_requested == "auto" else card.weights,
     }
     alike, seed = json.dumps(key, sort_keys=True), run.card.options.seed
     return Entry(str(path), run.card.title, scores, alike, seed, plan.budget, tuple(notes), record)

@@ -7,6 +7,7 @@ Every figure here can therefore be restricted to confident predictions (`confide
 from __future__ import annotations
 
 import numpy as np
+from pydantic import AliasChoices, Field
 from scipy.special import xlogy
 
 from triptych.core.config import Record
@@ -21,7 +22,7 @@ CONFIDENT = 0.9  # class probability above which a prediction counts as confiden
 class ModeCoverage(Record):
     """How many of the data's classes the samples cover."""
 
-    total: int
+    total: int = Field(validation_alias=AliasChoices("total", "of"))
     """Number of classes in the data."""
     covered: int
     """Classes with at least `min_share` of their share in the data, and at least one sample."""
@@ -37,9 +38,9 @@ class ModeCoverage(Record):
     """Classes with at least one sample: the count that is published for stacked MNIST."""
     seen_expected: float
     """Expectation of `seen` if the samples came from the data distribution."""
-    seen_std: float
+    seen_std: float = Field(validation_alias=AliasChoices("seen_std", "seen_spread"))
     """Standard deviation of `seen` in that case."""
-    min_share: float
+    min_share: float = Field(validation_alias=AliasChoices("min_share", "due"))
     level: float
     """Confidence level of low..high, over all classes together."""
 
@@ -49,7 +50,7 @@ class ClassDiversity(Record):
 
     n: int
     n_real: int
-    confidence: float
+    confidence: float = Field(validation_alias=AliasChoices("confidence", "sure"))
     """Only images whose top class probability exceeds this were counted; 0: all."""
     counted: int
     """Number of samples counted."""

@@ -73,7 +73,7 @@ class Card(BaseModel):
     """Sampling options."""
     weights: str = ""
     """Weights used for sampling: raw or ema."""
-    weights_asked: str = ""
+    weights_requested: str = Field("", validation_alias=AliasChoices("weights_requested", "weights_asked"))
     """How these weights were requested: auto (the run's choice) or by name; "" where it was not recorded."""
     step: int | None = None
     """Number of training steps."""

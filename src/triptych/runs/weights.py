@@ -106,10 +106,15 @@ def evaluation_of(lines: Sequence[dict[str, Any]], asked: str = "auto") -> dict[
         return None
     here = [line for line in lines if line.get("step") == lines[-1].get("step")]
     if asked == "auto":
-        fit = [line for line in here if _card(line).get("weights_asked", "") in ("", "auto")]
+        fit = [line for line in here if _requested(line) in ("", "auto")]
     else:
         fit = [line for line in here if scored(line) == asked]
     return fit[-1] if fit else lines[-1]
+
+
+def _requested(line: Mapping[str, Any]) -> str:
+    card = _card(line)
+    return str(card.get("weights_requested", card.get("weights_asked", "")))
 
 
 def _card(line: Mapping[str, Any]) -> Mapping[str, Any]:
