@@ -22,7 +22,7 @@ POWER = 0.8  # of the test that a suggested number of images or runs is for
 MAX_RUNS = 1000
 
 
-class Measured(Protocol):
+class HasInterval(Protocol):
     """A score with its interval: an Estimate, or a Score as stored."""
 
     @property
@@ -61,7 +61,7 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def difference(a: Measured, b: Measured, level: float = LEVEL) -> Difference:
+def difference(a: HasInterval, b: HasInterval, level: float = LEVEL) -> Difference:
     """Difference of two scores with comparable cards: a - b.
 
     If both scores have the same grouping of the same real images, their errors are paired and shared parts
@@ -104,7 +104,7 @@ def difference(a: Measured, b: Measured, level: float = LEVEL) -> Difference:
     return Difference(gap, low, high, f"{pairing}: {a.method}", _factor(gap, low, high, dof, level))
 
 
-def mean_of(runs: Sequence[Measured]) -> Estimate:
+def mean_of(runs: Sequence[HasInterval]) -> Estimate:
     """Mean of the scores of these runs, with an interval for their mean expectation.
 
     The interval covers the sampling error of generated and real images only, not the variation over seeds.
@@ -122,7 +122,7 @@ def mean_of(runs: Sequence[Measured]) -> Estimate:
     return wilson_interval(value, combined, min(trials)) if trials else interval(value, combined)
 
 
-def over_runs(runs: Sequence[Measured], level: float = LEVEL) -> tuple[float, float, str]:
+def over_runs(runs: Sequence[HasInterval], level: float = LEVEL) -> tuple[float, float, str]:
     """Interval for the expected score of a run with another seed.
 
     The variance of the runs' scores contains everything that differs from run to run: the training seed and
@@ -153,7 +153,7 @@ def over_runs(runs: Sequence[Measured], level: float = LEVEL) -> tuple[float, fl
 
 
 def difference_over_runs(
-    first: Sequence[Measured], second: Sequence[Measured], level: float = LEVEL
+    first: Sequence[HasInterval], second: Sequence[HasInterval], level: float = LEVEL
 ) -> Difference:
     """Difference of two models' expected scores by Welch's t test on the scores of their runs.
 
@@ -188,7 +188,7 @@ def difference_over_runs(
     return Difference(gap, gap - reach, gap + reach, method, factor)
 
 
-def _arms(m: Measured, level: float) -> tuple[float, float]:
+def _arms(m: HasInterval, level: float) -> tuple[float, float]:
     """Lengths of the interval below and above the value, at another level."""
     if m.resampling is None:
         ratio = normal_quantile((1 + level) / 2) / normal_quantile((1 + LEVEL) / 2)
@@ -227,7 +227,7 @@ def _runs_factor(gap: float, between: float, shared: float, runs: int, level: fl
     return float(np.inf)
 
 
-def _check_run_count(runs: Sequence[Measured]) -> None:
+def _check_run_count(runs: Sequence[HasInterval]) -> None:
     if len(runs) < MIN_RUNS:
         raise ValueError(
             f"{len(runs)} runs are too few for a statement about other seeds: train at least {MIN_RUNS} runs "
@@ -235,13 +235,13 @@ def _check_run_count(runs: Sequence[Measured]) -> None:
         )
 
 
-def _between(runs: Sequence[Measured]) -> tuple[float, float]:
+def _between(runs: Sequence[HasInterval]) -> tuple[float, float]:
     """(variance of the mean over runs, degrees of freedom)."""
     values = [run.value for run in runs]
     return float(np.var(values, ddof=1)) / len(values), len(values) - 1.0
 
 
-def _shared_difference(first: Sequence[Measured], second: Sequence[Measured]) -> tuple[float, float]:
+def _shared_difference(first: Sequence[HasInterval], second: Sequence[HasInterval]) -> tuple[float, float]:
     """(variance that shared real images add to the difference of two models, degrees of freedom)."""
     parts = [
         _shared_covariance(first, first),
@@ -251,7 +251,7 @@ def _shared_difference(first: Sequence[Measured], second: Sequence[Measured]) ->
     return max(parts[0][0] + parts[1][0] - 2 * parts[2][0], 0.0), min(dof for _, dof in parts)
 
 
-def _shared_covariance(first: Sequence[Measured], second: Sequence[Measured]) -> tuple[float, float]:
+def _shared_covariance(first: Sequence[HasInterval], second: Sequence[HasInterval]) -> tuple[float, float]:
     """(mean covariance of the errors of two different runs, degrees of freedom); 0 if none can be paired."""
     covariances, dof = [], np.inf
     for i, a in enumerate(first):
