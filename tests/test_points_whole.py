@@ -54,5 +54,5 @@ def test_points_beside_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_families_say_what_they_cannot_draw() -> None:
-    with pytest.raises(ValueError, match="draws pictures, not points of 1 x 1 px: dcgan and wgan can"):
+    with pytest.raises(ValueError, match="generates images, not points of 1 x 1 px: dcgan and wgan can"):
         triptych.train("vae", "points:ring", steps=1)

@@ -61,7 +61,10 @@ def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
             ["train", "dcgan", "--steps", "5", "--epochs", "2"],
             ": give one budget, not --steps and --epochs\n",
         ),
-        (["train", "dcgan", "--size", "4"], "4 * 2^k pixels, from 8 up, got 4; near ones: --size 8 or 16\n"),
+        (
+            ["train", "dcgan", "--size", "4"],
+            "4 * 2^k pixels, 8 or more, got 4; the nearest ones: --size 8 or 16\n",
+        ),
         (["train", "dcgan", "--latent", "0"], "latent"),
         (["train", "dcgan", "--augment.target", "0.5"], "augment none has no 'target'"),
         (

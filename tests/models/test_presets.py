@@ -18,7 +18,7 @@ from triptych.comparison.duel import begin
 from triptych.core.errors import UsageError
 from triptych.core.types import ImageSpec
 from triptych.data.load import load
-from triptych.models.configure import configure, describe_presets, named_in, suggestion
+from triptych.models.configure import configure, describe_presets, preset_in_arguments, suggest_preset
 from triptych.models.dcgan import Dcgan
 from triptych.models.registry import load_model_class, model_names
 from triptych.models.wgan import Wgan
@@ -153,7 +153,7 @@ def test_a_preset_may_choose_among_kinds(own: Any, tmp_path: Path) -> None:
     [("--preset paper", "paper"), ("--lr 1 --preset=few", "few"), ("--steps 2", None), ("--preset", "")],
 )
 def test_the_preset_is_found_in_words(line: str, named: str | None) -> None:
-    assert named_in(shlex.split(line)) == named
+    assert preset_in_arguments(shlex.split(line)) == named
 
 
 def test_presets_are_described_for_people() -> None:
@@ -161,7 +161,7 @@ def test_presets_are_described_for_people() -> None:
     assert (
         "mixing-probability 0;" in told
         and "style-dependent-input off" in told
-        and "critic-lr as suits" in told
+        and "critic-lr automatic" in told
     )
 
 
@@ -175,12 +175,12 @@ def test_a_duel_takes_presets(tmp_path: Path) -> None:
 
 
 def test_a_preset_that_suits_the_source_better_is_suggested(tmp_path: Path) -> None:
-    few = "90 images are few, and DCGAN may learn them by heart: --preset few may serve better"
-    assert suggestion(Dcgan, "fast", ImageSpec(1, 8), 90) == few
-    assert suggestion(Dcgan, "fast", ImageSpec(1, 8), 5000) is None
-    assert suggestion(Dcgan, "paper", ImageSpec(1, 8), 90) is None
-    assert suggestion(load_model_class("vae"), "fast", ImageSpec(1, 8), 90) is None
-    points = suggestion(Wgan, "fast", ImageSpec(2, 1, 8), 20_000)
+    few = "90 images are few, and DCGAN may memorize them: --preset few may serve better"
+    assert suggest_preset(Dcgan, "fast", ImageSpec(1, 8), 90) == few
+    assert suggest_preset(Dcgan, "fast", ImageSpec(1, 8), 5000) is None
+    assert suggest_preset(Dcgan, "paper", ImageSpec(1, 8), 90) is None
+    assert suggest_preset(load_model_class("vae"), "fast", ImageSpec(1, 8), 90) is None
+    points = suggest_preset(Wgan, "fast", ImageSpec(2, 1, 8), 20_000)
     assert points == "these are points, not images: --preset points may serve better"
     pixels = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1), dtype=np.uint8)
     said: list[str] = []

@@ -15,7 +15,7 @@ from triptych.core.types import Batch, Condition, ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.loader import batches
 from triptych.inference.pipeline import Pipeline
-from triptych.models.configure import spec_told
+from triptych.models.configure import model_spec
 from triptych.models.stylegan import (
     Stylegan,
     StyleganConfig,
@@ -40,7 +40,7 @@ def split() -> Split:
 
 def made(conditional: bool = False, **config: Any) -> Stylegan:
     torch.manual_seed(0)
-    family = Stylegan(StyleganConfig(**{**SMALL, **config}), spec_told(SPEC, conditional))
+    family = Stylegan(StyleganConfig(**{**SMALL, **config}), model_spec(SPEC, conditional))
     for conv in family.generator.convs:
         torch.nn.init.constant_(conv.strength, 0.3)  # as after some training
     return family
@@ -225,5 +225,5 @@ def test_a_timed_start_counts_whole_rounds_of_lazy_penalties() -> None:
 
 
 def test_unfit_data_is_an_error() -> None:
-    with pytest.raises(ValueError, match="got 24; near ones: --size 16 or 32"):
+    with pytest.raises(ValueError, match="got 24; the nearest ones: --size 16 or 32"):
         Stylegan(StyleganConfig(), ImageSpec(1, 24))

@@ -20,9 +20,9 @@ from triptych.nets.augment import (
     Augment,
     DiffAugment,
     NoAugment,
-    changed,
-    perhaps_changed,
-    resampling,
+    adaptive_augment,
+    diff_augment,
+    interpolation_matrix,
 )
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.training.trainer import Trainer, fresh_copy
@@ -63,13 +63,13 @@ class Told:
 def adapted(policy: str, even: Sequence[float], normal: Sequence[float] = (0.0,) * 4) -> Tensor:
     """The eight pictures with one change, for certain."""
     told: Any = Told(some(), [0.5] * 7, even, normal)
-    return perhaps_changed(some(), (policy,), torch.tensor(1.0), told)
+    return adaptive_augment(some(), (policy,), torch.tensor(1.0), told)
 
 
 def diffed(policy: str, *draws: float, images: Tensor | None = None) -> Tensor:
     images = some() if images is None else images
     told: Any = Told(images, draws)
-    return changed(images, (policy,), told)
+    return diff_augment(images, (policy,), told)
 
 
 # --- the transforms --------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def test_a_scale_is_two_to_the_fifth_of_a_normal(n: float) -> None:
     ramp = torch.arange(SIZE) - (SIZE - 1) / 2
     told: Any = Told(some(1), [0.0] * 7, [0.0] * 4, [n, 0, 0, 0])
     images = ramp.expand(1, 1, SIZE, SIZE)
-    found = perhaps_changed(images, ("scaling",), torch.tensor(1.0), told)
+    found = adaptive_augment(images, ("scaling",), torch.tensor(1.0), told)
     inner, slack = slice(5, 11), 1e-5 if n > 0 else 0.1  # a wider kernel keeps a slope only nearly
     assert torch.allclose(found[..., inner], (images / 2 ** (0.2 * n))[..., inner], atol=slack)
 
@@ -107,7 +107,7 @@ def test_what_is_made_smaller_is_smoothed_and_a_plain_picture_stays_plain() -> N
     plain = torch.full((1, 1, SIZE, SIZE), 0.3)
     for images, least, most in ((board, 0.0, 0.15), (plain, 0.3 - 1e-6, 0.3 + 1e-6)):
         told: Any = Told(images, [0.0] * 7, [0.0] * 4, [-3.0, 0, 0, 0])
-        found = perhaps_changed(images, ("scaling",), torch.tensor(1.0), told)[..., 4:12].abs()
+        found = adaptive_augment(images, ("scaling",), torch.tensor(1.0), told)[..., 4:12].abs()
         assert least <= found.min() and found.max() <= most
 
 
@@ -151,7 +151,7 @@ def test_half_a_side_is_cut_out_about_any_pixel() -> None:
 
 def test_rows_of_a_reflecting_matrix_are_averages() -> None:
     sources = torch.linspace(-9, SIZE + 8, SIZE).expand(2, SIZE)
-    found = resampling(sources, torch.tensor([1.0, 1.7]), reflect=True)
+    found = interpolation_matrix(sources, torch.tensor([1.0, 1.7]), reflect=True)
     assert bool((found >= 0).all()) and torch.allclose(found.sum(2), torch.ones(2, SIZE))
 
 
@@ -159,7 +159,7 @@ def test_each_change_befalls_a_share_p() -> None:
     count, spread = 2000, []
     images = some(1).expand(count, -1, -1, -1)
     for policy, chance in (("translation", 24 / 25), ("rotation", 3 / 4), ("flip", 1 / 2), ("scaling", 1.0)):
-        found = perhaps_changed(images, (policy,), torch.tensor(0.3), turn_of(count)[0])
+        found = adaptive_augment(images, (policy,), torch.tensor(0.3), turn_of(count)[0])
         share = float((found != images).flatten(1).any(1).float().mean())
         spread.append(abs(share - 0.3 * chance))
     assert max(spread) < 4 * np.sqrt(0.3 * 0.7 / count)

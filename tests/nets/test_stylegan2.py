@@ -6,20 +6,18 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.types import ImageSpec
-from triptych.nets.equalized import EqualizedConv, EqualizedLinear, doubled, halved
+from triptych.nets.equalized import EqualizedConv, EqualizedLinear, downsample_2x, upsample_2x
 from triptych.nets.stylegan2 import (
     EQUAL,
-    MEMORY,
+    MEAN_DECAY,
     LrScales,
     Mapping,
     ModulatedConv,
-    ResidualBlock,
-    StyleDiscriminator,
     StyleGenerator,
-    ToPicture,
+    ToRGB,
     channels_at,
-    spread,
 )
+from triptych.nets.stylegan2_discriminator import ResidualBlock, StyleDiscriminator, minibatch_std
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +45,7 @@ def test_scaled_inputs_and_outputs_are_one_kernel_a_picture() -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_what_a_layer_adds_to_the_picture_is_a_modulated_1x1_convolution(layout: torch.memory_format) -> None:
-    part = ToPicture(6, 3, 4, 1.0)
+    part = ToRGB(6, 3, 4, 1.0)
     x, style = torch.randn(2, 6, 4, 4).to(memory_format=layout), torch.randn(2, 4)
     scaled = x * (part.affine(style) * part.scale)[:, :, None, None]
     assert torch.allclose(part(x, style), F.conv2d(scaled, part.weight[:, :, None, None]), atol=1e-5)
@@ -74,11 +72,11 @@ def test_equalised_layers_keep_variance_and_move_at_their_pace(pace: float) -> N
     layer = EqualizedLinear(400, 300, pace)
     assert layer(torch.randn(50, 400)).std().item() == pytest.approx(1, rel=0.03)
     assert layer.weight.std().item() == pytest.approx(1 / pace, rel=0.03)
-    before = layer.scaled().detach().clone()
+    before = layer.scaled_weight().detach().clone()
     adam = torch.optim.Adam(layer.parameters(), 0.1)
     layer(torch.randn(50, 400)).square().sum().backward()
     adam.step()  # every stored weight by 0.1
-    moved = (layer.scaled() - before).abs().mean().item()
+    moved = (layer.scaled_weight() - before).abs().mean().item()
     assert moved == pytest.approx(0.1 * pace / 20, rel=1e-3)  # 20: the square root of 400 inputs
 
 
@@ -92,16 +90,16 @@ def test_halving_is_the_blur_and_the_transpose_of_doubling() -> None:
     line = torch.tensor([1.0, 3, 3, 1], dtype=torch.float64) / 8
     blur = (line[:, None] * line).expand(3, 1, 4, 4)
     wanted = F.conv2d(x, blur, stride=2, padding=1, groups=3)
-    assert torch.allclose(halved(x)[:, :, 1:-1, 1:-1], wanted[:, :, 1:-1, 1:-1])
-    assert torch.allclose((halved(x) * y).sum(), (x * doubled(y)).sum() / 4)
-    assert torch.equal(halved(torch.ones(1, 1, 8, 8)), torch.ones(1, 1, 4, 4))
-    assert torch.autograd.gradgradcheck(lambda a: halved(a) ** 3, (x[:1, :1].requires_grad_(),))
+    assert torch.allclose(downsample_2x(x)[:, :, 1:-1, 1:-1], wanted[:, :, 1:-1, 1:-1])
+    assert torch.allclose((downsample_2x(x) * y).sum(), (x * upsample_2x(y)).sum() / 4)
+    assert torch.equal(downsample_2x(torch.ones(1, 1, 8, 8)), torch.ones(1, 1, 4, 4))
+    assert torch.autograd.gradgradcheck(lambda a: downsample_2x(a) ** 3, (x[:1, :1].requires_grad_(),))
 
 
 def test_resampling_keeps_half_precision() -> None:
     x = torch.randn(1, 2, 4, 4, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        assert doubled(x).dtype == halved(x).dtype == torch.bfloat16
+        assert upsample_2x(x).dtype == downsample_2x(x).dtype == torch.bfloat16
 
 
 def test_the_mean_style_follows_each_class() -> None:
@@ -117,7 +115,7 @@ def test_the_mean_style_follows_each_class() -> None:
         mapping.track(styles - 1, labels)
     assert torch.allclose(mapping.mean, wanted - torch.tensor([[1.0], [0], [1]]), atol=1e-2)
     mapping.track(styles, labels)  # ... of many one with a memory
-    moved = torch.tensor([[1 - MEMORY], [0], [1 - MEMORY**2]])
+    moved = torch.tensor([[1 - MEAN_DECAY], [0], [1 - MEAN_DECAY**2]])
     assert torch.allclose(mapping.mean, wanted - torch.tensor([[1.0], [0], [1]]) + moved, atol=1e-2, rtol=0)
     assert torch.equal(mapping.center(labels), mapping.mean[labels])
     with torch.autocast("cpu", torch.bfloat16):
@@ -150,7 +148,7 @@ def test_layers_sides_and_readers_belong_together() -> None:
 
 def test_a_layout_is_the_first_styles_alone() -> None:
     """What the first layer is given: the constant, and a linear map of the first style."""
-    net = StyleGenerator(ImageSpec(1, 16), channels_at(16, 4, 16), 8, 6, 1, layout=True)
+    net = StyleGenerator(ImageSpec(1, 16), channels_at(16, 4, 16), 8, 6, 1, style_dependent_input=True)
     given: list[Tensor] = []
     net.convs[0].register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
     styles, noise = torch.randn(2, net.layers, 6), torch.randn(2, net.noise_numbers)
@@ -212,7 +210,13 @@ def test_the_layout_learns_at_the_pace_of_what_reads_the_style() -> None:
     style, moved = torch.randn(2, 6), []
     for pace in (1.0, 0.1):
         layout = StyleGenerator(
-            ImageSpec(1, 16), channels_at(16, 4, 16), 8, 6, 1, lr_scales=LrScales(affine=pace), layout=True
+            ImageSpec(1, 16),
+            channels_at(16, 4, 16),
+            8,
+            6,
+            1,
+            lr_scales=LrScales(affine=pace),
+            style_dependent_input=True,
         ).layout
         assert layout is not None
         before = layout(style)
@@ -224,21 +228,21 @@ def test_the_layout_learns_at_the_pace_of_what_reads_the_style() -> None:
 
 def test_the_spread_of_a_group_is_told_channel_by_channel() -> None:
     x = torch.randn(6, 3, 4, 4) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
-    told = spread(x, torch.arange(6), 4)
+    told = minibatch_std(x, torch.arange(6), 4)
     assert told.shape == (6, 3)
     for group in (slice(0, 4), slice(4, 6)):
         wanted = x[group].std(dim=0, unbiased=False).mean(dim=(1, 2))  # (channels,)
         assert torch.allclose(told[group], wanted.expand(len(told[group]), -1), atol=1e-5)
-    halves = [spread(x[a:b], torch.arange(a, b), 4) for a, b in ((0, 4), (4, 6))]
-    assert torch.equal(spread(x, torch.arange(6), 4), torch.cat(halves))
+    halves = [minibatch_std(x[a:b], torch.arange(a, b), 4) for a, b in ((0, 4), (4, 6))]
+    assert torch.equal(minibatch_std(x, torch.arange(6), 4), torch.cat(halves))
     other = torch.randn(6, 3, 4, 4)  # another side seen in the same pass makes groups of its own
-    sides = [spread(side, torch.arange(6), 4) for side in (x, other)]
-    assert torch.equal(spread(torch.cat([x, other]), torch.arange(6), 4), torch.cat(sides))
+    sides = [minibatch_std(side, torch.arange(6), 4) for side in (x, other)]
+    assert torch.equal(minibatch_std(torch.cat([x, other]), torch.arange(6), 4), torch.cat(sides))
 
 
 def test_a_torn_group_is_an_error() -> None:
     with pytest.raises(ValueError, match="multiple of 4, or --minibatch-std-group 1"):
-        spread(torch.randn(2, 3, 4, 4), torch.arange(2, 4), 4)
+        minibatch_std(torch.randn(2, 3, 4, 4), torch.arange(2, 4), 4)
 
 
 def test_the_verdict_hears_the_spread() -> None:

@@ -20,7 +20,7 @@ from triptych.core.types import Condition, ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.load import load
 from triptych.inference.pipeline import Pipeline
-from triptych.models.configure import spec_told
+from triptych.models.configure import model_spec
 from triptych.models.registry import load_model_class, model_names
 from triptych.models.vae import Vae, VaeConfig
 from triptych.runs.older_runs import to_present_form
@@ -58,7 +58,7 @@ def test_every_family_is_told_labels_or_never_sees_them(family: str) -> None:
     kind, split = load_model_class(family), Split(gray(16), np.arange(16) % 2)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
     for conditional in (True, False):
-        told = spec_told(LABELLED, conditional)
+        told = model_spec(LABELLED, conditional)
         training = Trainer(kind(kind.Config(**narrow(family)), told), split, Options(batch=4), plan)
         assert training.model.conditional is conditional
         assert (next(training.batches()).labels is not None) is conditional
@@ -77,11 +77,11 @@ def test_every_family_is_told_labels_or_never_sees_them(family: str) -> None:
 
 
 def test_left_out_it_is_on_where_there_are_two_classes() -> None:
-    assert spec_told(LABELLED, None) == LABELLED
-    assert spec_told(LABELLED, False) == ImageSpec(1, 8, classes=0)
-    assert spec_told(ImageSpec(1, 8, classes=1), None).classes == 0
-    assert spec_told(ImageSpec(1, 8, classes=1), True).classes == 1
-    assert spec_told(ImageSpec(3, 8), None) == spec_told(ImageSpec(3, 8), False) == ImageSpec(3, 8)
+    assert model_spec(LABELLED, None) == LABELLED
+    assert model_spec(LABELLED, False) == ImageSpec(1, 8, classes=0)
+    assert model_spec(ImageSpec(1, 8, classes=1), None).classes == 0
+    assert model_spec(ImageSpec(1, 8, classes=1), True).classes == 1
+    assert model_spec(ImageSpec(3, 8), None) == model_spec(ImageSpec(3, 8), False) == ImageSpec(3, 8)
 
 
 def test_the_flags_say_yes_no_or_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

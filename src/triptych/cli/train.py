@@ -34,7 +34,7 @@ def train(words: list[str]) -> Result:
     """Train a model. Takes the words after "train"; the first is the model, which adds its Config's flags."""
     name = first_word(words, "the model", USAGE)
     from triptych.cli.progress import progress_bar
-    from triptych.models.configure import default_preset, describe_presets, named_in, preset_values
+    from triptych.models.configure import default_preset, describe_presets, preset_in_arguments, preset_values
     from triptych.models.registry import load_user_model_class, model_names
     from triptych.runs.options import Options
     from triptych.training.runner import train as start_training
@@ -46,7 +46,7 @@ def train(words: list[str]) -> Result:
         return {}
     model_class = load_user_model_class(name)
     default = default_preset(model_class)
-    values = dict(preset_values(model_class, named_in(words) or default))
+    values = dict(preset_values(model_class, preset_in_arguments(words) or default))
     about = inspect.getdoc(model_class) or model_class.title
     if model_class.presets:
         about += f"\n\nPresets, which set the defaults shown below: {describe_presets(model_class)}."

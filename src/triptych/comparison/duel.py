@@ -33,7 +33,7 @@ from triptych.evaluation.evaluate import check_sample_count, draw, score_samples
 from triptych.evaluation.records import evaluations
 from triptych.evaluation.selection import SplitName
 from triptych.inference.pipeline import load
-from triptych.models.configure import named_in, preset_values
+from triptych.models.configure import preset_in_arguments, preset_values
 from triptych.models.registry import load_user_model_class
 from triptych.runs.run import Run, numbered, open_run
 
@@ -289,7 +289,7 @@ def _contestants(families: Sequence[str]) -> Iterator[Contestant]:
         except ValueError as error:
             raise UsageError(f"{text!r} is not a family and its flags: {error}") from error
         kind = load_user_model_class(family)
-        preset_values(kind, named_in(flags))
+        preset_values(kind, preset_in_arguments(flags))
         title = kind.title
         label = title if not flags else f"{title} {' '.join(flags)}"
         if label in seen:

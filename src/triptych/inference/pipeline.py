@@ -19,7 +19,7 @@ from triptych.core.errors import UsageError
 from triptych.core.style_space import StyleBased
 from triptych.core.types import Box, Condition, GenerationStep, LikelihoodQuery
 from triptych.core.weights import named_under
-from triptych.models.registry import AnyModel, build, load_model_class, misfit, model_names
+from triptych.models.registry import AnyModel, build, load_model_class, model_names, weights_mismatch
 from triptych.runs.run import Run, open_run
 from triptych.runs.weights import Asked, Which
 from triptych.runs.weights import checked as known_weights
@@ -318,5 +318,5 @@ def load(
             raise KeyError(", ".join(sorted(missing)[:3]))
         built.load_state_dict({**base, **(kept[which] or {})})
     except (RuntimeError, KeyError) as error:
-        raise misfit(f"the saved weights of {path}", error) from error
+        raise weights_mismatch(f"the saved weights of {path}", error) from error
     return Pipeline(built.to(choose(device)), run, run.card.data.class_counts, which, step, asked)

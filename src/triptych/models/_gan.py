@@ -80,15 +80,39 @@ class Gan(GenerativeModel[GanConfigT, GanControlsT]):
 
     @abstractmethod
     def critic_loss(self, batch: Batch, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the critic on real images and fakes: a scalar, and values to log."""
+        """The loss of the critic on real images and fakes.
+
+        Args:
+            batch: Real images and their labels.
+            context: Of the step: fakes, random draws, progress.
+
+        Returns:
+            A scalar to minimize, and values to log by name.
+        """
 
     @abstractmethod
     def generator_loss(self, batch: Batch, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the generator: a scalar, and values to log."""
+        """The loss of the generator.
+
+        Args:
+            batch: Real images and their labels.
+            context: Of the step: fakes, random draws, progress.
+
+        Returns:
+            A scalar to minimize, and values to log by name.
+        """
 
     @abstractmethod
     def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
-        """A new optimizer over all parameters of one network."""
+        """Make the optimizer of one network.
+
+        Args:
+            network: The generator or the critic.
+            lr: Its learning rate.
+
+        Returns:
+            An optimizer over all parameters of the network.
+        """
 
     @abstractmethod
     def draw_fakes(self, context: StepContext) -> Tensor:

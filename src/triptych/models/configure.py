@@ -1,4 +1,4 @@
-"""From a preset, explicit settings and the source's labels to what a family is built and trained with."""
+"""From a preset, explicit settings and the source's labels to a model's config and the training's options."""
 
 from __future__ import annotations
 
@@ -17,25 +17,37 @@ DEFAULT = "fast"
 FEW = 1000  # images: with fewer a discriminator overfits within minutes
 
 
-def default_preset(kind: type[AnyModel]) -> str | None:
-    """The preset that a training takes if none is named: "fast", or None for a family without it."""
-    return DEFAULT if DEFAULT in kind.presets else None
+def default_preset(model_class: type[AnyModel]) -> str | None:
+    """The preset that a training takes if none is named: "fast", or None for a model without it."""
+    return DEFAULT if DEFAULT in model_class.presets else None
 
 
-def preset_values(kind: type[AnyModel], name: str | None) -> Mapping[str, Any]:
-    """What a preset sets; nothing for None. Raises UsageError for an unknown name, with the nearest one."""
+def preset_values(model_class: type[AnyModel], name: str | None) -> Mapping[str, Any]:
+    """The values that a preset sets.
+
+    Args:
+        model_class: Whose preset.
+        name: Of the preset; None for no preset.
+
+    Returns:
+        Field of Config or training option -> value; empty for no preset.
+
+    Raises:
+        UsageError: For an unknown name; the message has the nearest known one.
+    """
     if name is None:
         return {}
-    if not kind.presets:
-        raise UsageError(f"{kind.title} has no presets: leave out --preset {name}".rstrip())
-    if name not in kind.presets:
-        hint = did_you_mean(name, kind.presets)
-        raise UsageError(f"{kind.title} has no preset {name!r}.{hint} There are: {', '.join(kind.presets)}")
-    return kind.presets[name]
+    presets, title = model_class.presets, model_class.title
+    if not presets:
+        raise UsageError(f"{title} has no presets: leave out --preset {name}".rstrip())
+    if name not in presets:
+        hint = did_you_mean(name, presets)
+        raise UsageError(f"{title} has no preset {name!r}.{hint} There are: {', '.join(presets)}")
+    return presets[name]
 
 
-def named_in(words: Sequence[str]) -> str | None:
-    """The preset that the words of a command line name; None if they name none."""
+def preset_in_arguments(words: Sequence[str]) -> str | None:
+    """The value of --preset among the words of a command line; None without the flag."""
     for place, word in enumerate(words):
         flag, equals, value = word.partition("=")
         if flag == "--preset":
@@ -43,91 +55,103 @@ def named_in(words: Sequence[str]) -> str | None:
     return None
 
 
-def describe_presets(kind: type[AnyModel]) -> str:
-    """Every preset with what it sets, for help."""
-    told = []
-    for name, values in kind.presets.items():
-        sets = ", ".join(f"{field.replace('_', '-')} {_word(value)}" for field, value in values.items())
-        told.append(f"{name}: {sets or 'the defaults below'}")
-    return "; ".join(told)
+def describe_presets(model_class: type[AnyModel]) -> str:
+    """Every preset with the values that it sets, for help."""
+    described = []
+    for name, values in model_class.presets.items():
+        sets = ", ".join(f"{field.replace('_', '-')} {_in_words(value)}" for field, value in values.items())
+        described.append(f"{name}: {sets or 'the defaults below'}")
+    return "; ".join(described)
 
 
-def _word(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
         return " ".join(str(part) for part in value.values())
     if isinstance(value, tuple | list):
         return " ".join(map(str, value))
     if value is None or isinstance(value, bool):
-        return {True: "on", False: "off", None: "as suits"}[value]
+        return {True: "on", False: "off", None: "automatic"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def suggestion(kind: type[AnyModel], preset: str | None, source: ImageSpec, images: int) -> str | None:
-    """A sentence on the preset that would suit the source better than the default one; None: none would.
-
-    A preset cannot know the data.
+def suggest_preset(
+    model_class: type[AnyModel], preset: str | None, source: ImageSpec, images: int
+) -> str | None:
+    """Suggest a preset that suits the data better than the default one, which cannot know the data.
 
     Args:
-        kind: the family.
-        preset: that is used.
-        source: what the source has.
-        images: in its training split.
+        model_class: Whose presets.
+        preset: The one in use; a preset other than the default was chosen, and is left alone.
+        source: What the source has.
+        images: Number of training images.
+
+    Returns:
+        A sentence, or None where no other preset is known to be better.
     """
-    if preset != default_preset(kind):
+    if preset != default_preset(model_class):
         return None
     if source.size == 1:
-        wanted, why = "points", "these are points, not images"
+        better, reason = "points", "these are points, not images"
     else:
-        wanted, why = "few", f"{images:,} images are few, and {kind.title} may learn them by heart"
-    if wanted not in kind.presets or (wanted == "few" and images >= FEW):
+        better, reason = "few", f"{images:,} images are few, and {model_class.title} may memorize them"
+    if better not in model_class.presets or (better == "few" and images >= FEW):
         return None
-    return f"{why}: --preset {wanted} may serve better"
+    return f"{reason}: --preset {better} may serve better"
 
 
 def configure(
-    kind: type[AnyModel], preset: str | None, settings: Mapping[str, Any], data: str
+    model_class: type[AnyModel], preset: str | None, settings: Mapping[str, Any], data: str
 ) -> tuple[str | None, Any, Options]:
-    """A family's config and the training's options.
+    """Read a model's config and the training's options from a preset and explicit settings.
 
     Args:
-        kind: the family.
-        preset: the name of one of its presets; None for its default.
-        settings: explicit values of Config fields and training options; they override the preset's.
-        data: what run.json says of where the images are from.
+        model_class: The model.
+        preset: Name of one of its presets; None for its default.
+        settings: Explicit values of Config fields and training options; they override the preset's.
+        data: Where the images come from, as run.json says it.
 
     Returns:
-        The name of the preset that was used (None where the family has none), config and options.
-
-    Raises:
-        UsageError: for an unknown preset or setting.
+        The name of the preset in use (None where the model has none), config and options. An unknown preset
+        or setting is a UsageError.
     """
-    chosen = preset or default_preset(kind)
-    asked = {**preset_values(kind, chosen), **settings}
-    shared = {name: asked.pop(name) for name in list(asked) if name in Options.model_fields}
-    config: Settings = read_settings(kind.Config, asked, f"{kind.title}'s config")
+    chosen = preset or default_preset(model_class)
+    values = {**preset_values(model_class, chosen), **settings}
+    shared = {name: values.pop(name) for name in list(values) if name in Options.model_fields}
+    config: Settings = read_settings(model_class.Config, values, f"{model_class.title}'s config")
     return chosen, config, read_settings(Options, {**shared, "data": data}, "the training options")
 
 
-def spec_told(source: ImageSpec, conditional: bool | None) -> ImageSpec:
-    """What a family is told of a source: its classes only where the training is conditional.
+def model_spec(source: ImageSpec, conditional: bool | None) -> ImageSpec:
+    """The image specification that a model is built for: with classes only where training is conditional.
 
     Args:
-        source: what the source has.
-        conditional: as in `Options`; None: where there are two classes or more.
+        source: What the source has.
+        conditional: As in `Options`; None: conditional where there are two classes or more.
+
+    Returns:
+        The source's specification, or the same with 0 classes.
 
     Raises:
-        UsageError: when labels are asked of a source without.
+        UsageError: When labels are asked of a source without.
     """
     if conditional and not source.classes:
         raise UsageError(
             "--conditional needs labels, and these images have none: leave it out, or put the images of each "
             "class in a folder of its own"
         )
-    told = source.classes > 1 if conditional is None else conditional
-    return source if told else replace(source, classes=0)
+    with_labels = source.classes > 1 if conditional is None else conditional
+    return source if with_labels else replace(source, classes=0)
 
 
-def check_reads_labels(model: AnyModel, conditional: bool | None) -> None:
-    """Raises UsageError when labels were asked for and the family does nothing with them."""
+def check_uses_labels(model: AnyModel, conditional: bool | None) -> None:
+    """Refuse --conditional for a model that ignores labels.
+
+    Args:
+        model: As built for the training.
+        conditional: As in `Options`.
+
+    Raises:
+        UsageError: When labels were asked for and the model ignores them.
+    """
     if conditional and not model.conditional:
         raise UsageError(f"--conditional was asked for, but {model.title} does not read labels: leave it out")

@@ -16,26 +16,35 @@ from triptych.core.generative_model import GenerativeModel, model_class_in
 from triptych.core.nearest import MODELS_ELSEWHERE, did_you_mean
 from triptych.runs.card import RunCard
 
-DRAWING_WORDS = {  # drawing's own arguments
+RESERVED_NAMES = {  # arguments of sampling, which Controls may not have as fields
     "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family", "model_file", "weights",
 }  # fmt: skip
 
 AnyModel = GenerativeModel[Any, Any]
 
-
-NOT_MODELS = ("configure", "registry")  # files beside the models
+NOT_MODELS = ("configure", "registry")  # modules beside the models
 
 
 def model_names() -> list[str]:
-    """The families that come with Triptych: the file names in `models/`."""
+    """The models that come with Triptych: the module names in `models/`."""
     names = (module.name for module in pkgutil.iter_modules(models.__path__))
     return sorted(name for name in names if name not in NOT_MODELS and not name.startswith("_"))
 
 
 def load_model_class(name: str) -> type[AnyModel]:
-    """The family of a name that comes with Triptych; never a file, so a name read from a run is safe here.
+    """Import the class of a model that comes with Triptych.
 
-    Raises RunError for a path to a .py file, UsageError for an unknown name, with the nearest known one.
+    It never runs a file, so a name that was read from a run is safe here.
+
+    Args:
+        name: As `triptych train` takes it.
+
+    Returns:
+        The model's class.
+
+    Raises:
+        RunError: For the path of a .py file.
+        UsageError: For an unknown name; the message has the nearest known one.
     """
     if name.endswith(".py"):
         raise RunError(
@@ -50,22 +59,30 @@ def load_model_class(name: str) -> type[AnyModel]:
 
 
 def load_user_model_class(name: str) -> type[AnyModel]:
-    """The family that the user named in this very call: a name, or a path to a .py file, which is executed.
+    """Import the class of a model that the user has just named; a file is executed.
 
-    Never pass a name that was read from a run or a duel: use `load_model_class` for these. Raises UsageError
-    as `load_model_class` does, and for a file that is not there.
+    Never pass a name that was read from a run or a duel: `load_model_class` is for these.
+
+    Args:
+        name: A model's name, or the path of a .py file that defines one.
+
+    Returns:
+        The model's class.
+
+    Raises:
+        UsageError: For an unknown name, a missing file, or Controls with a reserved field name.
     """
-    return checked(_model_in_file(Path(name))) if name.endswith(".py") else load_model_class(name)
+    if not name.endswith(".py"):
+        return load_model_class(name)
+    model_class = _class_in_file(Path(name))
+    if reserved := sorted(RESERVED_NAMES & set(model_class.Controls.model_fields)):
+        raise UsageError(
+            f"{model_class.Controls.__name__} may not have a field {reserved[0]!r}: the name is taken"
+        )
+    return model_class
 
 
-def checked(kind: type[AnyModel]) -> type[AnyModel]:
-    """A family of the user's own, if its controls can be told. Raises UsageError where a name is taken."""
-    if taken := sorted(DRAWING_WORDS & set(kind.Controls.model_fields)):
-        raise UsageError(f"{kind.Controls.__name__} may not have a field {taken[0]!r}: the name is taken")
-    return kind
-
-
-def _model_in_file(path: Path) -> type[AnyModel]:
+def _class_in_file(path: Path) -> type[AnyModel]:
     if not path.is_file():
         raise UsageError(f"there is no file {path} to read a model from")
     spec = importlib.util.spec_from_file_location(f"own_model_{path.stem}", path)
@@ -86,20 +103,34 @@ def saved_config(card: RunCard) -> dict[str, Any]:
 
 
 def build(card: RunCard, model_file: str | None = None) -> AnyModel:
-    """An untrained model as a run's card describes it. model_file: of the user's own.
+    """Build the untrained model that a run's card describes.
 
-    The card's spec is what the family is told: `classes` 0 if unconditional, whatever the source has.
-    Raises RunError for a card that names a file while the user named none: it is not executed.
+    Args:
+        card: Of the run. Its image_spec has 0 classes where the training was unconditional.
+        model_file: Path of the user's own .py file, for a run of such a model.
+
+    Returns:
+        The model with random weights. A card that names a file where no model_file was given is a RunError
+        (the file is not executed), a config that does not fit a UsageError.
     """
-    kind = load_user_model_class(model_file) if model_file else load_model_class(card.model)
-    config = read_settings(kind.Config, kind.Config.with_current_names(card.config), f"{kind.title}'s config")
-    return kind(config, card.image_spec)
+    model_class = load_user_model_class(model_file) if model_file else load_model_class(card.model)
+    saved = model_class.Config.with_current_names(card.config)
+    config = read_settings(model_class.Config, saved, f"{model_class.title}'s config")
+    return model_class(config, card.image_spec)
 
 
-def misfit(what: str, error: Exception) -> RunError:
-    """The error for weights that are not this network's."""
-    said = shorten(" ".join(str(error).split()), 240)  # PyTorch names every tensor, a line each
+def weights_mismatch(what: str, error: Exception) -> RunError:
+    """Make the error for weights that do not fit a network.
+
+    Args:
+        what: Which weights, as the start of the sentence.
+        error: From PyTorch.
+
+    Returns:
+        An error to raise, with a hint on what to do.
+    """
+    message = shorten(" ".join(str(error).split()), 240)  # PyTorch names every tensor, a line each
     return RunError(
-        f"{what} do not fit the network ({said}): another version of Triptych, or of the model's file, made "
-        "them. Open them with that one (run.json names it), or train anew"
+        f"{what} do not fit the network ({message}): another version of Triptych, or of the model's file, "
+        "made them. Open them with that one (run.json names it), or train anew"
     )

@@ -23,7 +23,8 @@ from triptych.core.style_space import StyleBased
 from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec
 from triptych.models._gan import OLD_NAMES, Gan, GanConfig, GanControls
 from triptych.nets.augment import LOG_HELP
-from triptych.nets.stylegan2 import LrScales, StyleDiscriminator, StyleGenerator, channels_at
+from triptych.nets.stylegan2 import LrScales, StyleGenerator, channels_at
+from triptych.nets.stylegan2_discriminator import StyleDiscriminator
 
 BETAS = (0.0, 0.99)  # of Adam: no momentum, as in both papers
 
@@ -247,7 +248,16 @@ class Stylegan(Gan[StyleganConfig, StyleganControls], StyleBased):
         yield GenerationStep(1, 1, noise, lambda: self.synthesize(styles, seeds, controls))
 
     def styles(self, noise: Tensor, condition: Condition, controls: StyleganControls) -> Tensor:
-        """(B, layers, style): the same for all layers; truncated, mean + truncation * (style - mean)."""
+        """Map noise to styles, truncated: mean + truncation * (style - mean).
+
+        Args:
+            noise: (B, latent).
+            condition: Labels, (B,) int64, where the model is conditional.
+            controls: Of which truncation acts here.
+
+        Returns:
+            (B, layers, style), the same style for all layers.
+        """
         style = self.generator.mapping(noise, condition.labels)  # (B, style)
         if controls.truncation != 1:
             center = self.generator.mapping.center(condition.labels)
@@ -257,7 +267,16 @@ class Stylegan(Gan[StyleganConfig, StyleganControls], StyleBased):
     def synthesize(
         self, styles: Tensor, seeds: Sequence[int], controls: StyleganControls | None = None
     ) -> Tensor:
-        """(B, C, H, W) of styles (B, layers, style); the seeds decide the noise inputs."""
+        """Run the generator on styles.
+
+        Args:
+            styles: (B, layers, style).
+            seeds: One per image; they decide the noise inputs.
+            controls: Of which detail acts here; None: the defaults.
+
+        Returns:
+            (B, C, H, W) in [-1, 1].
+        """
         detail = 1.0 if controls is None else controls.detail
         zeros = torch.zeros(len(styles), self.generator.noise_numbers)
         noise = detail * SamplerNoise(seeds, "detail").randn_like(zeros) if detail else zeros

@@ -1,8 +1,8 @@
-"""Layers with an equalised learning rate, and resampling without aliases: for StyleGAN.
+"""Layers with an equalized learning rate, and antialiased resampling: for StyleGAN.
 
-Karras et al. 2018, "Progressive growing of GANs", section 4.1: weights are stored as N(0, 1) and
-scaled to their proper size when used, so that an optimiser that normalises its steps (Adam) moves all layers
-at one pace.
+Karras et al. 2018, "Progressive growing of GANs", section 4.1: weights are stored as N(0, 1) and scaled to He
+initialization when used, so that an optimizer that normalizes its steps (Adam) updates all layers at the same
+relative speed.
 """
 
 from __future__ import annotations
@@ -13,61 +13,85 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-RECTIFIED = math.sqrt(2)  # what a leaky ReLU takes from the standard deviation, given back by the next layer
+LRELU_GAIN = math.sqrt(2)  # restores the standard deviation after a leaky ReLU; applied in the next layer
 
 
-def rectify(x: Tensor) -> Tensor:
+def leaky_relu_(x: Tensor) -> Tensor:
     """Leaky ReLU of slope 0.2, in place."""
     return F.leaky_relu_(x, 0.2)
 
 
 class EqualizedLinear(nn.Module):
-    """A fully connected layer. pace: share of the optimiser's learning rate; gain: scale of the weights."""
+    """A fully connected layer with equalized learning rate.
+
+    Args:
+        in_features: Size of each input.
+        out_features: Size of each output.
+        lr_scale: Factor on the optimizer's learning rate, above 0.
+        gain: Factor on the scale of the weights.
+        bias_init: Initial bias; None for no bias.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, pace: float = 1.0, gain: float = 1.0, start: float | None = 0.0
+        self,
+        in_features: int,
+        out_features: int,
+        lr_scale: float = 1.0,
+        gain: float = 1.0,
+        bias_init: float | None = 0.0,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / pace)
-        self.bias = None if start is None else nn.Parameter(torch.full((outputs,), start / pace))
-        self.scale, self.pace = gain * pace / math.sqrt(inputs), pace
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_scale)
+        bias = None if bias_init is None else torch.full((out_features,), bias_init / lr_scale)
+        self.bias = None if bias is None else nn.Parameter(bias)
+        self.scale, self.lr_scale = gain * lr_scale / math.sqrt(in_features), lr_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, inputs). Returns (B, outputs)."""
-        return F.linear(x, self.scaled(), None if self.bias is None else self.bias * self.pace)
+        """x: (B, in_features). Returns (B, out_features)."""
+        return F.linear(x, self.scaled_weight(), None if self.bias is None else self.bias * self.lr_scale)
 
-    def scaled(self) -> Tensor:
-        """(outputs, inputs): the weights as they act."""
+    def scaled_weight(self) -> Tensor:
+        """(out_features, in_features): the weights as they are applied."""
         return self.weight * self.scale
 
 
 class EqualizedConv(nn.Module):
-    """A convolution that keeps the size of its planes. gain: scale of the weights."""
+    """A convolution with equalized learning rate that keeps the resolution.
 
-    def __init__(self, wide: int, narrow: int, kernel: int, gain: float = 1.0, bias: bool = True) -> None:
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel: Side of the kernel in pixels, odd.
+        gain: Factor on the scale of the weights.
+        bias: Whether there is a bias, which starts at 0.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, gain: float = 1.0, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(narrow, wide, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(narrow)) if bias else None
-        self.scale, self.padding = gain / math.sqrt(wide * kernel**2), kernel // 2
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.scale, self.padding = gain / math.sqrt(in_channels * kernel**2), kernel // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, wide, H, W). Returns (B, narrow, H, W)."""
+        """x: (B, in_channels, H, W). Returns (B, out_channels, H, W)."""
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
 
 
-def doubled(x: Tensor) -> Tensor:
-    """Twice the side, bilinearly: between zeros, then the filter [1, 3, 3, 1]. x: (B, C, H, W)."""
+def upsample_2x(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, 2 H, 2 W), bilinear: zeros inserted, then the filter [1, 3, 3, 1]."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def halved(x: Tensor) -> Tensor:
-    """Half the side: the filter [1, 3, 3, 1] / 8 each way, then every other pixel. x: (B, C, H, W).
+def downsample_2x(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, H / 2, W / 2): filter [1, 3, 3, 1] / 8 along each axis, then every other pixel.
 
-    It is the transpose of `doubled`, which has a kernel that is quick on every device and can be
-    differentiated twice, as a gradient penalty asks; a depthwise convolution is slow in bfloat16. On a GPU it
-    adds up in the type it is given, so it is given float32.
+    It is the transpose of `upsample_2x`, whose kernel is fast on every device and can be differentiated
+    twice, as a gradient penalty requires; a depthwise convolution is slow in bfloat16. On a GPU the kernel
+    accumulates in the type of its input, which is therefore cast to float32.
     """
     B, C, H, W = x.shape
-    down = torch.ops.aten.upsample_bilinear2d_backward
-    wide = x.float() if x.is_cuda else x
-    return (down(wide, [H, W], [B, C, H // 2, W // 2], False, None, None) / 4).to(x.dtype)
+    transposed = torch.ops.aten.upsample_bilinear2d_backward
+    y = x.float() if x.is_cuda else x
+    return (transposed(y, [H, W], [B, C, H // 2, W // 2], False, None, None) / 4).to(x.dtype)

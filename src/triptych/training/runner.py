@@ -16,7 +16,7 @@ from triptych.data.dataset import Dataset
 from triptych.data.datasets.memory import IN_MEMORY
 from triptych.data.load import load as load_data
 from triptych.data.load import reopen
-from triptych.models.configure import check_reads_labels, configure, spec_told, suggestion
+from triptych.models.configure import check_uses_labels, configure, model_spec, suggest_preset
 from triptych.models.registry import build, load_user_model_class
 from triptych.runs.card import Cost, DataCard, Resumption, RunCard
 from triptych.runs.environment import versions
@@ -79,10 +79,10 @@ def train(
     dataset = load_data(data, size=options.size, color=options.color)
     if dataset.color_rule:
         announce(dataset.color_rule)
-    spec = spec_told(dataset.spec, options.conditional)
+    spec = model_spec(dataset.spec, options.conditional)
     untrained = model_class(config, spec)  # early: an image size that does not fit is found here
-    check_reads_labels(untrained, options.conditional)
-    if hint := suggestion(model_class, preset, dataset.spec, len(dataset.train)):
+    check_uses_labels(untrained, options.conditional)
+    if hint := suggest_preset(model_class, preset, dataset.spec, len(dataset.train)):
         announce(hint)
     try:
         measure = timing_function(untrained, dataset.train, options)

@@ -19,7 +19,7 @@ from triptych.core.objectives import Objective, StepContext
 from triptych.core.types import Batch
 from triptych.data.dataset import Split
 from triptych.data.loader import batches
-from triptych.models.registry import AnyModel, misfit
+from triptych.models.registry import AnyModel, weights_mismatch
 from triptych.runs.options import Options, Plan
 from triptych.training.ema import PowerFunctionEMA
 
@@ -178,7 +178,7 @@ class Trainer:
             for objective in self.objectives:
                 self._restore_optimizer(objective, tensors["optimizers"])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise misfit(f"the weights of step {step}", error) from error
+            raise weights_mismatch(f"the weights of step {step}", error) from error
         self.step = step
         self._unchecked_losses.clear()
 
