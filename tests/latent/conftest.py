@@ -62,7 +62,7 @@ class Bands(GenerativeModel[Settings, Plain]):
 class Layers(Bands, StyleBased):
     """Three layers of styles of width two; layer k decides band k alone, by its style's first number."""
 
-    title, mixed = "Layers", True
+    title, trained_with_mixing = "Layers", True
     style_shape = (3, 2)
 
     def __init__(self, layers: int = 3) -> None:
@@ -83,7 +83,7 @@ class Layers(Bands, StyleBased):
 class Labelled(Layers):
     """Layers whose styles' first number lies 10 times the label off, which trains unmixed."""
 
-    conditional, mixed = True, False
+    conditional, trained_with_mixing = True, False
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every family signs: these tests run over each file in families/ as soon as it is there."""
+"""What every model signs: these tests run over each file in models/ as soon as it is there."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from triptych.training.trainer import Trainer, fresh_copy, parameter_names
 
 GRAY = ImageSpec(channels=1, size=16, classes=3)
 RGB = ImageSpec(channels=3, size=32)
-AnyFamily = GenerativeModel[Any, Any]
+AnyModel = GenerativeModel[Any, Any]
 
 
-def pictures(spec: ImageSpec, count: int = 24) -> Split:
+def images(spec: ImageSpec, count: int = 24) -> Split:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count, spec.size, spec.size, spec.channels), dtype=np.uint8)
     labels = rng.integers(0, spec.classes, count) if spec.classes else None
     return Split(pixels, labels)
 
 
-def made(name: str, spec: ImageSpec = GRAY) -> AnyFamily:
+def made(name: str, spec: ImageSpec = GRAY) -> AnyModel:
     torch.manual_seed(0)
     kind = load_model_class(name)
     return kind(kind.Config(), spec)
@@ -41,7 +41,7 @@ def made(name: str, spec: ImageSpec = GRAY) -> AnyFamily:
 
 def training(name: str, spec: ImageSpec = GRAY, **options: Any) -> Trainer:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
-    return Trainer(made(name, spec), pictures(spec), Options(batch=8, **options), plan)
+    return Trainer(made(name, spec), images(spec), Options(batch=8, **options), plan)
 
 
 def run_for(steps: int, trained: Trainer) -> Trainer:
@@ -51,8 +51,8 @@ def run_for(steps: int, trained: Trainer) -> Trainer:
     return trained
 
 
-def one_turn(family: AnyFamily, batch: Batch) -> StepContext:
-    return StepContext(0, 0, 0.5, frozenset(p.name for p in family.objectives()), batch)
+def one_context(model: AnyModel, batch: Batch) -> StepContext:
+    return StepContext(0, 0, 0.5, frozenset(p.name for p in model.objectives()), batch)
 
 
 @pytest.fixture(params=model_names())
@@ -61,24 +61,24 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("spec", [GRAY, RGB], ids=["gray", "rgb"])
-def test_pictures_have_the_shape_and_range_of_the_data(name: str, spec: ImageSpec) -> None:
-    model = Pipeline(run_for(1, training(name, spec)).model)
-    drawn = model.sample(range(3))
+def test_images_have_the_shape_and_range_of_the_data(name: str, spec: ImageSpec) -> None:
+    pipeline = Pipeline(run_for(1, training(name, spec)).model)
+    drawn = pipeline.sample(range(3))
     assert drawn.shape == (3, spec.size, spec.size, spec.channels) and drawn.dtype == np.uint8
-    frames = list(model.frames([0, 1]))
+    frames = list(pipeline.frames([0, 1]))
     assert frames[-1].step == frames[-1].steps
-    assert all(frame.noisy.shape == (2, *model.model.noise_shape) for frame in frames)
+    assert all(frame.noisy.shape == (2, *pipeline.model.noise_shape) for frame in frames)
     assert all(frame.image().shape == (2, spec.channels, spec.size, spec.size) for frame in frames)
 
 
-def test_only_who_moves_learns_and_all_of_it(name: str) -> None:
+def test_each_objective_updates_exactly_its_own_parameters(name: str) -> None:
     trained = run_for(5, training(name))  # layers that start at zero hold back those before them
-    for player in trained.objectives:
+    for objective in trained.objectives:
         trained.model.zero_grad(set_to_none=True)
         batch = next(batches(trained.split, 8, 0))
-        loss, _ = player.loss(batch, one_turn(trained.model, batch))
-        loss.backward(inputs=player.parameters())
-        mine = {id(p) for p in player.parameters()}
+        loss, _ = objective.loss(batch, one_context(trained.model, batch))
+        loss.backward(inputs=objective.parameters())
+        mine = {id(p) for p in objective.parameters()}
         assert torch.isfinite(loss)
         for label, parameter in trained.model.named_parameters():
             if id(parameter) in mine:
@@ -87,10 +87,10 @@ def test_only_who_moves_learns_and_all_of_it(name: str) -> None:
                 assert parameter.grad is None, label
 
 
-def test_no_parameter_belongs_to_two_players_or_to_none(name: str) -> None:
-    family = made(name)
-    owned = [id(p) for player in family.objectives() for p in player.parameters()]
-    assert sorted(owned) == sorted(id(p) for p in family.parameters() if p.requires_grad)
+def test_every_parameter_belongs_to_exactly_one_objective(name: str) -> None:
+    model = made(name)
+    owned = [id(p) for objective in model.objectives() for p in objective.parameters()]
+    assert sorted(owned) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
 
 def bits(trained: Trainer) -> dict[str, torch.Tensor]:
@@ -102,7 +102,7 @@ def bits(trained: Trainer) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels-last"])
-def test_20_steps_are_10_save_load_10(name: str, last: bool) -> None:
+def test_20_steps_equal_10_steps_save_load_10_steps(name: str, last: bool) -> None:
     def begin() -> Trainer:
         trained = training(name)
         plan = trained.plan.model_copy(update={"channels_last": last})
@@ -145,7 +145,7 @@ def test_an_optimizer_may_only_hold_parameters_of_its_model(name: str) -> None:
         parameter_names(trained.model, trained.objectives)
 
 
-def fresh_seeded(name: str) -> AnyFamily:
+def fresh_seeded(name: str) -> AnyModel:
     return made(name)
 
 
@@ -154,20 +154,20 @@ def contiguous(held: Any) -> dict[str, torch.Tensor]:
     return {key: tensor.detach().clone(memory_format=torch.contiguous_format) for key, tensor in held.items()}
 
 
-def test_one_at_a_time_is_the_whole_batch(name: str) -> None:
-    model = Pipeline(run_for(3, training(name)).model)
-    whole = model.sample(range(5)).astype(int)
-    single = np.concatenate([model.sample([seed]) for seed in range(5)]).astype(int)
+def test_images_do_not_depend_on_the_sampling_batch(name: str) -> None:
+    pipeline = Pipeline(run_for(3, training(name)).model)
+    whole = pipeline.sample(range(5)).astype(int)
+    single = np.concatenate([pipeline.sample([seed]) for seed in range(5)]).astype(int)
     assert np.abs(whole - single).max() <= 1
 
 
-def test_seeds_and_not_places_decide(name: str) -> None:
-    model = Pipeline(run_for(3, training(name)).model)
-    assert np.array_equal(model.sample(range(70))[::-1][:8], model.sample(range(69, -1, -1))[:8])
-    assert not np.array_equal(model.sample([0]), model.sample([1]))
+def test_an_image_depends_on_its_seed_and_not_on_its_row(name: str) -> None:
+    pipeline = Pipeline(run_for(3, training(name)).model)
+    assert np.array_equal(pipeline.sample(range(70))[::-1][:8], pipeline.sample(range(69, -1, -1))[:8])
+    assert not np.array_equal(pipeline.sample([0]), pipeline.sample([1]))
 
 
-def test_config_goes_through_json(name: str) -> None:
+def test_config_survives_json(name: str) -> None:
     kind = load_model_class(name)
     assert kind.Config.model_validate_json(kind.Config().model_dump_json()) == kind.Config()
     assert kind.Controls.model_validate_json(kind.Controls().model_dump_json()) == kind.Controls()
@@ -180,7 +180,7 @@ def test_flags_do_not_collide(name: str) -> None:
     assert not set(kind.Controls.model_fields) & reserved
 
 
-def test_every_curve_says_how_to_read_it(name: str) -> None:
+def test_every_logged_value_has_a_help_sentence(name: str) -> None:
     trained = training(name)
     logged = next(trained.steps()).values
     explained = {key for key in type(trained.model).log_help if not key.endswith(("/augment", "/overfit"))}
@@ -188,16 +188,16 @@ def test_every_curve_says_how_to_read_it(name: str) -> None:
     assert {key for key in logged if key.endswith("/loss")} <= explained
 
 
-def test_inversion_beats_chance(name: str) -> None:
-    model = Pipeline(run_for(20, training(name)).model)
-    own = model.sample(range(4))
-    found = model.generate(model.invert(own), labels=[0] * 4 if model.model.conditional else None)
-    if model.model.conditional:
-        own = model.sample(range(4), labels=[0] * 4)
-        found = model.generate(model.invert(own, labels=[0] * 4), labels=[0] * 4)
-        chance = model.sample(range(100, 104), labels=[0] * 4)
+def test_inversion_is_closer_than_random_noise(name: str) -> None:
+    pipeline = Pipeline(run_for(20, training(name)).model)
+    own = pipeline.sample(range(4))
+    found = pipeline.generate(pipeline.invert(own), labels=[0] * 4 if pipeline.model.conditional else None)
+    if pipeline.model.conditional:
+        own = pipeline.sample(range(4), labels=[0] * 4)
+        found = pipeline.generate(pipeline.invert(own, labels=[0] * 4), labels=[0] * 4)
+        chance = pipeline.sample(range(100, 104), labels=[0] * 4)
     else:
-        chance = model.sample(range(100, 104))
+        chance = pipeline.sample(range(100, 104))
     error = np.square(found.astype(float) - own).mean()
     assert error < np.square(chance.astype(float) - own).mean()
 
@@ -205,62 +205,64 @@ def test_inversion_beats_chance(name: str) -> None:
 def test_the_loss_on_one_batch_falls(name: str) -> None:
     trained = training(name)
     batch = next(batches(trained.split, 8, 0))
-    for player in trained.objectives[:1]:  # a second player's loss depends on the first's moves
+    for objective in trained.objectives[:1]:  # a second objective's loss depends on the first's moves
         losses = []
         for _ in range(30):
-            player.optimizer.zero_grad(set_to_none=True)
-            loss, _ = player.loss(batch, one_turn(trained.model, batch))
-            loss.backward(inputs=player.parameters())
-            player.optimizer.step()
+            objective.optimizer.zero_grad(set_to_none=True)
+            loss, _ = objective.loss(batch, one_context(trained.model, batch))
+            loss.backward(inputs=objective.parameters())
+            objective.optimizer.step()
             losses.append(loss.item())
         assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
-def test_shown_is_all_that_draws(name: str) -> None:
+def test_ema_modules_are_all_that_sampling_uses(name: str) -> None:
     """What is averaged and exported is enough: the rest (a critic) may be anything."""
-    family = run_for(3, training(name)).model
-    before = Pipeline(family).sample(range(2))
+    model = run_for(3, training(name)).model
+    before = Pipeline(model).sample(range(2))
     with torch.no_grad():
-        for key, tensor in family.state_dict().items():
-            if key.split(".")[0] not in family.ema_modules and tensor.is_floating_point():
+        for key, tensor in model.state_dict().items():
+            if key.split(".")[0] not in model.ema_modules and tensor.is_floating_point():
                 tensor.normal_()
-    assert np.array_equal(before, Pipeline(family).sample(range(2)))
+    assert np.array_equal(before, Pipeline(model).sample(range(2)))
 
 
-def test_a_bound_on_the_likelihood_is_a_function_of_picture_and_seed(name: str) -> None:
-    family = run_for(20, training(name)).model
-    model, shown = Pipeline(family), pictures(GRAY, 5)
-    labels = shown.labels if family.conditional else None
-    if not family.likelihood_bounds:
+def test_a_likelihood_bound_depends_on_image_and_seed_alone(name: str) -> None:
+    model = run_for(20, training(name)).model
+    pipeline, shown = Pipeline(model), images(GRAY, 5)
+    labels = shown.labels if model.conditional else None
+    if not model.likelihood_bounds:
         with pytest.raises(ValueError, match="is implicit: it can draw but not say how likely an image is"):
-            model.bits_per_dim(shown.pixels, labels)
+            pipeline.bits_per_dim(shown.pixels, labels)
         return
-    for bound in family.likelihood_bounds:
-        whole = model.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5))
+    for bound in model.likelihood_bounds:
+        whole = pipeline.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5))
         assert whole.shape == (5,) and np.isfinite(whole).all()
-        assert (whole > 5).all()  # even noise has 8 bits and nothing can be learnt about it
-        assert np.array_equal(whole, model.bits_per_dim(shown.pixels, labels, bound, 3, range(5)))
+        assert (whole > 5).all()  # even noise has 8 bits and nothing can be learned about it
+        assert np.array_equal(whole, pipeline.bits_per_dim(shown.pixels, labels, bound, 3, range(5)))
         single = [
-            model.bits_per_dim(shown.pixels[i, None], None if labels is None else labels[i], bound, 3, [i])
+            pipeline.bits_per_dim(shown.pixels[i, None], None if labels is None else labels[i], bound, 3, [i])
             for i in range(5)
         ]
         np.testing.assert_allclose(np.concatenate(single), whole, rtol=1e-3)
-        assert not np.allclose(whole, model.bits_per_dim(shown.pixels, labels, bound, 3, range(5, 10)), 1e-6)
+        assert not np.allclose(
+            whole, pipeline.bits_per_dim(shown.pixels, labels, bound, 3, range(5, 10)), 1e-6
+        )
         box = (2, 2, 14, 14)
-        inner = model.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5), box=box)
+        inner = pipeline.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5), box=box)
         assert np.isfinite(inner).all() and not np.allclose(inner, whole, rtol=1e-6)
 
 
-def test_more_draws_do_not_change_what_a_bound_expects(name: str) -> None:
-    model = Pipeline(run_for(5, training(name)).model)
-    shown = pictures(GRAY, 2)
+def test_the_expectation_of_a_bound_does_not_depend_on_the_number_of_draws(name: str) -> None:
+    pipeline = Pipeline(run_for(5, training(name)).model)
+    shown = images(GRAY, 2)
     assert shown.labels is not None
-    labels = shown.labels[[0] * 60] if model.model.conditional else None
-    for bound in set(model.model.likelihood_bounds) - {
+    labels = shown.labels[[0] * 60] if pipeline.model.conditional else None
+    for bound in set(pipeline.model.likelihood_bounds) - {
         "iwae"
     }:  # which is another bound for each number of draws
         pixels = shown.pixels[[0] * 60]
-        few, many = (model.bits_per_dim(pixels, labels, bound, draws) for draws in (2, 8))
+        few, many = (pipeline.bits_per_dim(pixels, labels, bound, draws) for draws in (2, 8))
         error = np.sqrt((few.var(ddof=1) + many.var(ddof=1)) / 60)
         assert abs(few.mean() - many.mean()) < 4 * error
 
@@ -268,8 +270,8 @@ def test_more_draws_do_not_change_what_a_bound_expects(name: str) -> None:
 # --- the contract's own parts ---------------------------------------------------------------
 
 
-def test_draws_do_not_depend_on_micro_batches_or_workers() -> None:
-    split = pictures(GRAY)
+def test_random_draws_do_not_depend_on_micro_batches_or_workers() -> None:
+    split = images(GRAY)
     batch = next(batches(split, 8, 0))
     whole = StepContext(3, 5, 0.0, frozenset(), batch).randn(4)
     halves = [StepContext(3, 5, 0.0, frozenset(), batch.cut(a, a + 4)).randn(4) for a in (0, 4)]
@@ -279,21 +281,21 @@ def test_draws_do_not_depend_on_micro_batches_or_workers() -> None:
     assert torch.equal(whole, torch.cat([StepContext(3, 5, 0.0, frozenset(), b).randn(4) for b in ranks]))
 
 
-def test_every_draw_of_a_step_is_its_own() -> None:
-    batch = next(batches(pictures(GRAY), 8, 0))
-    turn = StepContext(3, 5, 0.0, frozenset(), batch)
-    first, second = turn.randn(4), turn.randn(4)
+def test_successive_draws_of_a_step_differ() -> None:
+    batch = next(batches(images(GRAY), 8, 0))
+    context = StepContext(3, 5, 0.0, frozenset(), batch)
+    first, second = context.randn(4), context.randn(4)
     assert not torch.equal(first, second)
     assert not torch.equal(first, StepContext(3, 6, 0.0, frozenset(), batch).randn(4))
     assert not torch.equal(first, StepContext(4, 5, 0.0, frozenset(), batch).randn(4))
 
 
-def test_noise_is_what_a_list_of_generators_draws() -> None:
+def test_noise_equals_that_of_one_generator_per_seed() -> None:
     expected = torch.randn(2, 3, generator=torch.Generator("cpu").manual_seed(7))
     assert torch.equal(streams.noise([7], (2, 3))[0], expected)
 
 
-def test_micro_batches_add_up() -> None:
+def test_gradients_of_micro_batches_add_up_to_the_batchs() -> None:
     """Without batch norm, gradients in parts are the gradient of the whole, up to rounding."""
     whole = bits(run_for(1, training("diffusion")))
     parts = bits(run_for(1, training("diffusion", micro_batch=2)))

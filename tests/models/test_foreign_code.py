@@ -45,7 +45,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trap(folder: Path) -> Path:
-    """A whole family in a file that leaves a mark when it is executed."""
+    """A whole model in a file that leaves a mark when it is executed."""
     own = folder / "own.py"
     own.write_text(
         f"import pathlib\npathlib.Path({str(folder / 'mark')!r}).touch()\n"
@@ -64,7 +64,7 @@ def received(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return run
 
 
-def test_every_verb_that_is_given_a_run_is_tried() -> None:
+def test_every_verb_that_takes_a_run_is_covered() -> None:
     assert set(VERBS) == set(WORDS) | WITHOUT
 
 
@@ -77,7 +77,7 @@ def test_no_verb_runs_the_file_that_a_run_names(
 ) -> None:
     try:
         code = cli.main([verb, *(str(received) if word == "RUN" else word for word in words)])
-    except SystemExit as stop:  # the flags of an act are the run's family's
+    except SystemExit as stop:  # the flags of an act are the run's model's
         code = int(stop.code or 0)
     told = capsys.readouterr().err
     assert not (received.parent / "mark").exists()
@@ -87,14 +87,16 @@ def test_no_verb_runs_the_file_that_a_run_names(
         assert f"--model-file {received.parent / 'own.py'}" in told or "is finished" in told
 
 
-def test_a_file_that_the_user_names_is_run(received: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_file_that_the_user_names_is_executed(
+    received: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--model-file", str(received.parent / "own.py")]
     assert cli.main(["resume", str(received), "--steps", "4", *words]) == 0
     assert (received.parent / "mark").exists()
     assert "GAN monitor:" in capsys.readouterr().err
 
 
-def test_a_report_shows_what_the_run_holds(received: Path) -> None:
+def test_a_report_of_a_received_run_is_written(received: Path) -> None:
     assert cli.main(["report", str(received), "--out", "r.html"]) == 0
     page = Path("r.html").read_text()
     assert "generator/loss" in page and "runs only when you name it" in page

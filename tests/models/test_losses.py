@@ -1,4 +1,4 @@
-"""The families' losses against their equations."""
+"""The models' losses against their equations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def batch() -> Any:
     return next(batches(Split(pixels, np.arange(8)), 8, 0))
 
 
-def turn(batch: Any, *movers: str, done: float = 0.5) -> StepContext:
+def context(batch: Any, *movers: str, done: float = 0.5) -> StepContext:
     return StepContext(0, 3, done, frozenset(movers), batch)
 
 
@@ -37,75 +37,75 @@ def shapes(module: torch.nn.Module) -> list[tuple[str, tuple[int, ...]]]:
     return [(type(m).__name__, tuple(m.weight.shape)) for m in module.modules() if isinstance(m, kept)]
 
 
-def test_dcgan_is_the_study_guides_layer_for_layer() -> None:
-    family = Dcgan(DcganConfig(), PLAIN)
-    assert shapes(family.generator) == [
+def test_dcgan_has_the_study_guides_layers() -> None:
+    model = Dcgan(DcganConfig(), PLAIN)
+    assert shapes(model.generator) == [
         ("ConvTranspose2d", (100, 256, 4, 4)), ("BatchNorm2d", (256,)),
         ("ConvTranspose2d", (256, 128, 4, 4)), ("BatchNorm2d", (128,)),
         ("ConvTranspose2d", (128, 64, 4, 4)), ("BatchNorm2d", (64,)),
         ("ConvTranspose2d", (64, 1, 4, 4)),
     ]  # fmt: skip
-    assert shapes(family.discriminator) == [
+    assert shapes(model.discriminator) == [
         ("Conv2d", (64, 1, 4, 4)),
         ("Conv2d", (128, 64, 4, 4)), ("BatchNorm2d", (128,)),
         ("Conv2d", (256, 128, 4, 4)), ("BatchNorm2d", (256,)),
         ("Conv2d", (1, 256, 4, 4)),
     ]  # fmt: skip
-    groups = [player.optimizer.param_groups[0] for player in family.objectives()]
+    groups = [objective.optimizer.param_groups[0] for objective in model.objectives()]
     assert all(g["lr"] == 2e-4 and g["betas"] == (0.5, 0.999) for g in groups)
-    assert all(player.max_grad_norm is None for player in family.objectives())
+    assert all(objective.max_grad_norm is None for objective in model.objectives())
 
 
 def test_dcgan_losses_are_binary_cross_entropies(batch: Any) -> None:
     for loss in ("non-saturating", "min-max"):
         torch.manual_seed(0)
-        family = Dcgan(DcganConfig(loss=loss), PLAIN)  # type: ignore[arg-type]
-        now = turn(batch, "discriminator", "generator")
-        fakes = family.fakes(now)
-        real, fake = (torch.sigmoid(family.discriminator(x)) for x in (batch.images, fakes))
+        model = Dcgan(DcganConfig(loss=loss), PLAIN)  # type: ignore[arg-type]
+        now = context(batch, "discriminator", "generator")
+        fakes = model.fakes(now)
+        real, fake = (torch.sigmoid(model.discriminator(x)) for x in (batch.images, fakes))
         bce = F.binary_cross_entropy
         wanted = bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))
-        assert family.critic_loss(batch, now)[0].item() == pytest.approx(wanted.item(), rel=1e-4)
+        assert model.critic_loss(batch, now)[0].item() == pytest.approx(wanted.item(), rel=1e-4)
         wanted = bce(fake, torch.ones_like(fake)) if loss == "non-saturating" else (1 - fake).log().mean()
-        assert family.generator_loss(batch, now)[0].item() == pytest.approx(wanted.item(), rel=1e-4)
+        assert model.generator_loss(batch, now)[0].item() == pytest.approx(wanted.item(), rel=1e-4)
 
 
-def test_fakes_are_made_once_and_without_a_graph_when_the_generator_waits(batch: Any) -> None:
-    family = Dcgan(DcganConfig(), PLAIN)
-    both = turn(batch, "discriminator", "generator")
-    assert family.fakes(both) is family.fakes(both) and family.fakes(both).requires_grad
-    assert not family.fakes(turn(batch, "discriminator")).requires_grad
+def test_fakes_are_cached_and_have_no_graph_when_the_generator_is_not_updated(batch: Any) -> None:
+    model = Dcgan(DcganConfig(), PLAIN)
+    both = context(batch, "discriminator", "generator")
+    assert model.fakes(both) is model.fakes(both) and model.fakes(both).requires_grad
+    assert not model.fakes(context(batch, "discriminator")).requires_grad
 
 
-def test_labels_reach_both_players_of_a_conditional_dcgan(batch: Any) -> None:
-    family = Dcgan(DcganConfig(), SPEC)
+def test_labels_reach_generator_and_discriminator_of_a_conditional_dcgan(batch: Any) -> None:
+    model = Dcgan(DcganConfig(), SPEC)
     noise = torch.randn(2, 100)
     ones, twos = torch.ones(2, dtype=torch.int64), torch.full((2,), 2)
-    assert family.conditional
-    assert not torch.equal(family.synthesize(noise, ones), family.synthesize(noise, twos))
+    assert model.conditional
+    assert not torch.equal(model.synthesize(noise, ones), model.synthesize(noise, twos))
     shifted = replace(batch, labels=(batch.labels + 1) % 10)
     first, second = (
-        family.logits(b.images, turn(b, "discriminator", "generator")).detach() for b in (batch, shifted)
+        model.logits(b.images, context(b, "discriminator", "generator")).detach() for b in (batch, shifted)
     )
     assert not torch.equal(first, second)
 
 
-def test_instance_noise_is_what_the_discriminator_sees_and_no_picture_is_changed(batch: Any) -> None:
+def test_instance_noise_reaches_the_discriminator_and_leaves_the_images_unchanged(batch: Any) -> None:
     torch.manual_seed(0)
-    family = Dcgan(DcganConfig(instance_noise=0.5), PLAIN)
+    model = Dcgan(DcganConfig(instance_noise=0.5), PLAIN)
     seen: list[torch.Tensor] = []
-    family.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     before = batch.images.clone()
-    family.critic_loss(batch, turn(batch, "discriminator"))
+    model.critic_loss(batch, context(batch, "discriminator"))
     assert torch.equal(batch.images, before)
     assert (seen[0] - batch.images).std().item() == pytest.approx(0.5, rel=0.05)
 
 
-def test_without_instance_noise_the_discriminator_hardly_sees_contrast(batch: Any) -> None:
+def test_without_instance_noise_the_discriminator_is_nearly_blind_to_contrast(batch: Any) -> None:
     """Why the option is there: batch norm and layers without bias divide contrast out again."""
-    family = Dcgan(DcganConfig(), PLAIN)
-    now = turn(batch, "discriminator")
-    whole, pale = (family.logits(scale * batch.images, now).detach() for scale in (1.0, 0.7))
+    model = Dcgan(DcganConfig(), PLAIN)
+    now = context(batch, "discriminator")
+    whole, pale = (model.logits(scale * batch.images, now).detach() for scale in (1.0, 0.7))
     assert torch.allclose(whole, pale, atol=0.05 * whole.std().item())
 
 
@@ -118,37 +118,37 @@ def test_kl_is_torchs() -> None:
 
 
 def test_kl_under_a_flow_is_the_closed_form_where_the_flow_is_the_identity() -> None:
-    family = Vae(VaeConfig(latent=3, prior="flow"), PLAIN)
-    assert [p.abs().sum().item() == 0 for p in family.flow.parameters()].count(True) > 0  # starts at zero
+    model = Vae(VaeConfig(latent=3, prior="flow"), PLAIN)
+    assert [p.abs().sum().item() == 0 for p in model.flow.parameters()].count(True) > 0  # starts at zero
     mean, log_std = torch.tensor([[0.5, -1.0, 0.2]]), torch.tensor([[-0.3, 0.1, -1.0]])
     draws = 200_000
     noise = torch.randn(draws, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         latent = mean + log_std.exp() * noise
-        drawn = family.kl(mean.expand(draws, -1), log_std.expand(draws, -1), latent).mean().item()
+        drawn = model.kl(mean.expand(draws, -1), log_std.expand(draws, -1), latent).mean().item()
     assert drawn == pytest.approx(kl_to_standard_normal(mean, log_std).item(), abs=0.02)
 
 
 def test_a_normal_prior_has_no_flow_and_the_closed_form() -> None:
-    family = Vae(VaeConfig(latent=3, prior="normal"), PLAIN)
+    model = Vae(VaeConfig(latent=3, prior="normal"), PLAIN)
     mean, log_std = torch.randn(4, 3), torch.randn(4, 3)
-    assert not list(family.flow.parameters())
-    assert torch.equal(family.kl(mean, log_std, torch.randn(4, 3)), kl_to_standard_normal(mean, log_std))
+    assert not list(model.flow.parameters())
+    assert torch.equal(model.kl(mean, log_std, torch.randn(4, 3)), kl_to_standard_normal(mean, log_std))
 
 
 def test_vae_reconstruction_is_a_gaussians(batch: Any) -> None:
-    family = Vae(VaeConfig(), PLAIN)
+    model = Vae(VaeConfig(), PLAIN)
     means = torch.zeros_like(batch.images)
-    gaussian = torch.distributions.Normal(means, family.log_scale.exp())
+    gaussian = torch.distributions.Normal(means, model.log_scale.exp())
     wanted = -gaussian.log_prob(batch.images).flatten(1).sum(1)
-    assert torch.allclose(family.reconstruction_nats(batch.images, means), wanted, rtol=1e-5)
+    assert torch.allclose(model.reconstruction_nats(batch.images, means), wanted, rtol=1e-5)
 
 
 def test_vae_beta_warms_up(batch: Any) -> None:
-    family = Vae(VaeConfig(kl_warmup=0.5), PLAIN).eval()
+    model = Vae(VaeConfig(kl_warmup=0.5), PLAIN).eval()
 
     def loss(done: float) -> tuple[float, dict[str, Any]]:
-        total, seen = family.loss(batch, turn(batch, "autoencoder", done=done))
+        total, seen = model.loss(batch, context(batch, "autoencoder", done=done))
         return total.item(), seen
 
     start, seen = loss(0.0)
@@ -158,7 +158,7 @@ def test_vae_beta_warms_up(batch: Any) -> None:
         assert total == pytest.approx((seen["reconstruction"] + beta * seen["kl"]).item(), rel=1e-5)
 
 
-def test_vae_reparameterisation_has_the_right_gradient() -> None:
+def test_vae_reparameterization_has_the_right_gradient() -> None:
     """d/dmu E[z^2] = 2 mu and d/dlog_std E[z^2] = 2 std^2 for z = mu + std eps."""
     mean, log_std = torch.tensor(0.7, requires_grad=True), torch.tensor(-0.4, requires_grad=True)
     noise = torch.randn(200_000, generator=torch.Generator().manual_seed(0))

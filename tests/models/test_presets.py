@@ -28,7 +28,7 @@ from triptych.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {"steps": 2, "size": 8, "batch": 4, "threads": 1, "precision": "fp32"}
 WORDS = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
-EVERY = [(family, preset) for family in model_names() for preset in load_model_class(family).presets]
+EVERY = [(model, preset) for model in model_names() for preset in load_model_class(model).presets]
 
 OWN = '''
 from triptych.models.dcgan import Dcgan, DcganConfig
@@ -53,15 +53,15 @@ def own(tmp_path: Path) -> Any:
     return written
 
 
-def test_every_family_has_the_default_preset_and_the_three_gans_their_papers() -> None:
-    assert {family for family, preset in EVERY if preset == "fast"} == set(model_names())
+def test_every_model_has_the_default_preset_and_each_gan_a_paper_preset() -> None:
+    assert {model for model, preset in EVERY if preset == "fast"} == set(model_names())
     assert {("dcgan", "paper"), ("wgan", "paper"), ("stylegan", "paper")} <= set(EVERY)
 
 
-@pytest.mark.parametrize(("family", "preset"), EVERY)
-def test_every_preset_trains(family: str, preset: str) -> None:
+@pytest.mark.parametrize(("model", "preset"), EVERY)
+def test_every_preset_trains(model: str, preset: str) -> None:
     points = preset == "points"
-    data, kind = load("points:ring") if points else load("digits", size=8), load_model_class(family)
+    data, kind = load("points:ring") if points else load("digits", size=8), load_model_class(model)
     chosen, config, options = configure(kind, preset, {"batch": 4}, "digits")
     assert chosen == preset
     given = {**config.model_dump(), **options.model_dump(), "batch": kind.presets[preset].get("batch")}
@@ -77,7 +77,7 @@ def test_every_preset_trains(family: str, preset: str) -> None:
     assert all(bool(value.isfinite()) for seen in values for value in seen.values())
 
 
-def test_the_default_is_fast_and_what_is_given_overrides_it(tmp_path: Path) -> None:
+def test_the_default_preset_is_fast_and_explicit_settings_override_it(tmp_path: Path) -> None:
     run = triptych.train("dcgan", runs=tmp_path, width=8, lr=5e-4, **SMALL)
     config, options = run.card.config, run.card.options
     assert run.card.preset == "fast" and config["instance_noise"] == 0.3
@@ -108,7 +108,7 @@ def test_help_shows_the_defaults_of_the_chosen_preset(capsys: pytest.CaptureFixt
     assert "This preset: off." in paper and "This preset" not in fast
 
 
-def test_an_unknown_preset_is_named_with_the_nearest(
+def test_an_unknown_preset_is_refused_with_the_nearest_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["train", "dcgan", "--preset", "papr", "--runs", str(tmp_path)]) == 2
@@ -120,20 +120,20 @@ def test_an_unknown_preset_is_named_with_the_nearest(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_family_of_ones_own_needs_no_presets(
+def test_a_users_own_model_needs_no_presets(
     own: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    family, runs = own({}), tmp_path / "runs"
-    assert cli.main(["train", family, "--preset", "fast", "--runs", str(runs)]) == 2
+    model, runs = own({}), tmp_path / "runs"
+    assert cli.main(["train", model, "--preset", "fast", "--runs", str(runs)]) == 2
     assert "Own has no presets: leave out --preset fast" in capsys.readouterr().err
-    assert cli.main(["train", family, "--width", "8", "--runs", str(runs), *WORDS]) == 0
+    assert cli.main(["train", model, "--width", "8", "--runs", str(runs), *WORDS]) == 0
     card = json.loads(next(runs.glob("0*/run.json")).read_text())
     assert card["preset"] is None and card["config"]["instance_noise"] == 0.0
 
 
-def test_a_preset_may_choose_among_kinds(own: Any, tmp_path: Path) -> None:
-    family = own({"few": {"augment": {"kind": "adaptive", "target": 0.5}, "width": 8}})
-    words = ["train", family, "--preset", "few", *WORDS]
+def test_a_preset_may_set_a_tagged_union(own: Any, tmp_path: Path) -> None:
+    model = own({"few": {"augment": {"kind": "adaptive", "target": 0.5}, "width": 8}})
+    words = ["train", model, "--preset", "few", *WORDS]
     more: list[tuple[list[str], dict[str, Any]]] = [
         ([], {"kind": "adaptive", "target": 0.5}),
         (["--augment.target", "0.7"], {"kind": "adaptive", "target": 0.7}),
@@ -143,7 +143,7 @@ def test_a_preset_may_choose_among_kinds(own: Any, tmp_path: Path) -> None:
         assert cli.main([*words, *flags, "--runs", str(tmp_path / str(number))]) == 0
         card = json.loads(next((tmp_path / str(number)).glob("0*/run.json")).read_text())
         assert card["preset"] == "few" and expected.items() <= card["config"]["augment"].items()
-    assert cli.main(["train", family, *WORDS, "--width", "8", "--runs", str(tmp_path / "none")]) == 0
+    assert cli.main(["train", model, *WORDS, "--width", "8", "--runs", str(tmp_path / "none")]) == 0
     card = json.loads(next((tmp_path / "none").glob("0*/run.json")).read_text())
     assert card["preset"] is None and card["config"]["augment"]["kind"] == "none"  # no "fast": no preset
 
@@ -152,11 +152,11 @@ def test_a_preset_may_choose_among_kinds(own: Any, tmp_path: Path) -> None:
     ("line", "named"),
     [("--preset paper", "paper"), ("--lr 1 --preset=few", "few"), ("--steps 2", None), ("--preset", "")],
 )
-def test_the_preset_is_found_in_words(line: str, named: str | None) -> None:
+def test_the_preset_is_found_among_arguments(line: str, named: str | None) -> None:
     assert preset_in_arguments(shlex.split(line)) == named
 
 
-def test_presets_are_described_for_people() -> None:
+def test_presets_are_described_in_help() -> None:
     told = describe_presets(load_model_class("stylegan"))
     assert (
         "mixing-probability 0;" in told
@@ -203,37 +203,37 @@ def shapes(network: nn.Sequential) -> list[tuple[Any, ...]]:
     return found
 
 
-def test_the_paper_dcgan_is_the_textbooks() -> None:
+def test_the_paper_preset_of_dcgan_is_the_textbooks_dcgan() -> None:
     _, config, options = configure(Dcgan, "paper", {}, "mnist")
     torch.manual_seed(0)
-    family = Dcgan(config, ImageSpec(1, 32))
+    model = Dcgan(config, ImageSpec(1, 32))
     up, norm, relu = "ConvTranspose2d", ("BatchNorm2d", None), ("ReLU", None)
-    assert shapes(family.generator) == [
+    assert shapes(model.generator) == [
         (up, 100, 256, 4, 1, 0, False), norm, relu,
         (up, 256, 128, 4, 2, 1, False), norm, relu,
         (up, 128, 64, 4, 2, 1, False), norm, relu,
         (up, 64, 1, 4, 2, 1, False), ("Tanh", None),
     ]  # fmt: skip
     leaky = ("LeakyReLU", 0.2)
-    assert shapes(family.discriminator) == [
+    assert shapes(model.discriminator) == [
         ("Conv2d", 1, 64, 4, 2, 1, False), leaky,
         ("Conv2d", 64, 128, 4, 2, 1, False), norm, leaky,
         ("Conv2d", 128, 256, 4, 2, 1, False), norm, leaky,
         ("Conv2d", 256, 1, 4, 1, 0, False),
     ]  # the sigmoid is in the loss  # fmt: skip
-    for player in family.objectives():
+    for objective in model.objectives():
         assert (
-            isinstance(player.optimizer, torch.optim.Adam)
-            and player.interval == 1
-            and player.max_grad_norm is None
+            isinstance(objective.optimizer, torch.optim.Adam)
+            and objective.interval == 1
+            and objective.max_grad_norm is None
         )
-        (group,) = player.optimizer.param_groups
+        (group,) = objective.optimizer.param_groups
         assert group["lr"] == 2e-4 and group["betas"] == (0.5, 0.999)
     assert options.batch == 128 and options.conditional is False
     assert config.instance_noise == 0 and config.augment.kind == "none" and config.loss == "non-saturating"
 
 
-def test_the_paper_dcgan_starts_as_pytorch_does() -> None:
+def test_the_paper_preset_of_dcgan_keeps_pytorchs_initialization() -> None:
     spec = ImageSpec(1, 32)
     torch.manual_seed(0)
     textbook = Dcgan(configure(Dcgan, "paper", {}, "mnist")[1], spec)
@@ -245,7 +245,7 @@ def test_the_paper_dcgan_starts_as_pytorch_does() -> None:
     assert ours.generator[0].weight.std().item() == pytest.approx(0.02, rel=0.02)
 
 
-def test_the_paper_wgan_is_either_papers() -> None:
+def test_the_paper_preset_of_wgan_suits_either_constraint() -> None:
     penalty = configure(Wgan, "paper", {}, "mnist")
     clipping = configure(Wgan, "paper", {"lipschitz": "clipping"}, "mnist")
     assert (penalty[1].lr, penalty[1].penalty_weight, penalty[1].generator_interval) == (1e-4, 10, 5)

@@ -40,10 +40,10 @@ def split() -> Split:
 
 def made(conditional: bool = False, **config: Any) -> Stylegan:
     torch.manual_seed(0)
-    family = Stylegan(StyleganConfig(**{**SMALL, **config}), model_spec(SPEC, conditional))
-    for conv in family.generator.convs:
+    model = Stylegan(StyleganConfig(**{**SMALL, **config}), model_spec(SPEC, conditional))
+    for conv in model.generator.convs:
         torch.nn.init.constant_(conv.strength, 0.3)  # as after some training
-    return family
+    return model
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def batch() -> Batch:
     return next(batches(split(), 8, 0))
 
 
-def turn(batch: Batch, step: int = 0, done: float = 0.0) -> StepContext:
+def context(batch: Batch, step: int = 0, done: float = 0.0) -> StepContext:
     return StepContext(0, step, done, frozenset({"discriminator", "generator"}), batch)
 
 
@@ -63,7 +63,7 @@ def test_adversarial_losses_on_known_logits() -> None:
     assert logistic == pytest.approx((f(-2) + f(1)) / 2 + (f(0) + f(1)) / 2)
 
 
-def test_beliefs_do_not_see_the_offset_a_relativistic_loss_does_not_see() -> None:
+def test_logged_probabilities_ignore_an_offset_that_the_relativistic_loss_ignores() -> None:
     real, fake = torch.tensor([2.0, 1.0]), torch.tensor([-1.0, -2.0])
     here, there = (mean_probabilities("relativistic", real + shift, fake + shift) for shift in (0.0, 9.0))
     assert all(torch.allclose(here[name], there[name]) for name in here)
@@ -71,7 +71,7 @@ def test_beliefs_do_not_see_the_offset_a_relativistic_loss_does_not_see() -> Non
     assert mean_probabilities("logistic", real + 9, fake)["real"] > 0.999
 
 
-def test_the_slope_penalty_is_the_closed_form_on_known_discriminators() -> None:
+def test_gradient_penalties_equal_the_closed_form_on_known_discriminators() -> None:
     images = torch.randn(5, 1, 3, 3, requires_grad=True)
     weight = torch.randn(1, 3, 3)
     linear = (images * weight).flatten(1).sum(1)
@@ -90,40 +90,42 @@ def test_the_slope_penalty_is_the_closed_form_on_known_discriminators() -> None:
 
 
 @pytest.mark.parametrize("penalties", ["r1", "r1+r2"])
-def test_penalties_come_when_due_and_count_for_the_steps_between(batch: Batch, penalties: str) -> None:
-    family = made(gradient_penalty=penalties, gamma=0.8, penalty_interval=4, loss="logistic")
+def test_lazy_penalties_are_applied_at_intervals_with_a_larger_weight(batch: Batch, penalties: str) -> None:
+    model = made(gradient_penalty=penalties, gamma=0.8, penalty_interval=4, loss="logistic")
     bare = made(gamma=0.0, loss="logistic")
     for step in range(9):
-        loss, seen = family.critic_loss(batch, turn(batch, step))
-        plain, _ = bare.critic_loss(batch, turn(batch, step))
+        loss, seen = model.critic_loss(batch, context(batch, step))
+        plain, _ = bare.critic_loss(batch, context(batch, step))
         due = {"r1", "r2"} if penalties == "r1+r2" else {"r1"}
         assert {"r1", "r2"} & set(seen) == (due if step % 4 == 0 else set())
         extra = 0.4 * 4 * sum(seen[name].item() for name in due if name in seen)
         assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
 
 
-def test_rates_and_gamma_cool_along_half_a_cosine(batch: Batch) -> None:
-    family = made(gamma=0.8, penalty_interval=1, gamma_end=0.1, lr_end=0.25)
+def test_learning_rates_and_gamma_decay_along_half_a_cosine(batch: Batch) -> None:
+    model = made(gamma=0.8, penalty_interval=1, gamma_end=0.1, lr_end=0.25)
     bare = made(gamma=0.0)
     for done, gamma, rate in ((0.0, 0.8, 1.0), (0.5, 0.44, 0.625), (1.0, 0.08, 0.25)):
-        loss, seen = family.critic_loss(batch, turn(batch, done=done))
-        plain, _ = bare.critic_loss(batch, turn(batch, done=done))
+        loss, seen = model.critic_loss(batch, context(batch, done=done))
+        plain, _ = bare.critic_loss(batch, context(batch, done=done))
         extra = gamma / 2 * (seen["r1"] + seen["r2"]).item()
         assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
-        assert [player.lr_schedule(done) for player in family.objectives()] == pytest.approx([rate, rate])
+        assert [objective.lr_schedule(done) for objective in model.objectives()] == pytest.approx(
+            [rate, rate]
+        )
 
 
-def test_the_generator_plays_the_discriminators_game_from_the_other_side(batch: Batch) -> None:
-    family = made()
-    now = turn(batch)
-    real, fake = family.logits(now, batch.images, family.fakes(now))
-    assert family.generator_loss(batch, now)[0].item() == pytest.approx(
+def test_the_generators_loss_is_the_discriminators_with_sides_exchanged(batch: Batch) -> None:
+    model = made()
+    now = context(batch)
+    real, fake = model.logits(now, batch.images, model.fakes(now))
+    assert model.generator_loss(batch, now)[0].item() == pytest.approx(
         discriminator_loss("relativistic", fake, real).item(), rel=1e-5
     )
 
 
 @pytest.mark.parametrize("loss", ["relativistic", "logistic"])
-def test_micro_batches_that_keep_groups_whole_change_nothing(loss: str) -> None:
+def test_micro_batches_of_whole_groups_give_the_same_step(loss: str) -> None:
     def gradients(micro: int | None) -> dict[str, Tensor]:
         plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
         trained = Trainer(
@@ -139,83 +141,83 @@ def test_micro_batches_that_keep_groups_whole_change_nothing(loss: str) -> None:
         gradients(2)
 
 
-def test_mixing_crosses_two_styles_over_once(batch: Batch) -> None:
+def test_style_mixing_has_one_crossover(batch: Batch) -> None:
     always, never, half = (
-        made(mixing_probability=share).mixed_styles(turn(batch)) for share in (1.0, 0.0, 0.5)
+        made(mixing_probability=share).mixed_styles(context(batch)) for share in (1.0, 0.0, 0.5)
     )
     assert all(torch.equal(never[:, 0], never[:, layer]) for layer in range(5))
     changes = (always[:, 1:] != always[:, :-1]).any(-1).sum(1)
-    assert changes.tolist() == [1] * 8  # every picture changes its style at one place
+    assert changes.tolist() == [1] * 8  # every image changes its style at one place
     assert torch.equal(always[:, 0], never[:, 0])  # the coarsest is the first vector's
     changes = (half[:, 1:] != half[:, :-1]).any(-1).sum(1)
     assert 0 < changes.sum() < 8
 
 
-def sampled(family: Stylegan, seeds: list[int], noise: Tensor, **controls: Any) -> Tensor:
-    *_, last = family.generate(noise, Condition(), StyleganControls(**controls), seeds)
+def sampled(model: Stylegan, seeds: list[int], noise: Tensor, **controls: Any) -> Tensor:
+    *_, last = model.generate(noise, Condition(), StyleganControls(**controls), seeds)
     return last.image()
 
 
-def test_truncation_0_is_one_picture_and_1_is_all() -> None:
-    family = made()
-    family.generator.mapping.mean.normal_()
+def test_truncation_interpolates_between_the_mean_style_and_the_style() -> None:
+    model = made()
+    model.generator.mapping.mean.normal_()
     noise = streams.noise(range(3), (8,))
-    middle = sampled(family, [5, 5, 5], noise, truncation=0.0)
+    middle = sampled(model, [5, 5, 5], noise, truncation=0.0)
     assert torch.allclose(middle[0], middle[1], atol=1e-5) and torch.allclose(middle[0], middle[2], atol=1e-5)
-    whole = sampled(family, [5, 5, 5], noise)
+    whole = sampled(model, [5, 5, 5], noise)
     assert not torch.allclose(whole[0], whole[1], atol=1e-3)
-    styles = [family.styles(noise, Condition(), StyleganControls(truncation=psi)) for psi in (0, 0.5, 1)]
+    styles = [model.styles(noise, Condition(), StyleganControls(truncation=psi)) for psi in (0, 0.5, 1)]
     assert torch.allclose(styles[1], (styles[0] + styles[2]) / 2, atol=1e-6)
 
 
-def test_truncation_goes_towards_the_labels_mean() -> None:
-    family = made(conditional=True)
-    family.generator.mapping.mean.normal_()
+def test_truncation_uses_the_mean_style_of_the_class() -> None:
+    model = made(conditional=True)
+    model.generator.mapping.mean.normal_()
     labels = torch.tensor([2, 0])
-    styles = family.styles(torch.randn(2, 8), Condition(labels=labels), StyleganControls(truncation=0))
-    assert torch.equal(styles[:, 0], family.generator.mapping.mean[labels])
+    styles = model.styles(torch.randn(2, 8), Condition(labels=labels), StyleganControls(truncation=0))
+    assert torch.equal(styles[:, 0], model.generator.mapping.mean[labels])
 
 
-def test_detail_is_the_seeds_and_can_be_left_out() -> None:
-    family = made()
+def test_noise_inputs_depend_on_seeds_and_can_be_switched_off() -> None:
+    model = made()
     noise = streams.noise([1], (8,)).expand(2, -1)
-    shown = sampled(family, [3, 4], noise)
+    shown = sampled(model, [3, 4], noise)
     assert not torch.allclose(shown[0], shown[1], atol=1e-3)
-    assert torch.allclose(shown[1], sampled(family, [4], noise[:1])[0], atol=1e-6)
-    bare = sampled(family, [3, 4], noise, detail=0.0)
+    assert torch.allclose(shown[1], sampled(model, [4], noise[:1])[0], atol=1e-6)
+    bare = sampled(model, [3, 4], noise, detail=0.0)
     assert torch.allclose(bare[0], bare[1], atol=1e-6)
 
 
-def test_twice_the_detail_is_twice_the_strength_of_every_layer() -> None:
-    family, noise = made(), streams.noise(range(2), (8,))
-    twice = sampled(family, [3, 4], noise, detail=2.0)
-    for conv in family.generator.convs:
+def test_detail_scales_the_noise_strength_of_every_layer() -> None:
+    model, noise = made(), streams.noise(range(2), (8,))
+    twice = sampled(model, [3, 4], noise, detail=2.0)
+    for conv in model.generator.convs:
         torch.nn.init.constant_(conv.strength, 0.6)
-    assert torch.allclose(sampled(family, [3, 4], noise), twice, atol=1e-5)
+    assert torch.allclose(sampled(model, [3, 4], noise), twice, atol=1e-5)
 
 
-def test_painting_styles_is_generating() -> None:
-    family, noise = made(), streams.noise(range(2), (8,))
-    styles = family.styles(noise, Condition(), StyleganControls())
-    assert styles.shape == (2, *family.style_shape)
-    assert torch.equal(family.synthesize(styles, [0, 1]), sampled(family, [0, 1], noise))
-    readers = family.style_affine_weights()
-    assert len(readers) == family.style_shape[0] and all(r.shape[1] == family.style_shape[1] for r in readers)
+def test_synthesizing_styles_equals_generating() -> None:
+    model, noise = made(), streams.noise(range(2), (8,))
+    styles = model.styles(noise, Condition(), StyleganControls())
+    assert styles.shape == (2, *model.style_shape)
+    assert torch.equal(model.synthesize(styles, [0, 1]), sampled(model, [0, 1], noise))
+    readers = model.style_affine_weights()
+    assert len(readers) == model.style_shape[0] and all(r.shape[1] == model.style_shape[1] for r in readers)
 
 
-def test_a_conditional_one_is_trained_and_asked_by_label() -> None:
+def test_a_conditional_stylegan_trains_and_samples_by_label() -> None:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
     trained = Trainer(made(conditional=True), split(), Options(batch=8), plan)
     steps = trained.steps()
     for _ in range(3):
         next(steps)
-    model = Pipeline(trained.model)
-    one, other = (model.sample([0], labels=[label]) for label in (0, 1))
+    pipeline = Pipeline(trained.model)
+    one, other = (pipeline.sample([0], labels=[label]) for label in (0, 1))
     assert not np.array_equal(one, other)
     assert float(trained.model.generator.mapping.mean.abs().sum()) > 0
 
 
-def test_a_timed_start_counts_whole_rounds_of_lazy_penalties() -> None:
+def test_timing_covers_whole_periods_of_lazy_penalties() -> None:
     def flops(every: int) -> int:
         measure = timing_function(made(penalty_interval=every), split(), Options(batch=4, device="cpu"))
         return measure(Arithmetic("fp32", False), 0.0).flops_per_step
@@ -224,6 +226,6 @@ def test_a_timed_start_counts_whole_rounds_of_lazy_penalties() -> None:
     assert always - half == pytest.approx(2 * (half - quarter), abs=4) and half < always
 
 
-def test_unfit_data_is_an_error() -> None:
+def test_unsuitable_image_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="got 24; the nearest ones: --size 16 or 32"):
         Stylegan(StyleganConfig(), ImageSpec(1, 24))

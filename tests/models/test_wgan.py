@@ -34,74 +34,74 @@ def batch() -> Any:
     return next(batches(Split(pixels, np.arange(8) % 3), 8, 0))
 
 
-def turn(batch: Any, *movers: str) -> StepContext:
+def context(batch: Any, *movers: str) -> StepContext:
     return StepContext(0, 3, 0.5, frozenset(movers), batch)
 
 
-def linear(family: Wgan, slope: float) -> None:
+def linear(model: Wgan, slope: float) -> None:
     """Make the critic f(x) = slope * (sum of x) / sqrt(pixels), whose gradient's length is `slope`."""
-    spec = family.spec
+    spec = model.spec
     pixels = spec.channels * spec.size**2
-    family.critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(pixels, 1, bias=False))
-    torch.nn.init.constant_(family.critic[1].weight, slope / pixels**0.5)
+    model.critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(pixels, 1, bias=False))
+    torch.nn.init.constant_(model.critic[1].weight, slope / pixels**0.5)
 
 
 def test_the_critics_loss_is_equation_3(batch: Any) -> None:
-    family = Wgan(WganConfig(width=8, penalty_weight=7.0), PLAIN)
-    linear(family, 3.0)
-    now = turn(batch, "critic")
-    real, fake = (images.mean((1, 2, 3)) * 3.0 * 16 for images in (batch.images, family.fakes(now)))
-    loss, seen = family.critic_loss(batch, now)
+    model = Wgan(WganConfig(width=8, penalty_weight=7.0), PLAIN)
+    linear(model, 3.0)
+    now = context(batch, "critic")
+    real, fake = (images.mean((1, 2, 3)) * 3.0 * 16 for images in (batch.images, model.fakes(now)))
+    loss, seen = model.critic_loss(batch, now)
     assert seen["slope"].item() == pytest.approx(3.0) and seen["penalty"].item() == pytest.approx(4.0)
     assert seen["distance"].item() == pytest.approx((real.mean() - fake.mean()).item(), abs=1e-5)
     assert loss.item() == pytest.approx((fake.mean() - real.mean()).item() + 7 * (3 - 1) ** 2, abs=1e-4)
-    assert family.generator_loss(batch, now)[0].item() == pytest.approx(-fake.mean().item(), abs=1e-5)
+    assert model.generator_loss(batch, now)[0].item() == pytest.approx(-fake.mean().item(), abs=1e-5)
 
 
-def test_both_signs_of_a_wrong_slope_are_paid_for(batch: Any) -> None:
-    family = Wgan(WganConfig(width=8), PLAIN)
-    linear(family, 0.5)
-    assert family.critic_loss(batch, turn(batch))[1]["penalty"].item() == pytest.approx(0.25)
+def test_slopes_below_and_above_one_are_penalized(batch: Any) -> None:
+    model = Wgan(WganConfig(width=8), PLAIN)
+    linear(model, 0.5)
+    assert model.critic_loss(batch, context(batch))[1]["penalty"].item() == pytest.approx(0.25)
 
 
-def test_slopes_are_taken_between_each_real_picture_and_its_fake(batch: Any) -> None:
-    family, seen = Wgan(WganConfig(width=8), PLAIN), []
-    now = turn(batch, "critic")
-    fakes = family.fakes(now)
-    family.critic.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
-    family.slopes(batch, fakes, now)
+def test_slopes_are_taken_between_each_real_image_and_its_fake(batch: Any) -> None:
+    model, seen = Wgan(WganConfig(width=8), PLAIN), []
+    now = context(batch, "critic")
+    fakes = model.fakes(now)
+    model.critic.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    model.slopes(batch, fakes, now)
     share = (seen[0] - fakes) / (batch.images - fakes)
     each = share.flatten(1).median(dim=1).values
     assert torch.allclose(share, each[:, None, None, None].expand_as(share), atol=1e-2)
     assert each.min() > 0 and each.max() < 1 and each.std() > 0.1
 
 
-def test_the_penaltys_critic_scores_each_picture_by_itself(batch: Any) -> None:
-    family = Wgan(WganConfig(width=8), PLAIN)
-    whole, alone = family.scores(batch.images, None), family.scores(batch.images[:1], None)
+def test_under_the_penalty_a_score_does_not_depend_on_the_batch(batch: Any) -> None:
+    model = Wgan(WganConfig(width=8), PLAIN)
+    whole, alone = model.scores(batch.images, None), model.scores(batch.images[:1], None)
     assert torch.allclose(whole[:1], alone, atol=1e-6)
-    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in family.critic.modules())
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.critic.modules())
 
 
 def test_slopes_are_computed_without_autocast(batch: Any) -> None:
-    family = Wgan(WganConfig(width=8), PLAIN)
-    exact = family.slopes(batch, family.fakes(turn(batch)).detach(), turn(batch))
+    model = Wgan(WganConfig(width=8), PLAIN)
+    exact = model.slopes(batch, model.fakes(context(batch)).detach(), context(batch))
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = family.slopes(batch, family.fakes(turn(batch)).detach().float(), turn(batch))
+        rounded = model.slopes(batch, model.fakes(context(batch)).detach().float(), context(batch))
     assert rounded.dtype == torch.float32
     fakes = torch.zeros_like(batch.images)
     with torch.autocast("cpu", torch.bfloat16):
-        inside = family.slopes(batch, fakes, turn(batch))
-    assert torch.equal(inside, family.slopes(batch, fakes, turn(batch))) and exact.shape == (8,)
+        inside = model.slopes(batch, fakes, context(batch))
+    assert torch.equal(inside, model.slopes(batch, fakes, context(batch))) and exact.shape == (8,)
 
 
-def test_clipping_cuts_weights_after_every_move_and_goes_on_to_the_same_bits(batch: Any) -> None:
+def test_clipping_acts_after_every_update_and_resumes_to_the_same_bits(batch: Any) -> None:
     def begin() -> Trainer:
         torch.manual_seed(0)
-        family = Wgan(WganConfig(width=8, lipschitz="clipping"), PLAIN)
+        model = Wgan(WganConfig(width=8, lipschitz="clipping"), PLAIN)
         plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 6})
         pixels = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 1), dtype=np.uint8)
-        return Trainer(family, Split(pixels), Options(batch=8), plan)
+        return Trainer(model, Split(pixels), Options(batch=8), plan)
 
     whole = begin()
     for step in whole.steps():
@@ -128,7 +128,7 @@ def test_clipping_cuts_weights_after_every_move_and_goes_on_to_the_same_bits(bat
         )
 
 
-def test_what_is_left_out_is_the_papers_and_is_stored_as_a_number() -> None:
+def test_a_learning_rate_left_out_is_the_papers_and_is_stored_as_a_number() -> None:
     penalty, clipping = WganConfig(), WganConfig(lipschitz="clipping")
     assert (penalty.lr, penalty.penalty_weight) == (1e-4, 10.0)
     assert (clipping.lr, clipping.clip_value) == (5e-5, 0.01)
@@ -147,42 +147,42 @@ def test_what_is_left_out_is_the_papers_and_is_stored_as_a_number() -> None:
         read_settings(WganConfig, {"lipschitz": "cliping"}, "WGAN's config")
 
 
-def test_labels_reach_both_players_and_are_asked_for(batch: Any) -> None:
-    family = Wgan(WganConfig(width=8), SPEC)
+def test_labels_reach_generator_and_critic(batch: Any) -> None:
+    model = Wgan(WganConfig(width=8), SPEC)
     noise, ones = torch.randn(4, 100), torch.ones(4, dtype=torch.int64)
-    assert not torch.equal(family.synthesize(noise, ones), family.synthesize(noise, 0 * ones))
+    assert not torch.equal(model.synthesize(noise, ones), model.synthesize(noise, 0 * ones))
     images = batch.images[:4]
-    assert not torch.equal(family.scores(images, ones), family.scores(images, 0 * ones))
-    loss, seen = family.critic_loss(batch, turn(batch, "critic", "generator"))
+    assert not torch.equal(model.scores(images, ones), model.scores(images, 0 * ones))
+    loss, seen = model.critic_loss(batch, context(batch, "critic", "generator"))
     assert torch.isfinite(loss) and seen["slope"] > 0
 
 
 @pytest.mark.parametrize("kind", ["wgan", "dcgan"])
-def test_the_generator_waits_and_the_critic_has_its_own_rate(kind: str) -> None:
+def test_generator_interval_and_critic_lr_take_effect(kind: str) -> None:
     settings = {"generator_interval": 3, "critic_lr": 5e-3, "lr": 1e-3, "width": 4}
-    family: Any = (
+    model: Any = (
         Wgan(WganConfig(**settings), PLANE) if kind == "wgan" else Dcgan(DcganConfig(**settings), PLANE)
     )
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 7})
-    trained = Trainer(family, load("points:ring").train, Options(batch=16), plan)
+    trained = Trainer(model, load("points:ring").train, Options(batch=16), plan)
     assert [p.optimizer.param_groups[0]["lr"] for p in trained.objectives] == [5e-3, 1e-3]
-    before, moved = family.generator[1].weight.clone(), []
+    before, moved = model.generator[1].weight.clone(), []
     for step in trained.steps():
-        moved.append(not torch.equal(before, family.generator[1].weight))
+        moved.append(not torch.equal(before, model.generator[1].weight))
         assert ("generator/loss" in step.values) == moved[-1]
-        before = family.generator[1].weight.clone()
+        before = model.generator[1].weight.clone()
         if step.step == 7:
             break
     assert moved == [True, False, False, True, False, False, True]
 
 
-def test_a_timed_start_counts_whole_rounds_of_turns() -> None:
+def test_timing_covers_whole_periods_of_the_generator_interval() -> None:
     """A critic's step costs less than one in which the generator moves too."""
     split = load("points:ring").train
 
     def flops(every: int) -> int:
-        family = Dcgan(DcganConfig(generator_interval=every, width=4), PLANE)
-        return timing_function(family, split, Options(batch=16, device="cpu"))(
+        model = Dcgan(DcganConfig(generator_interval=every, width=4), PLANE)
+        return timing_function(model, split, Options(batch=16, device="cpu"))(
             Arithmetic("fp32", False), 0.0
         ).flops_per_step
 
@@ -204,27 +204,27 @@ def clouds(name: str, count: int = 96) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", ["blobs", "ring"])
-def test_the_distance_is_that_of_optimal_transport(name: str) -> None:
+def test_the_distance_equals_that_of_optimal_transport(name: str) -> None:
     """Within 10 %, and within 5 % once divided by the slope, which the penalty leaves a little above 1."""
     real, fake = clouds(name)
     apart = cdist(real, fake)
     exact = apart[linear_sum_assignment(apart)].mean()  # of equal sets: the best pairing
     assert exact < 1
     torch.manual_seed(0)
-    family, steps = Wgan(WganConfig(width=32), PLANE), 500
-    player = family.objectives()[0]
+    model, steps = Wgan(WganConfig(width=32), PLANE), 500
+    objective = model.objectives()[0]
     x, y = (torch.tensor(points, dtype=torch.float32)[:, :, None, None] for points in (real, fake))
     distance, slope = [], []
     for step in range(steps):
-        player.optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / steps)
+        objective.optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / steps)
         rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(step))
         batch = Batch(x[rows], None, None, torch.arange(len(x)), len(x))
         now = StepContext(0, step, 0.0, frozenset(), batch)
         now.cached("fakes", lambda: y)
-        loss, seen = player.loss(batch, now)
-        player.optimizer.zero_grad()
+        loss, seen = objective.loss(batch, now)
+        objective.optimizer.zero_grad()
         loss.backward()
-        player.optimizer.step()
+        objective.optimizer.step()
         distance.append(seen["distance"].item())
         slope.append(seen["slope"].item())
     assert np.mean(distance[-50:]) == pytest.approx(exact, rel=0.1)

@@ -38,7 +38,7 @@ def some(count: int = 8, channels: int = 3) -> Tensor:
     return torch.from_numpy(made).float()
 
 
-def turn_of(count: int = 8, step: int = 0, parts: int = 1) -> list[StepContext]:
+def context_of(count: int = 8, step: int = 0, parts: int = 1) -> list[StepContext]:
     pixels = np.zeros((count, SIZE, SIZE, 3), np.uint8)
     whole = next(batches(Split(pixels), count, 0))
     share = count // parts
@@ -46,8 +46,8 @@ def turn_of(count: int = 8, step: int = 0, parts: int = 1) -> list[StepContext]:
     return [StepContext(0, step, 0.0, frozenset(), batch) for batch in cuts]
 
 
-class Told:
-    """A turn whose draws are told: the same numbers for each picture."""
+class FixedDraws:
+    """A context whose draws are context: the same numbers for each image."""
 
     def __init__(self, images: Tensor, *draws: Sequence[float]) -> None:
         self.draws = [torch.tensor([draw] * len(images)) for draw in draws]
@@ -61,15 +61,15 @@ class Told:
 
 
 def adapted(policy: str, even: Sequence[float], normal: Sequence[float] = (0.0,) * 4) -> Tensor:
-    """The eight pictures with one change, for certain."""
-    told: Any = Told(some(), [0.5] * 7, even, normal)
-    return adaptive_augment(some(), (policy,), torch.tensor(1.0), told)
+    """The eight images with one change, for certain."""
+    context: Any = FixedDraws(some(), [0.5] * 7, even, normal)
+    return adaptive_augment(some(), (policy,), torch.tensor(1.0), context)
 
 
 def diffed(policy: str, *draws: float, images: Tensor | None = None) -> Tensor:
     images = some() if images is None else images
-    told: Any = Told(images, draws)
-    return diff_augment(images, (policy,), told)
+    context: Any = FixedDraws(images, draws)
+    return diff_augment(images, (policy,), context)
 
 
 # --- the transforms --------------------------------------------------------------------------
@@ -86,28 +86,28 @@ def test_a_flip_changes_sides() -> None:
     assert torch.equal(adapted("flip", [0.6, 0, 0, 0]), some())
 
 
-def test_an_adaptive_shift_is_whole_and_beyond_lies_the_reflection() -> None:
+def test_an_adaptive_shift_is_an_integer_with_reflection_at_the_border() -> None:
     found = adapted("translation", [0, 0, 0.99, 0.3])  # of -2..2: two down, one to the left
     padded = np.pad(some().numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="symmetric")
     assert np.array_equal(found.numpy(), padded[:, :, 0:SIZE, 3 : 3 + SIZE])
 
 
 @pytest.mark.parametrize("n", [-3.0, -1.0, 1.0, 3.0])
-def test_a_scale_is_two_to_the_fifth_of_a_normal(n: float) -> None:
+def test_scaling_is_two_to_the_power_of_a_fifth_of_a_normal(n: float) -> None:
     ramp = torch.arange(SIZE) - (SIZE - 1) / 2
-    told: Any = Told(some(1), [0.0] * 7, [0.0] * 4, [n, 0, 0, 0])
+    context: Any = FixedDraws(some(1), [0.0] * 7, [0.0] * 4, [n, 0, 0, 0])
     images = ramp.expand(1, 1, SIZE, SIZE)
-    found = adaptive_augment(images, ("scaling",), torch.tensor(1.0), told)
+    found = adaptive_augment(images, ("scaling",), torch.tensor(1.0), context)
     inner, slack = slice(5, 11), 1e-5 if n > 0 else 0.1  # a wider kernel keeps a slope only nearly
     assert torch.allclose(found[..., inner], (images / 2 ** (0.2 * n))[..., inner], atol=slack)
 
 
-def test_what_is_made_smaller_is_smoothed_and_a_plain_picture_stays_plain() -> None:
+def test_shrinking_is_antialiased_and_keeps_constant_images() -> None:
     board = (torch.arange(SIZE) % 2 * 2.0 - 1).expand(1, 1, SIZE, SIZE)
     plain = torch.full((1, 1, SIZE, SIZE), 0.3)
     for images, least, most in ((board, 0.0, 0.15), (plain, 0.3 - 1e-6, 0.3 + 1e-6)):
-        told: Any = Told(images, [0.0] * 7, [0.0] * 4, [-3.0, 0, 0, 0])
-        found = adaptive_augment(images, ("scaling",), torch.tensor(1.0), told)[..., 4:12].abs()
+        context: Any = FixedDraws(images, [0.0] * 7, [0.0] * 4, [-3.0, 0, 0, 0])
+        found = adaptive_augment(images, ("scaling",), torch.tensor(1.0), context)[..., 4:12].abs()
         assert least <= found.min() and found.max() <= most
 
 
@@ -129,19 +129,19 @@ def test_diff_colors() -> None:
     assert torch.allclose(diffed("color", 0.5, 0.5, 1.0, 0, 0, 0, 0), middle + 1.5 * (x - middle), atol=1e-6)
 
 
-def test_gray_pictures_have_no_saturation() -> None:
+def test_saturation_leaves_gray_images_unchanged() -> None:
     x = some(channels=1)
     assert torch.equal(diffed("color", 0.5, 0.9, 0.5, 0, 0, 0, 0, images=x), x)
 
 
-def test_a_diff_shift_of_up_to_an_eighth_leaves_nothing_behind() -> None:
+def test_a_diffaugment_shift_fills_with_zeros() -> None:
     found = diffed("translation", 0, 0, 0, 0.0, 0.7, 0, 0)  # two up, one to the right
     wanted = torch.zeros_like(some())
     wanted[:, :, : SIZE - 2, 1:] = some()[:, :, 2:, : SIZE - 1]
     assert torch.equal(found, wanted)
 
 
-def test_half_a_side_is_cut_out_about_any_pixel() -> None:
+def test_cutout_removes_a_square_of_half_the_side() -> None:
     ones, half = torch.ones(1, 1, SIZE, SIZE), SIZE // 2
     cut = 1 - diffed("cutout", 0, 0, 0, 0, 0, 0.5, 0.5, images=ones)
     assert cut.sum() == half**2 and bool((cut[..., 4:12, 4:12] == 1).all())
@@ -149,17 +149,17 @@ def test_half_a_side_is_cut_out_about_any_pixel() -> None:
     assert corner.sum() == (half // 2) * (half // 2) and corner[0, 0, 0, -1] == 1
 
 
-def test_rows_of_a_reflecting_matrix_are_averages() -> None:
+def test_rows_of_a_reflecting_matrix_sum_to_one() -> None:
     sources = torch.linspace(-9, SIZE + 8, SIZE).expand(2, SIZE)
     found = interpolation_matrix(sources, torch.tensor([1.0, 1.7]), reflect=True)
     assert bool((found >= 0).all()) and torch.allclose(found.sum(2), torch.ones(2, SIZE))
 
 
-def test_each_change_befalls_a_share_p() -> None:
+def test_each_transform_acts_on_a_share_p_of_the_images() -> None:
     count, spread = 2000, []
     images = some(1).expand(count, -1, -1, -1)
     for policy, chance in (("translation", 24 / 25), ("rotation", 3 / 4), ("flip", 1 / 2), ("scaling", 1.0)):
-        found = adaptive_augment(images, (policy,), torch.tensor(0.3), turn_of(count)[0])
+        found = adaptive_augment(images, (policy,), torch.tensor(0.3), context_of(count)[0])
         share = float((found != images).flatten(1).any(1).float().mean())
         spread.append(abs(share - 0.3 * chance))
     assert max(spread) < 4 * np.sqrt(0.3 * 0.7 / count)
@@ -168,37 +168,37 @@ def test_each_change_befalls_a_share_p() -> None:
 # --- the contract ----------------------------------------------------------------------------
 
 
-def test_nothing_is_nothing() -> None:
-    module, (turn,) = Augment(NoAugment(), RGB), turn_of()
+def test_no_augmentation_is_the_identity_without_state() -> None:
+    module, (context,) = Augment(NoAugment(), RGB), context_of()
     x = some()
     module.observe(x)
-    assert module(x, turn) is x and module.log_values() == {} and not module.state_dict()
-    assert torch.equal(turn.rand(3), turn_of()[0].rand(3))  # no draw was spent
+    assert module(x, context) is x and module.log_values() == {} and not module.state_dict()
+    assert torch.equal(context.rand(3), context_of()[0].rand(3))  # no draw was spent
 
 
-def test_a_chance_of_0_changes_no_bit() -> None:
-    assert torch.equal(Augment(Adaptive(policy=ALL), RGB)(some(), turn_of()[0]), some())
+def test_probability_0_is_the_exact_identity() -> None:
+    assert torch.equal(Augment(Adaptive(policy=ALL), RGB)(some(), context_of()[0]), some())
 
 
 @pytest.mark.parametrize("config", POLICIES, ids=lambda c: c.kind)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_draws_are_each_pictures_own(config: Any, channels: int) -> None:
+def test_random_draws_are_per_image(config: Any, channels: int) -> None:
     module, x = Augment(config, RGB), some(channels=channels)
-    whole = module(x, turn_of()[0])
+    whole = module(x, context_of()[0])
     assert whole.shape == x.shape and whole.dtype == torch.float32 and not torch.equal(whole, x)
-    halves = [module(x[4 * k : 4 * k + 4], turn) for k, turn in enumerate(turn_of(parts=2))]
+    halves = [module(x[4 * k : 4 * k + 4], context) for k, context in enumerate(context_of(parts=2))]
     assert torch.equal(torch.cat(halves), whole)
-    turn = turn_of()[0]
-    assert not torch.equal(module(x, turn), module(x, turn))  # real pictures and fakes: two draws
-    assert not torch.equal(module(x, turn_of(step=1)[0]), whole)
+    context = context_of()[0]
+    assert not torch.equal(module(x, context), module(x, context))  # real images and fakes: two draws
+    assert not torch.equal(module(x, context_of(step=1)[0]), whole)
 
 
 @pytest.mark.parametrize("config", POLICIES, ids=lambda c: c.kind)
-def test_a_gradient_penalty_goes_through(config: Any) -> None:
+def test_augmentation_can_be_differentiated_twice(config: Any) -> None:
     """With D(x) = w |T(x)|^2 the penalty |dD/dx|^2 is w^2 times a number, and its slope in w 2 w times it."""
     module, weight = Augment(config, RGB), torch.tensor(1.5, requires_grad=True)
     x = some().requires_grad_()
-    verdict = weight * module(x, turn_of()[0]).square().sum()
+    verdict = weight * module(x, context_of()[0]).square().sum()
     (slope,) = torch.autograd.grad(verdict, x, create_graph=True)
     penalty = slope.square().sum()
     (of_weight, of_pixels) = torch.autograd.grad(penalty, (weight, x))
@@ -206,15 +206,15 @@ def test_a_gradient_penalty_goes_through(config: Any) -> None:
     assert bool(of_pixels.isfinite().all()) and float(of_pixels.abs().sum()) > 0
 
 
-def test_bf16_rounds_no_pixel() -> None:
+def test_autocast_does_not_round_pixels() -> None:
     module, x = Augment(DiffAugment(), RGB), some()
     with torch.autocast("cpu", torch.bfloat16):
-        found = module(x, turn_of()[0])
-    assert torch.equal(found, module(x, turn_of()[0]))
+        found = module(x, context_of()[0])
+    assert torch.equal(found, module(x, context_of()[0]))
 
 
 @pytest.mark.parametrize("config", POLICIES, ids=lambda c: c.kind)
-def test_pictures_too_small_are_refused(config: Any) -> None:
+def test_too_small_images_are_refused(config: Any) -> None:
     with pytest.raises(ValueError, match="8 pixels or more, got 1: leave out --augment"):
         Augment(config, ImageSpec(channels=2, size=1))
 
@@ -223,22 +223,22 @@ def test_pictures_too_small_are_refused(config: Any) -> None:
 
 
 def chances(module: Augment, verdicts: Sequence[float], steps: int, parts: int = 1) -> list[float]:
-    """The chance in each step, when eight real pictures a step are judged alike."""
+    """The chance in each step, when eight real images a step are judged alike."""
     met = []
     for step in range(steps):
         now = set()
-        for turn in turn_of(step=step, parts=parts):
-            module(some(8 // parts), turn)
+        for context in context_of(step=step, parts=parts):
+            module(some(8 // parts), context)
             now.add(module.log_values()["augment"].item())
-            module.observe(torch.tensor(verdicts)[turn.batch.rows])
-        module(some(), turn_of(step=step)[0])  # the generator's turn
+            module.observe(torch.tensor(verdicts)[context.batch.rows])
+        module(some(), context_of(step=step)[0])  # the generator's context
         now.add(module.log_values()["augment"].item())
         assert len(now) == 1
         met.append(now.pop())
     return met
 
 
-def test_the_chance_goes_from_0_to_1_in_the_images_of_the_ramp() -> None:
+def test_the_probability_rises_from_0_to_1_over_ramp_images() -> None:
     module = Augment(Adaptive(ramp_images=800, max_p=1.0, interval=4), RGB)
     met = chances(module, [1.0] * 8, 105)
     assert met[:5] == [0, 0, 0, 0, pytest.approx(0.04)] and met[4:8] == [met[4]] * 4
@@ -247,7 +247,7 @@ def test_the_chance_goes_from_0_to_1_in_the_images_of_the_ramp() -> None:
     assert module.log_values()["overfit"].item() == 1.0
 
 
-def test_below_the_target_the_chance_falls_and_stays_within_its_ends() -> None:
+def test_below_the_target_the_probability_falls_and_is_clipped() -> None:
     wary = Adaptive(ramp_images=100, initial_p=0.5, interval=1, target=0.6)
     met = chances(Augment(wary, RGB), [1, 1, 1, 1, 1, 1, -1, -1], 9)  # r = 0.5
     assert met == pytest.approx([max(0.0, 0.5 - 0.08 * k) for k in range(9)], abs=1e-6)
@@ -256,7 +256,7 @@ def test_below_the_target_the_chance_falls_and_stays_within_its_ends() -> None:
     assert Augment(Adaptive(initial_p=1.0), RGB).log_values()["augment"].item() == pytest.approx(0.8)
 
 
-def test_micro_batches_meet_one_chance_and_move_it_once() -> None:
+def test_micro_batches_share_one_probability_and_adjust_it_once() -> None:
     config = Adaptive(ramp_images=100, interval=2, target=0.6)
     verdicts = [1, 1, 1, 1, 1, 1, 1, -1]
     whole, parts = (Augment(config, RGB) for _ in range(2))
@@ -265,22 +265,22 @@ def test_micro_batches_meet_one_chance_and_move_it_once() -> None:
         assert torch.equal(kept, parts.state_dict()[name]), name
 
 
-def test_verdicts_without_a_zero_are_read_about_the_middle() -> None:
+def test_scores_without_a_zero_are_centered() -> None:
     module = Augment(Adaptive(interval=1), RGB)
     module.observe(torch.tensor([9.0, 11.0, 7.0, 13.0]), fake=torch.tensor([6.0, 10.0]))  # middle: 9
     assert module.signs.item() == 0 + 1 - 1 + 1 and module.judged.item() == 4
 
 
-def test_a_look_from_outside_moves_nothing() -> None:
+def test_evaluation_mode_adjusts_nothing() -> None:
     module = Augment(Adaptive(interval=1), RGB)
     before = {name: kept.clone() for name, kept in module.state_dict().items()}
     module.eval()
     module.observe(torch.ones(8))
-    module(some(), turn_of(step=3)[0])
+    module(some(), context_of(step=3)[0])
     assert all(torch.equal(kept, before[name]) for name, kept in module.state_dict().items())
 
 
-# --- in the families -------------------------------------------------------------------------
+# --- in the models -------------------------------------------------------------------------
 
 SMALL: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 8, "lr": 2e-3},
@@ -302,9 +302,9 @@ def made(name: str, config: Any, channels: int = 1) -> Any:
 
 def begin(name: str) -> Trainer:
     pixels = np.random.default_rng(0).integers(0, 256, (12, SIZE, SIZE, 1), dtype=np.uint8)
-    family = made(name, Adaptive(ramp_images=200, interval=2, target=0.1, initial_p=0.4))
+    model = made(name, Adaptive(ramp_images=200, interval=2, target=0.1, initial_p=0.4))
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
-    return Trainer(family, Split(pixels), Options(batch=8), plan)
+    return Trainer(model, Split(pixels), Options(batch=8), plan)
 
 
 def state(training: Trainer) -> dict[str, Tensor]:
@@ -312,7 +312,7 @@ def state(training: Trainer) -> dict[str, Tensor]:
     return {f"{f}/{key}": kept.clone() for f, held in files.items() for key, kept in held.items()}
 
 
-def test_an_adaptive_run_goes_on_to_the_same_bits(name: str) -> None:
+def test_an_adaptive_run_resumes_to_the_same_bits(name: str) -> None:
     def walk(training: Trainer, steps: int) -> list[dict[str, Tensor]]:
         stream = training.steps()
         return [next(stream).values for _ in range(steps)]
@@ -332,38 +332,38 @@ def test_an_adaptive_run_goes_on_to_the_same_bits(name: str) -> None:
     assert {"weights/augment.p", "weights/augment.signs"} <= resumed.keys()
 
 
-def test_both_players_meet_changed_pictures(name: str) -> None:
-    """Whatever the families' losses, the discriminator is shown the module's pictures and none besides."""
-    family = made(name, DiffAugment(), channels=3)
-    judge = getattr(family, type(family).adversarial.critic)
-    (turn,) = turn_of()
-    turn.active = frozenset({type(family).adversarial.critic, "generator"})
+def test_both_objectives_see_augmented_images(name: str) -> None:
+    """Whatever the models' losses, the discriminator is shown the module's images and none besides."""
+    model = made(name, DiffAugment(), channels=3)
+    judge = getattr(model, type(model).adversarial.critic)
+    (context,) = context_of()
+    context.active = frozenset({type(model).adversarial.critic, "generator"})
     shown: list[Tensor] = []
     given: list[Tensor] = []
-    family.augment.register_forward_hook(lambda *told: given.append(told[-1].detach()))
-    judge.register_forward_hook(lambda module, told, result: shown.append(told[0].detach()))
-    for player in family.objectives():
-        player.loss(turn.batch, turn)
+    model.augment.register_forward_hook(lambda *context: given.append(context[-1].detach()))
+    judge.register_forward_hook(lambda module, context, result: shown.append(context[0].detach()))
+    for objective in model.objectives():
+        objective.loss(context.batch, context)
         whole = [x for k, x in enumerate(shown) if name != "wgan" or k != 2]  # its penalty looks between
-        sides = [side for x in whole for side in x.split(len(turn.batch.images))]  # StyleGAN shows both
+        sides = [side for x in whole for side in x.split(len(context.batch.images))]  # StyleGAN shows both
         assert len(given) >= 1 and all(any(torch.equal(x, y) for y in given) for x in sides)
-        assert not any(torch.equal(x, turn.batch.images) for x in sides)
+        assert not any(torch.equal(x, context.batch.images) for x in sides)
 
 
-def test_a_generator_learns_through_what_is_changed(name: str) -> None:
-    family = made(name, DiffAugment(policy=("cutout",)), channels=3)
-    (turn,) = turn_of()
-    turn.active = frozenset({type(family).adversarial.critic, "generator"})
-    loss, _ = family.objectives()[1].loss(turn.batch, turn)
-    (slope,) = torch.autograd.grad(loss, family.fakes(turn))
+def test_the_generators_gradient_passes_through_the_augmentation(name: str) -> None:
+    model = made(name, DiffAugment(policy=("cutout",)), channels=3)
+    (context,) = context_of()
+    context.active = frozenset({type(model).adversarial.critic, "generator"})
+    loss, _ = model.objectives()[1].loss(context.batch, context)
+    (slope,) = torch.autograd.grad(loss, model.fakes(context))
     assert bool((slope == 0).all(1).flatten(1).any(1).all()) and float(slope.abs().sum()) > 0  # holes
 
 
-def test_slopes_at_real_pictures_are_taken_through_what_is_changed() -> None:
-    """R1 is the slope at the picture itself, so cutting out half of one leaves a slope of 0 there."""
-    family = made("stylegan", DiffAugment(policy=("cutout",)), channels=3)
-    (turn,) = turn_of()
-    family.augment.eval()
+def test_gradients_at_real_images_pass_through_the_augmentation() -> None:
+    """R1 is the slope at the image itself, so cutting out half of one leaves a slope of 0 there."""
+    model = made("stylegan", DiffAugment(policy=("cutout",)), channels=3)
+    (context,) = context_of()
+    model.augment.eval()
     images = some().requires_grad_()
-    (slope,) = torch.autograd.grad(family.logits(turn, images)[0].sum(), images)
+    (slope,) = torch.autograd.grad(model.logits(context, images)[0].sum(), images)
     assert bool((slope == 0).all(1).flatten(1).any(1).all()) and float(slope.abs().sum()) > 0

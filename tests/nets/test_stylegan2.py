@@ -36,7 +36,7 @@ def one_kernel_a_picture(conv: ModulatedConv, x: Tensor, style: Tensor) -> Tenso
     return conv.gain * y.view(B, -1, H, W) + conv.bias[:, None, None]
 
 
-def test_scaled_inputs_and_outputs_are_one_kernel_a_picture() -> None:
+def test_modulation_equals_one_kernel_per_image() -> None:
     conv = ModulatedConv(6, 5, 4, gain=1.3)
     torch.nn.init.normal_(conv.bias)
     x, style = torch.randn(3, 6, 8, 8), torch.randn(3, 4)
@@ -44,7 +44,7 @@ def test_scaled_inputs_and_outputs_are_one_kernel_a_picture() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_what_a_layer_adds_to_the_picture_is_a_modulated_1x1_convolution(layout: torch.memory_format) -> None:
+def test_to_rgb_is_a_modulated_1x1_convolution(layout: torch.memory_format) -> None:
     part = ToRGB(6, 3, 4, 1.0)
     x, style = torch.randn(2, 6, 4, 4).to(memory_format=layout), torch.randn(2, 4)
     scaled = x * (part.affine(style) * part.scale)[:, :, None, None]
@@ -59,7 +59,7 @@ def test_a_modulated_convolution_can_be_differentiated_twice() -> None:
     assert torch.autograd.gradgradcheck(conv, (x, style))
 
 
-def test_demodulation_makes_unit_variance() -> None:
+def test_demodulation_gives_unit_variance() -> None:
     """Of independent inputs of unit variance, whatever the style (eq. 3)."""
     conv = ModulatedConv(16, 8, 4)
     x, style = torch.randn(4, 16, 130, 130), 3 * torch.randn(4, 4)
@@ -68,7 +68,7 @@ def test_demodulation_makes_unit_variance() -> None:
 
 
 @pytest.mark.parametrize("pace", [1.0, 0.01])
-def test_equalised_layers_keep_variance_and_move_at_their_pace(pace: float) -> None:
+def test_equalized_layers_keep_variance_and_scale_the_learning_rate(pace: float) -> None:
     layer = EqualizedLinear(400, 300, pace)
     assert layer(torch.randn(50, 400)).std().item() == pytest.approx(1, rel=0.03)
     assert layer.weight.std().item() == pytest.approx(1 / pace, rel=0.03)
@@ -80,12 +80,12 @@ def test_equalised_layers_keep_variance_and_move_at_their_pace(pace: float) -> N
     assert moved == pytest.approx(0.1 * pace / 20, rel=1e-3)  # 20: the square root of 400 inputs
 
 
-def test_an_equalised_convolution_keeps_variance() -> None:
+def test_an_equalized_convolution_keeps_variance() -> None:
     y = EqualizedConv(32, 64, 3)(torch.randn(4, 32, 40, 40))[:, :, 1:-1, 1:-1]
     assert y.std().item() == pytest.approx(1, rel=0.03)
 
 
-def test_halving_is_the_blur_and_the_transpose_of_doubling() -> None:
+def test_downsampling_is_the_blur_and_the_transpose_of_upsampling() -> None:
     x, y = torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.randn(2, 3, 4, 4, dtype=torch.float64)
     line = torch.tensor([1.0, 3, 3, 1], dtype=torch.float64) / 8
     blur = (line[:, None] * line).expand(3, 1, 4, 4)
@@ -109,7 +109,7 @@ def test_the_mean_style_follows_each_class() -> None:
     mapping.track(styles, labels)
     wanted = torch.tensor([[1.0], [0], [3]]).expand(3, 3)
     assert torch.allclose(mapping.mean, wanted)
-    mapping.track(styles + 1, labels)  # of few pictures the plain mean, ...
+    mapping.track(styles + 1, labels)  # of few images the plain mean, ...
     assert torch.allclose(mapping.mean, wanted + torch.tensor([[0.5], [0], [0.5]]))
     for _ in range(4000):
         mapping.track(styles - 1, labels)
@@ -123,7 +123,7 @@ def test_the_mean_style_follows_each_class() -> None:
     assert mapping.mean.dtype == torch.float32
 
 
-def test_the_length_of_a_latent_vector_does_not_count() -> None:
+def test_the_norm_of_a_latent_vector_has_no_effect() -> None:
     mapping, noise = Mapping(8, 5, 2), torch.randn(3, 8)
     assert torch.allclose(mapping(noise, None), mapping(7 * noise, None), atol=1e-5)
 
@@ -132,7 +132,7 @@ def generator(size: int = 16, colors: int = 1, lr_scales: LrScales = EQUAL) -> S
     return StyleGenerator(ImageSpec(colors, size), channels_at(size, 4, 16), 8, 6, 1, 0, lr_scales)
 
 
-def test_layers_sides_and_readers_belong_together() -> None:
+def test_layers_resolutions_and_affine_weights_agree() -> None:
     net = generator(32, 3)
     assert net.sides == [4, 8, 8, 16, 16, 32, 32] and net.layers == 7
     assert channels_at(32, 4, 16) == [16, 16, 8, 4]
@@ -146,7 +146,7 @@ def test_layers_sides_and_readers_belong_together() -> None:
     assert first(x, style).shape == x.shape
 
 
-def test_a_layout_is_the_first_styles_alone() -> None:
+def test_a_style_dependent_input_depends_on_the_first_style_alone() -> None:
     """What the first layer is given: the constant, and a linear map of the first style."""
     net = StyleGenerator(ImageSpec(1, 16), channels_at(16, 4, 16), 8, 6, 1, style_dependent_input=True)
     given: list[Tensor] = []
@@ -161,11 +161,11 @@ def test_a_layout_is_the_first_styles_alone() -> None:
     assert torch.allclose(drawn, 4 * styles[:, 0] @ net.affine_weights()[0][-16 * 16 :].T, atol=1e-5)
 
 
-def test_a_late_style_leaves_early_layers_alone() -> None:
-    """Layers before the crossover paint what they painted: their part of the picture is the same."""
+def test_a_late_style_does_not_affect_early_layers() -> None:
+    """Layers before the crossover paint what they painted: their part of the image is the same."""
     net = generator()
     seen: list[Tensor] = []
-    for part in net.pictures:
+    for part in net.images:
         part.register_forward_hook(lambda module, given, out: seen.append(out))
     one = torch.randn(2, 6)[:, None].repeat(1, net.layers, 1)  # laid out as `mixed` is: equal bits then
     noise, mixed = torch.randn(2, net.noise_numbers), one.clone()
@@ -175,7 +175,7 @@ def test_a_late_style_leaves_early_layers_alone() -> None:
     assert not torch.allclose(seen[2], seen[5])
 
 
-def test_noise_counts_by_its_strength() -> None:
+def test_noise_is_scaled_by_its_strength() -> None:
     net = generator()
     styles = torch.randn(1, net.layers, 6)
     one, other = torch.randn(2, 1, net.noise_numbers)
@@ -188,13 +188,13 @@ def test_noise_counts_by_its_strength() -> None:
     assert torch.allclose(slow(styles, one), net(styles, one / 10), atol=1e-5)
 
 
-def test_what_reads_the_style_learns_at_its_pace() -> None:
+def test_affine_layers_have_their_learning_rate_scale() -> None:
     """A step of one size on every stored weight moves what each layer reads by the pace."""
     style = torch.randn(2, 6)
     moved = []
     for pace in (1.0, 0.1):
         net = generator(lr_scales=LrScales(affine=pace))
-        affines = [net.convs[2].conv.affine, net.pictures[1].affine]
+        affines = [net.convs[2].conv.affine, net.images[1].affine]
         before = [affine(style) for affine in affines]
         assert all(0.5 < read.std() < 2 and 0 < read.mean() < 2 for read in before)  # started alike
         with torch.no_grad():
@@ -206,7 +206,7 @@ def test_what_reads_the_style_learns_at_its_pace() -> None:
         assert torch.allclose(slow, even / 10, atol=1e-5)
 
 
-def test_the_layout_learns_at_the_pace_of_what_reads_the_style() -> None:
+def test_a_style_dependent_input_has_the_affine_learning_rate_scale() -> None:
     style, moved = torch.randn(2, 6), []
     for pace in (1.0, 0.1):
         layout = StyleGenerator(
@@ -226,7 +226,7 @@ def test_the_layout_learns_at_the_pace_of_what_reads_the_style() -> None:
     assert torch.allclose(moved[1], moved[0] / 10, atol=1e-5)
 
 
-def test_the_spread_of_a_group_is_told_channel_by_channel() -> None:
+def test_minibatch_std_is_per_group_and_channel() -> None:
     x = torch.randn(6, 3, 4, 4) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
     told = minibatch_std(x, torch.arange(6), 4)
     assert told.shape == (6, 3)
@@ -240,13 +240,13 @@ def test_the_spread_of_a_group_is_told_channel_by_channel() -> None:
     assert torch.equal(minibatch_std(torch.cat([x, other]), torch.arange(6), 4), torch.cat(sides))
 
 
-def test_a_torn_group_is_an_error() -> None:
+def test_a_micro_batch_inside_a_group_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 4, or --minibatch-std-group 1"):
         minibatch_std(torch.randn(2, 3, 4, 4), torch.arange(2, 4), 4)
 
 
-def test_the_verdict_hears_the_spread() -> None:
-    """Two pictures of a group that are alike are not judged as when their neighbour differs."""
+def test_the_logit_depends_on_the_minibatch_std() -> None:
+    """Two images of a group that are alike are not judged as when their neighbour differs."""
     net = StyleDiscriminator(ImageSpec(1, 16), [8, 8, 8], classes=0, group=2)
     one, other = torch.randn(2, 1, 1, 16, 16)
     alone, beside = (net(torch.cat([one, second]), None, torch.arange(2))[0] for second in (one, other))
@@ -254,7 +254,7 @@ def test_the_verdict_hears_the_spread() -> None:
 
 
 @pytest.mark.parametrize(("deep", "loudness"), [(True, 1.0), (False, 1.5)])
-def test_a_block_keeps_the_loudness(deep: bool, loudness: float) -> None:
+def test_a_residual_block_keeps_the_mean_square(deep: bool, loudness: float) -> None:
     torch.manual_seed(0)
     flat = torch.randn(4, 64, 1, 1).expand(-1, -1, 32, 32)  # halving leaves what does not vary
     inside = ResidualBlock(64, 64, deep)(flat)[:, :, 4:-4, 4:-4]  # convolutions fade at the border
@@ -273,10 +273,10 @@ def test_labels_are_projected() -> None:
     assert torch.allclose(other - one, wanted, atol=1e-5)
 
 
-def test_256_px_in_color() -> None:
+def test_networks_for_256_px_rgb() -> None:
     net = StyleGenerator(ImageSpec(3, 256), channels_at(256, 2, 16), 8, 6, 1)
     with torch.no_grad():
-        picture = net(torch.randn(1, net.layers, 6), torch.randn(1, net.noise_numbers))
-        assert picture.shape == (1, 3, 256, 256) and net.layers == 13
+        image = net(torch.randn(1, net.layers, 6), torch.randn(1, net.noise_numbers))
+        assert image.shape == (1, 3, 256, 256) and net.layers == 13
         judge = StyleDiscriminator(ImageSpec(3, 256), channels_at(256, 2, 16), 0, 4)
-        assert judge(picture, None, torch.arange(1)).shape == (1,)
+        assert judge(image, None, torch.arange(1)).shape == (1,)

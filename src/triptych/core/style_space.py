@@ -1,4 +1,4 @@
-"""What a model adds to the contract when it has a space of styles between noise and picture."""
+"""What a model adds to the contract when styles stand between noise and image."""
 
 from __future__ import annotations
 
@@ -12,25 +12,47 @@ from triptych.core.types import Condition
 
 
 class StyleBased(ABC):
-    """Noise becomes one style a layer, styles become a picture: what mixing and style directions act on.
+    """A model that maps noise to one style per layer, and styles to an image.
 
-    Karras, Laine and Aila 2019, "A style-based generator architecture", section 3.
+    Style mixing and directions in style space act on the styles.
+
+    References:
+        Karras, Laine and Aila 2019, "A style-based generator architecture for generative adversarial
+        networks", section 3.
     """
 
-    mixed = False  # whether training shows pictures whose layers have unlike styles
-    style_shape: tuple[int, int]  # (layers, width) of one picture; layer 0 decides the coarsest things
+    trained_with_mixing = False
+    """Whether training includes images whose layers have different styles."""
+    style_shape: tuple[int, int]
+    """(layers, style dimensions) of one image; layer 0 is the coarsest."""
 
     @abstractmethod
     def styles(self, noise: Tensor, condition: Condition, controls: Any) -> Tensor:
-        """(B, layers, width) styles of noise (B, *noise_shape), with truncation as the controls ask."""
+        """Map noise to styles, with truncation.
+
+        Args:
+            noise: (B, *noise_shape) standard normal.
+            condition: Labels, where the model is conditional.
+            controls: The sampling settings, of which those that act on styles are used.
+
+        Returns:
+            (B, layers, style).
+        """
 
     @abstractmethod
     def synthesize(self, styles: Tensor, seeds: Sequence[int], controls: Any = None) -> Tensor:
-        """(B, C, H, W) in [-1, 1] of styles (B, layers, width); the seeds decide the random detail.
+        """Turn styles into images.
 
-        controls: those that act after the styles; None for the defaults. Truncation is in the styles already.
+        Args:
+            styles: (B, layers, style), already truncated.
+            seeds: One per image: they decide the randomness other than the styles.
+            controls: The sampling settings, of which those that act after the styles are used; None: the
+                defaults.
+
+        Returns:
+            (B, C, H, W) in [-1, 1].
         """
 
     @abstractmethod
     def style_affine_weights(self) -> list[Tensor]:
-        """One (outputs, width) matrix a layer: the weights that a style meets first in that layer."""
+        """One (outputs, style) matrix per layer: all weights that multiply the layer's style first."""

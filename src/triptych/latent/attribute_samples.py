@@ -157,7 +157,7 @@ def _count_blocks(
             f"to at least {needed} samples, got {len(codes)}: draw more, or let all layers move alike"
         )
     if per_layer is None:
-        mixes = isinstance(model.model, StyleBased) and model.model.mixed
+        mixes = isinstance(model.model, StyleBased) and model.model.trained_with_mixing
         per_layer = mixes and len(codes) >= needed
     return layers if per_layer else 1
 

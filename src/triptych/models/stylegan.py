@@ -143,7 +143,8 @@ class Stylegan(Gan[StyleganConfig, StyleganControls], StyleBased):
         components: Mapping[str, GenerativeModel[Any, Any]] | None = None,
     ) -> None:
         super().__init__(config, spec, components)
-        self.step_period, self.mixed = config.penalty_interval, config.mixing_probability > 0
+        self.step_period = config.penalty_interval
+        self.trained_with_mixing = config.mixing_probability > 0
         channels = channels_at(spec.size, config.width, config.max_channels)
         self.generator = StyleGenerator(
             spec,
