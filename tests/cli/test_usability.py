@@ -94,6 +94,8 @@ def test_labels_may_be_class_names(tmp_path: Path, capsys: pytest.CaptureFixture
         (["train", "dcgan", "--loss=minmax"], "Did you mean min-max?"),
         (["train", "dcgan", "--minute", "5"], "train dcgan has no flag --minute. Did you mean --minutes?"),
         (["train", "dcgan", "-minutes", "5"], "has no flag -minutes. Did you mean --minutes?"),
+        (["train", "dcgan", "--learning-rate", "1"], "has no flag --learning-rate. Did you mean --lr?"),
+        (["train", "dcgan", "--critic-rate", "1"], "has no flag --critic-rate. Did you mean --critic-lr?"),
         (["train", "dcgan", "--color", "grey"], "Did you mean gray?"),
         (["train", "dcgan", "--augment.policy", "color", "cutuot"], "Did you mean cutout?"),
         (["train", "dcgan", "--track", "tensorbord"], "Did you mean tensorboard?"),

@@ -7,7 +7,7 @@ import re
 from typing import Any, Literal, get_args, get_origin
 
 from triptych.core.errors import UsageError
-from triptych.core.nearest import nearest
+from triptych.core.nearest import FLAGS_ELSEWHERE, nearest
 
 
 def check_words(words: list[str], flags: type, prog: str) -> None:
@@ -41,7 +41,7 @@ def check_words(words: list[str], flags: type, prog: str) -> None:
         name, equals, value = word.lstrip("-").partition("=")
         name = name.replace("_", "-")
         if not word.startswith("--") or name not in known:
-            near = nearest(name, known)
+            near = nearest(name, known, FLAGS_ELSEWHERE)
             hint = f" Did you mean --{near}?" if near else ""
             raise UsageError(f"{prog} has no flag {word}.{hint} All of them: triptych {prog} --help")
         _check_values(name, [value] if equals else _until_next(words[k + 1 :]), known[name])

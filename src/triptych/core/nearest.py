@@ -20,6 +20,13 @@ VERBS_ELSEWHERE = {  # the same for verbs
     "test": "evaluate", "eval": "evaluate", "interpolate": "steer", "invert": "steer", "rank": "compare",
     "html": "report", "show": "report", "inspect": "data", "benchmark": "duel",
 }  # fmt: skip
+FLAGS_ELSEWHERE = {  # the same for flags of `train`, and what older versions called them
+    "learning-rate": "lr", "rate": "lr", "critic-rate": "critic-lr", "rate-end": "lr-end",
+    "batch-size": "batch", "iterations": "steps", "max-steps": "steps", "num-epochs": "epochs",
+    "dataset": "data", "resolution": "size", "z-dim": "latent", "latent-dim": "latent",
+    "generator-every": "generator-interval", "n-critic": "generator-interval", "strength": "penalty-weight",
+    "colour": "color", "average": "ema-std", "widest": "max-channels", "mixing": "mixing-probability",
+}  # fmt: skip
 
 
 def nearest(word: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str | None:

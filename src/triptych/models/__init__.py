@@ -1,1 +1,1 @@
-"""One family, one file; the file's name is the family's name on the command line."""
+"""One generative model per file; the name of the file is the name on the command line."""

@@ -1,1 +1,1 @@
-"""Building blocks that two families or more use."""
+"""Building blocks that two or more models use."""
