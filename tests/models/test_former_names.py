@@ -65,8 +65,6 @@ def test_a_run_with_former_field_names_samples_and_resumes_to_the_same_bits(
     card["options"] = old_names(Options, card["options"])
     card["data"]["colour"] = card["data"].pop("color")
     card["data"]["colour_rule"] = card["data"].pop("color_rule")
-    del card["format"]
-    card["family"], card["spec"] = card.pop("model"), card.pop("image_spec")
     (old / "run.json").write_text(json.dumps(card), encoding="utf-8")
     assert "rate" in card["config"] and "average" in card["options"]
 

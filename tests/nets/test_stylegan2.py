@@ -165,7 +165,7 @@ def test_a_late_style_does_not_affect_early_layers() -> None:
     """Layers before the crossover paint what they painted: their part of the image is the same."""
     net = generator()
     seen: list[Tensor] = []
-    for part in net.images:
+    for part in net.pictures:
         part.register_forward_hook(lambda module, given, out: seen.append(out))
     one = torch.randn(2, 6)[:, None].repeat(1, net.layers, 1)  # laid out as `mixed` is: equal bits then
     noise, mixed = torch.randn(2, net.noise_numbers), one.clone()
@@ -194,7 +194,7 @@ def test_affine_layers_have_their_learning_rate_scale() -> None:
     moved = []
     for pace in (1.0, 0.1):
         net = generator(lr_scales=LrScales(affine=pace))
-        affines = [net.convs[2].conv.affine, net.images[1].affine]
+        affines = [net.convs[2].conv.affine, net.pictures[1].affine]
         before = [affine(style) for affine in affines]
         assert all(0.5 < read.std() < 2 and 0 < read.mean() < 2 for read in before)  # started alike
         with torch.no_grad():
