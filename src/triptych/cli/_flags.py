@@ -172,20 +172,20 @@ def _own_fields(
     import tyro
 
     hints, help_texts = typing.get_type_hints(flags, include_extras=True), _attribute_docstrings(flags)
-    found: dict[str, Field] = {}
+    fields: dict[str, Field] = {}
     for field in dataclasses.fields(flags):
-        kind = hints[field.name]
+        annotation = hints[field.name]
         positional = None
-        if get_origin(kind) is Annotated:
-            kind, positional = get_args(kind)[:2]
+        if get_origin(annotation) is Annotated:
+            annotation, positional = get_args(annotation)[:2]
         default = defaults.get(field.name, field.default)
         if field.name in choices:
-            kind = Literal[tuple(choices[field.name])]
-            kind = kind if default is not None else kind | None
-        if kind is bool:  # a verb's own switches are off unless given: they need no --no-x
-            kind = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-        found[field.name] = _field(kind, default, help_texts.get(field.name, ""), positional)
-    return found
+            annotation = Literal[tuple(choices[field.name])]
+            annotation = annotation if default is not None else annotation | None
+        if annotation is bool:  # a verb's own switches are off unless given: they need no --no-x
+            annotation = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+        fields[field.name] = _field(annotation, default, help_texts.get(field.name, ""), positional)
+    return fields
 
 
 def _metavar_of(flags: type[Any], name: str) -> str:
@@ -221,26 +221,33 @@ def _one_line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def _field(kind: Any, default: Any, text: str, positional: Positional | None = None, **shown: Any) -> Field:
-    """One flag. shown: more arguments of `tyro.conf.arg`."""
+def _field(
+    annotation: Any, default: Any, text: str, positional: Positional | None = None, **options: Any
+) -> Field:
+    """One flag. options: more arguments of `tyro.conf.arg`."""
     import tyro
 
+    from triptych.cli._mistyped import choices_of
+
     if default is None or default is False or default == ():  # help says what leaving it out means
-        shown.setdefault("help_behavior_hint", "")
+        options.setdefault("help_behavior_hint", "")
     if positional is not None:
-        shown["metavar"] = positional.metavar
-        shown.setdefault("help_behavior_hint", "")
+        options["metavar"] = positional.metavar
+        options.setdefault("help_behavior_hint", "")
+    elif isinstance(words := choices_of(annotation), list) and words:  # several of these words
+        listed = ",".join(dict.fromkeys(word for word in words if word != "None"))
+        options["metavar"] = f"{{{listed}}} ..."
     else:
-        plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
         if get_origin(plain) in (Union, types.UnionType):  # tyro would write {None}|INT
             several = [METAVARS[part] for part in get_args(plain) if part in METAVARS]
             if len(several) == 1 == len(get_args(plain)) - 1:
-                shown["metavar"] = several[0]
-    extras: list[Any] = [tyro.conf.arg(help=text, **shown)]
+                options["metavar"] = several[0]
+    extras: list[Any] = [tyro.conf.arg(help=text, **options)]
     if positional is not None:
         extras.append(tyro.conf.Positional)
     field = dataclasses.field() if default is dataclasses.MISSING else dataclasses.field(default=default)
-    return functools.reduce(lambda inner, extra: Annotated[inner, extra], extras, kind), field
+    return functools.reduce(lambda inner, extra: Annotated[inner, extra], extras, annotation), field
 
 
 def _setting_fields(name: str, info: FieldInfo, defaults: Mapping[str, Any]) -> list[tuple[str, Field]]:
@@ -251,11 +258,11 @@ def _setting_fields(name: str, info: FieldInfo, defaults: Mapping[str, Any]) -> 
 
     if members := kinds(info):
         tag = defaults.get(name, {}).get("kind", info.default.kind)
-        found = [(name, _field(Literal[tuple(members)], tag, _one_line(info.description)))]
-        for part, (kind, text) in _member_fields(members).items():
-            shown: dict[str, Any] = {"name": f"{name}.{part}".replace("_", "-"), "help_behavior_hint": ""}
-            found.append((f"{name}__{part}", _field(kind, None, text, None, **shown)))
-        return found
+        fields = [(name, _field(Literal[tuple(members)], tag, _one_line(info.description)))]
+        for part, (annotation, text) in _member_fields(members).items():
+            options: dict[str, Any] = {"name": f"{name}.{part}".replace("_", "-"), "help_behavior_hint": ""}
+            fields.append((f"{name}__{part}", _field(annotation, None, text, None, **options)))
+        return fields
     if info.annotation == bool | None:
         preset = defaults.get(name, info.default)
         decided = "" if preset is None else f"This preset: {'on' if preset else 'off'}."
@@ -265,22 +272,22 @@ def _setting_fields(name: str, info: FieldInfo, defaults: Mapping[str, Any]) -> 
             (name, _field(alone, False, text)),
             (f"no_{name}", _field(alone, False, f"Not --{name}.")),
         ]
-    kind = info.rebuild_annotation()  # not the class's own annotations: settings may be inherited
-    return [(name, _field(kind, defaults.get(name, info.default), _one_line(info.description)))]
+    annotation = info.rebuild_annotation()  # not the class's own annotations: settings may be inherited
+    return [(name, _field(annotation, defaults.get(name, info.default), _one_line(info.description)))]
 
 
 def _member_fields(members: Mapping[str, type[BaseModel]]) -> dict[str, tuple[Any, str]]:
     """Field -> (its type or None, its help for each member) over all members of a tagged union."""
-    found: dict[str, tuple[Any, str]] = {}
+    fields: dict[str, tuple[Any, str]] = {}
     for tag, model in members.items():
         for name, info in model.model_fields.items():
             if name == "kind":
                 continue
-            kind, text = found.get(name, (None, ""))
+            annotation, text = fields.get(name, (None, ""))
             default = " ".join(map(str, info.default)) if isinstance(info.default, tuple) else info.default
             text += f"{' ' if text else ''}{tag}: {_one_line(info.description)} (default: {default})"
-            found[name] = (Union[kind, info.rebuild_annotation()], text)  # noqa: UP007
-    return found
+            fields[name] = (Union[annotation, info.rebuild_annotation()], text)  # noqa: UP007
+    return fields
 
 
 def _settings_of(parsed: Any, model: type[BaseModel], defaults: Mapping[str, Any]) -> dict[str, Any]:

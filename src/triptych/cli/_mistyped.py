@@ -30,7 +30,7 @@ def check_words(words: list[str], flags: type, prog: str) -> None:
             continue
         renamed = [name for part in metadata if isinstance(name := getattr(part, "name", None), str)]
         name = next(iter(renamed), field.name).replace("_", "-")
-        known[name] = _choices(field.type)
+        known[name] = choices_of(field.type)
         if field.default in (True, False) and tyro.conf.FlagCreatePairsOff not in metadata:
             known[f"no-{name}"] = ()
     for k, word in enumerate(words):
@@ -57,24 +57,24 @@ def _check_values(flag: str, values: list[str], choices: tuple[str, ...] | list[
     """choices: a list where the flag takes several words, a tuple where it takes one."""
     for value in values if isinstance(choices, list) else values[:1]:
         if choices and value not in choices:
-            shown = [choice for choice in dict.fromkeys(choices) if choice != "None"]
-            near = nearest(value, shown)
+            listed = [choice for choice in dict.fromkeys(choices) if choice != "None"]
+            near = nearest(value, listed)
             hint = f" Did you mean {near}?" if near else ""
-            raise UsageError(f"--{flag} has no {value!r}.{hint} There are: {', '.join(shown)}")
+            raise UsageError(f"--{flag} has no {value!r}.{hint} There are: {', '.join(listed)}")
 
 
-def _choices(kind: Any) -> tuple[str, ...] | list[str]:
+def choices_of(annotation: Any) -> tuple[str, ...] | list[str]:
     """The words that a type lets through, in a list where it takes several of them; () where any may do."""
-    if hasattr(kind, "__metadata__"):
-        return _choices(kind.__origin__)
-    if get_origin(kind) is Literal:
-        return tuple(map(str, get_args(kind)))
-    parts = get_args(kind)
-    if get_origin(kind) is tuple:
-        return list(_choices(parts[0])) if len(parts) == 2 and parts[1] is ... else ()
-    if parts and get_origin(kind) not in (list, dict, set):  # a union: every part must be choices, or None
-        found = [("None",) if part is type(None) else _choices(part) for part in parts]
-        if all(found):
-            joined = [word for words in found for word in words]
-            return joined if any(isinstance(words, list) for words in found) else tuple(joined)
+    if hasattr(annotation, "__metadata__"):
+        return choices_of(annotation.__origin__)
+    if get_origin(annotation) is Literal:
+        return tuple(map(str, get_args(annotation)))
+    parts = get_args(annotation)
+    if get_origin(annotation) is tuple:
+        return list(choices_of(parts[0])) if len(parts) == 2 and parts[1] is ... else ()
+    if parts and get_origin(annotation) not in (list, dict, set):  # a union of choices, or None
+        choices = [("None",) if part is type(None) else choices_of(part) for part in parts]
+        if all(choices):
+            joined = [word for words in choices for word in words]
+            return joined if any(isinstance(words, list) for words in choices) else tuple(joined)
     return ()

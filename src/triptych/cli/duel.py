@@ -61,9 +61,9 @@ def duel(flags: DuelFlags) -> Result:
     from triptych.comparison import duel as duels
     from triptych.core.errors import UsageError
 
-    budgets = {kind: getattr(flags, kind) for kind in duels.BUDGETS if getattr(flags, kind) is not None}
+    budgets = {unit: getattr(flags, unit) for unit in duels.BUDGETS if getattr(flags, unit) is not None}
     if len(budgets) > 1:
-        raise UsageError(f"give one budget, not {' and '.join('--' + kind for kind in budgets)}")
+        raise UsageError(f"give one budget, not {' and '.join('--' + unit for unit in budgets)}")
     if flags.repeats < 1:
         raise UsageError(f"--repeats must be at least 1, got {flags.repeats}")
     budget, amount = next(iter(budgets.items()), ("minutes", 5.0))

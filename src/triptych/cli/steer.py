@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from triptych.cli._flags import first_word, value_in, weights_in
 from triptych.cli._registry import Result
 from triptych.cli._steer_common import Act, SteerFlags, act
-from triptych.cli.steer_directions import DirectionsFlags, directions
+from triptych.cli.steer_directions import DirectionsFlags, find_directions
 from triptych.cli.steer_images import EditFlags, InvertFlags, edit, invert
 from triptych.cli.steer_sampling import (
     InterpolateFlags,
@@ -44,7 +44,7 @@ ACTS: dict[str, Act] = {
         "sweep", SweepFlags, sweep, "one control at several values: images, quality, diversity (PNG and SVG)"
     ),
     "directions": act(
-        "directions", DirectionsFlags, directions, "find latent directions with a meaning, and save them"
+        "directions", DirectionsFlags, find_directions, "find latent directions with a meaning, and save them"
     ),
     "edit": act("edit", EditFlags, edit, "move images along a saved direction, and measure the effect"),
     "invert": act(

@@ -59,7 +59,7 @@ class DirectionsFlags(LayersFlag, MovieFlags):
     """File to save the directions to."""
 
 
-def directions(pipeline: Pipeline, flags: DirectionsFlags, controls: Controls) -> Result:
+def find_directions(pipeline: Pipeline, flags: DirectionsFlags, controls: Controls) -> Result:
     """Find directions.
 
     Args:
@@ -76,13 +76,13 @@ def directions(pipeline: Pipeline, flags: DirectionsFlags, controls: Controls) -
     layers, seeds = layers_of(flags.layers, flags.space, pipeline), numbers(flags.seeds)
     check_writable(flags.save)
     find = from_labels if flags.method == "labels" else from_weights
-    found, effects = find(pipeline, flags, layers, controls)
-    save(flags.save, found)
-    draw_directions(pipeline, flags, found, seeds, amounts, controls)
+    directions, effects = find(pipeline, flags, layers, controls)
+    save(flags.save, directions)
+    draw_directions(pipeline, flags, directions, seeds, amounts, controls)
     print_effects(effects)
     print(flags.save, flags.out, sep="\n")
     return {
-        "directions": [direction.info.model_dump(mode="json") for direction in found],
+        "directions": [direction.info.model_dump(mode="json") for direction in directions],
         "effects": [effect.model_dump(mode="json") for effect in effects],
         "save": str(flags.save),
         "out": str(flags.out),
@@ -116,20 +116,23 @@ def from_labels(
     progress, labels = throttled(), labels_of(flags, pipeline)
     names = None if flags.attributes is None else flags.attributes.split(",")
     dataset = data_of(pipeline)
-    reader = predictor_for(dataset, names)
-    accuracies = "; ".join(f"{name} {accuracy}" for name, accuracy in reader.accuracy.items())
-    say(f"attributes are read by {reader.name} ({accuracies})")
-    check_attribute_names(
-        reader.name, reader.attributes, names or ()
-    )  # before thousands of samples are drawn
-    studied = sample_attributes(
-        pipeline, reader, flags.samples, flags.space, labels, False if flags.share_layers else None,
+    predictor = predictor_for(dataset, names)
+    accuracies = "; ".join(f"{name} {accuracy}" for name, accuracy in predictor.accuracy.items())
+    say(f"attributes are read by {predictor.name} ({accuracies})")
+    # before thousands of samples are drawn
+    check_attribute_names(predictor.name, predictor.attributes, names or ())
+    attribute_samples = sample_attributes(
+        pipeline, predictor, flags.samples, flags.space, labels, False if flags.share_layers else None,
         progress=progress, **controls,
     )  # fmt: skip
-    if studied.codes.space == "style":
-        say("one direction for each layer" if studied.blocks > 1 else "one direction for all layers")
-    found = fit_directions(pipeline, reader, studied, names, layers, flags.refine_samples, progress=progress)
-    return measure_effects(pipeline, found, flags.effect_samples, labels, controls, reader, dataset)
+    if attribute_samples.codes.space == "style":
+        say(
+            "one direction for each layer" if attribute_samples.blocks > 1 else "one direction for all layers"
+        )
+    directions = fit_directions(
+        pipeline, predictor, attribute_samples, names, layers, flags.refine_samples, progress=progress
+    )
+    return measure_effects(pipeline, directions, flags.effect_samples, labels, controls, predictor, dataset)
 
 
 def from_weights(
@@ -148,18 +151,24 @@ def from_weights(
     """
     from triptych.latent.directions import closed_form_directions
 
-    found = closed_form_directions(pipeline, flags.count, flags.space, layers, **controls)
-    return measure_if_possible(pipeline, found, flags.effect_samples, labels_of(flags, pipeline), controls)
+    directions = closed_form_directions(pipeline, flags.count, flags.space, layers, **controls)
+    return measure_if_possible(
+        pipeline, directions, flags.effect_samples, labels_of(flags, pipeline), controls
+    )
 
 
 def measure_if_possible(
-    pipeline: Pipeline, found: list[Direction], samples: int, labels: list[int] | None, controls: Controls
+    pipeline: Pipeline,
+    directions: list[Direction],
+    samples: int,
+    labels: list[int] | None,
+    controls: Controls,
 ) -> tuple[list[Direction], list[Effect]]:
     """As `measure_effects`, or a message where the data are missing or have no attributes.
 
     Args:
         pipeline: The model.
-        found: Directions.
+        directions: The directions.
         samples: Samples to measure on; 0: none.
         labels: Classes of these samples.
         controls: The model's controls.
@@ -168,45 +177,45 @@ def measure_if_possible(
         The directions and their effects.
     """
     if not samples:
-        return found, []
+        return directions, []
     from triptych.evaluation.evaluate import data_of
     from triptych.latent.attributes import binary_factors, predictor_for
 
     try:
         dataset = data_of(pipeline)
         factors = binary_factors(dataset)
-        reader = predictor_for(dataset, [d.name for d in found if d.name in factors])
+        predictor = predictor_for(dataset, [d.name for d in directions if d.name in factors])
     except (ValueError, OSError) as error:
         say(f"effects were not measured: {error}")
-        return found, []
-    return measure_effects(pipeline, found, samples, labels, controls, reader, dataset)
+        return directions, []
+    return measure_effects(pipeline, directions, samples, labels, controls, predictor, dataset)
 
 
 def measure_effects(
     pipeline: Pipeline,
-    found: list[Direction],
+    directions: list[Direction],
     samples: int,
     labels: list[int] | None,
     controls: Controls,
-    reader: AttributePredictor,
+    predictor: AttributePredictor,
     dataset: Dataset,
 ) -> tuple[list[Direction], list[Effect]]:
     """Measure what directions do to samples on which they were not found.
 
     Args:
         pipeline: The model.
-        found: Directions.
+        directions: The directions.
         samples: How many; 0: none.
         labels: Their classes.
         controls: The model's controls.
-        reader: Reads attributes in images.
+        predictor: Reads attributes in images.
         dataset: The training data, for the feature extractor.
 
     Returns:
         The directions with their effects noted, and the effects.
     """
     if not samples:
-        return found, []
+        return directions, []
     from triptych.evaluation.classifier import extractor_for
     from triptych.latent.codes import codes_at
     from triptych.latent.edits import measure, with_effects
@@ -214,16 +223,16 @@ def measure_effects(
 
     progress = throttled()
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + samples)
-    codes = codes_at(pipeline, seeds, found[0].info.space, labels, **controls)
+    codes = codes_at(pipeline, seeds, directions[0].info.space, labels, **controls)
     extractor = extractor_for(dataset, "auto", progress, pipeline.device)
-    effects = measure(pipeline, codes, found, 1.0, reader, extractor, progress, **controls)
-    return with_effects(found, effects), effects
+    effects = measure(pipeline, codes, directions, 1.0, predictor, extractor, progress, **controls)
+    return with_effects(directions, effects), effects
 
 
 def draw_directions(
     pipeline: Pipeline,
     flags: DirectionsFlags,
-    found: Sequence[Direction],
+    directions: Sequence[Direction],
     seeds: Sequence[int],
     amounts: Sequence[float],
     controls: Controls,
@@ -233,7 +242,7 @@ def draw_directions(
     Args:
         pipeline: The model.
         flags: Where to, and the labels.
-        found: Directions.
+        directions: The directions.
         seeds: The images that are moved.
         amounts: How far, a column each.
         controls: The model's controls.
@@ -242,9 +251,9 @@ def draw_directions(
     from triptych.latent.edits import traverse as move
     from triptych.viz.sheets import write_sheet
 
-    codes = codes_at(pipeline, seeds, found[0].info.space, labels_of(flags, pipeline), **controls)
-    images = move(pipeline, codes, found, amounts, **controls)
-    names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in found]
+    codes = codes_at(pipeline, seeds, directions[0].info.space, labels_of(flags, pipeline), **controls)
+    images = move(pipeline, codes, directions, amounts, **controls)
+    names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in directions]
     write_sheet(
         flags.out, images.reshape(-1, *images.shape[2:]), names, [f"{a:+.3g}" for a in amounts], moves=True
     )
@@ -272,5 +281,5 @@ def print_effects(effects: Sequence[Effect]) -> None:
         if effect.two_sided_ratio is not None:
             parts.append(f"two-sided ratio {effect.two_sided_ratio:.1f}")
         if effect.feature_distance is not None:
-            parts.append(f"identity change {effect.feature_distance:.2f}")
+            parts.append(f"feature distance {effect.feature_distance:.2f}")
         print(f"{effect.direction}: {', '.join(parts)}")

@@ -130,9 +130,8 @@ def invert_images(
         pixels, names = np.asarray(dataset.test.pixels[rows]), [f"test {row}" for row in rows]
         if labels is None and pipeline.model.conditional and dataset.test.labels is not None:
             labels = [int(label) for label in dataset.test.labels[rows]]
-    inverting.resolve_labels(
-        pipeline, len(pixels), space, labels, **controls
-    )  # before a classifier is trained
+    # before a classifier is trained
+    inverting.resolve_labels(pipeline, len(pixels), space, labels, **controls)
     try:
         extractor = extractor_for(dataset or data_of(pipeline), "auto", throttled(), pipeline.device)
     except ValueError as error:
@@ -179,11 +178,11 @@ def edit(pipeline: Pipeline, flags: EditFlags, controls: Controls) -> Result:
 
     check_at_most_one(seeds=flags.seeds, images=flags.images, test_rows=flags.test_rows)
     amounts, labels = amounts_of(flags.range, flags.frames), labels_of(flags, pipeline)
-    found = load_directions(flags.direction)
-    if len(found) > 1:
-        names = ", ".join(d.name for d in found)
+    directions = load_directions(flags.direction)
+    if len(directions) > 1:
+        names = ", ".join(d.name for d in directions)
         raise UsageError(f"{flags.direction} holds several directions: choose one, as in FILE:NAME ({names})")
-    space = found[0].info.space
+    space = directions[0].info.space
     if flags.images or flags.test_rows is not None:
         inversion = invert_images(pipeline, flags.images, flags.test_rows, space, labels, controls)
         codes, captions = inversion.codes, [one.image for one in inversion.errors]
@@ -191,13 +190,13 @@ def edit(pipeline: Pipeline, flags: EditFlags, controls: Controls) -> Result:
         seeds = numbers(flags.seeds or "0-5")
         codes = codes_at(pipeline, seeds, space, labels, **controls)
         captions = list(map(str, seeds))
-    images = move(pipeline, codes, found[0], amounts, **controls)
+    images = move(pipeline, codes, directions[0], amounts, **controls)
     write_sheet(flags.out, images, captions, [f"{a:+.3g}" for a in amounts], moves=True)
-    _, effects = measure_if_possible(pipeline, found, flags.effect_samples, labels, controls)
+    _, effects = measure_if_possible(pipeline, directions, flags.effect_samples, labels, controls)
     print_effects(effects)
     print(flags.out)
     return {
-        "direction": found[0].info.model_dump(mode="json"),
+        "direction": directions[0].info.model_dump(mode="json"),
         "effects": [effect.model_dump(mode="json") for effect in effects],
         "out": str(flags.out),
     }

@@ -55,20 +55,20 @@ def list_folder(folder: Path) -> list[Item]:
     halves = {name: folder / name for name in ("train", "test")}
     known = _metadata(folder)
     if all(half.is_dir() for half in halves.values()):
-        found: list[Item] = []
+        items: list[Item] = []
         for name, half in halves.items():
             own = {k.removeprefix(f"{name}/"): v for k, v in known.items() if k.startswith(f"{name}/")}
-            found += _list_half(half, name, {**own, **_metadata(half)})
+            items += _list_half(half, name, {**own, **_metadata(half)})
     else:
-        found = list(_list_half(folder, None, known))
-    if not found:
+        items = list(_list_half(folder, None, known))
+    if not items:
         inside = sorted(path.name for path in folder.iterdir())[:3]
         content = f"no images, only {', '.join(inside)} and the like" if inside else "nothing"
         raise DataError(
             f"{folder} contains {content}: expected {', '.join(sorted(SUFFIXES))} files, "
             "flat or in one folder per class"
         )
-    return found
+    return items
 
 
 def _list_half(
@@ -155,9 +155,9 @@ def prepare(items: list[Item], size: int, color: Color, where: str) -> Prepared:
         kept.append(item)
         digests.append(hashlib.sha256(data).hexdigest())
     if len(broken) > MAX_BROKEN_SHARE * len(items):
-        shown = "; ".join(f"{b.file}: {b.reason}" for b in broken[:3])
+        examples = "; ".join(f"{b.file}: {b.reason}" for b in broken[:3])
         raise DataError(
-            f"{len(broken)} of {len(items)} images in {where} cannot be read, more than a tenth: {shown}. "
+            f"{len(broken)} of {len(items)} images in {where} cannot be read, more than a tenth: {examples}. "
             f"List them all with: triptych data inspect {where}"
         )
     rule = ""

@@ -57,9 +57,9 @@ class Inspection:
             lines += [f"    {name:<20} {n:,} ({n / self.images:.0%})" for name, n in self.attributes.items()]
         for title, counts in (("sizes", self.sizes), ("modes", self.modes), ("formats", self.formats)):
             if counts:
-                shown = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:6])
+                listed = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:6])
                 rest = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
-                lines.append(f"  {title}: {shown}{rest}")
+                lines.append(f"  {title}: {listed}{rest}")
         lossy = sum(count for name, count in self.formats.items() if name in LOSSY)
         if lossy:
             lines.append(f"  {lossy:,} files are in lossy formats: their compression artifacts affect scores")
@@ -115,8 +115,8 @@ def inspect(source: str, *, size: int | None = None, color: Color = "auto") -> I
 
 
 def _folder_of(source: str) -> Path | None:
-    kind, _, path = source.partition(":")
-    if kind == "folder" and path:
+    scheme, _, path = source.partition(":")
+    if scheme == "folder" and path:
         return Path(path).expanduser()
     return Path(source).expanduser() if Path(source).expanduser().is_dir() else None
 

@@ -53,11 +53,11 @@ def load(source: Any, *, size: int | None = None, color: Color = "auto") -> Data
         return named.open(source, size or named.size, color)
     if not isinstance(source, str):
         return open_memory(source, size, color)
-    kind, _, path = source.partition(":")
-    if kind == "parquet" and path:
+    scheme, _, path = source.partition(":")
+    if scheme == "parquet" and path:
         return open_parquet(source, Path(path).expanduser(), size or USER_IMAGE_SIZE, color)
-    if (kind == "folder" and path) or Path(source).expanduser().is_dir():
-        folder = Path(path if kind == "folder" else source).expanduser()
+    if (scheme == "folder" and path) or Path(source).expanduser().is_dir():
+        folder = Path(path if scheme == "folder" else source).expanduser()
         return load_folder(folder, size or USER_IMAGE_SIZE, color)
     names = [*(entry.name for entry in SOURCES), *PATH_SOURCES]
     hint = did_you_mean(source, [name.removesuffix(":PATH") for name in names])

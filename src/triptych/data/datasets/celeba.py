@@ -184,9 +184,9 @@ def prepare(layout: Layout, size: int, color: Literal["gray", "rgb"], into: Path
             pixels, kept = _write_split(read, names, rows, size, color, into / f"{half}.pixels.npy", broken)
             splits.append(Split(pixels, factors={name: values[kept] for name, values in factors.items()}))
     if len(broken) > MAX_BROKEN_SHARE * len(names):
-        shown = "; ".join(f"{b.file}: {b.reason}" for b in broken[:3])
+        examples = "; ".join(f"{b.file}: {b.reason}" for b in broken[:3])
         raise DataError(
-            f"{len(broken):,} of {len(names):,} images in {layout.images} cannot be used: {shown}"
+            f"{len(broken):,} of {len(names):,} images in {layout.images} cannot be used: {examples}"
         )
     train, test = splits
     return Dataset("celeba", "celeba", train, test, (), RULE, CREDIT, tuple(broken))
