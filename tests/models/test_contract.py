@@ -1,4 +1,4 @@
-"""What every model signs: these tests run over each file in models/ as soon as it is there."""
+"""The contract: these tests run over every model in models/."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def test_every_parameter_belongs_to_exactly_one_objective(name: str) -> None:
 def bits(trained: Trainer) -> dict[str, torch.Tensor]:
     return {
         f"{file}/{key}": tensor.clone()
-        for file, held in trained.state_tensors().items()
-        for key, tensor in held.items()
+        for file, tensors in trained.state_tensors().items()
+        for key, tensor in tensors.items()
     }
 
 
@@ -112,7 +112,7 @@ def test_20_steps_equal_10_steps_save_load_10_steps(name: str, last: bool) -> No
     half = run_for(10, begin())
     torch.manual_seed(99)  # a resumed process starts from other weights
     again = Trainer(fresh_copy(half.model), half.split, half.options, half.plan)
-    again.restore(10, {file: contiguous(held) for file, held in half.state_tensors().items()})
+    again.restore(10, {file: contiguous(tensors) for file, tensors in half.state_tensors().items()})
     resumed = bits(run_for(10, again))
     assert whole.keys() == resumed.keys()
     for key in whole:
@@ -149,9 +149,11 @@ def fresh_seeded(name: str) -> AnyModel:
     return made(name)
 
 
-def contiguous(held: Any) -> dict[str, torch.Tensor]:
+def contiguous(tensors: Any) -> dict[str, torch.Tensor]:
     """As safetensors gives them back."""
-    return {key: tensor.detach().clone(memory_format=torch.contiguous_format) for key, tensor in held.items()}
+    return {
+        key: tensor.detach().clone(memory_format=torch.contiguous_format) for key, tensor in tensors.items()
+    }
 
 
 def test_images_do_not_depend_on_the_sampling_batch(name: str) -> None:
@@ -191,14 +193,14 @@ def test_every_logged_value_has_a_help_sentence(name: str) -> None:
 def test_inversion_is_closer_than_random_noise(name: str) -> None:
     pipeline = Pipeline(run_for(20, training(name)).model)
     own = pipeline.sample(range(4))
-    found = pipeline.generate(pipeline.invert(own), labels=[0] * 4 if pipeline.model.conditional else None)
+    inverted = pipeline.generate(pipeline.invert(own), labels=[0] * 4 if pipeline.model.conditional else None)
     if pipeline.model.conditional:
         own = pipeline.sample(range(4), labels=[0] * 4)
-        found = pipeline.generate(pipeline.invert(own, labels=[0] * 4), labels=[0] * 4)
+        inverted = pipeline.generate(pipeline.invert(own, labels=[0] * 4), labels=[0] * 4)
         chance = pipeline.sample(range(100, 104), labels=[0] * 4)
     else:
         chance = pipeline.sample(range(100, 104))
-    error = np.square(found.astype(float) - own).mean()
+    error = np.square(inverted.astype(float) - own).mean()
     assert error < np.square(chance.astype(float) - own).mean()
 
 

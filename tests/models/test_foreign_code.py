@@ -79,12 +79,12 @@ def test_no_verb_runs_the_file_that_a_run_names(
         code = cli.main([verb, *(str(received) if word == "RUN" else word for word in words)])
     except SystemExit as stop:  # the flags of an act are the run's model's
         code = int(stop.code or 0)
-    told = capsys.readouterr().err
+    error_message = capsys.readouterr().err
     assert not (received.parent / "mark").exists()
     if verb not in ("report", "compare"):  # these show what the run holds: its code is not needed
-        assert code in (1, 2) and told.count("\n") <= 2
+        assert code in (1, 2) and error_message.count("\n") <= 2
     if code == 1:
-        assert f"--model-file {received.parent / 'own.py'}" in told or "is finished" in told
+        assert f"--model-file {received.parent / 'own.py'}" in error_message or "is finished" in error_message
 
 
 def test_a_model_file_that_the_user_names_is_executed(

@@ -1,4 +1,4 @@
-"""Presets: what they hold, how they are asked for, what overrides them."""
+"""Presets: their values, how they are chosen, what overrides them."""
 
 from __future__ import annotations
 
@@ -157,11 +157,11 @@ def test_the_preset_is_found_among_arguments(line: str, named: str | None) -> No
 
 
 def test_presets_are_described_in_help() -> None:
-    told = describe_presets(load_model_class("stylegan"))
+    description = describe_presets(load_model_class("stylegan"))
     assert (
-        "mixing-probability 0;" in told
-        and "style-dependent-input off" in told
-        and "critic-lr automatic" in told
+        "mixing-probability 0;" in description
+        and "style-dependent-input off" in description
+        and "critic-lr automatic" in description
     )
 
 
@@ -193,14 +193,14 @@ def test_a_preset_that_suits_the_source_better_is_suggested(tmp_path: Path) -> N
 
 def shapes(network: nn.Sequential) -> list[tuple[Any, ...]]:
     """Each convolution's kind, channels, kernel, stride, padding and offsets; the kinds of other layers."""
-    found: list[tuple[Any, ...]] = []
+    layers: list[tuple[Any, ...]] = []
     for layer in network:
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             numbers = (layer.in_channels, layer.out_channels, layer.kernel_size[0], layer.stride[0])
-            found.append((type(layer).__name__, *numbers, layer.padding[0], layer.bias is not None))
+            layers.append((type(layer).__name__, *numbers, layer.padding[0], layer.bias is not None))
         else:
-            found.append((type(layer).__name__, *(getattr(layer, "negative_slope", None),)))
-    return found
+            layers.append((type(layer).__name__, *(getattr(layer, "negative_slope", None),)))
+    return layers
 
 
 def test_the_paper_preset_of_dcgan_is_the_textbooks_dcgan() -> None:
@@ -251,5 +251,5 @@ def test_the_paper_preset_of_wgan_suits_either_constraint() -> None:
     assert (penalty[1].lr, penalty[1].penalty_weight, penalty[1].generator_interval) == (1e-4, 10, 5)
     assert (clipping[1].lr, clipping[1].clip_value, clipping[1].generator_interval) == (5e-5, 0.01, 5)
     assert penalty[2].batch == clipping[2].batch == 64
-    judge, _ = Wgan(penalty[1], ImageSpec(1, 16)).objectives()
-    assert judge.optimizer.param_groups[0]["betas"] == (0.0, 0.9)
+    critic, _ = Wgan(penalty[1], ImageSpec(1, 16)).objectives()
+    assert critic.optimizer.param_groups[0]["betas"] == (0.0, 0.9)

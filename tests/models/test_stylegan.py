@@ -1,4 +1,4 @@
-"""StyleGAN's losses against their equations, and what its controls promise."""
+"""StyleGAN: losses against their equations, and the effect of its controls."""
 
 from __future__ import annotations
 

@@ -140,8 +140,8 @@ def test_a_learning_rate_left_out_is_the_papers_and_is_stored_as_a_number() -> N
     assert all(type(o) is torch.optim.Adam and o.param_groups[0]["betas"] == (0.0, 0.9) for o in adam)
     assert all(type(o) is torch.optim.RMSprop for o in rms)
     assert [o.param_groups[0]["lr"] for o in rms] == [1e-3, 5e-5]
-    for wrong, told in ((0, "greater than 0"), (-1.0, "greater than 0")):
-        with pytest.raises(UsageError, match=rf"WGAN's config, penalty_weight: .*{told}, got {wrong}"):
+    for wrong, reason in ((0, "greater than 0"), (-1.0, "greater than 0")):
+        with pytest.raises(UsageError, match=rf"WGAN's config, penalty_weight: .*{reason}, got {wrong}"):
             read_settings(WganConfig, {"penalty_weight": wrong}, "WGAN's config")
     with pytest.raises(UsageError, match=r"lipschitz: .*'penalty' or 'clipping', got 'cliping'"):
         read_settings(WganConfig, {"lipschitz": "cliping"}, "WGAN's config")

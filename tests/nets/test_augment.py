@@ -1,4 +1,4 @@
-"""What a discriminator sees: known transforms, and a chance that goes by the overfitting."""
+"""Augmentation: known transforms, and an adaptive probability that follows the overfitting."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def diffed(policy: str, *draws: float, images: Tensor | None = None) -> Tensor:
 
 @pytest.mark.parametrize("quarters", range(4))
 def test_a_quarter_turn_is_exact(quarters: int) -> None:
-    found = adapted("rotation", [0, (quarters + 0.5) / 4, 0, 0])
-    assert torch.equal(found, torch.rot90(some(), quarters, (2, 3)))
+    augmented = adapted("rotation", [0, (quarters + 0.5) / 4, 0, 0])
+    assert torch.equal(augmented, torch.rot90(some(), quarters, (2, 3)))
 
 
 def test_a_flip_changes_sides() -> None:
@@ -87,9 +87,9 @@ def test_a_flip_changes_sides() -> None:
 
 
 def test_an_adaptive_shift_is_an_integer_with_reflection_at_the_border() -> None:
-    found = adapted("translation", [0, 0, 0.99, 0.3])  # of -2..2: two down, one to the left
+    augmented = adapted("translation", [0, 0, 0.99, 0.3])  # of -2..2: two down, one to the left
     padded = np.pad(some().numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="symmetric")
-    assert np.array_equal(found.numpy(), padded[:, :, 0:SIZE, 3 : 3 + SIZE])
+    assert np.array_equal(augmented.numpy(), padded[:, :, 0:SIZE, 3 : 3 + SIZE])
 
 
 @pytest.mark.parametrize("n", [-3.0, -1.0, 1.0, 3.0])
@@ -97,9 +97,9 @@ def test_scaling_is_two_to_the_power_of_a_fifth_of_a_normal(n: float) -> None:
     ramp = torch.arange(SIZE) - (SIZE - 1) / 2
     context: Any = FixedDraws(some(1), [0.0] * 7, [0.0] * 4, [n, 0, 0, 0])
     images = ramp.expand(1, 1, SIZE, SIZE)
-    found = adaptive_augment(images, ("scaling",), torch.tensor(1.0), context)
+    augmented = adaptive_augment(images, ("scaling",), torch.tensor(1.0), context)
     inner, slack = slice(5, 11), 1e-5 if n > 0 else 0.1  # a wider kernel keeps a slope only nearly
-    assert torch.allclose(found[..., inner], (images / 2 ** (0.2 * n))[..., inner], atol=slack)
+    assert torch.allclose(augmented[..., inner], (images / 2 ** (0.2 * n))[..., inner], atol=slack)
 
 
 def test_shrinking_is_antialiased_and_keeps_constant_images() -> None:
@@ -107,8 +107,8 @@ def test_shrinking_is_antialiased_and_keeps_constant_images() -> None:
     plain = torch.full((1, 1, SIZE, SIZE), 0.3)
     for images, least, most in ((board, 0.0, 0.15), (plain, 0.3 - 1e-6, 0.3 + 1e-6)):
         context: Any = FixedDraws(images, [0.0] * 7, [0.0] * 4, [-3.0, 0, 0, 0])
-        found = adaptive_augment(images, ("scaling",), torch.tensor(1.0), context)[..., 4:12].abs()
-        assert least <= found.min() and found.max() <= most
+        augmented = adaptive_augment(images, ("scaling",), torch.tensor(1.0), context)[..., 4:12].abs()
+        assert least <= augmented.min() and augmented.max() <= most
 
 
 def test_adaptive_colors() -> None:
@@ -135,10 +135,10 @@ def test_saturation_leaves_gray_images_unchanged() -> None:
 
 
 def test_a_diffaugment_shift_fills_with_zeros() -> None:
-    found = diffed("translation", 0, 0, 0, 0.0, 0.7, 0, 0)  # two up, one to the right
+    augmented = diffed("translation", 0, 0, 0, 0.0, 0.7, 0, 0)  # two up, one to the right
     wanted = torch.zeros_like(some())
     wanted[:, :, : SIZE - 2, 1:] = some()[:, :, 2:, : SIZE - 1]
-    assert torch.equal(found, wanted)
+    assert torch.equal(augmented, wanted)
 
 
 def test_cutout_removes_a_square_of_half_the_side() -> None:
@@ -151,16 +151,16 @@ def test_cutout_removes_a_square_of_half_the_side() -> None:
 
 def test_rows_of_a_reflecting_matrix_sum_to_one() -> None:
     sources = torch.linspace(-9, SIZE + 8, SIZE).expand(2, SIZE)
-    found = interpolation_matrix(sources, torch.tensor([1.0, 1.7]), reflect=True)
-    assert bool((found >= 0).all()) and torch.allclose(found.sum(2), torch.ones(2, SIZE))
+    augmented = interpolation_matrix(sources, torch.tensor([1.0, 1.7]), reflect=True)
+    assert bool((augmented >= 0).all()) and torch.allclose(augmented.sum(2), torch.ones(2, SIZE))
 
 
 def test_each_transform_acts_on_a_share_p_of_the_images() -> None:
     count, spread = 2000, []
     images = some(1).expand(count, -1, -1, -1)
     for policy, chance in (("translation", 24 / 25), ("rotation", 3 / 4), ("flip", 1 / 2), ("scaling", 1.0)):
-        found = adaptive_augment(images, (policy,), torch.tensor(0.3), context_of(count)[0])
-        share = float((found != images).flatten(1).any(1).float().mean())
+        augmented = adaptive_augment(images, (policy,), torch.tensor(0.3), context_of(count)[0])
+        share = float((augmented != images).flatten(1).any(1).float().mean())
         spread.append(abs(share - 0.3 * chance))
     assert max(spread) < 4 * np.sqrt(0.3 * 0.7 / count)
 
@@ -198,8 +198,8 @@ def test_augmentation_can_be_differentiated_twice(config: Any) -> None:
     """With D(x) = w |T(x)|^2 the penalty |dD/dx|^2 is w^2 times a number, and its slope in w 2 w times it."""
     module, weight = Augment(config, RGB), torch.tensor(1.5, requires_grad=True)
     x = some().requires_grad_()
-    verdict = weight * module(x, context_of()[0]).square().sum()
-    (slope,) = torch.autograd.grad(verdict, x, create_graph=True)
+    output = weight * module(x, context_of()[0]).square().sum()
+    (slope,) = torch.autograd.grad(output, x, create_graph=True)
     penalty = slope.square().sum()
     (of_weight, of_pixels) = torch.autograd.grad(penalty, (weight, x))
     assert of_weight.item() == pytest.approx(2 * penalty.item() / 1.5, rel=1e-4)
@@ -209,8 +209,8 @@ def test_augmentation_can_be_differentiated_twice(config: Any) -> None:
 def test_autocast_does_not_round_pixels() -> None:
     module, x = Augment(DiffAugment(), RGB), some()
     with torch.autocast("cpu", torch.bfloat16):
-        found = module(x, context_of()[0])
-    assert torch.equal(found, module(x, context_of()[0]))
+        augmented = module(x, context_of()[0])
+    assert torch.equal(augmented, module(x, context_of()[0]))
 
 
 @pytest.mark.parametrize("config", POLICIES, ids=lambda c: c.kind)
@@ -222,15 +222,15 @@ def test_too_small_images_are_refused(config: Any) -> None:
 # --- the adaptive chance ---------------------------------------------------------------------
 
 
-def chances(module: Augment, verdicts: Sequence[float], steps: int, parts: int = 1) -> list[float]:
-    """The chance in each step, when eight real images a step are judged alike."""
+def probabilities(module: Augment, logits: Sequence[float], steps: int, parts: int = 1) -> list[float]:
+    """The probability in each step, when all steps have the same eight logits of real images."""
     met = []
     for step in range(steps):
         now = set()
         for context in context_of(step=step, parts=parts):
             module(some(8 // parts), context)
             now.add(module.log_values()["augment"].item())
-            module.observe(torch.tensor(verdicts)[context.batch.rows])
+            module.observe(torch.tensor(logits)[context.batch.rows])
         module(some(), context_of(step=step)[0])  # the generator's context
         now.add(module.log_values()["augment"].item())
         assert len(now) == 1
@@ -240,7 +240,7 @@ def chances(module: Augment, verdicts: Sequence[float], steps: int, parts: int =
 
 def test_the_probability_rises_from_0_to_1_over_ramp_images() -> None:
     module = Augment(Adaptive(ramp_images=800, max_p=1.0, interval=4), RGB)
-    met = chances(module, [1.0] * 8, 105)
+    met = probabilities(module, [1.0] * 8, 105)
     assert met[:5] == [0, 0, 0, 0, pytest.approx(0.04)] and met[4:8] == [met[4]] * 4
     assert met[96] == pytest.approx(0.96, abs=1e-5) and met[100] == pytest.approx(1.0, abs=1e-5)
     assert met[104] == 1.0
@@ -249,18 +249,18 @@ def test_the_probability_rises_from_0_to_1_over_ramp_images() -> None:
 
 def test_below_the_target_the_probability_falls_and_is_clipped() -> None:
     wary = Adaptive(ramp_images=100, initial_p=0.5, interval=1, target=0.6)
-    met = chances(Augment(wary, RGB), [1, 1, 1, 1, 1, 1, -1, -1], 9)  # r = 0.5
+    met = probabilities(Augment(wary, RGB), [1, 1, 1, 1, 1, 1, -1, -1], 9)  # r = 0.5
     assert met == pytest.approx([max(0.0, 0.5 - 0.08 * k) for k in range(9)], abs=1e-6)
-    met = chances(Augment(wary, RGB), [1.0] * 7 + [-0.1], 9)  # r = 0.75
+    met = probabilities(Augment(wary, RGB), [1.0] * 7 + [-0.1], 9)  # r = 0.75
     assert met == pytest.approx([min(0.8, 0.5 + 0.08 * k) for k in range(9)], abs=1e-6)
     assert Augment(Adaptive(initial_p=1.0), RGB).log_values()["augment"].item() == pytest.approx(0.8)
 
 
 def test_micro_batches_share_one_probability_and_adjust_it_once() -> None:
     config = Adaptive(ramp_images=100, interval=2, target=0.6)
-    verdicts = [1, 1, 1, 1, 1, 1, 1, -1]
+    logits = [1, 1, 1, 1, 1, 1, 1, -1]
     whole, parts = (Augment(config, RGB) for _ in range(2))
-    assert chances(whole, verdicts, 9) == chances(parts, verdicts, 9, parts=4)
+    assert probabilities(whole, logits, 9) == probabilities(parts, logits, 9, parts=4)
     for name, kept in whole.state_dict().items():
         assert torch.equal(kept, parts.state_dict()[name]), name
 
@@ -335,13 +335,13 @@ def test_an_adaptive_run_resumes_to_the_same_bits(name: str) -> None:
 def test_both_objectives_see_augmented_images(name: str) -> None:
     """Whatever the models' losses, the discriminator is shown the module's images and none besides."""
     model = made(name, DiffAugment(), channels=3)
-    judge = getattr(model, type(model).adversarial.critic)
+    critic = getattr(model, type(model).adversarial.critic)
     (context,) = context_of()
     context.active = frozenset({type(model).adversarial.critic, "generator"})
     shown: list[Tensor] = []
     given: list[Tensor] = []
     model.augment.register_forward_hook(lambda *context: given.append(context[-1].detach()))
-    judge.register_forward_hook(lambda module, context, result: shown.append(context[0].detach()))
+    critic.register_forward_hook(lambda module, context, result: shown.append(context[0].detach()))
     for objective in model.objectives():
         objective.loss(context.batch, context)
         whole = [x for k, x in enumerate(shown) if name != "wgan" or k != 2]  # its penalty looks between

@@ -1,3 +1,5 @@
+"""StyleGAN2's networks: modulation, learning-rate scales, resampling, the discriminator."""
+
 from __future__ import annotations
 
 import pytest
@@ -25,7 +27,7 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def one_kernel_a_picture(conv: ModulatedConv, x: Tensor, style: Tensor) -> Tensor:
+def one_kernel_per_image(conv: ModulatedConv, x: Tensor, style: Tensor) -> Tensor:
     """Karras et al. 2020, eqs. 1 to 3, as written: kernels of their own, in a grouped convolution."""
     B, wide, H, W = x.shape
     s = conv.affine(style)  # (B, wide)
@@ -40,7 +42,7 @@ def test_modulation_equals_one_kernel_per_image() -> None:
     conv = ModulatedConv(6, 5, 4, gain=1.3)
     torch.nn.init.normal_(conv.bias)
     x, style = torch.randn(3, 6, 8, 8), torch.randn(3, 4)
-    assert torch.allclose(conv(x, style), one_kernel_a_picture(conv, x, style), atol=1e-5)
+    assert torch.allclose(conv(x, style), one_kernel_per_image(conv, x, style), atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -67,17 +69,17 @@ def test_demodulation_gives_unit_variance() -> None:
     assert torch.allclose(inner.std(dim=(2, 3)), torch.ones(4, 8), atol=0.03)
 
 
-@pytest.mark.parametrize("pace", [1.0, 0.01])
-def test_equalized_layers_keep_variance_and_scale_the_learning_rate(pace: float) -> None:
-    layer = EqualizedLinear(400, 300, pace)
+@pytest.mark.parametrize("lr_scale", [1.0, 0.01])
+def test_equalized_layers_keep_variance_and_scale_the_learning_rate(lr_scale: float) -> None:
+    layer = EqualizedLinear(400, 300, lr_scale)
     assert layer(torch.randn(50, 400)).std().item() == pytest.approx(1, rel=0.03)
-    assert layer.weight.std().item() == pytest.approx(1 / pace, rel=0.03)
+    assert layer.weight.std().item() == pytest.approx(1 / lr_scale, rel=0.03)
     before = layer.scaled_weight().detach().clone()
     adam = torch.optim.Adam(layer.parameters(), 0.1)
     layer(torch.randn(50, 400)).square().sum().backward()
     adam.step()  # every stored weight by 0.1
     moved = (layer.scaled_weight() - before).abs().mean().item()
-    assert moved == pytest.approx(0.1 * pace / 20, rel=1e-3)  # 20: the square root of 400 inputs
+    assert moved == pytest.approx(0.1 * lr_scale / 20, rel=1e-3)  # 20: the square root of 400 inputs
 
 
 def test_an_equalized_convolution_keeps_variance() -> None:
@@ -162,7 +164,7 @@ def test_a_style_dependent_input_depends_on_the_first_style_alone() -> None:
 
 
 def test_a_late_style_does_not_affect_early_layers() -> None:
-    """Layers before the crossover paint what they painted: their part of the image is the same."""
+    """Layers before the crossover give the same part of the image."""
     net = generator()
     seen: list[Tensor] = []
     for part in net.pictures:
@@ -189,11 +191,11 @@ def test_noise_is_scaled_by_its_strength() -> None:
 
 
 def test_affine_layers_have_their_learning_rate_scale() -> None:
-    """A step of one size on every stored weight moves what each layer reads by the pace."""
+    """A step of one size on every stored weight moves the affine layers by the scale."""
     style = torch.randn(2, 6)
     moved = []
-    for pace in (1.0, 0.1):
-        net = generator(lr_scales=LrScales(affine=pace))
+    for lr_scale in (1.0, 0.1):
+        net = generator(lr_scales=LrScales(affine=lr_scale))
         affines = [net.convs[2].conv.affine, net.pictures[1].affine]
         before = [affine(style) for affine in affines]
         assert all(0.5 < read.std() < 2 and 0 < read.mean() < 2 for read in before)  # started alike
@@ -208,14 +210,14 @@ def test_affine_layers_have_their_learning_rate_scale() -> None:
 
 def test_a_style_dependent_input_has_the_affine_learning_rate_scale() -> None:
     style, moved = torch.randn(2, 6), []
-    for pace in (1.0, 0.1):
+    for lr_scale in (1.0, 0.1):
         layout = StyleGenerator(
             ImageSpec(1, 16),
             channels_at(16, 4, 16),
             8,
             6,
             1,
-            lr_scales=LrScales(affine=pace),
+            lr_scales=LrScales(affine=lr_scale),
             style_dependent_input=True,
         ).layout
         assert layout is not None
@@ -228,11 +230,11 @@ def test_a_style_dependent_input_has_the_affine_learning_rate_scale() -> None:
 
 def test_minibatch_std_is_per_group_and_channel() -> None:
     x = torch.randn(6, 3, 4, 4) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
-    told = minibatch_std(x, torch.arange(6), 4)
-    assert told.shape == (6, 3)
+    deviations = minibatch_std(x, torch.arange(6), 4)
+    assert deviations.shape == (6, 3)
     for group in (slice(0, 4), slice(4, 6)):
         wanted = x[group].std(dim=0, unbiased=False).mean(dim=(1, 2))  # (channels,)
-        assert torch.allclose(told[group], wanted.expand(len(told[group]), -1), atol=1e-5)
+        assert torch.allclose(deviations[group], wanted.expand(len(deviations[group]), -1), atol=1e-5)
     halves = [minibatch_std(x[a:b], torch.arange(a, b), 4) for a, b in ((0, 4), (4, 6))]
     assert torch.equal(minibatch_std(x, torch.arange(6), 4), torch.cat(halves))
     other = torch.randn(6, 3, 4, 4)  # another side seen in the same pass makes groups of its own
@@ -246,19 +248,19 @@ def test_a_micro_batch_inside_a_group_is_refused() -> None:
 
 
 def test_the_logit_depends_on_the_minibatch_std() -> None:
-    """Two images of a group that are alike are not judged as when their neighbour differs."""
+    """The logit of an image changes with the other image of its group."""
     net = StyleDiscriminator(ImageSpec(1, 16), [8, 8, 8], classes=0, group=2)
     one, other = torch.randn(2, 1, 1, 16, 16)
     alone, beside = (net(torch.cat([one, second]), None, torch.arange(2))[0] for second in (one, other))
     assert not torch.allclose(alone, beside, atol=1e-3)
 
 
-@pytest.mark.parametrize(("deep", "loudness"), [(True, 1.0), (False, 1.5)])
-def test_a_residual_block_keeps_the_mean_square(deep: bool, loudness: float) -> None:
+@pytest.mark.parametrize(("deep", "mean_square"), [(True, 1.0), (False, 1.5)])
+def test_a_residual_block_keeps_the_mean_square(deep: bool, mean_square: float) -> None:
     torch.manual_seed(0)
     flat = torch.randn(4, 64, 1, 1).expand(-1, -1, 32, 32)  # halving leaves what does not vary
     inside = ResidualBlock(64, 64, deep)(flat)[:, :, 4:-4, 4:-4]  # convolutions fade at the border
-    assert inside.square().mean().item() == pytest.approx(loudness, rel=0.25)
+    assert inside.square().mean().item() == pytest.approx(mean_square, rel=0.25)
 
 
 def test_labels_are_projected() -> None:
@@ -278,5 +280,5 @@ def test_networks_for_256_px_rgb() -> None:
     with torch.no_grad():
         image = net(torch.randn(1, net.layers, 6), torch.randn(1, net.noise_numbers))
         assert image.shape == (1, 3, 256, 256) and net.layers == 13
-        judge = StyleDiscriminator(ImageSpec(3, 256), channels_at(256, 2, 16), 0, 4)
-        assert judge(image, None, torch.arange(1)).shape == (1,)
+        discriminator = StyleDiscriminator(ImageSpec(3, 256), channels_at(256, 2, 16), 0, 4)
+        assert discriminator(image, None, torch.arange(1)).shape == (1,)
