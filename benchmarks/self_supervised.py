@@ -49,7 +49,7 @@ TASKS = {
     "distortion + instance": ("distortion", "instance"),
     "all three": ("distortion", "instance", "rotation"),
 }
-LEFT_OUT = ("copies", "disguised copies", "one fine picture")  # no matter of features, or of labels
+LEFT_OUT = ("copies", "disguised copies", "one fine image")  # no matter of features, or of labels
 LIKE_TRAINING = ("noise", "blur", "resize filter", "blocks shuffled")  # kinds with a kin in the training
 MOST_TRAIN = 5000
 WITHOUT_KIN = ("noise", "blotches")  # what "distortion + instance, no noise seen" was trained without

@@ -190,8 +190,8 @@ def test_two_sets_of_pictures():
 def test_notes_say_what_to_beware_of():
     real, few = discs(120, 1)[0], discs(64, 2)[0]
     scores = score_pixels(real, few, random_conv(16), train=real[:30])
-    assert "64 pictures for 64 features: mostly bias" in scores[0].notes[0]
-    assert "the floor is of 30 training pictures" in scores[0].notes[1]
+    assert "64 images for 64 features: mostly bias" in scores[0].notes[0]
+    assert "the floor is of 30 training images" in scores[0].notes[1]
     assert all("mostly bias" not in note for note in scores[1].notes)
     one = score_pixels(real, np.repeat(few[:1], 80, axis=0), random_conv(16))
     assert all("all samples have the same features" in s.notes for s in one)
@@ -211,7 +211,7 @@ def test_a_weak_judge_is_named_as_such():
             return p
 
     real, fake = discs(40, 1)[0], discs(50, 2)[0]
-    assert "right about 61% of the test pictures" in score_pixels(real, fake, Guesser())[1].notes[0]
+    assert "right about 61% of the test images" in score_pixels(real, fake, Guesser())[1].notes[0]
     view = class_view(EvaluationInputs.of(real, fake, Guesser()), None)
     assert view.confident == 0.98 and view.shares == (0.98, 0.02) and view.names == ("0", "1")
 

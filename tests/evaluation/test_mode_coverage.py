@@ -58,7 +58,7 @@ def test_the_rings_judge_is_sure_of_exactly_the_points_within_3_sigma() -> None:
 
 
 class Corner:
-    """Reads the digit that stands in the first pixel; a judge of ten digits."""
+    """Reads the digit that stands in the first pixel; a classifier of ten digits."""
 
     name, hash, width, classes, accuracy, resize = "corner", "0", 1, 10, 0.9, "none"
 
@@ -82,7 +82,7 @@ def test_stacked_modes_are_read_color_by_color() -> None:
     even = stacked_modes(triples(range(1000)), Corner())
     assert even.modes.seen == 1000 and even.kl == pytest.approx(0, abs=1e-9)
     assert even.modes.seen_expected == pytest.approx(1000 * (1 - 0.999**1000))
-    with pytest.raises(ValueError, match="a judge of ten digits"):
+    with pytest.raises(ValueError, match="a classifier of ten digits"):
         stacked_modes(triples([1])[..., :1], Corner())
     with pytest.raises(ValueError, match="one of 8 classes"):
         stacked_modes(triples([1]), RingClassifier())

@@ -193,7 +193,7 @@ def test_a_loss_that_cannot_be_taken_does_not_end_the_training(
         raise RuntimeError("element 0 of tensors does not require grad")
 
     selector = selector_of(training, digits)
-    monkeypatch.setattr(selector.shown.model, "loss", broken)
+    monkeypatch.setattr(selector.pipeline.model, "loss", broken)
     assert selector.compare() == "raw" and selector.last is None
     assert "could not be compared" in caplog.text
 

@@ -85,9 +85,9 @@ def test_what_cannot_be_asked_is_left_out() -> None:
 
 
 def test_sentences() -> None:
-    assert "coin tosses" in how_to_read(0.52, 0.45, 0.6)
-    assert "anyone" in how_to_read(0.97, 0.93, 0.99)
-    assert how_to_read(0.7, 0.6, 0.8).endswith("(0.5 is perfect, 1 is told apart always)")
+    assert "like chance" in how_to_read(0.52, 0.45, 0.6)
+    assert "easy to distinguish" in how_to_read(0.97, 0.93, 0.99)
+    assert how_to_read(0.7, 0.6, 0.8).endswith("(0.5 is perfect, 1 is always distinguished)")
 
 
 def test_folder_against_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A closer look at one model: further scores, copies of training pictures, diversity over classes, traits.
+"""Detailed evaluation: further scores, memorization, class diversity, latent geometry, ground truth.
 
 None of it is needed to rank models quickly; all of it is needed to trust a ranking.
 """
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from triptych.data.dataset import Dataset
 
 LIKELIHOOD_IMAGES = 200  # test images whose likelihood is bounded
-DRAWS = 4  # of a bound, a picture: more do not narrow the interval, pictures do
-NEIGHBOURS = 12  # samples shown beside their nearest training pictures
-SEARCHED = 20_000  # training pictures that copies are looked for among
+DRAWS = 4  # Monte Carlo draws an image: more do not narrow the interval, images do
+NEIGHBORS = 12  # samples listed with their nearest training images
+MAX_TRAIN = 20_000  # training images that near-duplicates are searched for among
 
 
 class Share(Record):
-    """A share with its exact 95 % interval."""
+    """A proportion with its exact 95 % interval."""
 
     value: float
     low: float
@@ -42,34 +42,34 @@ class Share(Record):
 
 
 class Memorization(Record):
-    """Whether samples lie nearer to training pictures than held-out pictures do."""
+    """Whether samples lie nearer to training images than held-out images do."""
 
     share: Share
     nominal: float
-    """The share expected of an honest model."""
+    """The share expected of a model that copies nothing."""
     p_value: float
     more_than_chance: bool
     summary: str
     authenticity: Share
-    """Samples farther from their nearest training picture than that picture's own nearest neighbour."""
+    """Share of samples farther from their nearest training image than that image's own nearest neighbor."""
     n_train: int
-    """Training pictures searched."""
+    """Training images searched."""
     nearest: tuple[tuple[int, int, float], ...]
-    """(sample, row of the training picture, distance in features), the nearest first."""
+    """(sample, row of the training image, distance in features), the nearest first."""
 
 
 class DetailedEvaluation(Record):
-    """What a closer look found; None: it cannot be asked of this model or source."""
+    """What a detailed evaluation measured; None: it does not apply to this model or source."""
 
     scores: tuple[Score, ...]
     memorization: Memorization | None
-    """None where held-out pictures are training pictures too: then nothing can be told apart."""
+    """None where held-out images are among the training images: then there is nothing to compare with."""
     diversity: ClassDiversity | None
     diversity_confident: ClassDiversity | None
-    """The same of pictures that the judge is over 0.9 sure of."""
+    """The same of images whose most probable class has a probability above 0.9."""
     latent_geometry: LatentGeometry | None
     ground_truth: GroundTruthScores | None
-    """True precision and recall, where every cause of a picture is known."""
+    """Ground-truth precision and recall, where every generative factor of an image is known."""
     modes: ModeCount | None = None
     """Of a source whose modes are known."""
 
@@ -126,17 +126,17 @@ def evaluate_in_detail(
 @one_thread()
 def _memorization(dataset: Dataset, inputs: EvaluationInputs) -> Memorization | None:
     """Near-duplicates of training images; None where held-out images are among the training images."""
-    rows = subset_rows(len(dataset.train), SEARCHED)
+    rows = subset_rows(len(dataset.train), MAX_TRAIN)
     train = ImageSet(np.asarray(dataset.train.pixels[rows]), inputs.extractor, stored=True).features
     fake, held_out = inputs.fake.features, inputs.real.features
-    alpha = max(memorization.ALPHA, 1.001 / (len(held_out) + 1))  # the least that so few pictures can tell
+    alpha = max(memorization.ALPHA, 1.001 / (len(held_out) + 1))  # the least that so few images can resolve
     try:
         found = memorization.near_duplicate_test(train, fake, held_out, alpha)
     except ValueError:
         return None
     authentic = memorization.authenticity(train, fake)
     index, distances = memorization.nearest_training_images(train, fake, 1)
-    first = np.argsort(distances[:, 0], kind="stable")[:NEIGHBOURS]
+    first = np.argsort(distances[:, 0], kind="stable")[:NEIGHBORS]
     return Memorization(
         share=Share(value=found.share.value, low=found.share.low, high=found.share.high),
         nominal=found.expected,

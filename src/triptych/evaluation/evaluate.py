@@ -91,13 +91,13 @@ def evaluate_run(
     model = model if isinstance(model, Pipeline) else load(model)
     check_sample_count(samples)
     dataset = data_of(model, data)
-    judge = (
+    extractor = (
         features
         if not isinstance(features, str)
         else extractor_for(dataset, features, progress, model.device)
     )
     drawn = draw(model, samples, first_seed, controls or {}, progress)
-    return score_samples(model, dataset, judge, drawn, "test", most_real, detailed, save)
+    return score_samples(model, dataset, extractor, drawn, "test", most_real, detailed, save)
 
 
 def check_sample_count(samples: int) -> None:

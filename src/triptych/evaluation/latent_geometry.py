@@ -1,7 +1,7 @@
-"""What a model is like beyond its scores: how sharp it draws, and whether its noise has a structure.
+"""Latent geometry: sharpness of the samples, paths of interpolations in feature space, a linear probe.
 
-These are the properties by which textbooks set GANs and VAEs apart ("sharp or blurred", "a latent space
-with or without structure"); here each is a number that the model itself is asked for.
+Textbooks distinguish GANs and VAEs by these properties ("sharp or blurred", "a latent space with or without
+structure"); here each is measured.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ MAX_CLASSES = 100  # of more, too few images each are probed
 
 
 class LatentGeometry(Record):
-    """Measured properties of one model. Intervals are 95 %, over the arcs walked (t)."""
+    """Measured properties of one model. Intervals are 95 %, over interpolations (t)."""
 
     sharpness: float
     """Mean over samples of the variance of the Laplacian."""
     sharpness_real: float
-    """The same of real test pictures."""
+    """The same of real test images."""
     path_ratio: float
-    """Length of the way in feature space along an arc through the noise, over the distance of its ends:
-    1 is straight; the more, the more other pictures are passed on the way."""
+    """Length of a spherical interpolation's path in feature space over the distance of its ends, mean:
+    1 is straight; the longer, the more other images lie on the path."""
     path_ratio_low: float
     path_ratio_high: float
     max_step_share: float
-    """Mean share of the way that is made in its largest step: 1 / steps is even, 1 is one jump."""
+    """Mean over interpolations of (longest step / path length): 1 / steps is uniform, 1 is one jump."""
     uniform_step_share: float
     """1 / steps: the least `leap` there can be."""
     confident_ends: float | None
-    """Share of the arcs' ends that the judge is over 0.9 sure of; None without classes."""
+    """Share of the ends whose most probable class has a probability above 0.9; None without classes."""
     confident_midpoints: float | None
-    """The same of the pictures half-way: high where the space between two pictures holds pictures too."""
+    """The same of the midpoints: high where images between two images are like the data too."""
     linear_probe: float | None
-    """Share of pictures whose class a linear classifier reads off their noise, on noise it has not seen;
-    None without classes (or with over 100), and for conditional models, to which the class is told."""
+    """Share of images whose class a linear classifier predicts from their noise, on held-out noise; None
+    without classes (or with over 100), and for conditional models, which are given the class."""
     linear_probe_chance: float | None
     """What always guessing the most frequent class would get."""
 
@@ -67,10 +67,7 @@ def measure_latent_geometry(
         samples: of the model, (N, H, W, C) uint8, N >= 2.
 
     Returns:
-        The measurements.
-
-    Raises:
-        ValueError: for a model that draws the same image whatever the noise, and for points.
+        The measurements. A ValueError refuses a model that draws one image whatever the noise, and points.
     """
     ratios, step_shares, ends, midpoints = _paths(model, extractor)
     reach = t_quantile(len(ratios) - 1) * ratios.std(ddof=1) / len(ratios) ** 0.5

@@ -47,6 +47,8 @@ def score_pixels(
 ) -> list[Score]:
     """The scores of every evaluation, of two sets of images: FID, KID, precision, recall, density, coverage.
 
+    A ValueError says that there are too few images, or of another size than the extractor's.
+
     Args:
         real: (N, H, W, C) uint8, N >= 20.
         fake: (M, H, W, C) uint8, M >= 20.
@@ -54,13 +56,10 @@ def score_pixels(
         train: other real images for the floors, as many as there are fakes where possible; None: no floors.
         data: fingerprint of the source; None makes one from the real images, whatever their order.
         split: for the card, where the real images come from.
-        about: descriptive fields of the card.
+        about: further fields of the card.
 
     Returns:
         Scores with intervals, floors and cards.
-
-    Raises:
-        ValueError: for images of another size than the extractor's, and for too few.
     """
     inputs = EvaluationInputs.of(real, fake, extractor, train)
     return scores_of(inputs, {"data": data or images_fingerprint(real), "split": split, **(about or {})})
@@ -69,16 +68,15 @@ def score_pixels(
 def scores_of(inputs: EvaluationInputs, card: Mapping[str, Any], *stages: Stage) -> list[Score]:
     """The scores of these inputs by the metrics of the suite.
 
+    A ValueError says that there are too few images, or such that the extractor does not take.
+
     Args:
         inputs: image sets and their extractor.
         card: fields that all cards of an evaluation share: data, split and the descriptive ones.
-        stages: which metrics; none given: those of every evaluation.
+        *stages: which metrics; none given: those of every evaluation.
 
     Returns:
         Scores with intervals, floors and cards; a metric that these inputs do not allow is left out.
-
-    Raises:
-        ValueError: for too few images, and for images that the extractor does not take.
     """
     inputs.extract()
     computed = suite.computed(inputs, suite.metrics_of(*(stages or ("always",))))
@@ -135,21 +133,37 @@ def class_view(inputs: EvaluationInputs, names: Sequence[str] | None) -> ClassVi
     )
 
 
-def subset_rows(there_are: int, count: int) -> np.ndarray:
-    """`count` row numbers by a fixed seed, ascending; all of them if there are fewer."""
-    if there_are <= count:
-        return np.arange(there_are)
-    return np.sort(np.random.default_rng(0).choice(there_are, count, replace=False))
+def subset_rows(total: int, count: int) -> np.ndarray:
+    """A fixed random choice of rows.
+
+    Args:
+        total: how many rows there are.
+        count: how many to choose.
+
+    Returns:
+        Row numbers, ascending, (min(total, count),).
+    """
+    if total <= count:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(0).choice(total, count, replace=False))
 
 
 def subset(pixels: np.ndarray, count: int) -> np.ndarray:
-    """`count` pictures by a fixed seed, in their order in the source; all of them if there are fewer."""
+    """A fixed random choice of images, in their order in the source.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        count: how many to choose.
+
+    Returns:
+        (min(N, count), H, W, C) uint8.
+    """
     return np.asarray(pixels[subset_rows(len(pixels), count)])
 
 
 def images_fingerprint(pixels: np.ndarray) -> str:
-    """A name for a set of pictures, (N, H, W, C) uint8, that does not depend on their order."""
-    each = sorted(hashlib.sha256(picture.tobytes()).digest() for picture in np.ascontiguousarray(pixels))
+    """SHA-256, in hex, of a set of images, (N, H, W, C) uint8, that does not depend on their order."""
+    each = sorted(hashlib.sha256(image.tobytes()).digest() for image in np.ascontiguousarray(pixels))
     return hashlib.sha256(f"{pixels.shape[1:]}".encode() + b"".join(each)).hexdigest()
 
 
@@ -163,7 +177,20 @@ def score_of(
     floor_n: int | None = None,
     notes: tuple[str, ...] = (),
 ) -> Score:
-    """An estimate and its card as a score, named after its extractor."""
+    """An estimate and its card as a score, named after its extractor.
+
+    Args:
+        found: value and interval.
+        card: of the score.
+        better: which direction is better.
+        target: what the interval is for; see `Score.target`.
+        floor: the same metric of training images in the samples' place.
+        floor_n: how many training images made the floor.
+        notes: what to beware of.
+
+    Returns:
+        The score.
+    """
     return Score(
         name=f"{card.metric}[{card.extractor}]",
         value=found.value,
@@ -187,16 +214,16 @@ def _notes(card: Card, extractor: Extractor, fake: np.ndarray, floor_n: int | No
     fewest = min(card.n_real, card.n_fake)
     if card.metric == "FID" and fewest <= extractor.width:
         notes.append(
-            f"{fewest} pictures for {extractor.width} features: mostly bias, look at the floor and at KID"
+            f"{fewest} images for {extractor.width} features: mostly bias, compare with the floor and see KID"
         )
     if floor_n is not None and floor_n < card.n_fake:
-        notes.append(f"the floor is of {floor_n} training pictures, all there are")
+        notes.append(f"the floor is of {floor_n} training images, all there are")
     if extractor.accuracy is not None and extractor.accuracy < CONFIDENT:
-        notes.append(f"the judge is right about {extractor.accuracy:.0%} of the test pictures")
+        notes.append(f"the classifier is right about {extractor.accuracy:.0%} of the test images")
     learned_from = getattr(extractor, "images", None)
     if learned_from is not None and learned_from < FEW:
         notes.append(
-            f"the features were learned from {learned_from} images alone: they tell gross faults only"
+            f"the features were learned from {learned_from} images alone: they show gross faults only"
         )
     if bool((fake == fake[0]).all()):
         notes.append("all samples have the same features")

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SplitName = Literal["test", "selection", "report"]
-FIRST_SEED = 3_000_000  # of the samples: far from those that are shown and those that are scored
+FIRST_SEED = 3_000_000  # of the samples: far from those of the sample grids and those that are scored
 SAMPLES = (128, 1024)  # drawn from each, at least and at most: ...
 SAMPLES_SHARE = 64  # ... one for so many images trained on, about a hundredth of the training's work
 LOSSES = (64, 1024)  # images whose loss is taken, at least and at most, ...
@@ -83,50 +83,50 @@ class Selector:
     """Compares raw weights and EMA of one training, once a step at most."""
 
     def __init__(
-        self, training: Trainer, shown: Pipeline, dataset: Dataset, last: Comparison | None = None
+        self, trainer: Trainer, pipeline: Pipeline, dataset: Dataset, last: Comparison | None = None
     ) -> None:
         """Prepare; nothing is computed yet.
 
         Args:
-            training: the training whose weights are compared.
-            shown: a model of its own with a copy of the family, which is loaded with each of the two.
+            trainer: the training whose weights are compared.
+            pipeline: with a copy of the model, into which each of the two is loaded.
             dataset: the source.
             last: the newest comparison on the course of this training; None: there is none yet.
         """
-        self.training, self.shown, self.dataset = training, shown, dataset
+        self.trainer, self.pipeline, self.dataset = trainer, pipeline, dataset
         self.last = last
-        self._judged: tuple[Extractor, np.ndarray, str] | None = None
+        self._reference_features: tuple[Extractor, np.ndarray, str] | None = None
 
     def compare(self) -> Which:
-        """Compare both as they are after this step; returns which are to be shown.
+        """Compare both as they are after this step; returns which are better to sample from.
 
         Too few images, and a loss of the user's own that cannot be taken of weights that do not learn,
-        leave no comparison: the training is worth more.
+        leave no comparison: the training must not fail for it.
         """
-        if self.last is not None and self.last.step == self.training.step:
+        if self.last is not None and self.last.step == self.trainer.step:
             return self.last.selected
         try:
-            self.last = self._by_samples() if self.training.model.adversarial else self._by_loss()
+            self.last = self._by_samples() if self.trainer.model.adversarial else self._by_loss()
         except (RuntimeError, ValueError) as error:
-            log.warning("raw and EMA weights could not be compared (%s): the raw ones are shown", error)
+            log.warning("raw and EMA weights could not be compared (%s): the raw ones are used", error)
             self.last = None
         return "raw" if self.last is None else self.last.selected
 
     def load(self, which: Which) -> Pipeline:
         """The model with these weights of the training as it is now."""
-        average = self.training.ema.tensors if which == "ema" else {}
-        self.shown.model.load_state_dict({**self.training.model.state_dict(), **average})
-        self.shown.weights = which
-        return self.shown
+        average = self.trainer.ema.tensors if which == "ema" else {}
+        self.pipeline.model.load_state_dict({**self.trainer.model.state_dict(), **average})
+        self.pipeline.weights = which
+        return self.pipeline
 
     def _by_samples(self) -> Comparison:
         began = time.perf_counter()
         with one_thread():  # equal features then, whatever else the machine does
-            extractor, real, split = self._judge()
-            count = between(self._seen() // SAMPLES_SHARE, *SAMPLES)
+            extractor, real, split = self._features()
+            count = between(self._images_seen() // SAMPLES_SHARE, *SAMPLES)
             raw, ema = (extractor(draw(self.load(which), count)) for which in ("raw", "ema"))
             scores, difference, reach = frechet_pair(real, raw, ema)
-        return self._found(
+        return self._comparison(
             "FD", scores, difference, reach, began, n=count, n_real=len(real), split=split,
             features=extractor.name, features_hash=extractor.hash,
         )  # fmt: skip
@@ -134,17 +134,19 @@ class Selector:
     def _by_loss(self) -> Comparison:
         began = time.perf_counter()
         split, rows, where = self._reference(2)
-        rows = rows[subset_rows(len(rows), between(self._seen() // LOSSES_SHARE, *LOSSES))]
-        device = self.training.device
+        rows = rows[subset_rows(len(rows), between(self._images_seen() // LOSSES_SHARE, *LOSSES))]
+        device = self.trainer.device
         raw, ema = (losses(self.load(which), split, rows, device) for which in ("raw", "ema"))  # (units,)
         gaps = raw - ema
         reach = float(t_quantile(len(gaps) - 1, 0.95) * gaps.std(ddof=1) / len(gaps) ** 0.5)
-        name = f"{self.training.objectives[0].name}/loss"
+        name = f"{self.trainer.objectives[0].name}/loss"
         both = float(raw.mean()), float(ema.mean())
         count = len(rows)
-        return self._found(name, both, float(gaps.mean()), reach, began, n=count, n_real=count, split=where)
+        return self._comparison(
+            name, both, float(gaps.mean()), reach, began, n=count, n_real=count, split=where
+        )
 
-    def _found(
+    def _comparison(
         self,
         metric: str,
         scores: tuple[float, float],
@@ -153,10 +155,10 @@ class Selector:
         began: float,
         **more: Any,
     ) -> Comparison:
-        """The raw weights where they are better for sure, or the EMA's score is not finite; else the EMA."""
+        """The raw weights if the whole interval favors them or the EMA's score is not finite; else the EMA."""
         better = difference + reach < 0 or not np.isfinite(scores[1])
         return Comparison(
-            step=self.training.step,
+            step=self.trainer.step,
             selected="raw" if better and np.isfinite(scores[0]) else "ema",
             metric=metric,
             raw=scores[0],
@@ -168,8 +170,8 @@ class Selector:
             **more,
         )
 
-    def _seen(self) -> int:
-        return self.training.step * self.training.options.batch
+    def _images_seen(self) -> int:
+        return self.trainer.step * self.trainer.options.batch
 
     def _reference(self, least: int) -> tuple[Split, np.ndarray, str]:
         """The selection half; where it holds fewer than `least` images, the training images.
@@ -183,14 +185,14 @@ class Selector:
             raise ValueError(f"{len(self.dataset.train)} training images, and at least {least} are needed")
         return self.dataset.train, np.arange(len(self.dataset.train)), "train"
 
-    def _judge(self) -> tuple[Extractor, np.ndarray, str]:
+    def _features(self) -> tuple[Extractor, np.ndarray, str]:
         """The feature extractor, those of held-out images, (N, D), and where these come from: made once."""
-        if self._judged is None:
-            extractor = quick_extractor(self.dataset, self.training.plan.steps * self.training.options.batch)
+        if self._reference_features is None:
+            extractor = quick_extractor(self.dataset, self.trainer.plan.steps * self.trainer.options.batch)
             split, rows, where = self._reference(MIN_IMAGES)
             rows = rows[subset_rows(len(rows), MOST_REAL)]
-            self._judged = extractor, extractor(np.asarray(split.pixels[rows])), where
-        return self._judged
+            self._reference_features = extractor, extractor(np.asarray(split.pixels[rows])), where
+        return self._reference_features
 
 
 def between(number: int, least: int, most: int) -> int:

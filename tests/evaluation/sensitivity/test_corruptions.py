@@ -82,7 +82,7 @@ def test_duplicates_one_of_each_class_and_copies(pictures: np.ndarray):
     s = stock(pictures, labels, np.array([3, 4, 5]))
     five = made(s, "duplicates", "each 5 times")
     np.testing.assert_array_equal(five.pixels, np.repeat(pictures[:6], 5, axis=0))
-    one = made(s, "one fine picture", "per class")
+    one = made(s, "one fine image", "per class")
     assert one.labels is not None
     np.testing.assert_array_equal(one.pixels, np.tile(pictures[3:6], (10, 1, 1, 1)))
     np.testing.assert_array_equal(one.labels, labels[np.tile([3, 4, 5], 10)])
@@ -102,7 +102,7 @@ def test_disguised_copies_are_training_pictures_a_little_changed(pictures: np.nd
 
 def test_without_labels_nothing_asks_for_classes(pictures: np.ndarray):
     kinds = {x.kind for x in corruptions(stock(pictures))}
-    assert kinds == set(KINDS) - {"honest", "dropped classes", "one fine picture"}
+    assert kinds == set(KINDS) - {"honest", "dropped classes", "one fine image"}
 
 
 def test_salt_checkerboard_contrast_and_levels():

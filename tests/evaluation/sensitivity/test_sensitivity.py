@@ -23,7 +23,7 @@ from triptych.metrics.extractors.base import NetworkExtractor
 from triptych.metrics.prd import prd_leave_one_out
 
 SAMPLES = 200
-TRAPS = ("honest", "dropped classes", "one fine picture", "copies")
+TRAPS = ("honest", "dropped classes", "one fine image", "copies")
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def found(digits: Dataset, knower: NetworkExtractor) -> SensitivityStudy:
 
 
 def test_one_fine_picture_per_class_fools_the_inception_score(found: SensitivityStudy):
-    assert found.verdict("one fine picture", "IS") == "fooled"
+    assert found.verdict("one fine image", "IS") == "fooled"
     for metric in ("recall", "coverage", "FID"):
-        assert found.verdict("one fine picture", metric) == "noticed"
+        assert found.verdict("one fine image", metric) == "noticed"
 
 
 def test_copies_are_seen_by_the_copy_metrics_alone(found: SensitivityStudy):

@@ -1,4 +1,4 @@
-"""Metric probe: real pictures, spoilt in known ways, before every metric there is.
+"""Sensitivity study of metrics: real images corrupted in known ways, and which metric notices.
 
-Which score can be believed is found out by lying to it.
+It shows which scores can be trusted to see which fault.
 """

@@ -1,4 +1,4 @@
-"""Ways to spoil a set of real pictures, each at graded strengths: what a metric is asked to notice."""
+"""Corruptions of a set of real images, each at several strengths: what a metric is expected to notice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SHARES = (0.1, 1.0)  # of a set that are copies
 
 @dataclass(frozen=True)
 class LabeledImages:
-    """Pictures, (N, H, W, C) uint8, and what each was meant to be, (N,) int64, where that is known."""
+    """Images, (N, H, W, C) uint8, and the class of each, (N,) int64, where it is known."""
 
     pixels: np.ndarray
     labels: np.ndarray | None
@@ -44,7 +44,7 @@ class LabeledImages:
         return len(self.pixels)
 
     def at(self, rows: np.ndarray) -> LabeledImages:
-        """The pictures of these numbers, a number perhaps several times."""
+        """The images of these rows; a row may occur several times."""
         return LabeledImages(self.pixels[rows], None if self.labels is None else self.labels[rows])
 
     def with_pixels(self, pixels: np.ndarray) -> LabeledImages:
@@ -54,17 +54,17 @@ class LabeledImages:
 
 @dataclass(frozen=True)
 class CorruptionSource:
-    """What spoilt sets are made of."""
+    """What corrupted sets are made from."""
 
     honest: LabeledImages
-    """Real pictures that neither the judge nor the reference has seen, in random order."""
+    """Real images that are neither training nor reference images, in random order."""
     train: LabeledImages
-    """The judge's training pictures, in random order."""
+    """The extractor's training images, in random order."""
     prototypes: np.ndarray | None
-    """Number of the honest picture the judge likes best, for each class; None without labels."""
+    """Row of each class's most typical honest image; None without labels."""
     seed: int
     second_honest: LabeledImages | None = None
-    """Another honest set: what is noticed of it is a false alarm."""
+    """Another honest set: noticing it is a false alarm."""
 
 
 Make = Callable[[CorruptionSource], LabeledImages]
@@ -72,19 +72,19 @@ Make = Callable[[CorruptionSource], LabeledImages]
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way to spoil pictures at one strength."""
+    """One kind of corruption at one strength."""
 
     kind: str
     strength: str
     make: Make = field(repr=False)
     ordered: bool = True
-    """Whether the kind's grades go from weak to strong."""
+    """Whether the kind's strengths go from weak to strong."""
 
 
-def corruptions(stock: CorruptionSource) -> list[Corruption]:
-    """All that can be done to a stock, kinds together, weak before strong; first the honest control."""
+def corruptions(source: CorruptionSource) -> list[Corruption]:
+    """All corruptions of a source, kinds together, weak before strong; first the honest control."""
     made = (
-        [] if stock.second_honest is None else [Corruption("honest", "another draw", _again, ordered=False)]
+        [] if source.second_honest is None else [Corruption("honest", "another draw", _again, ordered=False)]
     )
     made += [Corruption("blur", f"sigma {s:g} px", _painted(blurred, s)) for s in SIGMAS_PX]
     made += [Corruption("noise", f"{s} of 255 levels", _seeded(noisy, s)) for s in NOISE_LEVELS]
@@ -100,11 +100,11 @@ def corruptions(stock: CorruptionSource) -> list[Corruption]:
         Corruption("halves swapped", "top and bottom", _painted(rolled, 1), ordered=False),
         Corruption("upside down", "all", _painted(lambda pixels, _: pixels[:, ::-1], None), ordered=False),
     ]
-    if stock.honest.labels is not None:
-        made += _dropped(np.unique(stock.honest.labels))
+    if source.honest.labels is not None:
+        made += _dropped(np.unique(source.honest.labels))
     made += [Corruption("duplicates", f"each {k} times", _repeated(k)) for k in TIMES]
-    if stock.prototypes is not None:
-        made.append(Corruption("one fine picture", "per class", _one_each, ordered=False))
+    if source.prototypes is not None:
+        made.append(Corruption("one fine image", "per class", _one_each, ordered=False))
     made += [Corruption("copies", f"{share:.0%} of training", _copied(share)) for share in SHARES]
     weak_px, weak = SIGMAS_PX[0], NOISE_LEVELS[0]
     return [
@@ -119,49 +119,97 @@ def corruptions(stock: CorruptionSource) -> list[Corruption]:
 
 
 def blurred(pixels: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Gaussian blur within each picture and channel, its edge repeated. (N, H, W, C) uint8 -> the same."""
+    """Gaussian blur within each image and channel, its edge repeated.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        sigma_px: standard deviation, pixels.
+
+    Returns:
+        The same shape, uint8.
+    """
     soft = gaussian_filter(pixels.astype(np.float64), (0, sigma_px, sigma_px, 0), mode="nearest")
     return _rounded(soft)
 
 
 def noisy(pixels: np.ndarray, levels: float, seed: int) -> np.ndarray:
-    """Gaussian noise of so many gray levels, clipped to 0..255. (N, H, W, C) uint8 -> the same shape."""
+    """Gaussian noise, clipped to 0..255.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        levels: standard deviation, gray levels.
+        seed: of the noise.
+
+    Returns:
+        The same shape, uint8.
+    """
     noise = np.random.default_rng(seed).standard_normal(pixels.shape)
     return _rounded(pixels + levels * noise)
 
 
 def jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """Each picture written as JPEG at a quality in 1..95 and read again. (N, H, W, C) uint8 -> the same."""
+    """Each image written as JPEG and read again.
 
-    def through(picture: Image.Image) -> Image.Image:
+    Args:
+        pixels: (N, H, W, C) uint8.
+        quality: 1..95.
+
+    Returns:
+        The same shape, uint8.
+    """
+
+    def through(image: Image.Image) -> Image.Image:
         file = BytesIO()
-        picture.save(file, format="JPEG", quality=quality)
+        image.save(file, format="JPEG", quality=quality)
         return Image.open(file)
 
     return _each(pixels, through)
 
 
 def halved(pixels: np.ndarray, resampling: str) -> np.ndarray:
-    """Each picture at half its size and back, both by one of FILTERS. (N, H, W, C) uint8 -> the same."""
+    """Each image resized to half its size and back.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        resampling: a name in `FILTERS`, for both.
+
+    Returns:
+        The same shape, uint8.
+    """
     how = FILTERS[resampling]
 
-    def through(picture: Image.Image) -> Image.Image:
-        half = (max(picture.width // 2, 1), max(picture.height // 2, 1))
-        return picture.resize(half, how).resize(picture.size, how)
+    def through(image: Image.Image) -> Image.Image:
+        half = (max(image.width // 2, 1), max(image.height // 2, 1))
+        return image.resize(half, how).resize(image.size, how)
 
     return _each(pixels, through)
 
 
 def salted(pixels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """So many of the pixels black or white, in all channels. (N, H, W, C) uint8 -> the same shape."""
+    """Some pixels black or white, in all channels.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        share: of the pixels, in [0, 1].
+        seed: of the choice.
+
+    Returns:
+        The same shape, uint8.
+    """
     drawn = np.random.default_rng(seed).random((*pixels.shape[:3], 1))
     made = np.where(drawn < share / 2, 0, np.where(drawn > 1 - share / 2, 255, pixels))
     return made.astype(np.uint8)
 
 
 def checkered(pixels: np.ndarray, levels: float) -> np.ndarray:
-    """Neighboring pixels brighter and darker by so many gray levels in turn: what transposed convolutions
-    leave. (N, H, W, C) uint8 -> the same shape.
+    """Neighboring pixels brighter and darker in turn: the artifact of transposed convolutions.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        levels: amplitude, gray levels.
+
+    Returns:
+        The same shape, uint8.
     """
     rows, columns = np.indices(pixels.shape[1:3])
     board = 1 - 2 * ((rows + columns) % 2)  # (H, W), 1 and -1
@@ -169,21 +217,45 @@ def checkered(pixels: np.ndarray, levels: float) -> np.ndarray:
 
 
 def faded(pixels: np.ndarray, factor: float) -> np.ndarray:
-    """Each image drawn towards its mean gray level. (N, H, W, C) uint8 -> the same shape."""
+    """Lower contrast: each image moved towards its mean gray level.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        factor: of the contrast, in [0, 1].
+
+    Returns:
+        The same shape, uint8.
+    """
     mean = pixels.mean((1, 2, 3), keepdims=True)
     return _rounded(mean + factor * (pixels - mean))
 
 
 def posterized(pixels: np.ndarray, levels: int) -> np.ndarray:
-    """Only so many gray levels left, evenly spaced. (N, H, W, C) uint8 -> the same shape."""
+    """Few gray levels left, evenly spaced.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        levels: how many, at least 2.
+
+    Returns:
+        The same shape, uint8.
+    """
     step = 255 / (levels - 1)
     return _rounded(np.rint(pixels / step) * step)
 
 
 def shuffled(pixels: np.ndarray, across: int, seed: int) -> np.ndarray:
-    """Each image cut into across x across blocks, put together in an order of its own.
+    """Each image cut into blocks, which are put together in a random order of its own.
 
-    A strip that is left over at the right and at the bottom stays. (N, H, W, C) uint8 -> the same shape.
+    A strip that is left over at the right and at the bottom stays.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        across: blocks along each side.
+        seed: of the orders.
+
+    Returns:
+        The same shape, uint8.
     """
     count, height, width, channels = pixels.shape
     tall, wide = max(height // across, 1), max(width // across, 1)
@@ -200,12 +272,20 @@ def shuffled(pixels: np.ndarray, across: int, seed: int) -> np.ndarray:
 
 
 def rolled(pixels: np.ndarray, axis: int) -> np.ndarray:
-    """Both halves of each image in each other's place. axis: 1, top and bottom; 2, left and right."""
+    """The two halves of each image swapped.
+
+    Args:
+        pixels: (N, H, W, C) uint8.
+        axis: 1 swaps top and bottom, 2 left and right.
+
+    Returns:
+        The same shape, uint8.
+    """
     return np.roll(pixels, pixels.shape[axis] // 2, axis)
 
 
 def _each(pixels: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    made = [np.asarray(change(grids.to_pil(picture))) for picture in pixels]
+    made = [np.asarray(change(grids.to_pil(image))) for image in pixels]
     return np.stack(made).reshape(pixels.shape)
 
 
@@ -213,59 +293,59 @@ def _rounded(levels: np.ndarray) -> np.ndarray:
     return np.rint(levels).clip(0, 255).astype(np.uint8)
 
 
-# --- each strength as a function of the stock ---
+# --- each strength as a function of the source ---
 
 
-def _again(stock: CorruptionSource) -> LabeledImages:
-    assert stock.second_honest is not None
-    return stock.second_honest
+def _again(source: CorruptionSource) -> LabeledImages:
+    assert source.second_honest is not None
+    return source.second_honest
 
 
 def _painted(change: Callable[[np.ndarray, T], np.ndarray], strength: T) -> Make:
-    return lambda stock: stock.honest.with_pixels(change(stock.honest.pixels, strength))
+    return lambda source: source.honest.with_pixels(change(source.honest.pixels, strength))
 
 
 def _seeded(change: Callable[[np.ndarray, T, int], np.ndarray], strength: T) -> Make:
-    return lambda stock: stock.honest.with_pixels(change(stock.honest.pixels, strength, stock.seed))
+    return lambda source: source.honest.with_pixels(change(source.honest.pixels, strength, source.seed))
 
 
 def _dropped(classes: np.ndarray) -> list[Corruption]:
-    """The last class, the last half of them and all but the first left out; equal grades once."""
+    """The last class, the last half of them and all but the first left out; equal strengths once."""
     count = len(classes)
     if count < 2:
         return []
 
     def without(gone: Sequence[int]) -> Make:
-        def make(stock: CorruptionSource) -> LabeledImages:
-            assert stock.honest.labels is not None
-            return stock.honest.at(np.flatnonzero(~np.isin(stock.honest.labels, gone)))
+        def make(source: CorruptionSource) -> LabeledImages:
+            assert source.honest.labels is not None
+            return source.honest.at(np.flatnonzero(~np.isin(source.honest.labels, gone)))
 
         return make
 
-    grades = sorted({1, count // 2, count - 1})
+    strengths = sorted({1, count // 2, count - 1})
     return [
         Corruption("dropped classes", f"{gone} of {count}", without(classes[count - gone :].tolist()))
-        for gone in grades
+        for gone in strengths
     ]
 
 
 def _repeated(times: int) -> Make:
-    def make(stock: CorruptionSource) -> LabeledImages:
-        count = len(stock.honest)
-        return stock.honest.at(np.arange(count) // times)  # the last one perhaps less often
+    def make(source: CorruptionSource) -> LabeledImages:
+        count = len(source.honest)
+        return source.honest.at(np.arange(count) // times)  # the last one perhaps less often
 
     return make
 
 
-def _one_each(stock: CorruptionSource) -> LabeledImages:
-    assert stock.prototypes is not None
-    return stock.honest.at(np.resize(stock.prototypes, len(stock.honest)))
+def _one_each(source: CorruptionSource) -> LabeledImages:
+    assert source.prototypes is not None
+    return source.honest.at(np.resize(source.prototypes, len(source.honest)))
 
 
 def _copied(share: float) -> Make:
-    def make(stock: CorruptionSource) -> LabeledImages:
-        count = min(round(share * len(stock.honest)), len(stock.train))
-        copies, rest = stock.train.at(np.arange(count)), stock.honest
+    def make(source: CorruptionSource) -> LabeledImages:
+        count = min(round(share * len(source.honest)), len(source.train))
+        copies, rest = source.train.at(np.arange(count)), source.honest
         if share == 1:
             return copies
         pixels = np.concatenate([copies.pixels, rest.pixels[count:]])
@@ -280,12 +360,12 @@ def _copied(share: float) -> Make:
 
 
 def _disguised(change: Callable[[np.ndarray, T], np.ndarray], strength: T) -> Make:
-    def make(stock: CorruptionSource) -> LabeledImages:
-        copies = _copied(1.0)(stock)
+    def make(source: CorruptionSource) -> LabeledImages:
+        copies = _copied(1.0)(source)
         return copies.with_pixels(change(copies.pixels, strength))
 
     return make
 
 
 def _disguised_by_noise(levels: float) -> Make:
-    return lambda stock: _disguised(lambda pixels, s: noisy(pixels, s, stock.seed), levels)(stock)
+    return lambda source: _disguised(lambda pixels, s: noisy(pixels, s, source.seed), levels)(source)

@@ -1,4 +1,4 @@
-"""The probe's findings for people: tables of who noticed what, and a sheet of the spoilt pictures."""
+"""A sensitivity study as text and image: tables of what each metric noticed, a sheet of corrupted images."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ STYLES = {
     "unmoved": "dim",
 }
 MARKS = {"noticed": "noticed", "missed": "-", "fooled": "**fooled**"}
-ACROSS = 10  # pictures of each spoilt set on the sheet
+ACROSS = 10  # images of each corrupted set on the sheet
 CELL_PX = 48
 
 
 def print_study(found: SensitivityStudy) -> None:
-    """Print to standard output which metric noticed what, and how each takes growing strength."""
+    """Print which metric noticed what, and how each responds to growing strength."""
     from rich.console import Console
 
     console = Console()
@@ -41,9 +41,9 @@ def print_study(found: SensitivityStudy) -> None:
         f"{row.corruption}, {row.strength}": [(reading.metric, reading.verdict) for reading in row.readings]
         for row in found.rows
     }
-    _print(console, "spoilt by", seen, ("noticed", "missed", "fooled", "refused"))
+    _print(console, "corrupted by", seen, ("noticed", "missed", "fooled", "refused"))
     console.print(
-        f"{found.n} pictures of {found.source} against {found.n} others ({found.partition}); "
+        f"{found.n} images of {found.source} against {found.n} others ({found.partition}); "
         f"extractor {found.extractor}, {found.features} features. noticed: worse than as many honest images, "
         "each value outside the other's 95 % interval; fooled: better, in the same sense; missed: neither; "
         "refused: no value. Values: --json\n"
@@ -88,7 +88,7 @@ def _print(
 
 def markdown(found: SensitivityStudy) -> str:
     """Every value with its verdict, metrics across, as a markdown table."""
-    lines = [("spoilt by", "strength", "pictures", *found.better)]
+    lines = [("corrupted by", "strength", "images", *found.better)]
     lines += [("---",) * len(lines[0])]
     honest = [
         ("-" if r.value is None else f"{r.value:.3g} [{r.low:.3g}, {r.high:.3g}]") for r in found.honest
@@ -112,17 +112,28 @@ def write_sheet(
     *,
     size: int | None = None,
 ) -> None:
-    """Draw what `probe` with the same arguments looked at: a PNG."""
+    """Write a PNG of the images that `study_sensitivity` with the same arguments measures.
+
+    Args:
+        path: of the file; missing directories are made.
+        source: as for `data.load`, or a Dataset.
+        samples: images in the honest set, at most.
+        features: name of an extractor, or an extractor.
+        seed: of the partition and of the noise.
+        size: side in pixels; None the source's own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     grids.write_png(path, sheet(corruption_source(source, samples, features, seed, size=size)))
 
 
-def sheet(stock: CorruptionSource) -> np.ndarray:
-    """A picture of the first pictures of the honest set and of every spoilt one: (height, width, C) uint8."""
-    sets = {"honest": stock.honest} | {f"{s.kind}, {s.strength}": s.make(stock) for s in corruptions(stock)}
+def sheet(source_images: CorruptionSource) -> np.ndarray:
+    """The first images of the honest set and of every corrupted one: (height, width, C) uint8."""
+    sets = {"honest": source_images.honest} | {
+        f"{s.kind}, {s.strength}": s.make(source_images) for s in corruptions(source_images)
+    }
     pixels, captions = [], []
     for name, made in sets.items():
         pixels.append(made.pixels[np.arange(ACROSS) % len(made)])
         captions += [name] + [""] * (ACROSS - 1)
-    shown = np.concatenate(pixels)
-    return grids.grid(shown, ACROSS, captions, scale=max(CELL_PX // shown.shape[1], 1))
+    images = np.concatenate(pixels)
+    return grids.grid(images, ACROSS, captions, scale=max(CELL_PX // images.shape[1], 1))

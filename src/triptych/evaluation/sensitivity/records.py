@@ -1,4 +1,4 @@
-"""What the probe found, as records, and how a verdict is reached."""
+"""Results of a sensitivity study as records, and how a verdict is reached."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Trend = Literal["worsens", "improves", "wavers", "unmoved", "refused"]
 
 
 class MetricReading(Record):
-    """One metric on one spoilt set."""
+    """One metric on one corrupted set."""
 
     metric: str
     value: float | None
@@ -23,7 +23,7 @@ class MetricReading(Record):
     high: float | None
     """The ends of the 95 % interval."""
     honest: float | None
-    """The same metric on as many honest pictures."""
+    """The same metric on as many honest images."""
     change: float | None
     """value - honest."""
     verdict: Verdict
@@ -33,7 +33,7 @@ class MetricReading(Record):
 
 
 class Row(Record):
-    """One way to spoil a set at one strength, as every metric sees it."""
+    """One corruption at one strength, as measured by every metric."""
 
     corruption: str
     strength: str
@@ -42,7 +42,7 @@ class Row(Record):
 
 
 class Graded(Record):
-    """One metric along the strengths of one kind, from honest to strongest."""
+    """One metric along the strengths of one corruption, from the honest set to the strongest."""
 
     corruption: str
     metric: str
@@ -52,20 +52,20 @@ class Graded(Record):
 
 
 class SensitivityStudy(Record):
-    """Which metric notices what, on one source and by one judge."""
+    """Which metric notices which corruption, on one source and with one feature extractor."""
 
     source: str
     data: str
-    """Fingerprint of the pictures."""
+    """Fingerprint of the images."""
     partition: str
-    """Which pictures were the judge's, the reference and the honest set."""
+    """Which images the extractor learned from, and which are the reference and the honest set."""
     extractor: str
     extractor_hash: str
     extractor_accuracy: float | None
     features: int
-    """Width of the judge's features."""
+    """Features of one image."""
     n: int
-    """In the reference, and in the honest set."""
+    """Images in the reference, and in the honest set."""
     n_train: int
     seed: int
     better: dict[str, Better]
@@ -74,29 +74,61 @@ class SensitivityStudy(Record):
     rows: tuple[Row, ...]
     graded: tuple[Graded, ...]
 
-    def row(self, kind: str, grade: str | None = None) -> Row:
-        """The row of a kind at a grade; without a grade the strongest. Raises ValueError if there is none."""
+    def row(self, kind: str, strength: str | None = None) -> Row:
+        """The row of a corruption at a strength.
+
+        Args:
+            kind: of corruption.
+            strength: None takes the strongest.
+
+        Returns:
+            The row.
+
+        Raises:
+            ValueError: if there is none.
+        """
         for row in reversed(self.rows):
-            if row.corruption == kind and grade in (None, row.strength):
+            if row.corruption == kind and strength in (None, row.strength):
                 return row
         have = ", ".join(f"{row.corruption} {row.strength}" for row in self.rows)
-        raise ValueError(f"no row {kind!r} {grade or ''}: there are {have}")
+        raise ValueError(f"no row {kind!r} {strength or ''}: there are {have}")
 
-    def verdict(self, kind: str, metric: str, grade: str | None = None) -> Verdict:
-        """How a metric took a kind of spoiling."""
-        row = self.row(kind, grade)
+    def verdict(self, kind: str, metric: str, strength: str | None = None) -> Verdict:
+        """How a metric responded to a corruption.
+
+        Args:
+            kind: of corruption.
+            metric: by name.
+            strength: None takes the strongest.
+
+        Returns:
+            The verdict.
+
+        Raises:
+            ValueError: for an unknown metric or corruption.
+        """
+        row = self.row(kind, strength)
         if metric not in BETTER:
             raise ValueError(f"no metric {metric!r}: there are {', '.join(BETTER)}")
         return next(reading.verdict for reading in row.readings if reading.metric == metric)
 
 
 def compare(metric: str, before: Measured, after: Measured) -> Verdict:
-    """Whether `after` is told from `before`: each value outside the other's interval, then which is worse.
+    """Whether `after` differs from `before`: each value outside the other's interval, then which is worse.
 
-    What a reader could say who has two scores with their intervals. Both intervals are asked because a
-    spoilt set may have a wider or a narrower one than an honest set. Chance does it to two independent
-    scores of equal error in one of seven cases, to honest sets beside one reference in fewer. Spoilt
-    pictures share the luck of those they were made of; a paired test, which no reader can do, sees more.
+    What a reader could say who has two scores with their intervals. Both intervals are used because a
+    corrupted set may have a wider or a narrower one than an honest set. By chance this happens to two
+    independent scores of equal error in one of seven cases, to honest sets beside one reference in fewer.
+    Corrupted images share the sampling error of those they were made from; a paired test, which no reader of
+    scores can make, is more sensitive.
+
+    Args:
+        metric: by name.
+        before: of the honest set, or of a weaker corruption.
+        after: of the corrupted set.
+
+    Returns:
+        "noticed" (worse), "fooled" (better) or "missed" (neither).
     """
     lower = after.value < before.low and before.value > after.high
     higher = after.value > before.high and before.value < after.low
@@ -106,15 +138,28 @@ def compare(metric: str, before: Measured, after: Measured) -> Verdict:
     return "noticed" if worse > 0 else "fooled"
 
 
-def reading(metric: str, spoilt: Measured | str, honest: Measured | str) -> MetricReading:
-    """One metric's reading of a spoilt set beside that of as many honest pictures."""
+def reading(metric: str, corrupted: Measured | str, honest: Measured | str) -> MetricReading:
+    """A metric on a corrupted set, compared with as many honest images.
+
+    Args:
+        metric: by name.
+        corrupted: its result on the corrupted set; a sentence where it refused.
+        honest: its result on the honest set.
+
+    Returns:
+        The reading with its verdict.
+    """
     base = None if isinstance(honest, str) else honest.value
-    if isinstance(spoilt, str) or isinstance(honest, str):
-        found = (None, None, None) if isinstance(spoilt, str) else (spoilt.value, spoilt.low, spoilt.high)
-        why = spoilt if isinstance(spoilt, str) else f"as many honest pictures: {honest}"
+    if isinstance(corrupted, str) or isinstance(honest, str):
+        found = (
+            (None, None, None)
+            if isinstance(corrupted, str)
+            else (corrupted.value, corrupted.low, corrupted.high)
+        )
+        why = corrupted if isinstance(corrupted, str) else f"as many honest images: {honest}"
         return _reading(metric, found, base, "refused", why)
-    found = (spoilt.value, spoilt.low, spoilt.high)
-    return _reading(metric, found, honest.value, compare(metric, honest, spoilt), "")
+    found = (corrupted.value, corrupted.low, corrupted.high)
+    return _reading(metric, found, honest.value, compare(metric, honest, corrupted), "")
 
 
 def _reading(
@@ -139,25 +184,32 @@ def _reading(
 
 
 def trend(metric: str, steps: list[tuple[Measured | str, Measured | str]]) -> Trend:
-    """Along strengths, weak to strong. steps: (spoilt, as many honest pictures) for each.
+    """How a metric changes along strengths, weak to strong.
 
-    Sets that shrink with the strength (dropped classes) would show their metric's bias at small numbers.
-    So neighbours are compared as if both honest values were that of the first: by a shift where lower is
-    better, because a distance's bias adds up, and else by a factor.
+    Sets that shrink with the strength (dropped classes) would show the metric's bias at small numbers. So
+    neighbors are compared as if both honest values were that of the first: by a shift where lower is better,
+    because a distance's bias adds up, and else by a factor.
+
+    Args:
+        metric: by name.
+        steps: (corrupted, as many honest images) for each strength.
+
+    Returns:
+        The trend.
     """
     chain: list[Measured] = []
-    for spoilt, honest in steps:
-        if isinstance(spoilt, str) or isinstance(honest, str):
+    for corrupted, honest in steps:
+        if isinstance(corrupted, str) or isinstance(honest, str):
             return "refused"
         chain = chain or [honest]
-        chain.append(_rebased(metric, spoilt, honest.value, chain[0].value))
+        chain.append(_rebased(metric, corrupted, honest.value, chain[0].value))
     seen = {compare(metric, weaker, stronger) for weaker, stronger in pairwise(chain)}
     if {"noticed", "fooled"} <= seen:
         return "wavers"
     return "worsens" if "noticed" in seen else "improves" if "fooled" in seen else "unmoved"
 
 
-def _rebased(metric: str, spoilt: Measured, honest: float, first: float) -> Measured:
+def _rebased(metric: str, corrupted: Measured, honest: float, first: float) -> Measured:
     if BETTER[metric] == "lower":
-        return spoilt.changed(1.0, first - honest)
-    return spoilt.changed(first / honest if honest > 0 else 1.0, 0.0)
+        return corrupted.changed(1.0, first - honest)
+    return corrupted.changed(first / honest if honest > 0 else 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""Deals a source's pictures, spoils them and lets every metric look."""
+"""Partitions a source's images, corrupts them and measures every metric on each set."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ KINDS = (
     "upside down",
     "dropped classes",
     "duplicates",
-    "one fine picture",
+    "one fine image",
     "copies",
     "disguised copies",
 )
-ENOUGH = 300  # pictures in a third of the test split; with fewer the whole source is dealt anew
-MOST_TRAIN = 10_000  # training pictures in which copies are looked for
+MIN_THIRD = 300  # images in a third of the test split; with fewer the whole source is split anew
+MAX_TRAIN = 10_000  # training images in which copies are searched for
 Progress = Callable[[str, int, int], None]  # (what: "extractor" or "corruptions", done, in all)
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A source's pictures by their parts in the probe: no picture has two."""
+    """A source's images by their role in the study: no image has two."""
 
-    dataset: Dataset  # its train split is the judge's
+    dataset: Dataset  # its training split is what the extractor learns from
     reference: LabeledImages
     honest: LabeledImages
     second_honest: LabeledImages
@@ -68,36 +68,45 @@ def study_sensitivity(
     size: int | None = None,
     progress: Progress | None = None,
 ) -> SensitivityStudy:
-    """Spoil honest pictures of a source in known ways and see which metric notices.
+    """Corrupt real images of a source in known ways and see which metric notices.
 
-    An honest set of real pictures is measured against a reference of other ones, then the same
-    pictures spoilt. A metric noticed if its value got worse, each of the two values outside the
-    other's 95 % interval; it was fooled if the value got better in the same sense; else it missed.
-    A spoilt set that is smaller (dropped classes) is held against as many honest pictures. Only the
-    copy metrics know the training pictures, so only they can notice copies.
+    An honest set of real images is measured against a reference of other ones, then the same images
+    corrupted. A metric noticed if its value got worse, each of the two values outside the other's 95 %
+    interval; it was fooled if the value got better in the same sense; else it missed. A corrupted set that
+    is smaller (dropped classes) is compared with as many honest images. Only the metrics of memorization
+    know the training images, so only they can notice copies. A ValueError says what is wrong with the
+    arguments.
 
-    source: as for `data.load`, or a Dataset. samples: pictures in the reference and in the honest
-    set, at least 20; fewer where the source does not have them. features: "auto", "domain-cnn",
-    "self-supervised", "random-conv" or an Extractor. seed: of the deal and of the noise. kinds: some of
-    KINDS. size: side in pixels, None for the source's own. Raises ValueError for too few pictures,
-    unknown kinds or features.
+    Args:
+        source: as for `data.load`, or a Dataset.
+        samples: images in the reference and in the honest set, at least 20; fewer where the source has fewer.
+        features: "auto", "domain-cnn", "self-supervised", "random-conv" or an extractor.
+        seed: of the partition and of the noise.
+        kinds: of corruption, some of KINDS.
+        size: side in pixels; None the source's own.
+        progress: called with what is done ("extractor" or "corruptions"), how much of it, and of how much.
+
+    Returns:
+        The study.
     """
     dataset = source if isinstance(source, Dataset) else load(source, size=size)
-    dealt = partition(dataset, samples, seed)
-    judge = _judge(dealt, features, progress)
-    stock = _stocked(dealt, judge, seed)
-    rows, graded = _looked_at(MetricBench(dealt.reference, dealt.train, judge), stock, kinds, progress)
+    parts = partition(dataset, samples, seed)
+    extractor = _extractor(parts, features, progress)
+    source_images = _source(parts, extractor, seed)
+    rows, graded = _measure_all(
+        MetricBench(parts.reference, parts.train, extractor), source_images, kinds, progress
+    )
     honest, rest = rows[0], rows[1:]
     return SensitivityStudy(
         source=dataset.name,
         data=dataset.fingerprint,
-        partition=dealt.rule,
-        extractor=judge.name,
-        extractor_hash=judge.hash,
-        extractor_accuracy=judge.accuracy,
-        features=judge.width,
-        n=len(dealt.honest),
-        n_train=len(dealt.train),
+        partition=parts.rule,
+        extractor=extractor.name,
+        extractor_hash=extractor.hash,
+        extractor_accuracy=extractor.accuracy,
+        features=extractor.width,
+        n=len(parts.honest),
+        n_train=len(parts.train),
         seed=seed,
         better=BETTER,
         honest=honest.readings,
@@ -106,33 +115,33 @@ def study_sensitivity(
     )
 
 
-def _judge(dealt: Partition, features: str | Extractor, progress: Progress | None) -> Extractor:
+def _extractor(parts: Partition, features: str | Extractor, progress: Progress | None) -> Extractor:
     if not isinstance(features, str):
         return features
-    return extractor_for(dealt.dataset, features, progress)
+    return extractor_for(parts.dataset, features, progress)
 
 
-def _looked_at(
-    bench: MetricBench, stock: CorruptionSource, kinds: Sequence[str], progress: Progress | None
+def _measure_all(
+    bench: MetricBench, source_images: CorruptionSource, kinds: Sequence[str], progress: Progress | None
 ) -> tuple[list[Row], list[Graded]]:
-    """A row for the honest set itself and one for each spoilt set; then each metric along each kind."""
+    """A row for the honest set itself and one for each corrupted set; then each metric along each kind."""
     if unknown := sorted(set(kinds) - set(KINDS)):
-        raise ValueError(f"unknown kind {unknown[0]!r}: there are {', '.join(KINDS)}")
-    chosen = [corruption for corruption in corruptions(stock) if corruption.kind in kinds]
-    whole = len(stock.honest)
-    honest = {whole: bench.measure(stock.honest)}
-    itself = Corruption("honest", "itself", lambda stock: stock.honest)
-    rows = [_row(itself, whole, honest[whole], honest[whole])]
+        raise ValueError(f"unknown kind of corruption {unknown[0]!r}: there are {', '.join(KINDS)}")
+    selected = [corruption for corruption in corruptions(source_images) if corruption.kind in kinds]
+    n = len(source_images.honest)
+    honest = {n: bench.measure(source_images.honest)}
+    itself = Corruption("honest", "itself", lambda source_images: source_images.honest)
+    rows = [_row(itself, n, honest[n], honest[n])]
     steps: dict[str, list[tuple[Results, Results]]] = {}
-    for done, corruption in enumerate(chosen):
+    for done, corruption in enumerate(selected):
         if progress is not None:
-            progress("corruptions", done, len(chosen))
-        made = corruption.make(stock)
+            progress("corruptions", done, len(selected))
+        made = corruption.make(source_images)
         count = len(made)
         if count < MIN_IMAGES:  # too few for an interval: all but one class dropped from a small set
             continue
         if count not in honest:
-            honest[count] = bench.measure(stock.honest.at(np.arange(count)))
+            honest[count] = bench.measure(source_images.honest.at(np.arange(count)))
         found = bench.measure(made)
         rows.append(_row(corruption, count, found, honest[count]))
         if corruption.ordered:
@@ -140,9 +149,9 @@ def _looked_at(
     return rows, [_graded(kind, name, taken) for kind, taken in steps.items() for name in BETTER]
 
 
-def _row(corruption: Corruption, pictures: int, found: Results, honest: Results) -> Row:
+def _row(corruption: Corruption, n: int, found: Results, honest: Results) -> Row:
     readings = tuple(reading(name, found[name], honest[name]) for name in BETTER)
-    return Row(corruption=corruption.kind, strength=corruption.strength, n=pictures, readings=readings)
+    return Row(corruption=corruption.kind, strength=corruption.strength, n=n, readings=readings)
 
 
 def _graded(kind: str, metric: str, taken: list[tuple[Results, Results]]) -> Graded:
@@ -151,33 +160,43 @@ def _graded(kind: str, metric: str, taken: list[tuple[Results, Results]]) -> Gra
 
 
 def partition(dataset: Dataset, samples: int, seed: int) -> Partition:
-    """Who is the judge's, who the reference, who the honest set, by a seeded shuffle.
+    """Divide a source among extractor training, the reference, and two honest sets, by a seeded shuffle.
 
-    The test split in thirds; where a third would be under 300 pictures the whole source is dealt
-    anew, half of it to the judge and a sixth to each other part. Raises ValueError where a third
-    has fewer than 20 pictures.
+    The test split in thirds; where a third would be under 300 images the whole source is split anew, half of
+    it for the extractor and a sixth for each other part.
+
+    Args:
+        dataset: the source.
+        samples: images in each set, at most.
+        seed: of the shuffle.
+
+    Returns:
+        The parts.
+
+    Raises:
+        ValueError: where a third has fewer than 20 images.
     """
     shuffle = np.random.default_rng(seed)
     rule = "thirds of the test split"
-    if len(dataset.test) // 3 < ENOUGH:
+    if len(dataset.test) // 3 < MIN_THIRD:
         dataset = _anew(dataset, shuffle)
-        rule = "dealt anew: half for the judge, a sixth each"
+        rule = "parts anew: half for the extractor, a sixth each"
     pool = LabeledImages(dataset.test.pixels, dataset.test.labels)
     count = min(samples, len(pool) // 3)
     if count < MIN_IMAGES:
         raise ValueError(
-            f"the probe needs at least {MIN_IMAGES} pictures in each of three sets, got samples={samples} of "
-            f"{len(pool)} pictures that the judge has not seen: give more"
+            f"the study needs at least {MIN_IMAGES} images in each of three sets, got samples={samples} of "
+            f"{len(pool)} images that the extractor has not seen: give more"
         )
     order = shuffle.permutation(len(pool))
-    reference, honest, again = (pool.at(order[k * count : (k + 1) * count]) for k in range(3))
+    reference, honest, second = (pool.at(order[k * count : (k + 1) * count]) for k in range(3))
     seen = LabeledImages(dataset.train.pixels, dataset.train.labels)
-    train = seen.at(shuffle.permutation(len(seen))[:MOST_TRAIN])
-    return Partition(dataset, reference, honest, again, train, rule)
+    train = seen.at(shuffle.permutation(len(seen))[:MAX_TRAIN])
+    return Partition(dataset, reference, honest, second, train, rule)
 
 
 def _anew(dataset: Dataset, shuffle: np.random.Generator) -> Dataset:
-    """The same pictures, half of them for training and half for testing."""
+    """The same images, half of them for training and half for testing."""
     both = (dataset.train, dataset.test)
     pixels = np.concatenate([split.pixels for split in both])
     known = [split.labels for split in both if split.labels is not None]
@@ -196,26 +215,38 @@ def corruption_source(
     *,
     size: int | None = None,
 ) -> CorruptionSource:
-    """What `probe` with the same arguments spoils."""
-    dealt = partition(source if isinstance(source, Dataset) else load(source, size=size), samples, seed)
-    return _stocked(dealt, _judge(dealt, features, None), seed)
+    """What `study_sensitivity` with the same arguments corrupts.
+
+    Args:
+        source: as for `data.load`, or a Dataset.
+        samples: images in the honest set, at most.
+        features: name of an extractor, or an extractor.
+        seed: of the partition and of the noise.
+        size: side in pixels; None the source's own.
+
+    Returns:
+        The images.
+    """
+    parts = partition(source if isinstance(source, Dataset) else load(source, size=size), samples, seed)
+    return _source(parts, _extractor(parts, features, None), seed)
 
 
-def _stocked(dealt: Partition, judge: Extractor, seed: int) -> CorruptionSource:
+def _source(parts: Partition, extractor: Extractor, seed: int) -> CorruptionSource:
     return CorruptionSource(
-        dealt.honest, dealt.train, _finest(dealt.honest, judge), seed, dealt.second_honest
+        parts.honest, parts.train, _prototypes(parts.honest, extractor), seed, parts.second_honest
     )
 
 
-def _finest(honest: LabeledImages, judge: Extractor) -> np.ndarray | None:
-    """For each class the picture the judge is surest of; without classes, the nearest to their mean."""
+def _prototypes(honest: LabeledImages, extractor: Extractor) -> np.ndarray | None:
+    """For each class, the row of the image that the classifier is most confident about; without a classifier,
+    of the one nearest to the class mean."""
     if honest.labels is None:
         return None
-    if judge.classes:
-        fine = judge.probabilities(honest.pixels)[np.arange(len(honest)), honest.labels]  # (N,)
+    if extractor.classes:
+        typicality = extractor.probabilities(honest.pixels)[np.arange(len(honest)), honest.labels]  # (N,)
     else:
-        x = judge(honest.pixels).astype(np.float64)
+        x = extractor(honest.pixels).astype(np.float64)
         means = {label: x[honest.labels == label].mean(0) for label in np.unique(honest.labels).tolist()}
-        fine = -np.linalg.norm(x - np.stack([means[label] for label in honest.labels.tolist()]), axis=1)
+        typicality = -np.linalg.norm(x - np.stack([means[label] for label in honest.labels.tolist()]), axis=1)
     each = [np.flatnonzero(honest.labels == label) for label in np.unique(honest.labels)]
-    return np.array([rows[fine[rows].argmax()] for rows in each])
+    return np.array([rows[typicality[rows].argmax()] for rows in each])

@@ -97,7 +97,7 @@ def errors_from_blocks(
     if fewest // blocks <= k:
         raise ValueError(
             f"an interval is made of {blocks} blocks of {fewest} images, and k = {k} needs {k + 1} "
-            f"images in each: give at least {blocks * (k + 1)}"
+            f"images in each block: give at least {blocks * (k + 1)}"
         )
     made: dict[str, list[list[float]]] = {}
     for number in range(-(-BLOCK_DOF // (blocks - 1))):
