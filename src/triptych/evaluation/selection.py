@@ -155,7 +155,7 @@ class Selector:
         began: float,
         **more: Any,
     ) -> Comparison:
-        """The raw weights if the whole interval favors them or the EMA's score is not finite; else the EMA."""
+        """The raw weights if the whole interval favors them or the EMA's score is not finite, else EMA."""
         better = difference + reach < 0 or not np.isfinite(scores[1])
         return Comparison(
             step=self.trainer.step,
