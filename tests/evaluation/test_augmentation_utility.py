@@ -61,7 +61,7 @@ def test_wrong_labels_hurt():
     found = quick((pixels, np.random.default_rng(0).permutation(labels)), source)
     assert found.fake.low < 0.2 and found.chance == pytest.approx(0.1, abs=0.02)
     assert found.verdict == "hurts" and found.gain_high < 0
-    assert "300 samples added to 300 real training pictures: hurts" in found.sentence
+    assert "300 samples added to 300 real training images: hurts" in found.sentence
     assert found.sentence.endswith("of these trainings only: another may differ by as much")
 
 

@@ -105,7 +105,7 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(
 ):
     cache.write_text("a file where the folder should be")
     assert extractor_for(digits(300)).name == "digits-cnn"
-    assert "could not be kept" in caplog.text
+    assert "could not be cached" in caplog.text
 
 
 def test_read_only_memory_maps_are_read_without_a_warning(cache: Path, hasty: None):

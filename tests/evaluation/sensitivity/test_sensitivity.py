@@ -115,7 +115,7 @@ def test_without_labels_class_metrics_refuse():
     readings = {reading.metric: reading for reading in made.row("JPEG").readings}
     assert readings["IS"].verdict == readings["intra-class FID"].verdict == "refused"
     assert "predicts no classes" in readings["IS"].reason
-    with pytest.raises(ValueError, match="at least 20 pictures"):
+    with pytest.raises(ValueError, match="at least 20 images"):
         study_sensitivity(source, 10)
     with pytest.raises(ValueError, match="unknown kind 'fog': there are honest, blur"):
         study_sensitivity(source, 30, kinds=("fog",))
