@@ -18,7 +18,7 @@ def test_the_average_has_the_width_it_is_named_after() -> None:
     shares = torch.zeros(steps, dtype=torch.float64)
     average = PowerFunctionEMA(module, ("weight",), width)
     for step in range(1, steps + 1):
-        beta = (1 - 1 / step) ** (average.power + 1)
+        beta = (1 - 1 / step) ** (average.gamma + 1)
         shares *= beta
         shares[step - 1] += 1 - beta
     times = torch.arange(1, steps + 1, dtype=torch.float64) / steps

@@ -188,6 +188,12 @@ class StraightThroughClamp(TorchFunctionMode):
 def model_class_in(module: Any) -> type[GenerativeModel[Any, Any]]:
     """Find the one model that a module defines.
 
+    Args:
+        module: An imported module.
+
+    Returns:
+        The class.
+
     Raises:
         ValueError: If the module defines no subclass of GenerativeModel, or several.
     """

@@ -1,4 +1,4 @@
-"""Films: the images of one batch as they come into being."""
+"""Films: the steps of a sampler as images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from triptych.core import images as pictures
+from triptych.core import images as pixel_values
 from triptych.core.errors import UsageError
 from triptych.inference.pipeline import SAMPLING_BATCH, Labels, Pipeline
 
@@ -15,19 +15,23 @@ Film = Literal["noisy", "predicted"]
 
 
 def film_of(
-    model: Pipeline, seeds: Sequence[int], labels: Labels, shown: Film, **controls: Any
+    model: Pipeline, seeds: Sequence[int], labels: Labels, content: Film, **controls: Any
 ) -> np.ndarray:
-    """The images of one batch as they come into being: (F, N, H, W, C) uint8, the finished ones last.
+    """Sample one batch of images and keep every step.
 
     Args:
-        model: A model that makes images in several steps: a diffusion model.
-        seeds: At most 64, one image each.
+        model: A model that samples in several steps: diffusion or flow matching.
+        seeds: At most 64, one per image.
         labels: As `Pipeline.sample` takes them.
-        shown: "noisy", what the sampler holds at each step, or "predicted", the images it expects then.
-        controls: Those of the model.
+        content: "noisy", the state of the sampler at each step, or "predicted", the image that the model
+            predicts from it.
+        **controls: Fields of the model's Controls.
+
+    Returns:
+        (steps, N, H, W, C) uint8; the last step has the finished images.
 
     Raises:
-        UsageError: For a model that makes images in one step, one whose noise is no image, too many seeds.
+        UsageError: For a model that samples in one step, one whose noise is no image, or too many seeds.
     """
     if len(seeds) > SAMPLING_BATCH:
         raise UsageError(f"a film shows at most {SAMPLING_BATCH} images, got {len(seeds)} seeds: take fewer")
@@ -41,8 +45,8 @@ def film_of(
                 f"{model.model.title} {how}makes an image in one step, of which there is no film: leave "
                 "--film out"
             )
-        if shown == "noisy" and flat:
+        if content == "noisy" and flat:
             raise UsageError(f"{model.model.title}'s noise is no image: take --film predicted")
-        frames.append(pictures.to_uint8(frame.noisy if shown == "noisy" else frame.image()))
-    frames.append(pictures.to_uint8(frame.image()))
+        frames.append(pixel_values.to_uint8(frame.noisy if content == "noisy" else frame.image()))
+    frames.append(pixel_values.to_uint8(frame.image()))
     return np.stack(frames)

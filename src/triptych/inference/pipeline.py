@@ -1,4 +1,4 @@
-"""From a name or a path to something that draws."""
+"""From a trained run to images: `load` opens a run, `Pipeline` samples, inverts and measures likelihoods."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.core import images as pictures
-from triptych.core import rng as streams
+from triptych.core import images as pixel_values
+from triptych.core import rng
 from triptych.core.class_names import labels_as_numbers
 from triptych.core.config import read_settings
 from triptych.core.device import choose
@@ -25,12 +25,23 @@ from triptych.runs.weights import Asked, Which
 from triptych.runs.weights import checked as known_weights
 from triptych.runs.weights import choose as choose_weights
 
-SAMPLING_BATCH = 64  # of every batch but a lone first one: equal batches give equal bits
+SAMPLING_BATCH = 64  # images per batch; only a first, single batch may be smaller: equal batches, equal bits
 Labels = str | Sequence[int] | Sequence[str] | Tensor | np.ndarray | None  # class numbers or names
 
 
 class Pipeline:
-    """A trained model, ready to draw. Pictures are uint8 (N, H, W, C), NumPy."""
+    """A trained model with everything that sampling needs. Images are NumPy arrays, (N, H, W, C) uint8.
+
+    An image is a function of (weights, seed, label, controls), not of the batch that it is sampled in.
+
+    Args:
+        model: The model; it is put into evaluation mode, and its parameters get `requires_grad` False.
+        run: The run that the weights are from; None for a model that was made in memory.
+        class_counts: Training images per class: the distribution that labels are drawn from. None: uniform.
+        weights: Which weights the model has: "ema" or "raw".
+        step: Training steps after which the weights were saved; None: unknown.
+        asked: How the weights were chosen: "auto", "raw" or "ema"; None: unknown.
+    """
 
     def __init__(
         self,
@@ -42,31 +53,36 @@ class Pipeline:
         asked: Asked | None = None,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.run, self.spec, self.step = run, model.spec, step  # step: after how many the weights are
-        self.weights, self.asked = weights, asked  # "ema" or "raw"; how they were chosen, None: unknown
+        self.run, self.spec, self.step = run, model.spec, step
+        self.weights, self.asked = weights, asked
         counts = torch.tensor(class_counts or [1] * max(self.spec.classes, 1), dtype=torch.float64)
-        self._class_law = torch.cumsum(counts / counts.sum(), dim=0)
+        self._cumulative_class_distribution = torch.cumsum(counts / counts.sum(), dim=0)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that the weights are on."""
         return next(self.model.parameters()).device
 
     @property
     def class_names(self) -> list[str]:
-        """What the classes are called: from the training data, else their numbers."""
+        """The names of the classes in the training data; their numbers where there are no names."""
         named = self.run.card.data.class_names if self.run else None
         return list(named or map(str, range(self.spec.classes)))
 
     def labels_for(self, seeds: Iterable[int]) -> Tensor | None:
-        """The labels drawn when none are asked for: (N,) int64 by the training data's class law.
+        """Draw labels from the class distribution of the training data, each as a function of its seed.
 
-        A function of each seed; None for an unconditional model.
+        Args:
+            seeds: N numbers.
+
+        Returns:
+            (N,) int64; None for an unconditional model.
         """
         if not self.model.conditional:
             return None
-        draws = [torch.rand(1, generator=streams.generator(int(s), "label")).double() for s in seeds]
-        return torch.searchsorted(self._class_law, torch.cat(draws)).clamp(max=self.spec.classes - 1)
+        draws = [torch.rand(1, generator=rng.generator(int(s), "label")).double() for s in seeds]
+        labels = torch.searchsorted(self._cumulative_class_distribution, torch.cat(draws))
+        return labels.clamp(max=self.spec.classes - 1)
 
     def sample(
         self,
@@ -75,14 +91,19 @@ class Pipeline:
         prompts: Sequence[str] | None = None,
         **controls: Any,
     ) -> np.ndarray:
-        """Draw one picture a seed. labels: one for all, one a seed, or None (drawn by the class law); a
-        class is named by its number or its name.
+        """Sample one image per seed. Seeds, labels or controls out of range raise ValueError.
 
-        Returns (N, H, W, C) uint8. Raises ValueError for unfit seeds, labels or controls.
+        Args:
+            seeds: N numbers in 0..2^63 - 1.
+            labels: Class numbers or names: one for all images, or one per seed. None: drawn by `labels_for`.
+            prompts: One per seed, for models that read text.
+            **controls: Fields of the model's Controls.
+
+        Returns:
+            (N, H, W, C) uint8.
         """
-        chosen = self._seeds(seeds)
-        noise = streams.noise(chosen, self.model.noise_shape)  # (N, *noise shape)
-        return self.generate(noise, labels, chosen, prompts, **controls)
+        checked = _checked_seeds(seeds)
+        return self.generate(rng.noise(checked, self.model.noise_shape), labels, checked, prompts, **controls)
 
     def generate(
         self,
@@ -92,15 +113,26 @@ class Pipeline:
         prompts: Sequence[str] | None = None,
         **controls: Any,
     ) -> np.ndarray:
-        """Draw one picture from each given noise, (N, *noise_shape); else like `sample`."""
-        chosen = list(seeds) if seeds is not None else list(range(len(noise)))
-        condition, settings = self._asked(chosen, labels, prompts), self._controls(controls)
-        finished = []
+        """Turn given noise into images.
+
+        Args:
+            noise: (N, *noise_shape), standard normal where the model is to do what it was trained for.
+            labels: As `sample` takes them.
+            seeds: N numbers: the source of labels and of a sampler's further noise; None: 0, 1, ...
+            prompts: As `sample` takes them.
+            **controls: Fields of the model's Controls.
+
+        Returns:
+            (N, H, W, C) uint8.
+        """
+        all_seeds = _seeds_or_numbers(seeds, len(noise))
+        condition, settings = self._condition(all_seeds, labels, prompts), self._controls(controls)
+        images = []
         with torch.inference_mode():
-            for rows, kept in equal_batches(len(chosen)):
-                *_, last = self._generate(noise, condition, settings, chosen, rows)
-                finished.append(pictures.to_uint8(last.image()[:kept]))
-        return np.concatenate(finished)
+            for rows, kept in equal_batches(len(all_seeds)):
+                *_, last = self._generate(noise, condition, settings, all_seeds, rows)
+                images.append(pixel_values.to_uint8(last.image()[:kept]))
+        return np.concatenate(images)
 
     def frames(
         self,
@@ -109,12 +141,22 @@ class Pipeline:
         prompts: Sequence[str] | None = None,
         **controls: Any,
     ) -> Iterator[GenerationStep]:
-        """Watch one batch of pictures come into being."""
-        chosen = self._seeds(seeds)
-        condition, settings = self._asked(chosen, labels, prompts), self._controls(controls)
-        noise = streams.noise(chosen, self.model.noise_shape)
+        """Sample one batch step by step.
+
+        Args:
+            seeds: One per image; all images are in one batch.
+            labels: As `sample` takes them.
+            prompts: As `sample` takes them.
+            **controls: Fields of the model's Controls.
+
+        Yields:
+            The sampler's steps: one for a GAN or a VAE.
+        """
+        checked = _checked_seeds(seeds)
+        condition, settings = self._condition(checked, labels, prompts), self._controls(controls)
+        noise = rng.noise(checked, self.model.noise_shape)
         with torch.inference_mode():
-            yield from self._generate(noise, condition, settings, chosen, range(len(chosen)))
+            yield from self._generate(noise, condition, settings, checked, range(len(checked)))
 
     def invert(
         self,
@@ -123,21 +165,28 @@ class Pipeline:
         seeds: Sequence[int] | None = None,
         **controls: Any,
     ) -> Tensor:
-        """The noise whose picture is near each of `pixels`, (N, H, W, C) uint8: (N, *noise_shape).
+        """Find noise from which the model makes images near the given ones.
 
-        seeds: where each search begins, where the model searches; None: at the pictures' numbers.
+        Args:
+            pixels: (N, H, W, C) uint8.
+            labels: Of the images, as `sample` takes them.
+            seeds: N numbers: where a model that searches starts; None: 0, 1, ...
+            **controls: Fields of the model's Controls.
+
+        Returns:
+            (N, *noise_shape).
         """
-        self._fit(pixels, "inverts")
-        chosen = list(range(len(pixels)))
-        begun = chosen if seeds is None else list(seeds)
-        condition, settings = self._asked(chosen, labels, None), self._controls(controls)
+        self._check_pixels(pixels, "inverts")
+        numbers = list(range(len(pixels)))
+        starts = _seeds_or_numbers(seeds, len(pixels))
+        condition, settings = self._condition(numbers, labels, None), self._controls(controls)
         found = []
         for start in range(0, len(pixels), SAMPLING_BATCH):
-            rows = chosen[start : start + SAMPLING_BATCH]
-            images = pictures.to_float(pixels[rows]).to(self.device)
+            rows = numbers[start : start + SAMPLING_BATCH]
+            images = pixel_values.to_float(pixels[rows]).to(self.device)
             with torch.no_grad():
-                asked = condition.cut(rows).to(self.device)
-                noise = self.model.invert(images, asked, settings, [begun[k] for k in rows])
+                guide = condition.cut(rows).to(self.device)
+                noise = self.model.invert(images, guide, settings, [starts[k] for k in rows])
             found.append(noise.cpu())
         return torch.cat(found)
 
@@ -148,40 +197,47 @@ class Pipeline:
         seeds: Sequence[int] | None = None,
         **controls: Any,
     ) -> Tensor:
-        """The styles of each noise, (N, *noise_shape) -> (N, layers, width); labels like `sample`.
+        """Map noise to styles. A model without a style space raises UsageError.
 
-        Raises ValueError for a model without styles.
+        Args:
+            noise: (N, *noise_shape).
+            labels: As `sample` takes them.
+            seeds: N numbers that labels are drawn by; None: 0, 1, ...
+            **controls: Fields of the model's Controls.
+
+        Returns:
+            (N, layers, style width).
         """
-        model = self._styled()
-        chosen = list(seeds) if seeds is not None else list(range(len(noise)))
-        condition, settings = self._asked(chosen, labels, None), self._controls(controls)
+        model = self._style_based()
+        all_seeds = _seeds_or_numbers(seeds, len(noise))
+        condition, settings = self._condition(all_seeds, labels, None), self._controls(controls)
         found = []
         with torch.inference_mode():
-            for rows, kept in equal_batches(len(chosen)):
-                asked = condition.cut(rows).to(self.device)
-                found.append(model.styles(noise[rows].to(self.device), asked, settings)[:kept].cpu())
+            for rows, kept in equal_batches(len(all_seeds)):
+                batch, guide = noise[rows].to(self.device), condition.cut(rows).to(self.device)
+                found.append(model.styles(batch, guide, settings)[:kept].cpu())
         return torch.cat(found).clone()  # outside inference mode: it may be differentiated
 
     def synthesize(self, styles: Tensor, seeds: Sequence[int] | None = None, **controls: Any) -> np.ndarray:
-        """The pictures of styles, (N, layers, width) -> (N, H, W, C) uint8. ValueError as `styles`."""
-        model, settings = self._styled(), self._controls(controls)
-        chosen = list(seeds) if seeds is not None else list(range(len(styles)))
-        finished = []
-        with torch.inference_mode():
-            for rows, kept in equal_batches(len(chosen)):
-                told = [chosen[row] for row in rows]
-                painted = model.synthesize(styles[rows].to(self.device), told, settings)
-                finished.append(pictures.to_uint8(painted[:kept]))
-        return np.concatenate(finished)
+        """Turn styles into images. A model without a style space raises UsageError.
 
-    def _styled(self) -> StyleBased:
-        if isinstance(self.model, StyleBased):
-            return self.model
-        able = [name for name in model_names() if issubclass(load_model_class(name), StyleBased)]
-        raise UsageError(
-            f"{self.model.title} has no style space between noise and picture; models that have one: "
-            f"{', '.join(able) or 'none yet'}"
-        )
+        Args:
+            styles: (N, layers, style width).
+            seeds: N numbers: the source of random detail; None: 0, 1, ...
+            **controls: Fields of the model's Controls.
+
+        Returns:
+            (N, H, W, C) uint8.
+        """
+        model, settings = self._style_based(), self._controls(controls)
+        all_seeds = _seeds_or_numbers(seeds, len(styles))
+        images = []
+        with torch.inference_mode():
+            for rows, kept in equal_batches(len(all_seeds)):
+                batch, batch_seeds = styles[rows].to(self.device), [all_seeds[row] for row in rows]
+                made = model.synthesize(batch, batch_seeds, settings)
+                images.append(pixel_values.to_uint8(made[:kept]))
+        return np.concatenate(images)
 
     def bits_per_dim(
         self,
@@ -192,90 +248,117 @@ class Pipeline:
         seeds: Iterable[int] | None = None,
         box: Box | None = None,
     ) -> np.ndarray:
-        """How many bits per dimension the model needs at most for each picture: lower is more likely.
+        """Bound the negative log-likelihood of images, in bits per dimension: lower is more likely.
 
-        pixels: (N, H, W, C) uint8. labels: of the pictures, for a model that reads them; None: it is not
-        told. bound: one of the model's, None its first. draws: samples (ELBO, IWAE) or times (VLB) a
-        picture. seeds: one a picture, None for 0, 1, ... box: the part (top, left, bottom, right) of
-        pixels that count: those of a padded picture that were not added, `Dataset.content_box`. Returns
-        (N,) float64. Raises ValueError for an implicit model and for unfit arguments.
+        Args:
+            pixels: (N, H, W, C) uint8.
+            labels: Of the images, for a conditional model; None: the bound holds without a label.
+            bound: One of the model's `likelihood_bounds`; None: the first.
+            draws: Samples (ELBO, IWAE) or times (VLB) per image, at least 1.
+            seeds: N numbers: an image's draws depend on its seed; None: 0, 1, ...
+            box: The pixels that count, (top, left, bottom, right): those of a padded image that were not
+                added, `Dataset.content_box`. None: all.
+
+        Returns:
+            (N,) float64.
+
+        Raises:
+            ValueError: For an implicit model, an unknown bound, or arguments that do not fit the images.
         """
-        self._fit(pixels, "is asked about")
-        chosen = self._seeds(range(len(pixels)) if seeds is None else seeds)
-        if len(chosen) != len(pixels):
-            raise ValueError(f"give one seed a picture: {len(chosen)} seeds for {len(pixels)} pictures")
+        self._check_pixels(pixels, "is asked about")
+        checked = _checked_seeds(range(len(pixels)) if seeds is None else seeds)
+        if len(checked) != len(pixels):
+            raise ValueError(f"give one seed per image: got {len(checked)} seeds for {len(pixels)} images")
         if draws < 1:
             raise ValueError(f"a bound needs at least 1 draw, got {draws}")
-        name, condition = self._bound(bound), Condition()
-        if labels is not None:
-            condition = self._asked(chosen, labels, None)
+        name = self._bound(bound)
+        condition = Condition() if labels is None else self._condition(checked, labels, None)
         found = []
         with torch.inference_mode():
-            for rows, kept in equal_batches(len(chosen)):
+            for rows, kept in equal_batches(len(checked)):
                 query = LikelihoodQuery(
                     torch.from_numpy(pixels[rows]).to(self.device),
                     condition.cut(rows).to(self.device),
-                    name,
-                    draws,
-                    [chosen[row] for row in rows],
-                    box,
-                )
+                    name, draws, [checked[row] for row in rows], box,
+                )  # fmt: skip
                 found.append(self.model.bits_per_dim(query)[:kept].cpu().numpy())
         return np.concatenate(found)
 
-    def _bound(self, asked: str | None) -> str:
-        there_are = getattr(self.model, "likelihood_bounds", ())
-        if not there_are:
+    def _style_based(self) -> StyleBased:
+        if isinstance(self.model, StyleBased):
+            return self.model
+        able = [name for name in model_names() if issubclass(load_model_class(name), StyleBased)]
+        raise UsageError(
+            f"{self.model.title} has no style space between noise and image; models that have one: "
+            f"{', '.join(able) or 'none yet'}"
+        )
+
+    def _bound(self, name: str | None) -> str:
+        known = self.model.likelihood_bounds
+        if not known:
             raise ValueError(
                 f"{self.model.title} is implicit: it can draw but not say how likely an image is"
             )
-        if asked is not None and asked not in there_are:
-            raise ValueError(f"{self.model.title} has no bound {asked!r}: there are {', '.join(there_are)}")
-        return asked or there_are[0]
+        if name is not None and name not in known:
+            raise ValueError(f"{self.model.title} has no bound {name!r}: there are {', '.join(known)}")
+        return name or known[0]
 
-    def _fit(self, pixels: np.ndarray, what: str) -> None:
+    def _check_pixels(self, pixels: np.ndarray, verb: str) -> None:
         expected = (self.spec.size, self.spec.size, self.spec.channels)
         if pixels.ndim != 4 or pixels.shape[1:] != expected or len(pixels) == 0 or pixels.dtype != np.uint8:
             raise ValueError(
-                f"this model {what} pictures (N, {expected}) uint8, got {pixels.shape} {pixels.dtype}"
+                f"this model {verb} images (N, {expected}) uint8, got {pixels.shape} {pixels.dtype}"
             )
 
     def _generate(
         self, noise: Tensor, condition: Condition, settings: Any, seeds: list[int], rows: Sequence[int]
     ) -> Iterator[GenerationStep]:
         batch = noise[list(rows)].to(self.device)  # (B, *noise shape)
-        asked = condition.cut(rows).to(self.device)
-        return self.model.generate(batch, asked, settings, [seeds[row] for row in rows])
-
-    def _seeds(self, seeds: Iterable[int]) -> list[int]:
-        chosen = [int(seed) for seed in seeds]
-        if not chosen:
-            raise ValueError("at least one seed is needed")
-        if min(chosen) < 0 or max(chosen) >= 2**63:
-            raise ValueError(f"seeds must lie in 0..2^63-1, got {min(chosen)}..{max(chosen)}")
-        return chosen
+        guide = condition.cut(rows).to(self.device)
+        return self.model.generate(batch, guide, settings, [seeds[row] for row in rows])
 
     def _controls(self, values: Mapping[str, Any]) -> Any:
         return read_settings(self.model.Controls, values, f"{self.model.title}'s controls")
 
-    def _asked(self, seeds: Sequence[int], labels: Any, prompts: Sequence[str] | None) -> Condition:
+    def _condition(self, seeds: Sequence[int], labels: Any, prompts: Sequence[str] | None) -> Condition:
         if prompts is not None:
-            raise ValueError(f"{self.model.title} does not read prompts")
+            raise ValueError(f"{self.model.title} does not read prompts: leave them out")
         if labels is None:
             return Condition(labels=self.labels_for(seeds))
         if not self.model.conditional:
             why = "was trained without labels" if self.spec.classes == 0 else "does not read labels"
             raise ValueError(f"{self.model.title} {why}: leave them out")
-        asked = torch.as_tensor(np.asarray(labels_as_numbers(labels, self.class_names))).long().reshape(-1)
-        if len(asked) not in (1, len(seeds)):
-            raise ValueError(f"give one label, or one a seed: {len(asked)} labels for {len(seeds)} seeds")
-        if asked.min() < 0 or asked.max() >= self.spec.classes:
-            raise ValueError(f"labels must lie in 0..{self.spec.classes - 1}, got {asked.tolist()[:8]}")
-        return Condition(labels=asked.expand(len(seeds)) if len(asked) == 1 else asked)
+        numbers = torch.as_tensor(np.asarray(labels_as_numbers(labels, self.class_names))).long().reshape(-1)
+        if len(numbers) not in (1, len(seeds)):
+            raise ValueError(f"give one label, or one per seed: {len(numbers)} labels for {len(seeds)} seeds")
+        if numbers.min() < 0 or numbers.max() >= self.spec.classes:
+            raise ValueError(f"labels must lie in 0..{self.spec.classes - 1}, got {numbers.tolist()[:8]}")
+        return Condition(labels=numbers.expand(len(seeds)) if len(numbers) == 1 else numbers)
+
+
+def _checked_seeds(seeds: Iterable[int]) -> list[int]:
+    checked = [int(seed) for seed in seeds]
+    if not checked:
+        raise ValueError("at least one seed is needed, got none")
+    if min(checked) < 0 or max(checked) >= 2**63:
+        raise ValueError(f"seeds must lie in 0..2^63-1, got {min(checked)}..{max(checked)}")
+    return checked
+
+
+def _seeds_or_numbers(seeds: Sequence[int] | None, count: int) -> list[int]:
+    return list(range(count)) if seeds is None else list(seeds)
 
 
 def equal_batches(count: int) -> Iterator[tuple[list[int], int]]:
-    """Row numbers of each batch and how many of them count: the last of several is filled up."""
+    """Divide images into batches of equal size, since bits may depend on the size of a batch.
+
+    Args:
+        count: Number of images.
+
+    Yields:
+        The row numbers of a batch, and how many of them count: the last of several batches is padded with
+        its last row.
+    """
     for start in range(0, count, SAMPLING_BATCH):
         rows = list(range(start, min(start + SAMPLING_BATCH, count)))
         kept = len(rows)
@@ -292,31 +375,46 @@ def load(
     model_file: str | None = None,
     step: int | None = None,
 ) -> Pipeline:
-    """Open a run for drawing: its newest whole state, or the snapshot of a step.
+    """Open a run for sampling. A run without an intact checkpoint raises RunError.
 
-    weights: "raw", "ema" (their moving average) or "auto": those that scored better on held-out images when
-    the training ended or stopped, the raw ones where that was not measured. step: one of `run.snapshots()`.
-    Raises RunError when there is nothing to open, UsageError for weights that were not kept.
+    Args:
+        path: The run directory.
+        device: "auto", or a device by its name in PyTorch.
+        weights: "raw", "ema", or "auto": those that scored better on held-out images when the training ended
+            or stopped, and the raw ones where that was not measured.
+        model_file: The path of the model's .py file, if it is one of the user's own.
+        step: The step of a snapshot, one of `Run.snapshots()`; None: the newest intact checkpoint.
+
+    Returns:
+        The model with these weights on the device.
     """
-    asked = known_weights(weights)
+    requested = known_weights(weights)
     run = open_run(path)
-    built = build(run.card, model_file)
+    model = build(run.card, model_file)
+    which, step = _load_weights(model, run, requested, step, path)
+    return Pipeline(model.to(choose(device)), run, run.card.data.class_counts, which, step, requested)
+
+
+def _load_weights(
+    model: AnyModel, run: Run, requested: Asked, step: int | None, path: Path | str
+) -> tuple[Which, int | None]:
+    """Load the requested weights into the model; returns which they are, and the step they were saved at."""
     try:
         if step is None:
-            saved = run.load_checkpoint(only=("weights",) if asked == "raw" else ("weights", "ema"))
+            saved = run.load_checkpoint(only=("weights",) if requested == "raw" else ("weights", "ema"))
             files, comparison = saved.tensors, saved.meta.comparison
             base, step, where = files["weights"], saved.meta.step, f"{path}"
             kept: dict[Which, Any] = {"raw": {}, "ema": files.get("ema")}
         else:
             snapshot = run.load_snapshot(step)
             files, comparison = snapshot.tensors, snapshot.meta.comparison
-            base, where = built.state_dict(), f"{path}'s snapshot of step {step}"  # the rest draws nothing
+            base, where = model.state_dict(), f"{path}'s snapshot of step {step}"  # sampling uses no others
             kept = {"raw": files.get("raw"), "ema": files.get("ema")}
-        which = choose_weights(asked, comparison, [name for name in kept if kept[name] is not None], where)
-        part = kept[which] or named_under(built, built.ema_modules)
-        if missing := set(named_under(built, built.ema_modules)) ^ set(part):
-            raise KeyError(", ".join(sorted(missing)[:3]))
-        built.load_state_dict({**base, **(kept[which] or {})})
+        which = choose_weights(requested, comparison, [n for n in kept if kept[n] is not None], where)
+        sampling_weights = named_under(model, model.ema_modules)
+        if differing := set(sampling_weights) ^ set(kept[which] or sampling_weights):
+            raise KeyError(", ".join(sorted(differing)[:3]))
+        model.load_state_dict({**base, **(kept[which] or {})})
     except (RuntimeError, KeyError) as error:
         raise weights_mismatch(f"the saved weights of {path}", error) from error
-    return Pipeline(built.to(choose(device)), run, run.card.data.class_counts, which, step, asked)
+    return which, step

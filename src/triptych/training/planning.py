@@ -1,9 +1,9 @@
-"""From what was asked (options) to what will be done (plan), decided once and stored.
+"""From the user's options to a plan: number of steps, device, precision, threads; decided once and stored.
 
-Nothing in a training step depends on the clock, nor does the choice of arithmetic: it follows from the device
+Nothing in a training step depends on the clock, nor does the choice of precision: it follows from the device
 and the model, so that the same command gives the same bits. A budget in minutes becomes a number of steps
 after a short timed start, and the plan keeps that number; for other budgets the clock only tells how long
-it will take.
+training will take.
 """
 
 from __future__ import annotations
@@ -17,23 +17,29 @@ from triptych.core import device as devices
 from triptych.runs.options import BUDGETS, Arithmetic, Options, Plan
 
 DEFAULT_MINUTES = 5.0
-AIM = 0.97  # share of the minutes that is planned: what is left is for a machine that slows down
-OVERTIME = 1.05  # the clock ends a run at this share of its minutes
-GUESS_SECONDS = 0.5  # of timed steps, where only a person waits for the answer, ...
-GUESSED_STEPS = 200  # ... and from so many steps on
+AIM = 0.97  # share of the minutes that is planned; the rest is a reserve for a machine that slows down
+OVERTIME = 1.05  # a run ends at this share of its minutes at the latest
+ESTIMATE_SECONDS = 0.5  # of timed steps, where the result is only told to the user, ...
+ESTIMATED_STEPS = 200  # ... which is worth while from so many steps on
 
 
 class Timing(NamedTuple):
-    """What a few steps showed."""
+    """What the timed start measured."""
 
-    seconds_per_step: float | None  # None where only operations were counted
+    seconds_per_step: float | None  # None where only FLOPs were counted
     flops_per_step: int
 
 
 def arithmetic(options: Options, device: torch.device, channels_last: bool = False) -> tuple[Arithmetic, str]:
-    """The arithmetic of a training, and why: a function of the options, the device and the model alone.
+    """Choose precision and memory layout, as a function of options, device and model alone.
 
-    channels_last: whether the model's networks are faster so on processors.
+    Args:
+        options: The user's options.
+        device: The device of the training.
+        channels_last: Whether the model's networks are faster in channels-last layout on CPUs.
+
+    Returns:
+        Precision and layout, and a reason in a few words.
     """
     last = devices.prefers_channels_last(device, channels_last)
     if options.precision != "auto":
@@ -48,11 +54,17 @@ def make_plan(
     time_steps: Callable[[Arithmetic, float], Timing],
     channels_last: bool = False,
 ) -> tuple[Plan, Timing]:
-    """Choose arithmetic and number of steps.
+    """Choose device, precision, threads and number of steps.
 
-    images: in the training split. time_steps: counts the operations of steps of a throw-away copy in an
-    arithmetic, and times them for about so many seconds, 0 for not at all. channels_last: whether the
-    model's networks are faster so on processors. Returns the plan and what was counted and timed.
+    Args:
+        options: The user's options, with at most one budget.
+        images: Number of training images.
+        time_steps: (precision and layout, seconds) -> the FLOPs of a step of a throw-away copy, and its time,
+            measured for about so many seconds; 0 seconds: not timed.
+        channels_last: Whether the model's networks are faster in channels-last layout on CPUs.
+
+    Returns:
+        The plan, and what was counted and timed.
     """
     device = devices.choose(options.device)
     torch.set_num_threads(options.threads or torch.get_num_threads())
@@ -60,7 +72,7 @@ def make_plan(
     minutes = options.minutes
     if all(getattr(options, budget) is None for budget in BUDGETS):
         minutes = DEFAULT_MINUTES
-    timing = time_steps(chosen, _patience(options, minutes, images))
+    timing = time_steps(chosen, _timing_seconds(options, minutes, images))
     steps, words = _steps(options, minutes, images, timing)
     plan = Plan(
         steps=steps,
@@ -75,14 +87,14 @@ def make_plan(
     return plan, timing
 
 
-def _patience(options: Options, minutes: float | None, images: int) -> float:
-    """Seconds of timing: enough to plan minutes by, else for a guess, for a short run none."""
+def _timing_seconds(options: Options, minutes: float | None, images: int) -> float:
+    """Seconds of timing: enough to plan minutes by, else enough for an estimate, for a short run none."""
     if minutes is not None:
         return min(5.0, max(1.0, 60 * minutes * 0.02))
     if options.flops:
-        return GUESS_SECONDS
+        return ESTIMATE_SECONDS
     steps, _ = _steps(options, None, images, Timing(None, 1))
-    return GUESS_SECONDS if steps >= GUESSED_STEPS else 0.0
+    return ESTIMATE_SECONDS if steps >= ESTIMATED_STEPS else 0.0
 
 
 def _steps(options: Options, minutes: float | None, images: int, timing: Timing) -> tuple[int, str]:

@@ -48,6 +48,9 @@ def train(
 ) -> Run:
     """Train a model from newly initialized weights.
 
+    Unknown models, presets and settings raise UsageError, and unusable data DataError, before anything costs
+    time. A stop by the user raises `Interrupted`, a KeyboardInterrupt, with a checkpoint saved.
+
     Args:
         model: The name of a model, or the path of a .py file that defines one.
         data: A source by name, or images, as `triptych.data.load.load` takes it.
@@ -59,17 +62,14 @@ def train(
         trackers: Objects with the methods of accelerate's trackers (`triptych.training.trackers`), beside
             those that the option `track` names.
         command: The command line, for run.json.
-        settings: Fields of `Options` (steps=200, seed=0, ...) and of the model's Config (lr=1e-4, ...). They
+        **settings: Fields of `Options` (steps=200, seed=0, ...) and the model's Config (lr=1e-4, ...). They
             override the preset's.
 
     Returns:
         The run.
 
     Raises:
-        UsageError: For an unknown model, preset or setting, or a value out of range.
-        DataError: For data that cannot be used.
         TrainingError: If a loss or weight is not finite.
-        Interrupted: If the user stopped it (a KeyboardInterrupt).
     """
     model_class = load_user_model_class(model)
     source = data if isinstance(data, str) else IN_MEMORY
@@ -131,6 +131,8 @@ def resume(
 ) -> Run:
     """Go on with a run from its newest intact checkpoint, to the same bits as without an interruption.
 
+    Data that have changed raise DataError; failures and stops raise as in `train`.
+
     Args:
         path: The run directory.
         steps: A new total number of steps, over which learning-rate schedules then run; None: as planned.
@@ -146,9 +148,6 @@ def resume(
     Raises:
         RunError: If the run is finished or damaged.
         UsageError: If `steps` is not larger than the steps done.
-        DataError: If the data have changed.
-        TrainingError: If a loss or weight is not finite.
-        Interrupted: If the user stopped it (a KeyboardInterrupt).
     """
     check_trackers((), trackers)
     run = open_run(path)

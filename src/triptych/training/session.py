@@ -85,10 +85,10 @@ class Session:
     def train(self) -> None:
         """Train until the planned end, the time limit or a signal; a checkpoint is saved in each case.
 
-        A training that fails, or that the GAN monitor stops, is rolled back where the options ask for it.
+        A training that fails, or that the GAN monitor stops, is rolled back where the options ask for it,
+        and else raises TrainingError.
 
         Raises:
-            TrainingError: If it failed and was not rolled back.
             Interrupted: If the user stopped it.
         """
         with stop_signals() as stop_requested:
@@ -107,11 +107,13 @@ class Session:
     def train_until_end(self, stop_requested: Callable[[], bool]) -> bool:
         """Train until the planned end, the time limit or a signal.
 
+        A loss that is not finite raises TrainingError, and so does the GAN monitor when it stops a training.
+
+        Args:
+            stop_requested: Says whether a signal came.
+
         Returns:
             Whether a signal stopped it before the end.
-
-        Raises:
-            TrainingError: If a loss is not finite, or if the GAN monitor stops the training.
         """
         trainer, monitor, plan = self.trainer, self.monitor, self.trainer.plan
         log_interval, snapshots = max(1, plan.steps // LOG_LINES), snapshot_steps(plan.steps)
@@ -144,10 +146,13 @@ class Session:
             self.timer.start()
             if ends or stops:
                 return stops and not ends
-        raise AssertionError("batches never end")
+        return False  # never reached: batches do not end
 
     def roll_back(self, error: TrainingError) -> None:
         """Return to the newest healthy checkpoint.
+
+        Args:
+            error: Why the training failed.
 
         Raises:
             TrainingError: If the options do not ask for it, or if there is no checkpoint to return to.

@@ -1,4 +1,4 @@
-"""The timed start: how long a step takes, and its FLOPs."""
+"""The timed start: time and FLOPs of a training step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from triptych.training.trainer import Trainer, fresh_copy
 
 
 class Untracked(ModuleTracker):
-    """Counts all modules as one: hooks on each break on a loss that takes a gradient itself (a penalty)."""
+    """Attributes all FLOPs to one module: per-module hooks fail on losses that take gradients (penalties)."""
 
     def __enter__(self) -> Self:
         return self
@@ -31,41 +31,48 @@ class Untracked(ModuleTracker):
 
 
 def timing_function(model: AnyModel, split: Split, options: Options) -> Callable[[Arithmetic, float], Timing]:
-    """A function that counts and times steps of throw-away copies: (arithmetic, so many seconds) -> Timing.
+    """Make a function that counts the FLOPs of training steps of throw-away copies, and times them.
 
-    Operations are counted without a clock; 0 seconds: nothing is timed. Where players move, or pay
-    penalties, at unlike intervals, steps are unlike too: whole rounds are counted and timed.
+    Where objectives are updated, or penalties computed, at different intervals, steps differ: whole periods
+    are counted and timed.
+
+    Args:
+        model: The model; it stays as it is.
+        split: The training images.
+        options: Batch size, device and the like.
+
+    Returns:
+        (precision and layout, seconds) -> means over steps; 0 seconds: FLOPs are counted, nothing is timed.
     """
     device = devices.choose(options.device)
 
     def measure(arithmetic: Arithmetic, seconds: float) -> Timing:
-        plan = Plan.trial(device, arithmetic)
-        training = Trainer(fresh_copy(model), split, options, plan)
-        steps = training.steps()
-        turns = math.lcm(model.step_period, *(player.interval for player in training.objectives))
+        trainer = Trainer(fresh_copy(model), split, options, Plan.trial(device, arithmetic))
+        steps = trainer.steps()
+        period = math.lcm(model.step_period, *(objective.interval for objective in trainer.objectives))
         counter = FlopCounterMode(display=False)
         counter.mod_tracker = Untracked()
         with counter:
-            for _ in range(turns):
+            for _ in range(period):
                 next(steps)
-        flops = round(counter.get_total_flops() / turns)
+        flops = round(counter.get_total_flops() / period)
         if not seconds:
             return Timing(None, flops)
         next(steps)
-        paces: list[float] = []
+        seconds_per_step: list[float] = []
         began = time.perf_counter()
-        fewest = 3 if seconds >= 1 else 1  # to plan by, or to guess by
-        while len(paces) < fewest or time.perf_counter() - began < seconds:
+        fewest = 3 if seconds >= 1 else 1  # to plan by, or for an estimate
+        while len(seconds_per_step) < fewest or time.perf_counter() - began < seconds:
             start = time.perf_counter()
             try:
-                for _ in range(turns):
+                for _ in range(period):
                     next(steps)
             except TrainingError:
-                if not paces:
+                if not seconds_per_step:
                     raise
-                break  # the pace is known, and the training itself can say what has happened, in a run
+                break  # the time is known; the training itself will report the failure, in a run
             devices.wait(device)
-            paces.append((time.perf_counter() - start) / turns)
-        return Timing(statistics.median(paces), flops)
+            seconds_per_step.append((time.perf_counter() - start) / period)
+        return Timing(statistics.median(seconds_per_step), flops)
 
     return measure

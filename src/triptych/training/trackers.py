@@ -1,7 +1,7 @@
-"""Experiment trackers that follow a training while it runs: TensorBoard, and any with accelerate's names.
+"""Experiment trackers during training: TensorBoard, and any with the methods of accelerate's trackers.
 
-A tracker is a guest: what it raises ends its own visit with one warning and nothing else, and the random
-streams that it draws from are put back, so that a training's bits are the same with it and without.
+A tracker cannot disturb a training: after its first error it is dropped with one warning, and the states of
+the global random generators are restored after each call, so that bits are the same with and without it.
 """
 
 from __future__ import annotations
@@ -24,32 +24,37 @@ from triptych.runs.run import Run
 log = logging.getLogger(__name__)
 
 TRACKERS = ("tensorboard",)  # by name, as `--track` takes them
-NOT_CURVES = ("step", "images")  # of a logged line: where it stands, not what it shows
+NOT_CURVES = ("step", "images")  # fields of a log line that are positions, not measurements
 
 
 class Tracker(Protocol):
-    """The methods of accelerate's `GeneralTracker`, whose trackers fit as they are.
+    """The methods of accelerate's `GeneralTracker`, whose trackers can be used as they are.
 
-    `start()` (called once, before anything else) and `log_images(values, step)`, with values a name ->
+    `start()` (once, before anything else) and `log_images(values, step)`, with values of name ->
     (N, H, W, 3) uint8 images, are called where a tracker has them.
     """
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
-        """What the run was asked for, flat: name -> bool, number or text."""
+        """Receive the run's settings, flat: name -> bool, number or text."""
 
     def log(self, values: dict[str, Any], step: int | None) -> None:
-        """The means since the last call: name -> number."""
+        """Receive logged values.
+
+        Args:
+            values: Name -> mean since the last call.
+            step: Training steps done.
+        """
 
     def finish(self) -> None:
-        """The training has ended or was stopped."""
+        """Close: the training has ended or was stopped."""
 
 
 class TensorBoard:
     """Writes TensorBoard event files; see `tensorboard --logdir FOLDER`.
 
     Args:
-        folder: Where to.
-        purge_step: Of a run that goes on: what was written from this step on counts no longer.
+        folder: Where the files are written.
+        purge_step: For a resumed run: TensorBoard ignores what was written before from this step on.
     """
 
     name = "tensorboard"
@@ -58,19 +63,30 @@ class TensorBoard:
         self.writer = summary_writer()(str(folder), purge_step=purge_step)
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
-        """As a table in the tab for text."""
+        """Write the settings as a table (tab "Text")."""
         rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
         self.writer.add_text("run", f"| setting | value |\n| --- | --- |\n{rows}", 0)
         self.writer.flush()
 
     def log(self, values: dict[str, Any], step: int | None) -> None:
-        """As curves."""
+        """Write values as curves.
+
+        Args:
+            values: Name -> number.
+            step: Training steps done.
+        """
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
-        self.writer.flush()  # live means now
+        self.writer.flush()  # curves should show up at once
 
     def log_images(self, values: dict[str, Any], step: int | None, dataformats: str = "NHWC") -> None:
-        """As images."""
+        """Write images.
+
+        Args:
+            values: Name -> images.
+            step: Training steps done.
+            dataformats: The order of the axes.
+        """
         for name, images in values.items():
             self.writer.add_images(name, np.asarray(images), step, dataformats=dataformats)
         self.writer.flush()
@@ -81,7 +97,14 @@ class TensorBoard:
 
 
 def summary_writer() -> Callable[..., Any]:
-    """TensorBoard's writer. Raises UsageError where the package is not installed."""
+    """Import TensorBoard's writer.
+
+    Returns:
+        The class.
+
+    Raises:
+        UsageError: If the package is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -92,7 +115,11 @@ def summary_writer() -> Callable[..., Any]:
 
 
 def check_trackers(names: Sequence[str], trackers: Sequence[Any] = ()) -> None:
-    """Ask, before anything costs time, whether these can be used.
+    """Check that trackers can be used, before anything costs time.
+
+    Args:
+        names: Trackers by name, as `--track` takes them.
+        trackers: Objects with the methods of `Tracker`.
 
     Raises:
         UsageError: For an unknown name, a package that is not installed, an object that is no tracker.
@@ -111,11 +138,18 @@ def check_trackers(names: Sequence[str], trackers: Sequence[Any] = ()) -> None:
 
 
 class TrackerGroup:
-    """The trackers that follow one run, each dropped with a warning at its first mishap."""
+    """The trackers of one run; each is dropped with a warning at its first error.
 
-    def __init__(self, run: Run, names: Sequence[str], trackers: Sequence[Any], first: int) -> None:
+    Args:
+        run: The run.
+        names: Trackers by name, as `--track` takes them.
+        trackers: Objects with the methods of `Tracker`.
+        steps_done: Training steps done before: 0 for a new run.
+    """
+
+    def __init__(self, run: Run, names: Sequence[str], trackers: Sequence[Any], steps_done: int) -> None:
         self.active: list[Any] = []
-        purge = first + 1 if first else None
+        purge = steps_done + 1 if steps_done else None
         for name in dict.fromkeys(names):
             with self._guarded(name):
                 self.active.append(TensorBoard(run.path / name, purge))
@@ -123,27 +157,37 @@ class TrackerGroup:
         self.call("start")
         self.call("store_init_configuration", configuration(run))
 
-    def call(self, what: str, *values: Any) -> None:
-        """Call a method of every tracker that has it."""
+    def call(self, name: str, *values: Any) -> None:
+        """Call a method of every tracker that has it.
+
+        Args:
+            name: The name of the method.
+            *values: Its arguments.
+        """
         for tracker in list(self.active):
-            told = getattr(tracker, what, None)
-            if told is not None:
+            method = getattr(tracker, name, None)
+            if method is not None:
                 with self._guarded(tracker):
-                    told(*values)
+                    method(*values)
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """A line of the run's log."""
+        """Pass a line of log.jsonl on to the trackers."""
         self.call("log", {k: v for k, v in line.items() if k not in NOT_CURVES}, line["step"])
 
     def log_samples(self, file: Path, step: int) -> None:
-        """A grid of samples, as written."""
+        """Pass a sample grid on to the trackers that take images.
+
+        Args:
+            file: The grid, a PNG file.
+            step: Training steps done.
+        """
         if not any(hasattr(tracker, "log_images") for tracker in self.active):
             return
         with Image.open(file) as grid:
             images = np.asarray(grid.convert("RGB"))[None]  # (1, H, W, 3)
         for tracker in list(self.active):
             if hasattr(tracker, "log_images"):
-                # accelerate's TensorBoard tracker hands its options on, and expects channels first else
+                # accelerate's TensorBoard tracker passes this on; its default is channels first
                 more = {"dataformats": "NHWC"} if getattr(tracker, "name", "") == "tensorboard" else {}
                 with self._guarded(tracker):
                     tracker.log_images({"samples": images}, step, **more)
@@ -154,10 +198,10 @@ class TrackerGroup:
         try:
             yield
         except (Exception, SystemExit) as error:
-            self.active = [one for one in self.active if one is not tracker]
+            self.active = [other for other in self.active if other is not tracker]
             name = tracker if isinstance(tracker, str) else getattr(tracker, "name", type(tracker).__name__)
             log.warning(
-                "the tracker %s fell over and is left out from now on (%s: %s); the training goes on",
+                "the tracker %s failed and is left out from now on (%s: %s); the training goes on",
                 name, type(error).__name__, error,
             )  # fmt: skip
         finally:
@@ -167,17 +211,29 @@ class TrackerGroup:
 
 
 @contextlib.contextmanager
-def tracking(run: Run, names: Sequence[str], trackers: Sequence[Any], first: int) -> Iterator[TrackerGroup]:
-    """The trackers of a run while it is trained from step `first` on; finished in any case."""
-    present = TrackerGroup(run, names, trackers, first)
+def tracking(
+    run: Run, names: Sequence[str], trackers: Sequence[Any], steps_done: int
+) -> Iterator[TrackerGroup]:
+    """Start the trackers of a run, and finish them in any case.
+
+    Args:
+        run: The run.
+        names: Trackers by name, as `--track` takes them.
+        trackers: Objects with the methods of `Tracker`.
+        steps_done: Training steps done before: 0 for a new run.
+
+    Yields:
+        The trackers.
+    """
+    group = TrackerGroup(run, names, trackers, steps_done)
     try:
-        yield present
+        yield group
     finally:
-        present.call("finish")
+        group.call("finish")
 
 
 def configuration(run: Run) -> dict[str, Any]:
-    """What a run was asked for, flat, with values that every tracker takes: bool, number or text."""
+    """The settings of a run, flat, with values that every tracker takes: bool, number or text."""
     parts = {"config": run.card.config, "options": run.card.options.model_dump(mode="json")}
     flat: dict[str, Any] = {"run": run.path.name, "model": run.card.model}
     for part, values in parts.items():

@@ -42,9 +42,6 @@ class Trainer:
         split: The training images.
         options: What the user asked for: batch size, seed, width of the EMA.
         plan: What was decided before the start: number of steps, device, precision, memory layout.
-
-    Raises:
-        UsageError: If an optimizer holds a parameter that the model does not have.
     """
 
     def __init__(self, model: AnyModel, split: Split, options: Options, plan: Plan) -> None:
@@ -102,13 +99,12 @@ class Trainer:
     def update(self, objective: Objective, progress: float, values: dict[str, Tensor]) -> None:
         """Take one optimizer step with the gradients that `backward` left.
 
+        The losses of the objective's step before are checked first (`check_losses`).
+
         Args:
             objective: Whose optimizer moves.
             progress: Share of the planned steps done, in [0, 1].
             values: The step's logged values; the norm of the gradient is added.
-
-        Raises:
-            TrainingError: If the loss of the objective's step before was not finite.
         """
         for group, base_lr in zip(
             objective.optimizer.param_groups, self.base_lrs[objective.name], strict=True
@@ -128,7 +124,7 @@ class Trainer:
         """Check that losses are finite, one step late: reading a loss at once would wait for the device.
 
         Args:
-            names: The objectives to check; none given: all.
+            *names: The objectives to check; none given: all.
 
         Raises:
             TrainingError: If a loss is not finite.
@@ -165,13 +161,17 @@ class Trainer:
     def restore(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Load a checkpoint; training goes on to the same bits as if it had never stopped.
 
+        A checkpoint that does not fit the model raises RunError.
+
         Args:
             step: Steps done when the checkpoint was saved.
             tensors: As `state_tensors` returned them.
-
-        Raises:
-            RunError: If the checkpoint does not fit the model.
         """
+        self._load(step, tensors)
+        self.step = step
+        self._unchecked_losses.clear()
+
+    def _load(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         try:
             self.model.load_state_dict(tensors["weights"])
             self.ema.load(tensors["ema"])
@@ -179,8 +179,6 @@ class Trainer:
                 self._restore_optimizer(objective, tensors["optimizers"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise weights_mismatch(f"the weights of step {step}", error) from error
-        self.step = step
-        self._unchecked_losses.clear()
 
     def _restore_optimizer(self, objective: Objective, saved: Mapping[str, Tensor]) -> None:
         """Raises KeyError for the state of a parameter that the optimizer does not hold."""
