@@ -59,7 +59,7 @@ def test_class_predictor__also_gives_brightness_and_contrast() -> None:
     pixels = np.array([[0, 200], [100, 100]], np.uint8).reshape(2, 1, 2, 1)
     np.testing.assert_allclose(reader(pixels), [[0.25, 0.75, 100, 100], [0.25, 0.75, 100, 0]])
     assert [a.name for a in reader.attributes] == ["class=no", "class=yes", "brightness", "contrast"]
-    assert reader.accuracy["class"] == "90.0% of test pictures right"
+    assert reader.accuracy["class"] == "90.0% of test images right"
 
 
 def dataset(factors: bool = True, labels: bool = False, mark: str = "f") -> Dataset:
@@ -83,7 +83,7 @@ def test_factor_predictor__is_trained_on_real_images(monkeypatch: pytest.MonkeyP
     assert isinstance(reader, FactorPredictor)
     found = reader(source.test.pixels)[:, 0] > 0.5
     assert (found == source.test.factors["right"]).mean() > 0.95
-    assert "of test pictures right (the commoner answer: " in reader.accuracy["right"]
+    assert "of test images right (the more frequent value: " in reader.accuracy["right"]
     with pytest.raises(ValueError, match=r"halves has no binary factor 'top'.* There are: left, right"):
         predictor_for(source, ["top"])
 
@@ -133,6 +133,4 @@ def test_predictor_for__each_kind_of_data_set() -> None:
 def test_shapes_predictor__states_its_accuracy() -> None:
     reader = predictor_for(drawn_shapes(3))
     assert isinstance(reader, ShapesPredictor)
-    assert (
-        reader.accuracy["color"] == "100.0% right" and "of 60 test pictures right" in reader.accuracy["kind"]
-    )
+    assert reader.accuracy["color"] == "100.0% right" and "of 60 test images right" in reader.accuracy["kind"]

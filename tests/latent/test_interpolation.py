@@ -39,7 +39,7 @@ def test_interpolate__styles_are_linear(layers: Pipeline) -> None:
     shown = interpolate(layers, [[3, 4]], frames=3, space="style").astype(int)
     assert np.abs(2 * shown[0, 1] - shown[0, 0] - shown[0, 2]).max() <= 2
     with pytest.raises(ValueError, match="which styles do not have: use --method lerp"):
-        interpolate(layers, [[3, 4]], how="slerp", space="style")
+        interpolate(layers, [[3, 4]], method="slerp", space="style")
 
 
 def test_interpolate__a_row_of_noise_keeps_its_class(told: Pipeline) -> None:

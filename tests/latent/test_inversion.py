@@ -50,7 +50,7 @@ def test_styles_leave_black_that_was_clamped() -> None:
     torch.manual_seed(0)
     family = kind(kind.Config(latent=4, style=4, width=2), ImageSpec(1, 8))
     with torch.no_grad():
-        for part in family.generator.images:
+        for part in family.generator.pictures:
             part.bias.fill_(-5)
     model = Pipeline(family)
     assert model.sample(range(FIRST_SEED, FIRST_SEED + STARTS)).max() == 0
@@ -178,7 +178,7 @@ def test_prepare_image__pads_28_px_as_the_data_set_is(tmp_path: Path) -> None:
 
 
 def learnt_from(model: Pipeline, source: str) -> Pipeline:
-    model.run = SimpleNamespace(card={"data": {"source": source}})  # type: ignore[assignment]
+    model.run = SimpleNamespace(card=SimpleNamespace(data=SimpleNamespace(source=source)))  # type: ignore[assignment]
     return model
 
 

@@ -38,7 +38,7 @@ def test_no_unit_direction_changes_the_output_more() -> None:
 def test_whiten__and_flat_directions_are_left_out() -> None:
     codes = RNG.normal(size=(400, 2)) @ RNG.normal(size=(2, 5)) + 3
     cloud = LatentDistribution.from_codes(codes)
-    assert cloud.width == 2
+    assert cloud.rank == 2
     white = cloud.whiten(codes)
     np.testing.assert_allclose(np.cov(white.T), np.eye(2), atol=1e-9)
     np.testing.assert_allclose(white @ cloud.factor.T + cloud.mean, codes)

@@ -203,10 +203,11 @@ def test_layers_of_noise_are_refused(layers: Pipeline) -> None:
 def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, photo = str(tmp_path / "x.png"), tmp_path / "photo.png"
     found = told(capsys, runs["flat"], "invert", "--test-rows", "0-2", "--out", out)
-    assert [p["picture"] for p in found["images"]] == ["test 0", "test 1", "test 2"]
-    assert {p["judge"] for p in found["images"]} == {"digits-cnn"}
+    assert [p["image"] for p in found["images"]] == ["test 0", "test 1", "test 2"]
+    assert {p["extractor"] for p in found["images"]} == {"digits-cnn"}
     assert cli.main(["steer", runs["flat"], "invert", "--test-rows", "2", "--out", out]) == 0
-    share = f"feature distance[digits-cnn] {found['images'][2]['features']:.2f} of that to unrelated samples"
+    distance = found["images"][2]["feature_distance"]
+    share = f"feature distance[digits-cnn] {distance:.2f} of that to unrelated samples"
     assert share in capsys.readouterr().out  # the same as among others
     told(capsys, runs["told"], "invert", "--test-rows", "0-1", "--out", out)  # the split's own labels
     Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(photo)
@@ -225,7 +226,7 @@ def test_labels_are_checked_before_a_classifier_is_trained(
     monkeypatch.setattr(importlib.import_module("triptych.evaluation.classifier"), "extractor_for", trained)
     Image.fromarray(np.full((16, 16), 90, np.uint8)).save(tmp_path / "photo.png")
     words = ["steer", runs["told"], "invert", "--images", str(tmp_path / "photo.png")]
-    for more, said in (([], "say which class"), (["--labels", "10"], "there is no class 10")):
+    for more, said in (([], "give the class"), (["--labels", "10"], "there is no class 10")):
         assert cli.main([*words, *more]) in (1, 2)
         assert said in capsys.readouterr().err
 
@@ -298,20 +299,20 @@ def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["directions", "--save", "x.pt"], "kept in a .safetensors file"),
+        (["directions", "--save", "x.pt"], "written to a .safetensors file"),
         (["directions", "--save", "/dev/null/x.safetensors"], "/dev/null is a file, and a folder is needed"),
         (["directions", "--out", "/dev/null/x.png"], "/dev/null is a file, and a folder is needed there"),
         (["directions", "--out", "x.svg"], "expected a file ending in .png"),
         (["directions", "--frames", "1"], "--frames 2 or more"),
         (["directions", "--layers", "coarse"], "no style space"),
-        (["directions", "--attributes", "class=3,beauty"], "reads no 'beauty'"),
-        (["directions", "--refine-samples", "5"], "tried out on 20 pictures or more, or 0, got 5"),
+        (["directions", "--attributes", "class=3,beauty"], "predicts no 'beauty'"),
+        (["directions", "--refine-samples", "5"], "or on 20 or more, got 5"),
         (["sweep", "--out", "x.svg"], "expected a file ending in .png"),
         (
             ["invert", "--images", "a.png", "--test-rows", "0"],
             "got --images and --test-rows: give one of them",
         ),
-        (["invert", "--images", "nosuch.png"], "there is no picture nosuch.png"),
+        (["invert", "--images", "nosuch.png"], "there is no image nosuch.png"),
         (
             ["traverse", "--direction", "x.safetensors:a", "--dimensions", "1"],
             "--dimensions and --direction: give one",
@@ -347,7 +348,7 @@ def test_all_of_a_few_test_images_are_inverted(tmp_path: Path, capsys: pytest.Ca
         Image.fromarray(np.full((16, 16, 3), 8 * k, np.uint8)).save(home / f"{k}.png")
     run = triptych.train("vae", f"folder:{home}", runs=tmp_path / "runs", **{**TINY, "size": 16})
     found = told(capsys, str(run.path), "invert", "--out", str(tmp_path / "x.npy"))
-    assert [p["picture"] for p in found["images"]] == ["test 0", "test 1", "test 2", "test 3"]
+    assert [p["image"] for p in found["images"]] == ["test 0", "test 1", "test 2", "test 3"]
 
 
 @pytest.mark.parametrize(
@@ -355,7 +356,7 @@ def test_all_of_a_few_test_images_are_inverted(tmp_path: Path, capsys: pytest.Ca
     [
         (["interpolat"], "Did you mean interpolate"),
         (["mix"], "no style space"),
-        (["map"], "needs a noise of two numbers"),
+        (["map"], "needs two-dimensional noise"),
         (
             ["interpolate", "--seeds", "0-2"],
             "3 seeds do not fill whole rows of 2: give --seeds-per-row 3, or 2 or 4 seeds",
@@ -368,7 +369,7 @@ def test_all_of_a_few_test_images_are_inverted(tmp_path: Path, capsys: pytest.Ca
         ),
         (["interpolate", "--labels", "1"], "was trained without labels|is not conditional"),
         (["interpolate", "--space", "style"], "no style space"),
-        (["traverse", "--dimensions", "6"], "numbers 0-5"),
+        (["traverse", "--dimensions", "6"], "dimensions 0-5"),
         (["traverse", "--frames", "1"], "--frames 2 or more"),
         (["traverse", "--direction", "none.safetensors"], "no file of directions"),
         (["traverse", "--layers", "coarse"], "no style space"),

@@ -69,5 +69,5 @@ def test_mix__refuses_runs_of_unlike_shape(layers: Pipeline, five_layers: Pipeli
 
 
 def test_mix__refuses_a_model_without_styles(bands: Pipeline) -> None:
-    with pytest.raises(ValueError, match="families that have one"):
+    with pytest.raises(ValueError, match="models that have one"):
         mix(bands, [1], [2])

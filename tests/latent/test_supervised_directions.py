@@ -98,7 +98,7 @@ def test_weights_are_hashed_once_for_all_directions_and_rounds(
     assert len(found) == 3 and len(asked) == 1
     measure(bands, codes_at(bands, range(20)), found, 1.0, reader)
     assert len(asked) == 2
-    assert len(directions.coordinates(bands)) == 6 and len(asked) == 3
+    assert len(directions.coordinate_directions(bands)) == 6 and len(asked) == 3
 
 
 def test_other_factors__include_attributes_that_no_sample_showed(bands: Pipeline, reader) -> None:
