@@ -8,12 +8,11 @@ from scipy import stats
 from triptych.metrics.knn.distances import exact_distances
 from triptych.metrics.memorization import (
     authenticity,
-    beta_binomial_tail,
     canary_test,
     near_duplicate_test,
     nearest_training_images,
 )
-from triptych.metrics.stats.binomial import Proportion
+from triptych.metrics.stats.binomial import Proportion, beta_binomial_tail
 
 
 def images(n: int, seed: int, width: int = 40) -> np.ndarray:

@@ -11,7 +11,7 @@ from pydantic import AliasChoices, Field
 from scipy.special import xlogy
 
 from triptych.core.config import Record
-from triptych.metrics.stats.binomial import clopper_pearson_bounds
+from triptych.metrics.stats.binomial import binomial_pmf, clopper_pearson_bounds
 from triptych.metrics.stats.quantiles import LEVEL, normal_quantile
 
 VERSION = 1
@@ -218,7 +218,7 @@ def expected_entropy(distribution: np.ndarray, n: int) -> float:
     for p, often in zip(values, times, strict=True):
         reach = 12 * np.sqrt(n * p * (1 - p)) + 20  # the tails beyond it are below float64 resolution
         x = np.arange(max(1, int(n * p - reach)), min(n, int(n * p + reach)) + 1)
-        total -= often * float((_binomial(x, n, p) * xlogy(x / n, x / n)).sum())
+        total -= often * float((binomial_pmf(x, n, p) * xlogy(x / n, x / n)).sum())
     return total + 0.0
 
 
@@ -286,14 +286,7 @@ def _seen_std(p: np.ndarray, misses: np.ndarray, n: int) -> float:
 
 def _at_least(k: int, n: int, p: float) -> float:
     """P(X >= k), X ~ Binomial(n, p), by summing the smaller tail."""
-    return 1.0 - float(_binomial(np.arange(k), n, p).sum())
-
-
-def _binomial(x: np.ndarray, n: int, p: float) -> np.ndarray:
-    """P(X = x), X ~ Binomial(n, p)."""
-    from scipy.stats import binom  # half a second to import: only where classes are compared
-
-    return np.asarray(binom.pmf(x, n, p))
+    return 1.0 - float(binomial_pmf(np.arange(k), n, p).sum())
 
 
 def _kl_error(counts: np.ndarray, reference: np.ndarray) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 from triptych.metrics.inputs import EvaluationInputs
 from triptych.metrics.knn.search import k_nearest
 from triptych.metrics.metric import TRAINING_IMAGES, Better, Metric
-from triptych.metrics.stats.binomial import Proportion
+from triptych.metrics.stats.binomial import Proportion, beta_binomial_tail
 from triptych.metrics.stats.intervals import Estimate
 from triptych.metrics.validation import checked_sets
 
@@ -196,28 +196,6 @@ def _test(
         threshold=threshold,
         p_value=beta_binomial_tail(len(below), len(distances), rank, count),
         indices=tuple(below[np.argsort(distances[below], kind="stable")].tolist()),
-    )
-
-
-def beta_binomial_tail(count: int, images: int, rank: int, reference: int) -> float:
-    """P(X >= count), X ~ BetaBinomial(images, rank, reference + 1 - rank).
-
-    X is how many of `images` lie below the rank-th smallest of `reference` values of the same distribution:
-    the probability mass below that order statistic is Beta(rank, reference + 1 - rank) distributed.
-
-    Args:
-        count: number of images below the threshold.
-        images: number of tested images.
-        rank: which of the reference values is the threshold, 1..reference.
-        reference: number of reference values.
-
-    Returns:
-        The probability, in [0, 1].
-    """
-    from scipy.stats import betabinom  # half a second to import: only where a test is computed
-
-    return min(
-        float(betabinom.pmf(np.arange(count, images + 1), images, rank, reference + 1 - rank).sum()), 1.0
     )
 
 

@@ -1,4 +1,4 @@
-"""Exact confidence intervals for proportions: k successes in n independent trials."""
+"""Binomial statistics: exact intervals for proportions, and the distributions behind them."""
 
 from __future__ import annotations
 
@@ -81,3 +81,41 @@ def clopper_pearson_bounds(successes: np.ndarray, trials: int, risk: float) -> t
     low = np.where(k > 0, beta.ppf(risk, np.maximum(k, 1e-300), trials - k + 1), 0.0)
     high = np.where(k < trials, beta.ppf(1 - risk, k + 1, np.maximum(trials - k, 1e-300)), 1.0)
     return low, high
+
+
+def binomial_pmf(x: np.ndarray, n: int, p: float) -> np.ndarray:
+    """Probabilities P(X = x), X ~ Binomial(n, p).
+
+    Args:
+        x: (K,) int, each in 0..n.
+        n: number of trials.
+        p: probability of success, in [0, 1].
+
+    Returns:
+        (K,) probabilities.
+    """
+    from scipy.stats import binom
+
+    return np.asarray(binom.pmf(x, n, p))
+
+
+def beta_binomial_tail(count: int, images: int, rank: int, reference: int) -> float:
+    """P(X >= count), X ~ BetaBinomial(images, rank, reference + 1 - rank).
+
+    X is how many of `images` lie below the rank-th smallest of `reference` values of the same distribution:
+    the probability mass below that order statistic is Beta(rank, reference + 1 - rank) distributed.
+
+    Args:
+        count: number of images below the threshold.
+        images: number of tested images.
+        rank: which of the reference values is the threshold, 1..reference.
+        reference: number of reference values.
+
+    Returns:
+        The probability, in [0, 1].
+    """
+    from scipy.stats import betabinom  # half a second to import: only where a test is computed
+
+    return min(
+        float(betabinom.pmf(np.arange(count, images + 1), images, rank, reference + 1 - rank).sum()), 1.0
+    )
