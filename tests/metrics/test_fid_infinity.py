@@ -49,7 +49,7 @@ def test_line_in_one_over_n_is_extrapolated_exactly(monkeypatch: pytest.MonkeyPa
     """FID put in place by 3 + 40 / n_real + 70 / n_fake."""
     from triptych.metrics import fid_infinity
 
-    monkeypatch.setattr(fid_infinity, "distance", lambda r, f: 3 + 40 / r.count + 70 / f.count)
+    monkeypatch.setattr(fid_infinity, "frechet_distance", lambda r, f: 3 + 40 / r.count + 70 / f.count)
     rng = np.random.default_rng(3)
     real, fake = rng.standard_normal((600, 2)), rng.standard_normal((300, 2))
     assert fd_infinity(real, fake) == pytest.approx(3, abs=1e-3)  # rounded sizes are not quite in proportion
@@ -95,7 +95,7 @@ def test_each_leave_one_out_sample_has_its_own_size(monkeypatch: pytest.MonkeyPa
     """The line is fitted to the numbers that are left: else it would be read off at another place."""
     from triptych.metrics import fid_infinity
 
-    monkeypatch.setattr(fid_infinity, "distance", lambda r, f: 3 + 50 / r.count + 50 / f.count)
+    monkeypatch.setattr(fid_infinity, "frechet_distance", lambda r, f: 3 + 50 / r.count + 50 / f.count)
     x = np.random.default_rng(10).standard_normal((300, 2))
     groups = np.array_split(x, [100, 120, 200])
     whole, without = fd_infinity_leave_one_out(groups, groups)
@@ -134,5 +134,5 @@ def test_invalid_input_raises_value_error(n: int, m: int, options: dict[str, obj
 
 def test_groups_that_leave_too_few_images_raise_value_error():
     x = np.random.default_rng(8).standard_normal((8, 1))
-    with pytest.raises(ValueError, match="fewer than 2 are left without one group"):
+    with pytest.raises(ValueError, match="fewer than 2 are left when one group is left out"):
         fd_infinity_leave_one_out([x[:4], x[4:]], [x[:4], x[4:]])

@@ -156,7 +156,7 @@ def test_invalid_input_raises_value_error():
     with pytest.raises(ValueError, match=r"at least 99 held-out images, got 40.* alpha of 0.024 or more"):
         near_duplicate_test(train, fake, held_out)
     assert near_duplicate_test(train, fake, held_out, alpha=0.025).expected == 1 / 41
-    with pytest.raises(ValueError, match=r"share in \(0, 0.5\], got 1"):
+    with pytest.raises(ValueError, match=r"proportion in \(0, 0.5\], got 1"):
         near_duplicate_test(train, fake, held_out, alpha=1)
     with pytest.raises(ValueError, match="10 of 40 held-out images are identical to one of"):
         near_duplicate_test(train, fake, np.concatenate([train[:10], held_out[10:]]), alpha=0.1)
