@@ -90,8 +90,7 @@ def parse_with_settings(
     """Read a verb's flags together with those that pydantic models add: a model's Config or Controls.
 
     A field `x` that is a tagged union is a flag for the tag, and one `--x.y` for each field y of a member.
-    A field that is True, False or None (undecided) is two flags, `--x` and `--no-x`. Mistakes are as in
-    `parse`; so are two settings of one name, and `--x` together with `--no-x`.
+    A field that is True, False or None (undecided) is two flags, `--x` and `--no-x`.
 
     Args:
         words: What was typed after the verb.
@@ -104,6 +103,9 @@ def parse_with_settings(
 
     Returns:
         An instance of `flags`, and the values of the fields of `settings` by name.
+
+    Raises:
+        UsageError: As `parse`; also for two settings of one name, and for `--x` with `--no-x`.
     """
     import tyro
 

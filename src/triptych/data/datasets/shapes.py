@@ -141,7 +141,16 @@ def open_shapes(source: str, size: int, color: Color) -> Dataset:
 
 
 def draw_shapes(source: str, size: int, color: Color) -> Dataset:
-    """Draw what `open_shapes` opens."""
+    """Draw both splits.
+
+    Args:
+        source: As the user typed it.
+        size: Side in pixels.
+        color: Color mode; "auto": color.
+
+    Returns:
+        The data set.
+    """
     splits = []
     for count, seed in ((20_000, 1), (4_000, 2)):
         factors = draw_factors(count, seed)
