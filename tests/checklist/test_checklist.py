@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -89,10 +90,10 @@ def test_a_sound_run_has_nothing_wrong(sound: Path, capsys: pytest.CaptureFixtur
     answers = check(sound)
     assert wrong(answers) == []
     assert {a.chapter for a in answers} == {
-        "state",
+        "checkpoint",
         "losses",
         "architecture",
-        "optimiser",
+        "optimizer",
         "balance",
         "samples",
     }
@@ -110,10 +111,10 @@ def test_a_sound_run_has_nothing_wrong(sound: Path, capsys: pytest.CaptureFixtur
         ("relu", "LeakyReLU in the discriminator"),
         ("norm", "batch norm but at the generator's output and the discriminator's input"),
         ("sign", "does the discriminator learn to tell real from fake"),
-        ("helpful", "does the generator's step raise the discriminator's verdict on fakes"),
+        ("helpful", "does the generator's step raise the discriminator's output on fakes"),
         ("lr", "is the discriminator's learning rate as configured"),
         ("still", "is the generator's learning rate as configured"),
-        ("still", "did the generator move in each of its turns"),
+        ("still", "was the generator updated in every step it should be"),
         ("betas", "are the generator's betas as configured"),
         ("attached", "are the fakes detached in the discriminator's loss"),
     ],
@@ -159,10 +160,10 @@ def test_samples_are_as_the_watch_finds_them(
         "nearest_sample_ratio": 1.0,
         "data_distance": 4.0,
     }
-    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    monkeypatch.setattr(Run, "monitor_lines", lambda run: [look])
     monkeypatch.setattr(checklist, "diagnose_run", lambda run, game: Diagnosis(verdict))
     answers = checklist.samples(open_run(sound), Dcgan, 3)
-    assert [a.answer for a in answers if "watch" in a.question] == [word]
+    assert [a.answer for a in answers if "GAN monitor" in a.question] == [word]
 
 
 def test_all_that_the_watch_finds_counts(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,12 +174,12 @@ def test_all_that_the_watch_finds_counts(sound: Path, monkeypatch: pytest.Monkey
         "nearest_sample_ratio": 1.0,
         "data_distance": 1.0,
     }
-    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    monkeypatch.setattr(Run, "monitor_lines", lambda run: [look])
     found = Diagnosis("labels have no effect", secondary=("oscillation",))
     monkeypatch.setattr(checklist, "diagnose_run", lambda run, game: found)
     run = open_run(sound)
     for answer in (*checklist.balance(run, Dcgan), *checklist.samples(run, Dcgan, 3)[:1]):
-        assert answer.answer == "not ok" and "oscillation" in answer.figure
+        assert answer.answer == "not ok" and "oscillation" in answer.evidence
 
 
 @pytest.mark.parametrize(
@@ -217,19 +218,19 @@ def test_whether_the_label_shows(
         "data_distance": 1.0,
         **seen,
     }
-    monkeypatch.setattr(Run, "looks", lambda run: [look])
+    monkeypatch.setattr(Run, "monitor_lines", lambda run: [look])
     monkeypatch.setattr(checklist, "diagnose_run", lambda run, game: found)
     monkeypatch.setattr(Dcgan, "conditional", True)
-    (answer,) = (a for a in checklist.samples(open_run(sound), Dcgan, 3) if a.question == checklist.LABEL)
+    (answer,) = (a for a in checklist.samples(open_run(sound), Dcgan, 3) if a.question == checklist.LABELS)
     assert answer.answer == word
     if "labels_not_measured" in seen:
-        assert answer.figure == seen["labels_not_measured"]
+        assert answer.evidence == seen["labels_not_measured"]
     if word == "ok":
-        assert "0.90 and in real pictures by 0.95" in answer.figure
+        assert "0.90, in real images 0.95" in answer.evidence
 
 
 def moves(answers: list[Answer], player: str = "generator") -> Answer:
-    (answer,) = (a for a in answers if a.question == f"did the {player} move in each of its turns")
+    (answer,) = (a for a in answers if a.question == f"was the {player} updated in every step it should be")
     return answer
 
 
@@ -237,14 +238,14 @@ def test_a_player_moves_where_its_weights_do(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fine = moves(check(sound))
-    assert fine.answer == "ok" and "3 steps in 3 turns" in fine.figure
+    assert fine.answer == "ok" and "3 optimizer steps, 3 expected" in fine.evidence
     still = {"discriminator": [0.1, 0.2], "generator": [0.1, 0.2]}
     looks = [
         {"step": s, "updates": {"discriminator": 3, "generator": s}, "weight_probes": still} for s in (2, 3)
     ]
-    monkeypatch.setattr(Run, "looks", lambda run: looks)
+    monkeypatch.setattr(Run, "monitor_lines", lambda run: looks)
     stopped = moves(check(sound))
-    assert stopped.answer == "not ok" and "0 of 2 probed weights moved" in stopped.figure
+    assert stopped.answer == "not ok" and "0 of 2 probed weights changed" in stopped.evidence
     assert moves(check(sound), "discriminator").answer == "ok"  # it had no turn between the two
     monkeypatch.undo()
 
@@ -254,22 +255,22 @@ def test_a_player_moves_where_its_weights_do(
     lost = {n: v for n, v in tensors["optimizers"].items() if "/generator.0." not in n}
     run.save_checkpoint(3, {**tensors, "optimizers": lost}, meta)
     missing = moves(check(run.path))
-    assert missing.answer == "not ok" and "0 steps in 3 turns" in missing.figure
+    assert missing.answer == "not ok" and "0 optimizer steps, 3 expected" in missing.evidence
     first = run.load_checkpoint(0)[0]["weights"]
     same = {**tensors["weights"], **{n: v for n, v in first.items() if n.startswith("generator.")}}
     run.save_checkpoint(3, {**tensors, "weights": same}, meta)
     back = moves(check(run.path))
-    assert back.answer == "not ok" and "3 steps in 3 turns; 0 of" in back.figure
+    assert back.answer == "not ok" and "3 optimizer steps, 3 expected; 0 of" in back.evidence
     run.discard_after(0)
     untrained = moves(check(run.path))
-    assert untrained.answer == "not known" and untrained.figure == "not trained yet"
+    assert untrained.answer == "not known" and untrained.evidence == "not trained yet"
 
 
 def test_rates_are_those_the_run_moved_at(sound: Path, tmp_path: Path) -> None:
     style = {"width": 4, "max_channels": 8, "batch": 8, "lr_end": 0.1, "generator_interval": 2}
     run = triptych.train("stylegan", runs=tmp_path, **{**OPTIONS, "steps": 6, **style})
     asked = [a for a in check(run.path) if "learning rate as configured" in a.question]
-    assert [a.answer for a in asked] == ["ok", "ok"] and "by its schedule" in asked[0].figure
+    assert [a.answer for a in asked] == ["ok", "ok"] and "by its schedule" in asked[0].evidence
     assert min(run.checkpoint_meta().learning_rates["generator"]) < 0.005  # the last turn of six was cooled
     shutil.copytree(sound, tmp_path / "told-otherwise")
     card = json.loads((sound / "run.json").read_text())
@@ -283,43 +284,47 @@ def test_the_judges_word_does_not_hang_on_how_many_samples_there_are(
 ) -> None:
     def words(**scores: tuple[float, float]) -> dict[str, str]:
         made = [
-            {"name": f"{k}[cnn]", "value": value, "floor": floor, "card": {"metric": k}}
+            SimpleNamespace(
+                name=f"{k}[cnn]", value=value, floor=floor, card=SimpleNamespace(metric=k, controls={})
+            )
             for k, (value, floor) in scores.items()
         ]
-        monkeypatch.setattr(Run, "metrics", lambda run: [{"step": 3, "scores": made}])
+        evaluation = SimpleNamespace(step=3, weights="ema", scores=made)
+        monkeypatch.setattr(checklist, "evaluations", lambda run: [evaluation])
         answers = checklist.samples(open_run(sound), Dcgan, 3)
-        return {a.question.rsplit(": ", 1)[1]: a.answer for a in answers if "judge" in a.question}
+        return {a.question.rsplit(": ", 1)[1]: a.answer for a in answers if "evaluation" in a.question}
 
     few = words(FID=(0.82, 0.2), precision=(0.8, 0.9), coverage=(0.3, 0.95))
     many = words(FID=(0.82, 0.02), precision=(0.8, 0.9), coverage=(0.3, 0.95))
     assert few == many == {"precision": "ok", "coverage": "not ok", "FID": "does not apply"}
 
 
-def evaluated(step: int, value: float, floor: float | None = 0.9, **card: Any) -> dict[str, Any]:
-    facts = {"metric": "precision", "weights": "averaged", "controls": {"truncation": 1.0}, **card}
-    score = {"name": "precision[cnn]", "value": value, "floor": floor, "card": facts}
-    return {"step": step, "scores": [score]}
+def evaluated(step: int, value: float, floor: float | None = 0.9, weights: str = "ema", **card: Any) -> Any:
+    """What is read of an evaluation."""
+    card = {"metric": "precision", "controls": {"truncation": 1.0}, **card}
+    score = SimpleNamespace(name="precision[cnn]", value=value, floor=floor, card=SimpleNamespace(**card))
+    return SimpleNamespace(step=step, weights=weights, scores=[score])
 
 
 def test_the_judges_word_is_on_the_weights_of_now(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def said(*lines: dict[str, Any]) -> Answer:
-        monkeypatch.setattr(Run, "metrics", lambda run: list(lines))
-        (answer,) = (a for a in checklist.samples(open_run(sound), Dcgan, 3) if "judge" in a.question)
+    def said(*made: Any) -> Answer:
+        monkeypatch.setattr(checklist, "evaluations", lambda run: list(made))
+        (answer,) = (a for a in checklist.samples(open_run(sound), Dcgan, 3) if "evaluation" in a.question)
         return answer
 
     good = evaluated(3, 0.8)
     raw, typical = evaluated(3, 0.1, weights="raw"), evaluated(3, 0.1, controls={"truncation": 0.5})
     for lines in ([good], [evaluated(3, 0.1), good, raw], [good, typical], [good, evaluated(2, 0.1)]):
         answer = said(*lines)
-        assert answer.answer == "ok" and answer.figure.startswith("at step 3: precision[cnn] 0.8")
+        assert answer.answer == "ok" and answer.evidence.startswith("at step 3: precision[cnn] 0.8")
     for line, why in (
         (evaluated(2, 0.8), "evaluated at step 2, trained to 3 since"),
-        (evaluated(4, 0.8), "evaluated at step 4, and the run has gone back to 3"),
+        (evaluated(4, 0.8), "evaluated at step 4, and the run was rolled back to 3"),
         (raw, "evaluated at step 3 with raw weights"),
         (typical, "evaluated at step 3 with truncation 0.5"),
     ):
         answer = said(line)
-        assert answer.answer == "not known" and answer.figure.startswith(why)
+        assert answer.answer == "not known" and answer.evidence.startswith(why)
     assert said(evaluated(3, 0.8, floor=None)).answer == "not known"
 
 
@@ -329,7 +334,7 @@ def test_weights_that_the_settings_hold_are_not_missed(tmp_path: Path) -> None:
     answers = check(run.path)
     assert wrong(answers) == []
     reach = next(a for a in answers if a.question == "does the generator's loss reach all its weights")
-    assert "frozen by the settings" in reach.figure
+    assert "frozen by the settings" in reach.evidence
 
 
 def test_a_step_may_serve_the_penalty_that_every_step_pays(tmp_path: Path) -> None:
@@ -339,7 +344,7 @@ def test_a_step_may_serve_the_penalty_that_every_step_pays(tmp_path: Path) -> No
     assert next(a for a in check(run.path) if a.question == question).answer == "ok"
     run.update_card(config={**run.card.config, "gamma": 1e4})  # what it has learnt is now too steep
     answer = next(a for a in check(run.path) if a.question == question)
-    assert answer.answer == "does not apply" and "served the penalty" in answer.figure
+    assert answer.answer == "does not apply" and "reduced the penalty" in answer.evidence
 
 
 def test_a_family_of_ones_own_need_not_be_a_dcgan(tmp_path: Path) -> None:
@@ -351,22 +356,25 @@ def test_a_family_of_ones_own_need_not_be_a_dcgan(tmp_path: Path) -> None:
     run = triptych.train(str(own), runs=tmp_path / "runs", width=4, **OPTIONS)
     rules = [a for a in check(run.path, model_file=str(own)) if a.chapter == "architecture"]
     assert len(rules) == 6 and wrong(rules) == []
-    assert "Own need not: a critic under a gradient" in next(a for a in rules if "norm" in a.question).figure
+    assert (
+        "not required of Own: a critic under a gradient"
+        in next(a for a in rules if "norm" in a.question).evidence
+    )
 
 
 def test_other_families_are_asked_what_applies(tmp_path: Path) -> None:
     answers = check(triptych.train("vae", runs=tmp_path, width=4, **OPTIONS).path)
     assert wrong(answers) == []
     beside = [a.question for a in answers if a.answer == "does not apply"]
-    assert "the DCGAN rules" in beside and "is the game balanced" in beside
+    assert "the DCGAN rules" in beside and "are generator and critic balanced" in beside
     answers = check(triptych.train("wgan", runs=tmp_path, width=4, **{**OPTIONS, "steps": 6}).path)
     assert wrong(answers) == []
     norms = next(a for a in answers if a.question.startswith("batch norm"))
-    assert norms.answer == "does not apply" and "Gulrajani" in norms.figure
+    assert norms.answer == "does not apply" and "Gulrajani" in norms.evidence
     points = triptych.train("dcgan", runs=tmp_path, width=4, **{**OPTIONS, "data": "points:ring"})
     answers = check(points.path)
     (rules,) = (a for a in answers if a.chapter == "architecture")
-    assert rules.answer == "does not apply" and "no convolutions" in rules.figure
+    assert rules.answer == "does not apply" and "no convolutions" in rules.evidence
 
 
 def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -379,16 +387,16 @@ def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.Capture
     (sound / "run.json").write_text(json.dumps(card))
     answers = check(run.path)
     (losses,) = (answer for answer in answers if answer.chapter == "losses")
-    assert losses.answer == "not known" and "cannot be read" in losses.figure
+    assert losses.answer == "not known" and "cannot be read" in losses.evidence
     assert {a.chapter for a in answers} == {
-        "state",
+        "checkpoint",
         "losses",
         "architecture",
-        "optimiser",
+        "optimizer",
         "balance",
         "samples",
     }
-    assert sum(a.answer == "ok" for a in answers if a.chapter in ("architecture", "optimiser")) == 12
+    assert sum(a.answer == "ok" for a in answers if a.chapter in ("architecture", "optimizer")) == 12
 
 
 def test_a_state_of_another_version_is_named(tmp_path: Path) -> None:
@@ -408,7 +416,7 @@ def test_other_pictures_than_the_runs_are_not_asked(tmp_path: Path) -> None:
     assert check(run.path, data=pictures)[0].answer != "not known"
     answers = check(run.path, data=pictures[:30])
     (losses,) = (answer for answer in answers if answer.chapter == "losses")
-    assert losses.answer == "not known" and "is not what" in losses.figure
+    assert losses.answer == "not known" and "is not what" in losses.evidence
 
 
 def test_a_generator_without_convolutions_has_no_norm_at_its_output() -> None:

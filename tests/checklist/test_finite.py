@@ -58,7 +58,7 @@ def poison(part: str, value: float) -> Callable[[Files], None]:
     ("part", "question"),
     [
         ("weights", "are the raw weights finite"),
-        ("ema", "are the averaged weights (EMA) finite"),
+        ("ema", "are the EMA weights finite"),
         ("optimizers", "are the optimizers' moments finite"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_number_that_is_none_is_found(
     assert asked(check(sound), question).answer == "ok"
     answers = check(spoilt(sound, tmp_path, poison(part, value)))
     found = asked(answers, question)
-    assert found.answer == "not ok" and "1 of" in found.figure, found
+    assert found.answer == "not ok" and "1 of" in found.evidence, found
     if part != "optimizers":  # nothing else that is computed from them is taken for an answer
         unsaid = {a.question: a.answer for a in answers if a.chapter == "losses" or "differ" in a.question}
         assert set(unsaid.values()) == {"not known"}, unsaid
@@ -98,9 +98,9 @@ def test_weights_of_zero_draw_one_image(sound: Path, tmp_path: Path) -> None:
 
     answers = check(spoilt(sound, tmp_path, nothing))
     assert asked(answers, "are the raw weights other than 0").answer == "not ok"
-    assert asked(answers, "are the averaged weights (EMA) other than 0").answer == "not ok"
+    assert asked(answers, "are the EMA weights other than 0").answer == "not ok"
     differ = asked(answers, "do the samples differ from each other")
-    assert differ.answer == "not ok" and "1 different among 8 with the raw weights" in differ.figure
+    assert differ.answer == "not ok" and "1 different among 8 with the raw weights" in differ.evidence
 
 
 def test_a_log_with_a_value_that_is_no_number_is_named(sound: Path, tmp_path: Path) -> None:
@@ -109,4 +109,4 @@ def test_a_log_with_a_value_that_is_no_number_is_named(sound: Path, tmp_path: Pa
     run = open_run(path)
     run.append_log({**run.log()[-1], "loss": float("nan")})
     found = asked(check(path), "are the logged values finite")
-    assert found.answer == "not ok" and "loss became nan by step 2" in found.figure
+    assert found.answer == "not ok" and "loss became nan by step 2" in found.evidence

@@ -13,7 +13,15 @@ import pytest
 
 from triptych import cli
 from triptych.comparison import duel as contest
-from triptych.comparison.duel import Duel, begin, fight, finished, is_duel, open_duel, unfair
+from triptych.comparison.duel import (
+    Duel,
+    budget_mismatches,
+    create_duel,
+    finished,
+    is_duel,
+    open_duel,
+    run_duel,
+)
 from triptych.core.errors import RunError, UsageError
 from triptych.evaluation.records import evaluations
 from triptych.report.duel_html import write_duel
@@ -23,7 +31,7 @@ SMALL = ["vae --width 8 --latent 4 --batch 32", "vae --width 8 --latent 4 --batc
 
 def agreed(home: Path, families: list[str] | None = None, **asked: Any) -> Duel:
     chosen = {"budget": "images", "amount": 128, "samples": 40, "home": home, **asked}
-    return begin(families or SMALL, "digits", **chosen)
+    return create_duel(families or SMALL, "digits", **chosen)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +40,7 @@ def agreed(home: Path, families: list[str] | None = None, **asked: Any) -> Duel:
         (["vae"], {}, "at least two contestants, got 1"),
         (["vae", "dcgann"], {}, "Did you mean dcgan"),
         (["vae", "vae"], {}, "takes part twice"),
-        (["vae", "dcgan 'x"], {}, "is not a family and its flags"),
+        (["vae", "dcgan 'x"], {}, "is not a model and its flags"),
         (SMALL, {"amount": -1}, "budget above 0"),
         (SMALL, {"budget": "steps"}, "minutes, images, flops"),
         (SMALL, {"seeds": [1, 1]}, "several different ones"),
@@ -57,20 +65,20 @@ def test_rules_are_written_once_and_read_back(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no duel\.json"):
         open_duel(tmp_path)
     (made.path / "duel.json").write_text("{}")
-    with pytest.raises(RunError, match=r"cannot be read \(triptych: field required\): begin"):
+    with pytest.raises(RunError, match=r"cannot be read \(triptych: field required\): create"):
         open_duel(made.path)
 
 
 def test_each_begins_once(tmp_path: Path) -> None:
     made = agreed(tmp_path, ["dcgan", "vae", "diffusion"], seeds=range(3))
-    order = [(c.family, seed) for c, seed in made.rounds()]
+    order = [(c.model, seed) for c, seed in made.trainings()]
     assert [family for family, _ in order[::3]] == ["dcgan", "vae", "diffusion"]
     assert len(set(order)) == 9 and [seed for _, seed in order] == [0] * 3 + [1] * 3 + [2] * 3
 
 
 def test_commands_name_everything(tmp_path: Path) -> None:
     made = agreed(tmp_path, size=16)
-    words = contest._begin(made, made.rules.contestants[1], 5)
+    words = contest._train_command(made, made.rules.contestants[1], 5)
     assert words[:6] == ["train", "vae", "--data", "digits", "--images", "128"]
     assert words[words.index("--size") + 1] == "16" and words[words.index("--seed") + 1] == "5"
     assert words[-1] == "vae-width-8-latent-4-batch-32-prior-normal-seed5"
@@ -79,7 +87,7 @@ def test_commands_name_everything(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def fought(tmp_path_factory: pytest.TempPathFactory) -> tuple[Duel, list[str]]:
     made, told = agreed(tmp_path_factory.mktemp("duels")), []
-    assert fight(made, told.append) == 0
+    assert run_duel(made, told.append) == 0
     return made, told
 
 
@@ -94,7 +102,7 @@ def test_every_run_is_looked_at_on_both_halves(fought: tuple[Duel, list[str]]) -
         assert [look.detailed is not None for look in evaluations(run)] == [False] * 5 + [True]
         sizes = {look.scores[0].card.n_real for look in evaluations(run)}
         assert sizes == {173}  # halves of 346
-    assert unfair(made) == []
+    assert budget_mismatches(made) == []
 
 
 def test_what_is_done_is_not_done_again_and_what_is_missing_is(
@@ -102,11 +110,11 @@ def test_what_is_done_is_not_done_again_and_what_is_missing_is(
 ) -> None:
     copy = open_duel(shutil.copytree(fought[0].path, tmp_path / "copy"))
     told: list[str] = []
-    assert fight(copy, told.append) == 0 and told == []
+    assert run_duel(copy, told.append) == 0 and told == []
     (run,) = copy.runs(copy.rules.contestants[0])
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     (run.path / "metrics.jsonl").write_text("\n".join(lines[:3]) + "\n")  # stopped amid the second look
-    assert fight(copy, told.append) == 0
+    assert run_duel(copy, told.append) == 0
     assert [line.split()[-1] for line in told] == ["2", "4"]
     again = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     values = [[s["value"] for s in json.loads(line)["scores"]] for line in lines]
@@ -119,9 +127,9 @@ def test_a_killed_training_goes_on(fought: tuple[Duel, list[str]], tmp_path: Pat
     shutil.rmtree(run.checkpoint_path(4))
     assert run.checkpoints() == [0] and copy.runs(copy.rules.contestants[1]) == []
     told: list[str] = []
-    assert fight(copy, told.append) == 0
+    assert run_duel(copy, told.append) == 0
     assert told == [
-        "1 training of 128 images, then looks and a report",
+        "1 training of 128 images, then evaluations and a report",
         f"$ triptych resume {run.path}",
     ]
     assert run.checkpoints() == [0, 4]
@@ -130,8 +138,8 @@ def test_a_killed_training_goes_on(fought: tuple[Duel, list[str]], tmp_path: Pat
 def test_unequal_budgets_are_said(fought: tuple[Duel, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = fought
     slow = made.rules.model_copy(update={"budget": "flops"})
-    monkeypatch.setattr(contest, "FAIR", 0.0)
-    said = unfair(Duel(made.path, slow))
+    monkeypatch.setattr(contest, "TOLERANCE", 0.0)
+    said = budget_mismatches(Duel(made.path, slow))
     assert len(said) == 1 and "flops, the others about" in said[0]
 
 
@@ -139,9 +147,9 @@ def test_the_report(fought: tuple[Duel, list[str]]) -> None:
     made, _ = fought
     out = write_duel(made, made.path / "report.html")
     page = out.read_text()
-    for section in ("standings", "budget", "trade", "traits", "copies", "trilemma", "protocol"):
+    for section in ("standings", "budget", "trade", "properties", "memorization", "trilemma", "protocol"):
         assert f'id="{section}"' in page, section
-    assert "what is said holds for these runs only" in page
+    assert "conclusions hold for these runs only" in page
     assert "bits/dim" not in page[: page.index('id="budget"')]  # unlike bounds are never ranked
     assert "bits/dim[elbo]" in page
     assert re.search(r"VAE --width 8.* (is better than|are not separable)", page)

@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from triptych.data.load import load
 from triptych.data.loader import batches
 from triptych.evaluation.classifier import accuracy_of
 from triptych.evaluation.evaluate import evaluate_run
+from triptych.evaluation.records import newest_evaluation
 from triptych.evaluation.selection import Selector, frechet_pair, held_out, quick_extractor
 from triptych.inference.pipeline import Pipeline
 from triptych.metrics.extractors.base import NetworkExtractor
@@ -31,7 +33,7 @@ from triptych.models.registry import load_model_class
 from triptych.runs.checkpoint import CheckpointMeta
 from triptych.runs.options import Arithmetic, Options, Plan
 from triptych.runs.run import Run, open_run
-from triptych.runs.weights import Comparison, choose, evaluation_of
+from triptych.runs.weights import Comparison, choose
 from triptych.training.clock import Progress
 from triptych.training.ema import PowerFunctionEMA
 from triptych.training.runner import resume
@@ -269,7 +271,7 @@ def test_every_verb_obeys(spoilt: Run, tmp_path: Path, capsys: pytest.CaptureFix
 
     def judged(*more: str) -> str:
         answers = said("check", path, *more)["answers"]
-        return next(a["figure"] for a in answers if "the judge's eyes: FID" in a["question"])
+        return next(a["evidence"] for a in answers if "of an evaluation: FID" in a["question"])
 
     assert judged() == judged("--weights", "raw") != judged("--weights", "ema")
     pages = {}
@@ -277,7 +279,7 @@ def test_every_verb_obeys(spoilt: Run, tmp_path: Path, capsys: pytest.CaptureFix
         said("report", path, "--weights", weights, "--out", str(tmp_path / "r.html"))
         pages[weights] = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "raw (autoencoder/loss: raw" in pages["auto"]
-    assert "raw (asked for)" in pages["raw"] and "EMA (asked for)" in pages["ema"]
+    assert "raw (requested)" in pages["raw"] and "EMA (requested)" in pages["ema"]
     images = {w: re.findall('"data:image/png[^"]*"', page) for w, page in pages.items()}
     assert images["auto"] == images["raw"] != images["ema"]
 
@@ -352,20 +354,20 @@ def test_cards_call_the_weights_by_todays_names() -> None:
     assert Card(**told, weights="raw").weights == "raw"
 
 
-def line(step: int, weights: str, asked: str, number: int) -> dict[str, Any]:
-    card = {"weights": weights, "weights_asked": asked}
-    return {"step": step, "number": number, "scores": [{"card": card}]}
+def made(step: int, weights: str, asked: str) -> Any:
+    """What is read of an evaluation."""
+    score = SimpleNamespace(card=SimpleNamespace(weights_requested=asked))
+    return SimpleNamespace(step=step, weights=weights, scores=(score,))
 
 
 def test_an_evaluation_made_with_weights_does_not_stand_for_the_run() -> None:
-    auto, forced = line(9, "raw", "auto", 0), line(9, "ema", "ema", 1)
-    assert evaluation_of([]) is None
-    assert evaluation_of([auto, forced]) is auto
-    assert evaluation_of([auto, forced], "ema") is forced
-    assert evaluation_of([forced]) is forced
-    later = line(12, "ema", "ema", 2)
-    assert evaluation_of([auto, later]) is later  # of newer weights
-    assert evaluation_of([line(9, "averaged", "", 3)], "ema") is not None
+    auto, forced = made(9, "raw", "auto"), made(9, "ema", "ema")
+    assert newest_evaluation([]) is None
+    assert newest_evaluation([auto, forced]) is auto
+    assert newest_evaluation([auto, forced], "ema") is forced
+    assert newest_evaluation([forced]) is forced
+    later = made(12, "ema", "ema")
+    assert newest_evaluation([auto, later]) is later  # of newer weights
 
 
 def test_seeds_that_show_different_weights_stand_together(tmp_path: Path, digits: Dataset) -> None:

@@ -106,9 +106,11 @@ def test_a_report_of_a_received_run_is_written(received: Path) -> None:
 def received_duel(tmp_path: Path) -> duel.Duel:
     """A duel whose duel.json names a file."""
     small = "vae --width 4 --latent 2 --batch 32"
-    made = duel.begin([small, f"{small} --prior normal"], "digits", budget="images", amount=64, home=tmp_path)
+    made = duel.create_duel(
+        [small, f"{small} --prior normal"], "digits", budget="images", amount=64, home=tmp_path
+    )
     rules = json.loads((made.path / "duel.json").read_text())
-    rules["contestants"][0]["family"] = str(trap(tmp_path))
+    rules["contestants"][0]["model"] = str(trap(tmp_path))
     (made.path / "duel.json").write_text(json.dumps(rules))
     return duel.open_duel(made.path)
 
@@ -124,14 +126,14 @@ def test_no_verb_runs_the_file_that_a_duel_names(
 
 
 def test_a_duel_runs_the_files_that_the_user_names(received_duel: duel.Duel) -> None:
-    rules, (theirs,) = received_duel.rules, received_duel.files()
+    rules, (theirs,) = received_duel.rules, received_duel.model_files()
     for file in (theirs, "elsewhere/own.py"):  # the same path, or the same name
-        assert duel.with_files(rules, [file]).contestants[0].family == file
+        assert duel.with_files(rules, [file]).contestants[0].model == file
     with pytest.raises(RunError, match="runs only when you name"):
         duel.with_files(rules, ["other.py"])
     with pytest.raises(UsageError, match=r"no contestant of this duel lives in other\.py: it has /"):
         duel.with_files(rules, [theirs, "other.py"])
-    twins = [rules.contestants[0].model_copy(update={"family": f"{home}/own.py"}) for home in "ab"]
+    twins = [rules.contestants[0].model_copy(update={"model": f"{home}/own.py"}) for home in "ab"]
     both = rules.model_copy(update={"contestants": tuple(twins)})
     assert duel.with_files(both, ["b/own.py", "a/own.py"]) == both
     with pytest.raises(RunError, match=r"live in files, b/own\.py"):

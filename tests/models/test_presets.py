@@ -14,7 +14,7 @@ from torch import nn
 
 import triptych
 from triptych import cli
-from triptych.comparison.duel import begin
+from triptych.comparison.duel import create_duel
 from triptych.core.errors import UsageError
 from triptych.core.types import ImageSpec
 from triptych.data.load import load
@@ -166,12 +166,12 @@ def test_presets_are_described_in_help() -> None:
 
 
 def test_a_duel_takes_presets(tmp_path: Path) -> None:
-    made = begin(["dcgan --preset paper", "dcgan"], "digits", home=tmp_path)
+    made = create_duel(["dcgan --preset paper", "dcgan"], "digits", home=tmp_path)
     paper, fast = made.rules.contestants
     assert paper.flags == ("--preset", "paper") and paper.label == "DCGAN --preset paper"
     assert fast.flags == () and fast.label == "DCGAN"
     with pytest.raises(UsageError, match="DCGAN has no preset 'pap'"):
-        begin(["dcgan --preset pap", "vae"], "digits", home=tmp_path)
+        create_duel(["dcgan --preset pap", "vae"], "digits", home=tmp_path)
 
 
 def test_a_preset_that_suits_the_source_better_is_suggested(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from triptych.viz import charts, svg
 
 SECTIONS = [
     *("trilemma", "samples", "table", "classes", "curves"),
-    *("reconstructions", "film", "options", "protocol", "reproduce"),
+    *("reconstructions", "trajectory", "options", "protocol", "reproduce"),
 ]
 TINY: dict[str, Any] = {"data": "digits", "steps": 2, "batch": 8, "threads": 1, "precision": "fp32"}
 
@@ -74,7 +74,7 @@ def test_gaps_are_named(runs: list[Run], tmp_path: Path) -> None:
     shutil.rmtree(bare / "samples")
     text = write_report([bare], tmp_path / "r.html").read_text(encoding="utf-8")
     assert text.count("not measured") > 10
-    assert "Nothing was logged" in text and "Not drawn:" in text and "no evaluation yet" in text
+    assert "Nothing was logged" in text and "Not sampled:" in text and "no evaluation yet" in text
 
 
 def test_values_that_are_not_finite_do_not_break_it(runs: list[Run], tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_unlike_runs_are_not_ranked(runs: list[Run], tmp_path: Path) -> None:
     run = open_run(other)
     run.update_card(plan=run.card.plan.model_copy(update={"budget": "9 hours"}))
     text = write_report([run, runs[1]], tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "Not ranked" in text and "unlike budgets" in text
-    assert "is best in" not in text and "draws fastest" not in text
+    assert "Not ranked" in text and "different budgets" in text
+    assert "is best in" not in text and "samples fastest" not in text
 
 
 def test_no_run_is_refused(tmp_path: Path) -> None:

@@ -45,9 +45,9 @@ def test_a_model_says_that_its_newest_state_is_damaged(
 
 
 def test_the_checklist_says_that_the_newest_state_is_damaged(damaged: Path, sound: Path) -> None:
-    (answer,) = (a for a in check(damaged) if a.chapter == "state" and a.answer == "not ok")
-    assert answer.figure == f"{DAMAGED}: that of step 2 is asked"
-    assert not [a for a in check(sound) if a.chapter == "state" and a.answer == "not ok"]
+    (answer,) = (a for a in check(damaged) if a.chapter == "checkpoint" and a.answer == "not ok")
+    assert answer.evidence == f"{DAMAGED}: that of step 2 is checked"
+    assert not [a for a in check(sound) if a.chapter == "checkpoint" and a.answer == "not ok"]
 
 
 def test_a_report_says_it_once_and_counts_the_steps_that_it_shows(
@@ -56,8 +56,8 @@ def test_a_report_says_it_once_and_counts_the_steps_that_it_shows(
     page = write_report([damaged], tmp_path / "r.html").read_text()
     assert caplog.messages == [f"{damaged}: {DAMAGED}: using that of step 2"]
     assert f"DCGAN: {DAMAGED}: it is shown as it was at step 2." in page
-    (facts,) = html.gather([open_run(damaged)])
-    assert facts.state is not None and facts.state.step == 2
+    (facts,) = html.summarize([open_run(damaged)])
+    assert facts.checkpoint is not None and facts.checkpoint.step == 2
 
 
 def test_a_report_of_a_run_without_a_whole_state_says_why(damaged: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_unwritable_place_is_a_sentence(
 def test_a_reports_place_is_tried_before_there_is_work_to_lose(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(html, "gather", lambda *_: pytest.fail("began to work"))
+    monkeypatch.setattr(html, "summarize", lambda *_: pytest.fail("began to work"))
     with pytest.raises(UsageError, match="is a folder: name a file in it"):
         write_report([sound], tmp_path)
     with pytest.raises(pytest.fail.Exception, match="began to work"):

@@ -98,14 +98,14 @@ def test_the_command_line_says_how_to_repeat_minutes(
 
 def test_trainings_of_a_duel_share_one_arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duel, "bf16_pays", lambda device: (True, "here"))
-    made = duel.begin(["vae", "dcgan --precision fp32"], "digits", home=tmp_path, amount=1)
+    made = duel.create_duel(["vae", "dcgan --precision fp32"], "digits", home=tmp_path, amount=1)
     monkeypatch.setattr(duel, "bf16_pays", lambda device: (False, "elsewhere"))
-    words = [duel._begin(duel.open_duel(made.path), c, 0) for c in made.rules.contestants]
+    words = [duel._train_command(duel.open_duel(made.path), c, 0) for c in made.rules.contestants]
     for line in words:
         assert line[line.index("--precision") + 1] == "bf16" and line[line.index("--threads") + 1] == "1"
     assert "fp32" in words[1][words[1].index("bf16") :]  # a contestant's own flag comes last and counts
     old = made.rules.model_dump(mode="json", exclude={"precision", "threads"})
-    assert "--precision" not in duel._begin(
+    assert "--precision" not in duel._train_command(
         duel.Duel(made.path, duel.Rules.model_validate(old)), made.rules.contestants[0], 0
     )
 

@@ -4,34 +4,51 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from triptych.core.config import Record
 
 Word = Literal["ok", "not ok", "does not apply", "not known"]
 
 
-class Answer(BaseModel):
-    """What was asked, what was found, and the figure that says so."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+class Answer(Record):
+    """A question, its answer, and the evidence for it."""
 
     chapter: str
-    """Losses, architecture, optimiser, balance, samples."""
+    """Losses, architecture, optimizer, balance, samples, checkpoint."""
     question: str
     answer: Word
-    figure: str
+    evidence: str
     """What was measured, in words."""
 
 
-def judged(chapter: str, question: str, good: bool, figure: str) -> Answer:
-    """An answer that is either ok or not."""
-    return Answer(chapter=chapter, question=question, answer="ok" if good else "not ok", figure=figure)
+def pass_or_fail(chapter: str, question: str, good: bool, evidence: str) -> Answer:
+    """Make an answer that is either ok or not.
+
+    Args:
+        chapter: Where the question belongs.
+        question: What was checked.
+        good: Whether it is ok.
+        evidence: What was measured, in words.
+    """
+    return Answer(chapter=chapter, question=question, answer="ok" if good else "not ok", evidence=evidence)
 
 
-def beside(chapter: str, question: str, why: str) -> Answer:
-    """An answer where the question does not apply."""
-    return Answer(chapter=chapter, question=question, answer="does not apply", figure=why)
+def not_applicable(chapter: str, question: str, reason: str) -> Answer:
+    """Make the answer to a question that does not apply.
+
+    Args:
+        chapter: Where the question belongs.
+        question: What would have been checked.
+        reason: Why it does not apply.
+    """
+    return Answer(chapter=chapter, question=question, answer="does not apply", evidence=reason)
 
 
-def unknown(chapter: str, question: str, why: str) -> Answer:
-    """An answer that the run cannot give."""
-    return Answer(chapter=chapter, question=question, answer="not known", figure=why)
+def unknown(chapter: str, question: str, reason: str) -> Answer:
+    """Make the answer to a question that the run cannot answer.
+
+    Args:
+        chapter: Where the question belongs.
+        question: What would have been checked.
+        reason: What is missing.
+    """
+    return Answer(chapter=chapter, question=question, answer="not known", evidence=reason)

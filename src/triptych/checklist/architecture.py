@@ -1,10 +1,10 @@
-"""Are DCGAN's rules kept: the two networks are walked, module by module (Radford, Metz and Chintala 2015)."""
+"""The architecture rules of DCGAN, checked module by module (Radford, Metz and Chintala 2015, section 3)."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from triptych.checklist.answers import Answer, beside, judged
+from triptych.checklist.answers import Answer, not_applicable, pass_or_fail
 from triptych.core.objectives import Objective
 from triptych.training.trainer import Trainer
 
@@ -26,44 +26,45 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def rules(training: Trainer) -> list[Answer]:
-    """One answer a rule."""
-    game = training.model.adversarial
-    if game is None:
-        return [beside(CHAPTER, "the DCGAN rules", f"{training.model.title} plays no game of two")]
-    names = {"critic": game.critic, "generator": game.generator}
-    asked = [rule.format(**names) for rule in RULES]
-    players = {player.name: player for player in training.objectives}
+    """Give one answer for each rule."""
+    spec = training.model.adversarial
+    if spec is None:
+        return [not_applicable(CHAPTER, "the DCGAN rules", f"{training.model.title} is not adversarial")]
+    names = {"critic": spec.critic, "generator": spec.generator}
+    questions = [rule.format(**names) for rule in RULES]
+    objectives = {objective.name: objective for objective in training.objectives}
     if training.model.spec.size == 1:
-        return [
-            beside(CHAPTER, "the DCGAN rules", "points are no pictures: their networks have no convolutions")
-        ]
-    kept = _kept(_layers(training, players[game.generator]), _layers(training, players[game.critic]))
+        return [not_applicable(CHAPTER, "the DCGAN rules", "networks for 2-D points have no convolutions")]
+    kept = _kept(_layers(training, objectives[spec.generator]), _layers(training, objectives[spec.critic]))
     why = training.model.checklist_exemptions.get(CHAPTER)
     if why is None:
-        return [judged(CHAPTER, q, good, found) for q, (good, found) in zip(asked, kept, strict=True)]
+        return [
+            pass_or_fail(CHAPTER, q, good, evidence)
+            for q, (good, evidence) in zip(questions, kept, strict=True)
+        ]
     return [
-        judged(CHAPTER, question, True, found)
+        pass_or_fail(CHAPTER, question, True, evidence)
         if good
-        else beside(CHAPTER, question, f"{found}; {training.model.title} need not: {why}")
-        for question, (good, found) in zip(asked, kept, strict=True)
+        else not_applicable(CHAPTER, question, f"{evidence}; not required of {training.model.title}: {why}")
+        for question, (good, evidence) in zip(questions, kept, strict=True)
     ]
 
 
-def _layers(training: Trainer, player: Objective) -> list[nn.Module]:
-    """The leaves of the networks that a player moves, in order, those without weights among them."""
-    owned = {id(p) for p in player.parameters()}
-    homes = [m for m in training.model.children() if any(id(p) in owned for p in m.parameters())]
-    return [leaf for home in homes for leaf in home.modules() if not any(leaf.children())]
+def _layers(training: Trainer, objective: Objective) -> list[nn.Module]:
+    """The leaf modules of the networks that an objective updates, in order, also those without weights."""
+    owned = {id(p) for p in objective.parameters()}
+    networks = [m for m in training.model.children() if any(id(p) in owned for p in m.parameters())]
+    return [leaf for network in networks for leaf in network.modules() if not any(leaf.children())]
 
 
-def _kept(forger: list[nn.Module], judge: list[nn.Module]) -> list[tuple[bool, str]]:
-    """Whether each rule is kept, and what was found."""
-    pools = [type(m).__name__ for m in (*forger, *judge) if isinstance(m, POOLS)]
-    down = [m for m in judge if isinstance(m, nn.Conv2d)]
-    up = [m for m in forger if isinstance(m, nn.ConvTranspose2d)]
+def _kept(generator: list[nn.Module], critic: list[nn.Module]) -> list[tuple[bool, str]]:
+    """Whether each rule is kept, and the evidence."""
+    pools = [type(m).__name__ for m in (*generator, *critic) if isinstance(m, POOLS)]
+    down = [m for m in critic if isinstance(m, nn.Conv2d)]
+    up = [m for m in generator if isinstance(m, nn.ConvTranspose2d)]
     strided = sum(max(m.stride) > 1 for m in down)
     fractional = sum(max(m.stride) > 1 for m in up)
-    plain = sum(isinstance(m, nn.Conv2d) for m in forger)
+    plain = sum(isinstance(m, nn.Conv2d) for m in generator)
     return [
         (not pools, f"{len(pools)} pooling layers" + (f": {', '.join(pools)}" if pools else "")),
         (strided > 0, f"{strided} of {len(down)} convolutions have a stride over 1"),
@@ -71,22 +72,22 @@ def _kept(forger: list[nn.Module], judge: list[nn.Module]) -> list[tuple[bool, s
             fractional > 0 and not plain,
             f"{fractional} of {len(up) + plain} convolutions are fractionally strided",
         ),
-        _norms(forger, judge),
-        _forger_activations(forger),
-        _judge_activations(judge),
+        _norms(generator, critic),
+        _generator_activations(generator),
+        _critic_activations(critic),
     ]
 
 
-def _norms(forger: list[nn.Module], judge: list[nn.Module]) -> tuple[bool, str]:
-    mine, theirs = _followed(forger), _followed(judge)
-    inner = mine[:-1] + theirs[1:-1]  # the judge's last layer is its verdict
+def _norms(generator: list[nn.Module], critic: list[nn.Module]) -> tuple[bool, str]:
+    generator_norms, critic_norms = _followed(generator), _followed(critic)
+    inner = generator_norms[:-1] + critic_norms[1:-1]  # the critic's last layer is its output
     found = (
         f"after {sum(inner)} of {len(inner)} inner convolutions; at the generator's output "
-        f"{'there is one' if mine and mine[-1] else 'none'}, at the critic's input "
-        f"{'there is one' if theirs and theirs[0] else 'none'}"
+        f"{'there is one' if generator_norms and generator_norms[-1] else 'none'}, at the critic's input "
+        f"{'there is one' if critic_norms and critic_norms[0] else 'none'}"
     )
-    both = bool(mine) and bool(theirs)
-    good = both and bool(inner) and all(inner) and not mine[-1] and not theirs[0]
+    both = bool(generator_norms) and bool(critic_norms)
+    good = both and bool(inner) and all(inner) and not generator_norms[-1] and not critic_norms[0]
     return good, found
 
 
@@ -102,13 +103,13 @@ def _activations(layers: list[nn.Module]) -> list[str]:
     return [type(m).__name__ for m in layers if isinstance(m, kinds)]
 
 
-def _forger_activations(layers: list[nn.Module]) -> tuple[bool, str]:
+def _generator_activations(layers: list[nn.Module]) -> tuple[bool, str]:
     found = _activations(layers)
     good = bool(found) and found[-1] == "Tanh" and set(found[:-1]) == {"ReLU"}
     return good, ", ".join(found) or "none found among its modules"
 
 
-def _judge_activations(layers: list[nn.Module]) -> tuple[bool, str]:
+def _critic_activations(layers: list[nn.Module]) -> tuple[bool, str]:
     found = _activations(layers)
     kept = [name for name in found if name != "Sigmoid"]  # at its end it may be part of the loss
     return bool(kept) and set(kept) == {"LeakyReLU"}, ", ".join(found) or "none found among its modules"

@@ -1,4 +1,4 @@
-"""Are the saved numbers numbers: weights, averages, optimizer moments, logged values, and a few samples."""
+"""Finite values: weights, EMA weights, optimizer moments, logged values; and a few samples that differ."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.checklist.answers import Answer, judged, unknown
+from triptych.checklist.answers import Answer, pass_or_fail, unknown
 from triptych.inference.pipeline import Pipeline
 from triptych.runs.run import Run
 from triptych.training.trainer import Trainer
 
-CHAPTER = "state"
-PARTS = {  # files of a state -> what they hold
+CHAPTER = "checkpoint"
+PARTS = {  # files of a checkpoint -> what they hold
     "weights": "the raw weights",
-    "ema": "the averaged weights (EMA)",
+    "ema": "the EMA weights",
     "optimizers": "the optimizers' moments",
 }
-DRAWN = 8  # samples compared with each other
+N_SAMPLES = 8  # compared with each other
 VARIED = "do the samples differ from each other"
 
 
 def finite(training: Trainer, run: Run, tensors: Mapping[str, Mapping[str, Tensor]]) -> list[Answer]:
-    """Whether a state and a log hold numbers at all.
+    """Answer whether the values of a checkpoint and of the log are finite.
 
     Args:
-        training: Holds the state's weights, and its players.
+        training: Holds the checkpoint's weights, and its objectives.
         run: Whose log is read.
         tensors: The checkpoint's tensors by file and name, as `Run.load_checkpoint` returns them.
     """
@@ -38,43 +38,50 @@ def finite(training: Trainer, run: Run, tensors: Mapping[str, Mapping[str, Tenso
 
 
 def usable(tensors: Mapping[str, Mapping[str, Tensor]]) -> bool:
-    """Whether all raw and averaged weights are finite: only then a loss or a sample says anything."""
+    """Whether all raw and EMA weights are finite: only then a loss or a sample says anything."""
     parts = [tensors.get(part, {}) for part in ("weights", "ema")]
-    return not any(_spoilt(tensor) for part in parts for tensor in part.values())
+    return not any(_count_not_finite(tensor) for part in parts for tensor in part.values())
 
 
 def varied(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], run: Run) -> Answer:
-    """Whether samples at different seeds differ, with the raw and with the averaged weights.
+    """Answer whether samples of different seeds differ, with the raw and with the EMA weights.
 
-    The training's weights are the averaged ones afterwards.
+    The training's weights are the EMA weights afterwards.
+
+    Args:
+        training: Its model is loaded with both.
+        tensors: The checkpoint's tensors by file and name.
+        run: Whose class distribution labels are drawn from.
     """
     if not usable(tensors):
-        return unknown("samples", VARIED, "no sample can be drawn: the weights are not finite")
-    family, said = training.model, []
-    trained, frozen = family.training, [p for p in family.parameters() if not p.requires_grad]
-    for name, part in (("raw", "weights"), ("averaged", "ema")):
-        family.load_state_dict({**tensors["weights"], **tensors.get(part, {})})
-        model = Pipeline(family, run, run.card.data.class_counts)
-        drawn = np.asarray(model.sample(range(DRAWN)))
-        said.append((name, len(np.unique(drawn.reshape(DRAWN, -1), axis=0))))
-    family.train(trained).requires_grad_(True)
+        return unknown("samples", VARIED, "nothing can be sampled: the weights are not finite")
+    model, counts = training.model, []
+    was_training, frozen = model.training, [p for p in model.parameters() if not p.requires_grad]
+    for name, part in (("raw", "weights"), ("EMA", "ema")):
+        model.load_state_dict({**tensors["weights"], **tensors.get(part, {})})
+        pipeline = Pipeline(model, run, run.card.data.class_counts)
+        samples = np.asarray(pipeline.sample(range(N_SAMPLES)))
+        counts.append((name, len(np.unique(samples.reshape(N_SAMPLES, -1), axis=0))))
+    model.train(was_training).requires_grad_(True)
     for parameter in frozen:
         parameter.requires_grad_(False)
-    figure = "; ".join(f"{count} different among {DRAWN} with the {name} weights" for name, count in said)
-    return judged("samples", VARIED, all(count > 1 for _, count in said), figure)
+    evidence = "; ".join(
+        f"{count} different among {N_SAMPLES} with the {name} weights" for name, count in counts
+    )
+    return pass_or_fail("samples", VARIED, all(count > 1 for _, count in counts), evidence)
 
 
 def _finite(what: str, tensors: Mapping[str, Tensor]) -> Answer:
-    bad = {name: n for name, tensor in tensors.items() if (n := _spoilt(tensor))}
+    bad = {name: n for name, tensor in tensors.items() if (n := _count_not_finite(tensor))}
     total = sum(tensor.numel() for tensor in tensors.values())
-    figure = f"{total:,} numbers in {len(tensors)} tensors, all finite"
+    evidence = f"{total:,} numbers in {len(tensors)} tensors, all finite"
     if bad:
         name = next(iter(bad))
-        figure = (
+        evidence = (
             f"{sum(bad.values()):,} of {total:,} numbers, in {len(bad)} of {len(tensors)} tensors, are NaN "
             f"or infinite, the first in {name}"
         )
-    return judged(CHAPTER, f"are {what} finite", not bad, figure)
+    return pass_or_fail(CHAPTER, f"are {what} finite", not bad, evidence)
 
 
 def _log(log: Sequence[Mapping[str, Any]]) -> Answer:
@@ -84,22 +91,24 @@ def _log(log: Sequence[Mapping[str, Any]]) -> Answer:
     for line in log:
         for name, value in line.items():
             if isinstance(value, float) and not math.isfinite(value):
-                return judged(CHAPTER, question, False, f"{name} became {value} by step {line['step']:,}")
-    return judged(CHAPTER, question, True, f"in {len(log):,} lines")
+                return pass_or_fail(
+                    CHAPTER, question, False, f"{name} became {value} by step {line['step']:,}"
+                )
+    return pass_or_fail(CHAPTER, question, True, f"in {len(log):,} lines")
 
 
 def _zero(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], part: str) -> Answer:
-    """Whether each player has weights other than 0: a file of zeros is finite, too."""
+    """Whether each objective has weights other than 0: a file of zeros is finite, too."""
     names = {id(p): name for name, p in training.model.named_parameters()}
     empty, found = [], tensors.get(part, {})
-    for player in training.objectives:
-        own = [found[n] for p in player.parameters() if (n := names.get(id(p), "")) in found]
+    for objective in training.objectives:
+        own = [found[n] for p in objective.parameters() if (n := names.get(id(p), "")) in found]
         if own and not any(bool(tensor.any()) for tensor in own):
-            empty.append(player.name)
-    figure = f"those of the {' and the '.join(empty)} are all 0" if empty else "every player has some"
-    return judged(CHAPTER, f"are {PARTS[part]} other than 0", not empty, figure)
+            empty.append(objective.name)
+    evidence = f"those of the {' and the '.join(empty)} are all 0" if empty else "every network has some"
+    return pass_or_fail(CHAPTER, f"are {PARTS[part]} other than 0", not empty, evidence)
 
 
-def _spoilt(tensor: Tensor) -> int:
+def _count_not_finite(tensor: Tensor) -> int:
     """How many numbers of a tensor are NaN or infinite."""
     return 0 if not tensor.is_floating_point() else int((~torch.isfinite(tensor)).sum())

@@ -1,4 +1,4 @@
-"""Are rates and betas as configured, and did every player move: its optimiser and its weights are asked."""
+"""Learning rates and betas as configured, and weights that changed: from optimizers and checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from triptych.checklist.answers import Answer, beside, judged, unknown
+from triptych.checklist.answers import Answer, not_applicable, pass_or_fail, unknown
 from triptych.core.errors import RunError
 from triptych.core.objectives import Objective
 from triptych.models.registry import saved_config
@@ -16,130 +16,140 @@ from triptych.runs.checkpoint import CheckpointMeta
 from triptych.runs.run import Run
 from triptych.training.trainer import Trainer
 
-CHAPTER = "optimiser"
+CHAPTER = "optimizer"
 PAPER = {"lr": 2e-4, "betas": (0.5, 0.999)}  # DCGAN's (Radford et al. 2015, section 4)
-COUNTING = (torch.optim.Adam, torch.optim.RMSprop)  # they note their steps, unless they made none
-FEW_TURNS = 10  # with fewer, tensors behind others that start at zero may not have had a gradient yet
+COUNTING = (torch.optim.Adam, torch.optim.RMSprop)  # they count their steps, unless they took none
+FEW_UPDATES = 10  # with fewer, tensors behind others that start at zero may not have had a gradient yet
 
 
-def optimisers(training: Trainer, run: Run, meta: CheckpointMeta) -> list[Answer]:
-    """Learning rates, betas and whether each player moved. meta: what the run noted beside its state."""
+def optimizers(training: Trainer, run: Run, meta: CheckpointMeta) -> list[Answer]:
+    """Answer whether learning rates and betas are as configured, and whether all weights were updated.
+
+    Args:
+        training: The training, restored from the checkpoint.
+        run: The run.
+        meta: Of the checkpoint.
+    """
     answers = []
-    for player in training.objectives:
-        answers += [_rate(training, player, run, meta), _moves(training, player, run)]
-        if (betas := _betas(player, saved_config(run.card))) is not None:
+    for objective in training.objectives:
+        answers += [_learning_rate(training, objective, run, meta), _updated(training, objective, run)]
+        if (betas := _betas(objective, saved_config(run.card))) is not None:
             answers.append(betas)
     return answers
 
 
-def _rate(training: Trainer, player: Objective, run: Run, meta: CheckpointMeta) -> Answer:
-    """Whether the rate that the run last moved a player at is the configured one, as scheduled."""
-    config, game = saved_config(run.card), training.model.adversarial
-    wanted = config.get("lr")
-    if game is not None and player.name == game.critic and config.get("critic_lr") is not None:
-        wanted = config["critic_lr"]
-    found, schedule, ease = training.base_lrs[player.name], 1.0, 1.0
-    if training.step and player.name in meta.learning_rates:
-        found = meta.learning_rates[player.name]
-        moved = (training.step - 1) // player.interval * player.interval  # the player's last turn
-        schedule, ease = player.lr_schedule(moved / meta.total_steps), meta.lr_scale
-    question = f"is the {player.name}'s learning rate as configured"
-    if 0 in found and schedule != 0:  # a schedule may begin or end there
-        return judged(CHAPTER, question, False, f"{_list(found)}: at 0 nothing moves")
-    if wanted is None:
-        return beside(CHAPTER, question, f"the family configures none; it is {_list(found)}")
-    words = f"{_list(found)}, configured {wanted:g}"
-    if game is not None:
-        words += f", the DCGAN paper's {PAPER['lr']:g}"
+def _learning_rate(training: Trainer, objective: Objective, run: Run, meta: CheckpointMeta) -> Answer:
+    """Whether the learning rate of the last step is the configured one, as scheduled."""
+    config, spec = saved_config(run.card), training.model.adversarial
+    configured = config.get("lr")
+    if spec is not None and objective.name == spec.critic and config.get("critic_lr") is not None:
+        configured = config["critic_lr"]
+    lrs, schedule, lr_scale = training.base_lrs[objective.name], 1.0, 1.0
+    if training.step and objective.name in meta.learning_rates:
+        lrs = meta.learning_rates[objective.name]
+        updated = (training.step - 1) // objective.interval * objective.interval  # the last update's step
+        schedule, lr_scale = objective.lr_schedule(updated / meta.total_steps), meta.lr_scale
+    question = f"is the {objective.name}'s learning rate as configured"
+    if 0 in lrs and schedule != 0:  # a schedule may begin or end there
+        return pass_or_fail(CHAPTER, question, False, f"{_list(lrs)}: at 0 no weight changes")
+    if configured is None:
+        return not_applicable(CHAPTER, question, f"the model configures none; it is {_list(lrs)}")
+    evidence = f"{_list(lrs)}, configured {configured:g}"
+    if spec is not None:
+        evidence += f", the DCGAN paper's {PAPER['lr']:g}"
     if schedule != 1.0:
-        words += f"; times {schedule:.3g} by its schedule"
+        evidence += f"; times {schedule:.3g} by its schedule"
     if past := run.card.rollbacks:
-        words += f"; times {past[-1].lr_scale:g} since the way back to step {past[-1].to_step}"
-    good = all(math.isclose(rate, wanted * schedule * ease, rel_tol=1e-6) for rate in found)
-    return judged(CHAPTER, question, good, words)
+        evidence += f"; times {past[-1].lr_scale:g} since the rollback to step {past[-1].to_step}"
+    good = all(math.isclose(lr, configured * schedule * lr_scale, rel_tol=1e-6) for lr in lrs)
+    return pass_or_fail(CHAPTER, question, good, evidence)
 
 
-def _betas(player: Objective, config: dict[str, Any]) -> Answer | None:
-    question = f"are the {player.name}'s betas as configured"
-    groups = player.optimizer.param_groups
-    kind = type(player.optimizer).__name__
+def _betas(objective: Objective, config: dict[str, Any]) -> Answer | None:
+    question = f"are the {objective.name}'s betas as configured"
+    groups = objective.optimizer.param_groups
+    name = type(objective.optimizer).__name__
     if "betas" not in groups[0]:
-        return beside(CHAPTER, question, f"{kind} has none")
-    found = groups[0]["betas"]
+        return not_applicable(CHAPTER, question, f"{name} has none")
+    betas = groups[0]["betas"]
     if "beta1" not in config:
-        return beside(CHAPTER, question, f"the family configures none; {kind} has {tuple(found)}")
+        return not_applicable(CHAPTER, question, f"the model configures none; {name} has {tuple(betas)}")
     good = all(math.isclose(group["betas"][0], config["beta1"]) for group in groups)
-    words = f"{kind}, {tuple(found)}, configured beta1 {config['beta1']:g}"
-    words += f", the DCGAN paper's {PAPER['betas']}"
-    return judged(CHAPTER, question, good, words)
+    evidence = f"{name}, {tuple(betas)}, configured beta1 {config['beta1']:g}"
+    evidence += f", the DCGAN paper's {PAPER['betas']}"
+    return pass_or_fail(CHAPTER, question, good, evidence)
 
 
-def _moves(training: Trainer, player: Objective, run: Run) -> Answer:
-    """Whether a player moved: by its optimiser's count, its weights' start, and the watch's last two looks.
+def _updated(training: Trainer, objective: Objective, run: Run) -> Answer:
+    """Whether weights were updated: by the optimizer's count, their start, and the last two observations.
 
-    The count alone would not do: an optimiser counts a step at learning rate 0 too.
+    The count alone would not do: an optimizer counts a step at learning rate 0 too.
     """
-    question = f"did the {player.name} move in each of its turns"
+    question = f"was the {objective.name} updated in every step it should be"
     if training.step == 0:
         return unknown(CHAPTER, question, "not trained yet")
     signs = [
-        _counted(training, player),
-        _left_the_start(training, player, run),
-        _between_looks(player, run),
+        _counted(training, objective),
+        _changed_since_start(training, objective, run),
+        _changed_between_observations(objective, run),
     ]
     known = [sign for sign in signs if sign is not None]
     if not known:
-        kind = type(player.optimizer).__name__
-        return unknown(CHAPTER, question, f"{kind} counts no steps, and no earlier weights are kept")
-    return judged(CHAPTER, question, all(good for good, _ in known), "; ".join(told for _, told in known))
+        name = type(objective.optimizer).__name__
+        return unknown(CHAPTER, question, f"{name} counts no steps, and no earlier weights are kept")
+    return pass_or_fail(
+        CHAPTER, question, all(good for good, _ in known), "; ".join(evidence for _, evidence in known)
+    )
 
 
-def _counted(training: Trainer, player: Objective) -> tuple[bool, str] | None:
-    """None for an optimiser that counts no steps."""
-    states = [player.optimizer.state.get(p, {}) for _, p in _free(training, player)]
-    if not isinstance(player.optimizer, COUNTING) and not any("step" in state for state in states):
+def _counted(training: Trainer, objective: Objective) -> tuple[bool, str] | None:
+    """None for an optimizer that counts no steps."""
+    states = [objective.optimizer.state.get(p, {}) for _, p in _free(training, objective)]
+    if not isinstance(objective.optimizer, COUNTING) and not any("step" in state for state in states):
         return None
     counts = [int(state.get("step", 0)) for state in states]
-    turns = _turns(training, player)
-    return set(counts) <= {turns}, f"{min(counts, default=0):,} steps in {turns:,} turns"
+    due = _updates(training, objective)
+    return set(counts) <= {due}, f"{min(counts, default=0):,} optimizer steps, {due:,} expected"
 
 
-def _left_the_start(training: Trainer, player: Objective, run: Run) -> tuple[bool, str] | None:
-    """None where the state before training cannot be read, or is another network's."""
+def _changed_since_start(training: Trainer, objective: Objective, run: Run) -> tuple[bool, str] | None:
+    """None where the checkpoint of step 0 cannot be read, or is another network's."""
     try:
         start = run.load_checkpoint(0, only=("weights",))[0]["weights"]
     except RunError:
         return None
-    free = _free(training, player)
+    free = _free(training, objective)
     if any(name not in start or start[name].shape != p.shape for name, p in free):
         return None
-    moved = sum(not torch.equal(p.detach().cpu(), start[name].to(p.dtype)) for name, p in free)
-    good = moved == len(free) or (moved > 0 and _turns(training, player) < FEW_TURNS)
-    return good, f"{moved} of {len(free)} tensors are no longer as before training"
+    changed = sum(not torch.equal(p.detach().cpu(), start[name].to(p.dtype)) for name, p in free)
+    good = changed == len(free) or (changed > 0 and _updates(training, objective) < FEW_UPDATES)
+    return good, f"{changed} of {len(free)} tensors differ from those before training"
 
 
-def _between_looks(player: Objective, run: Run) -> tuple[bool, str] | None:
-    """None without two looks, or where the player had no turn between them."""
-    looks = [look for look in observations(run) if look.get("weight_probes", {}).get(player.name)][-2:]
-    if len(looks) < 2:
+def _changed_between_observations(objective: Objective, run: Run) -> tuple[bool, str] | None:
+    """None without two observations, or without an update between them."""
+    records = [record for record in observations(run) if record.get("weight_probes", {}).get(objective.name)][
+        -2:
+    ]
+    if len(records) < 2:
         return None
-    before, after = (look["weight_probes"][player.name] for look in looks)
-    turns = [look.get("updates", {}).get(player.name, look["step"]) for look in looks]
-    if len(before) != len(after) or turns[0] >= turns[1]:
+    before, after = (record["weight_probes"][objective.name] for record in records)
+    updates = [record.get("updates", {}).get(objective.name, record["step"]) for record in records]
+    if len(before) != len(after) or updates[0] >= updates[1]:
         return None
-    moved = sum(a != b for a, b in zip(before, after, strict=True))
-    between = f"between the looks at steps {looks[0]['step']:,} and {looks[1]['step']:,}"
-    return moved > 0, f"{moved} of {len(after)} probed weights moved {between}"
+    changed = sum(a != b for a, b in zip(before, after, strict=True))
+    between = f"between the observations at steps {records[0]['step']:,} and {records[1]['step']:,}"
+    return changed > 0, f"{changed} of {len(after)} probed weights changed {between}"
 
 
-def _free(training: Trainer, player: Objective) -> list[tuple[str, torch.nn.Parameter]]:
-    """The parameters that a player may move, by name, without those that the settings freeze."""
-    own = {id(p) for p in player.parameters()}
+def _free(training: Trainer, objective: Objective) -> list[tuple[str, torch.nn.Parameter]]:
+    """The parameters that an objective may update, by name, without those that the settings freeze."""
+    own = {id(p) for p in objective.parameters()}
     return [(n, p) for n, p in training.model.named_parameters() if id(p) in own]
 
 
-def _turns(training: Trainer, player: Objective) -> int:
-    return len(range(0, training.step, player.interval))
+def _updates(training: Trainer, objective: Objective) -> int:
+    return len(range(0, training.step, objective.interval))
 
 
 def _list(values: list[float]) -> str:

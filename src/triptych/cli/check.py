@@ -30,7 +30,7 @@ def check(flags: CheckFlags) -> Result:
         if answer.chapter != chapter:
             chapter = answer.chapter
             print(chapter.capitalize())
-        print(f"  {answer.answer:<14}  {answer.question}: {answer.figure}")
+        print(f"  {answer.answer:<14}  {answer.question}: {answer.evidence}")
     wrong = sum(answer.answer == "not ok" for answer in answers)
     print(
         f"{wrong} of {len(answers)} answers are not ok"

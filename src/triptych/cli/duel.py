@@ -67,12 +67,12 @@ def duel(flags: DuelFlags) -> Result:
     if flags.repeats < 1:
         raise UsageError(f"--repeats must be at least 1, got {flags.repeats}")
     budget, amount = next(iter(budgets.items()), ("minutes", 5.0))
-    created = duels.begin(
+    created = duels.create_duel(
         flags.models, flags.data, budget=budget, amount=amount, size=flags.size,
         seeds=range(flags.seed, flags.seed + flags.repeats), samples=flags.samples,
         features=flags.features, home=flags.runs, name=flags.name,
     )  # fmt: skip
-    return run_and_report(created, flags.out, created.files())
+    return run_and_report(created, flags.out, created.model_files())
 
 
 def run_and_report(created: Duel, out: Path | None, files: Sequence[str]) -> Result:
@@ -89,7 +89,7 @@ def run_and_report(created: Duel, out: Path | None, files: Sequence[str]) -> Res
     from triptych.comparison import duel as duels
     from triptych.report.duel_html import write_duel
 
-    if code := duels.fight(created, say, files):
+    if code := duels.run_duel(created, say, files):
         return {"exit": code, **duels.as_dict(created)}
     report = write_duel(created, out or created.path / "report.html")
     say(f"open {report} in a browser")

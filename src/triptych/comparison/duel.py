@@ -1,19 +1,20 @@
-"""A contest under one protocol: the same data in the same order, equal budgets, several seeds, one judge.
+"""A duel: models trained under one protocol, on the same data in the same order, with equal budgets.
 
-A duel is a directory: `duel.json` says what was agreed, `runs/` holds one run a contestant and seed, and
-whatever is there already is not done again, so that an interrupted duel goes on where it stopped. Every
-run is looked at several times on its course. Looks are scored against one half of the test pictures
-(to choose by) and against the other (to report): a score that was chosen for being good flatters itself.
+A duel is a directory: `duel.json` holds the rules, `runs/` one run for each contestant and seed. What is
+there already is not done again: an interrupted duel goes on where it stopped. Every run is evaluated at
+several snapshots. They are scored against one half of the test images, to select one, and against the other,
+to report: a score that was selected for being good is biased.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -35,38 +36,53 @@ from triptych.evaluation.selection import SplitName
 from triptych.inference.pipeline import load
 from triptych.models.configure import preset_in_arguments, preset_values
 from triptych.models.registry import load_user_model_class
+from triptych.runs.older_runs import duel_in_present_form
 from triptych.runs.run import Run, numbered, open_run
 
+FORMAT: Literal[1] = 1
 SPLITS: tuple[SplitName, ...] = ("selection", "report")
 BUDGETS = ("minutes", "images", "flops")
-FAIR = 0.02  # budgets may differ by this share; where they do not, the report says so
+TOLERANCE = 0.02  # budgets may differ by this share; where they differ by more, the report says so
 
 Say = Callable[[str], None]
 
 
 class Contestant(Record):
-    """A family with its flags, as it takes part in every round."""
+    """A model with its flags, trained once for each seed."""
 
     label: str
-    family: str
+    model: str
+    """Name of the model, or the path of the user's own .py file."""
     flags: tuple[str, ...]
+
+    @property
+    def model_file(self) -> str | None:
+        """The path of the user's own .py file; None for a model that comes with Triptych."""
+        return self.model if self.model.endswith(".py") else None
 
 
 class Rules(Record):
     """What was agreed before the first step: the content of duel.json."""
 
+    format: Literal[1] = FORMAT
     triptych: str
+    """The version that made the duel."""
     created: str
     data: str
     size: int | None
-    budget: str  # one of BUDGETS
-    amount: float  # of the budget, for each training
+    budget: str
+    """One of BUDGETS."""
+    amount: float
+    """Of the budget, for each training."""
     contestants: tuple[Contestant, ...]
     seeds: tuple[int, ...]
-    samples: int  # drawn at each look
+    samples: int
+    """Samples for each evaluation."""
     features: str = "auto"
-    precision: str = "auto"  # of every training, also of those that begin later or elsewhere
-    threads: int | None = None  # likewise
+    precision: str = "auto"
+    """Of every training, also of those that begin later or elsewhere."""
+    threads: int | None = None
+    """Likewise."""
 
 
 @dataclass(frozen=True)
@@ -76,33 +92,41 @@ class Duel:
     path: Path
     rules: Rules
 
-    def rounds(self) -> Iterator[tuple[Contestant, int]]:
-        """(contestant, seed) in the order of training: seed by seed, the first to begin changing each time.
+    def trainings(self) -> Iterator[tuple[Contestant, int]]:
+        """Yield (contestant, seed) in the order of training: seed by seed, rotating who is trained first.
 
         A machine that grows slower then slows all of them alike.
         """
-        players = self.rules.contestants
-        for turn, seed in enumerate(self.rules.seeds):
-            for place in range(len(players)):
-                yield players[(place + turn) % len(players)], seed
+        contestants = self.rules.contestants
+        for number, seed in enumerate(self.rules.seeds):
+            for place in range(len(contestants)):
+                yield contestants[(place + number) % len(contestants)], seed
 
     def run_of(self, contestant: Contestant, seed: int) -> Run | None:
-        """The run of a contestant and a seed, finished or not; None before it has begun."""
-        found = sorted((self.path / "runs").glob(f"[0-9]*[0-9]-{_run_name(contestant, seed)}"))
-        return open_run(found[-1]) if found else None  # one killed before its first save is begun anew
+        """Open the run of a contestant and a seed.
+
+        Args:
+            contestant: One of the rules'.
+            seed: One of the rules'.
+
+        Returns:
+            The run, finished or not; None before it has begun.
+        """
+        paths = sorted((self.path / "runs").glob(f"[0-9]*[0-9]-{_run_name(contestant, seed)}"))
+        return open_run(paths[-1]) if paths else None  # one killed before its first save is begun anew
 
     def runs(self, contestant: Contestant) -> list[Run]:
         """A contestant's runs that were trained to their end, in the order of the seeds."""
         known = [self.run_of(contestant, seed) for seed in self.rules.seeds]
         return [run for run in known if run is not None and finished(run)]
 
-    def files(self) -> tuple[str, ...]:
-        """The .py files that the contestants' families live in."""
-        return tuple(c.family for c in self.rules.contestants if c.family.endswith(".py"))
+    def model_files(self) -> tuple[str, ...]:
+        """The .py files that the contestants' models live in."""
+        return tuple(c.model_file for c in self.rules.contestants if c.model_file)
 
 
-def begin(
-    families: Sequence[str],
+def create_duel(
+    models: Sequence[str],
     data: str,
     *,
     budget: str = "minutes",
@@ -114,14 +138,29 @@ def begin(
     home: Path = Path("runs"),
     name: str | None = None,
 ) -> Duel:
-    """Agree on the rules and make the duel's directory; nothing is trained yet.
+    """Check the rules and make the duel's directory; nothing is trained yet.
 
-    families: names, each alone (it is then trained with its default preset) or with flags of `train`:
-    "dcgan --preset paper". budget: "minutes", "images" or "flops", the same amount for
-    each training. Raises UsageError for what cannot be.
+    Args:
+        models: Two or more names, each alone (it is then trained with its default preset) or with flags of
+            `train`: "dcgan --preset paper".
+        data: The data source.
+        budget: "minutes", "images" or "flops".
+        amount: Of the budget, for each training; above 0.
+        seeds: One training of each model for each seed; all different.
+        samples: Samples for each evaluation.
+        size: Side of the images in pixels; None: the source's default.
+        features: The feature extractor, as `evaluate` takes it.
+        home: The folder that the duel's directory is made in.
+        name: What the directory is called after its number; None: after the data.
+
+    Returns:
+        The duel.
+
+    Raises:
+        UsageError: For rules that cannot be.
     """
-    if len(families) < 2:
-        raise UsageError(f"a duel needs at least two contestants, got {len(families)}")
+    if len(models) < 2:
+        raise UsageError(f"a duel needs at least two contestants, got {len(models)}")
     if budget not in BUDGETS or not amount > 0:
         raise UsageError(f"a duel needs a budget above 0 of {', '.join(BUDGETS)}, got {amount:g} {budget}")
     if not seeds or len(set(seeds)) != len(seeds):
@@ -135,7 +174,7 @@ def begin(
         size=size,
         budget=budget,
         amount=amount,
-        contestants=tuple(_contestants(families)),
+        contestants=tuple(_contestants(models)),
         seeds=tuple(seeds),
         samples=samples,
         features=features,
@@ -152,11 +191,20 @@ def open_duel(path: Path | str) -> Duel:
     """Open a duel's directory. Raises RunError when it is none or its rules cannot be read."""
     path = Path(path)
     try:
-        return Duel(path, Rules.model_validate_json((path / "duel.json").read_text(encoding="utf-8")))
+        content = json.loads((path / "duel.json").read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+            raise RunError(
+                f"{path}/duel.json has format {content['format']}, made by Triptych "
+                f"{content.get('triptych', '?')}, and this version ({__version__}) reads formats up to "
+                f"{FORMAT}: open the duel with that version"
+            )
+        return Duel(path, Rules.model_validate(duel_in_present_form(content)))
     except FileNotFoundError as error:
         raise RunError(f"{path} is not a duel: it has no duel.json") from error
-    except (OSError, ValidationError) as error:
-        raise RunError(f"{path}/duel.json cannot be read ({_first(error)}): begin the duel anew") from error
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path}/duel.json cannot be read ({_reason(error)}): create the duel again"
+        ) from error
 
 
 def is_duel(path: Path | str) -> bool:
@@ -164,46 +212,65 @@ def is_duel(path: Path | str) -> bool:
     return (Path(path) / "duel.json").is_file()
 
 
-def fight(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
-    """Do what is not done yet: train every round, then look at every run. Returns an exit code.
+def run_duel(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
+    """Do what is not done yet: train every run, then evaluate its snapshots.
 
     A training that fails or is interrupted ends the duel with its code; the same call goes on later.
-    files: the .py files of families that the user named just now: duel.json may name others, and no code
-    runs because a file names it. Raises RunError where one is missing.
+
+    Args:
+        duel: The duel, new or stopped.
+        say: Is called with each line of news.
+        files: The .py files of models that the user named just now: duel.json may name others, and no code
+            runs because a file names it.
+
+    Returns:
+        The exit code: 0 when all is done.
+
+    Raises:
+        RunError: If a model's file was not named.
     """
     duel = Duel(duel.path, with_files(duel.rules, files))
     rules = duel.rules
-    waiting = sum(1 for c, s in duel.rounds() if (run := duel.run_of(c, s)) is None or not finished(run))
+    waiting = sum(1 for c, s in duel.trainings() if (run := duel.run_of(c, s)) is None or not finished(run))
     if waiting:
         amount = f"{rules.amount:,.10g} {rules.budget.replace('flops', 'FLOPs')}"
         lasts = f", {duration(60 * waiting * rules.amount)} in all" if rules.budget == "minutes" else ""
-        say(f"{waiting} training{'s' * (waiting != 1)} of {amount}{lasts}, then looks and a report")
-    for contestant, seed in duel.rounds():
+        say(f"{waiting} training{'s' * (waiting != 1)} of {amount}{lasts}, then evaluations and a report")
+    for contestant, seed in duel.trainings():
         run = duel.run_of(contestant, seed)
         if run is not None and finished(run):
             continue
         begun = run is not None and bool(run.checkpoints())
-        words = _go_on(contestant, run) if run and begun else _begin(duel, contestant, seed)
+        words = _resume_command(contestant, run) if run and begun else _train_command(duel, contestant, seed)
         say(f"$ {shlex.join(['triptych', *words])}")
         code, _ = run_apart(words)
         if code:
             own = f" --model-file {shlex.quote(','.join(files))}" if files else ""
-            say(f"the duel stopped; go on with: triptych resume {duel.path}{own}")
+            say(f"the duel stopped; continue it with: triptych resume {duel.path}{own}")
             return code
     dataset = load_data(rules.data, size=rules.size)
-    for contestant, seed in duel.rounds():
+    for contestant, seed in duel.trainings():
         run = duel.run_of(contestant, seed)
         assert run is not None
-        look_back(run, contestant, dataset, rules, say)
+        evaluate_snapshots(run, contestant, dataset, rules, say)
     return 0
 
 
 def with_files(rules: Rules, files: Sequence[str]) -> Rules:
-    """The rules with each contestant's own .py file replaced by the user's: of the same path, or else name.
+    """Replace each contestant's own .py file by the user's: of the same path, or else of the same name.
 
-    Raises RunError for a contestant whose file the user did not name, UsageError for a file of no contestant.
+    Args:
+        rules: The rules, as read from duel.json.
+        files: The .py files that the user named.
+
+    Returns:
+        The rules, in which every .py file is one that the user named.
+
+    Raises:
+        RunError: For a contestant whose file the user did not name.
+        UsageError: For a file of no contestant.
     """
-    wanted = dict.fromkeys(c.family for c in rules.contestants if c.family.endswith(".py"))
+    wanted = dict.fromkeys(c.model_file for c in rules.contestants if c.model_file)
     chosen = {
         path: next((f for f in files if f == path), None)
         or next((f for f in files if f not in wanted and Path(f).name == Path(path).name), None)
@@ -211,57 +278,61 @@ def with_files(rules: Rules, files: Sequence[str]) -> Rules:
     }
     if missing := [path for path, file in chosen.items() if file is None]:
         raise RunError(
-            f"families of this duel live in files, {', '.join(missing)}, and their code runs only when you "
+            f"models of this duel live in files, {', '.join(missing)}, and their code runs only when you "
             f"name them: check them, then add --model-file {shlex.quote(','.join(wanted))}"
         )
     if unknown := [file for file in files if file not in chosen.values()]:
         there_are = f": it has {', '.join(wanted)}" if wanted else ""
         raise UsageError(f"no contestant of this duel lives in {unknown[0]}{there_are}")
-    contestants = (
-        c.model_copy(update={"family": chosen.get(c.family) or c.family}) for c in rules.contestants
-    )
+    contestants = (c.model_copy(update={"model": chosen.get(c.model) or c.model}) for c in rules.contestants)
     return rules.model_copy(update={"contestants": tuple(contestants)})
 
 
-def look_back(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, say: Say) -> None:
-    """Draw from each of a run's snapshots and score them on both halves, where that was not done before.
+def evaluate_snapshots(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, say: Say) -> None:
+    """Sample from each of a run's snapshots and score it on both halves, where that was not done before.
 
-    Scores are then in the run's metrics.jsonl, one line a look and half, the earliest look first.
+    The scores are then in the run's metrics.jsonl, one line for each snapshot and half, the earliest first.
+
+    Args:
+        run: A finished run.
+        contestant: Whose run it is.
+        dataset: The source.
+        rules: Number of samples and feature extractor.
+        say: Is called with each line of news.
     """
-    judge = extractor_for(dataset, rules.features, throttled_progress(say))
-    own = contestant.family if contestant.family.endswith(".py") else None
-    done = {(look.step, look.scores[0].card.split, look.sampling.n) for look in evaluations(run)}
+    extractor = extractor_for(dataset, rules.features, throttled_progress(say))
+    done = {(made.step, made.scores[0].card.split, made.sampling.n) for made in evaluations(run)}
     for step in run.snapshots():
         missing = [s for s in SPLITS if (step, f"{s} half of test", rules.samples) not in done]
         if missing:
-            say(f"{run.path.name}: looking at step {step}")
-            model = load(run.path, step=step, model_file=own)
-            drawn = draw(model, rules.samples)
-            for split in missing:  # the report half last, and at the end of the run more closely
+            say(f"{run.path.name}: evaluating step {step}")
+            model = load(run.path, step=step, model_file=contestant.model_file)
+            samples = draw(model, rules.samples)
+            for split in missing:  # the report half last, and at the end of the run in detail
                 ends = split == "report" and step == run.snapshots()[-1]
-                score_samples(model, dataset, judge, drawn, split, detailed=ends)
+                score_samples(model, dataset, extractor, samples, split, detailed=ends)
 
 
-def _first(error: OSError | ValidationError) -> str:
+def _reason(error: OSError | ValueError) -> str:
     """What is wrong, or the first of many things, in a few words."""
-    if not isinstance(error, ValidationError):
-        return error.strerror or str(error)
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}".lstrip(": ")
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}".lstrip(": ")
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def finished(run: Run) -> bool:
     """Whether a run was trained to the end of its plan, or of its time."""
-    plan, states = run.card.plan, run.checkpoints()
-    if not states:
+    plan = run.card.plan
+    if not run.checkpoints():
         return False
     meta = run.checkpoint_meta()
     limit = plan.limit_seconds
     return meta.step >= plan.steps or (limit is not None and meta.seconds >= limit)
 
 
-def unfair(duel: Duel) -> list[str]:
-    """Sentences on trainings whose spent budget is more than 2 % from the median of all; none: fair."""
+def budget_mismatches(duel: Duel) -> list[str]:
+    """Sentences on trainings whose spent budget is more than 2 % from the median of all; none: equal."""
     spent = []
     for contestant in duel.rules.contestants:
         for run in duel.runs(contestant):
@@ -271,31 +342,30 @@ def unfair(duel: Duel) -> list[str]:
             spent.append((run.path.name, float(used[duel.rules.budget])))
     if not spent:
         return []
-    middle = sorted(amount for _, amount in spent)[len(spent) // 2]
+    median = sorted(amount for _, amount in spent)[len(spent) // 2]
     return [
-        f"{name} spent {amount:.4g} {duel.rules.budget}, the others about {middle:.4g}"
+        f"{name} spent {amount:.4g} {duel.rules.budget}, the others about {median:.4g}"
         for name, amount in spent
-        if abs(amount / middle - 1) > FAIR
+        if abs(amount / median - 1) > TOLERANCE
     ]
 
 
-def _contestants(families: Sequence[str]) -> Iterator[Contestant]:
-    """Each word string as a contestant with a label of its own. Raises UsageError for unknown families
-    and presets."""
+def _contestants(models: Sequence[str]) -> Iterator[Contestant]:
+    """Each text as a contestant with a label of its own. Raises UsageError for unknown models and presets."""
     seen: list[str] = []
-    for text in families:
+    for text in models:
         try:
-            family, *flags = shlex.split(text)
+            model, *flags = shlex.split(text)
         except ValueError as error:
-            raise UsageError(f"{text!r} is not a family and its flags: {error}") from error
-        kind = load_user_model_class(family)
-        preset_values(kind, preset_in_arguments(flags))
-        title = kind.title
+            raise UsageError(f"{text!r} is not a model and its flags: {error}") from error
+        model_class = load_user_model_class(model)
+        preset_values(model_class, preset_in_arguments(flags))
+        title = model_class.title
         label = title if not flags else f"{title} {' '.join(flags)}"
         if label in seen:
             raise UsageError(f"{text!r} takes part twice: give one of them other flags, or more --repeats")
         seen.append(label)
-        yield Contestant(label=label, family=family, flags=tuple(flags))
+        yield Contestant(label=label, model=model, flags=tuple(flags))
 
 
 def _run_name(contestant: Contestant, seed: int) -> str:
@@ -303,15 +373,15 @@ def _run_name(contestant: Contestant, seed: int) -> str:
     return f"{slug}-seed{seed}"
 
 
-def _go_on(contestant: Contestant, run: Run) -> list[str]:
-    own = ["--model-file", contestant.family] if contestant.family.endswith(".py") else []
+def _resume_command(contestant: Contestant, run: Run) -> list[str]:
+    own = ["--model-file", contestant.model_file] if contestant.model_file else []
     return ["resume", str(run.path), *own]
 
 
-def _begin(duel: Duel, contestant: Contestant, seed: int) -> list[str]:
+def _train_command(duel: Duel, contestant: Contestant, seed: int) -> list[str]:
     rules = duel.rules
     amount = int(rules.amount) if rules.budget == "images" else f"{rules.amount:g}"
-    words = ["train", contestant.family, "--data", rules.data, f"--{rules.budget}", str(amount)]
+    words = ["train", contestant.model, "--data", rules.data, f"--{rules.budget}", str(amount)]
     words += [] if rules.size is None else ["--size", str(rules.size)]
     if rules.threads is not None and "--device" not in contestant.flags:  # its own flags come after
         words += ["--precision", rules.precision, "--threads", str(rules.threads)]
@@ -322,4 +392,4 @@ def _begin(duel: Duel, contestant: Contestant, seed: int) -> list[str]:
 def as_dict(duel: Duel) -> dict[str, Any]:
     """What `--json` prints."""
     runs = {c.label: [str(run.path) for run in duel.runs(c)] for c in duel.rules.contestants}
-    return {"duel": str(duel.path), "runs": runs, "unfair": unfair(duel)}
+    return {"duel": str(duel.path), "runs": runs, "budget_mismatches": budget_mismatches(duel)}

@@ -16,9 +16,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from triptych.core.checksummed import is_sealed, verify_checksum
+from triptych.core.checksummed import checksum, is_sealed, verify_checksum
 from triptych.core.errors import CompareError, SealError, UsageError
 from triptych.core.nearest import did_you_mean
+from triptych.evaluation.records import evaluations, newest_evaluation
 from triptych.metrics.score import Card, Score, comparable
 from triptych.metrics.stats.paired import (
     MIN_RUNS,
@@ -31,7 +32,6 @@ from triptych.metrics.stats.paired import (
 from triptych.metrics.stats.quantiles import LEVEL
 from triptych.models.registry import saved_config
 from triptych.runs.run import open_run
-from triptych.runs.weights import evaluation_of
 
 MOST_PICTURES = 10_000_000  # a larger number wanted is called none
 AGAIN = "triptych evaluate"
@@ -53,7 +53,8 @@ class Entry:
     seed: int | None = None
     budget: str = ""
     notes: tuple[str, ...] = ()
-    record: dict[str, Any] | None = None
+    identity: str = ""
+    """Checksum of the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def compare(paths: Sequence[Path | str], metric: str | None = None, each: bool =
         seen[real] = path
     entries = [read(path) for path in paths]
     for one, other in itertools.combinations(entries, 2):
-        if one.record == other.record:
+        if one.identity == other.identity:
             raise UsageError(f"{one.path} and {other.path} hold the same evaluation: name each once")
     contestants = group(entries, each)
     metrics, notes = _metrics(entries, metric)
@@ -172,15 +173,15 @@ def read(path: Path | str) -> Entry:
 
 def _read_run(path: Path) -> Entry:
     run = open_run(path)
-    lines = run.metrics()
-    if not lines:
+    made = newest_evaluation(evaluations(run))
+    if made is None or not made.scores:
         raise CompareError(f"{path} has no evaluation yet. Make one: {AGAIN} {path}")
-    states, plan = run.checkpoints(), run.card.plan
-    record = evaluation_of(lines) or lines[-1]
-    scores, notes = _scores(record, path)
-    step = record.get("step")
-    if step is not None and states and step < states[-1]:
-        notes.append(f"evaluated at step {step}, but trained to {states[-1]} since: {AGAIN} {path}")
+    checkpoints, plan, step = run.checkpoints(), run.card.plan, made.step
+    scores = {score.card.metric: score for score in made.scores}
+    sealed = all(is_sealed(score) for line in run.metrics() for score in line["scores"])
+    notes = [] if sealed else [UNSEALED]
+    if step is not None and checkpoints and step < checkpoints[-1]:
+        notes.append(f"evaluated at step {step}, but trained to {checkpoints[-1]} since: {AGAIN} {path}")
     elif step is not None and step < plan.steps and plan.limit_seconds is None:
         notes.append(f"evaluated at step {step} of {plan.steps}: its training is not finished")
     options = {k: v for k, v in run.card.options.model_dump(mode="json").items() if k not in NO_MATTER}
@@ -195,7 +196,8 @@ def _read_run(path: Path) -> Entry:
         "weights": "auto" if card.weights_requested == "auto" else card.weights,
     }
     alike, seed = json.dumps(key, sort_keys=True), run.card.options.seed
-    return Entry(str(path), run.card.title, scores, alike, seed, plan.budget, tuple(notes), record)
+    identity = checksum(made.model_dump(mode="json"))
+    return Entry(str(path), run.card.title, scores, alike, seed, plan.budget, tuple(notes), identity)
 
 
 def _read_file(path: Path) -> Entry:
@@ -212,7 +214,7 @@ def _read_file(path: Path) -> Entry:
     scores, notes = _scores(record, path)
     card = next(iter(scores.values())).card
     title = f"{card.model or card.run or path.stem} ({path.name})"
-    return Entry(str(path), title, scores, notes=tuple(notes), record=record)
+    return Entry(str(path), title, scores, notes=tuple(notes), identity=checksum(record))
 
 
 def _scores(record: Any, path: Path) -> tuple[dict[str, Score], list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -80,6 +80,11 @@ class Evaluation(Checksummed, Record):
     detailed: DetailedEvaluation | None = None
     """The detailed evaluation, where one was made; its scores stand in `scores` too."""
 
+    @property
+    def weights(self) -> str:
+        """The weights that were scored: "raw" or "ema"; "" where the line does not say."""
+        return self.scores[0].card.weights if self.scores else ""
+
     def called(self) -> str:
         """What a sentence calls it."""
         return f"the evaluation made {self.created}"
@@ -112,12 +117,39 @@ def evaluations(run: Run) -> list[Evaluation]:
             found.append(Evaluation.model_validate(line))
         except ValidationError as error:
             first = error.errors()[0]
-            where = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}".lstrip(": ")
+            raised = first.get("ctx", {}).get("error")
+            reason = str(raised) if raised is not None else first["msg"].lower()
+            where = f"{'.'.join(map(str, first['loc']))}: {reason}".lstrip(": ")
             raise RunError(
                 f"{run.path}/metrics.jsonl holds an evaluation that cannot be read (line {number}, {where}): "
                 "take that line out, or delete the file and evaluate again"
             ) from error
     return found
+
+
+def newest_evaluation(made: Sequence[Evaluation], weights: str = "auto") -> Evaluation | None:
+    """The newest evaluation of the weights asked for, else the newest of any.
+
+    Only evaluations of the newest one's step are chosen among.
+
+    Args:
+        made: a run's evaluations, oldest first.
+        weights: "raw", "ema" or "auto", which prefers an evaluation that was not made with --weights: that of
+            the other weights does not stand for the run.
+
+    Returns:
+        The evaluation; None without any.
+    """
+    if not made:
+        return None
+    newest = [one for one in made if one.step == made[-1].step]
+    if weights == "auto":
+        fit = [
+            one for one in newest if not one.scores or one.scores[0].card.weights_requested in ("", "auto")
+        ]
+    else:
+        fit = [one for one in newest if one.weights == weights]
+    return fit[-1] if fit else made[-1]
 
 
 def _renamed(values: Any, place: list[str], names: Mapping[str, str]) -> Any:

@@ -7,7 +7,6 @@ import json
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from triptych.runs.card import RunCard
 from triptych.runs.options import BUDGETS
 from triptych.runs.run import Run
 from triptych.viz import charts
+from triptych.viz.html_page import render
 
 if TYPE_CHECKING:
     from triptych.core.objectives import AdversarialSpec
@@ -60,8 +60,9 @@ def write_post_mortem(run: Run, diagnosis: Diagnosis, spec: AdversarialSpec, kep
     options = {**run.card.options.model_dump(mode="json"), "precision": run.card.plan.precision}
     options["images"] = run.card.data.train
     log, records = run.log(), [record for record in observations(run) if "modes" in record]
-    page = _template().render(
-        css=(resources.files("triptych.viz") / "style.css").read_text(encoding="utf-8"),
+    page = render(
+        "monitor",
+        "page.html",
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         run=run,
         diagnosis=diagnosis,
@@ -152,16 +153,6 @@ def _without(words: Sequence[str], flag: str) -> list[str]:
         if not skip and word.split("=")[0] not in spellings:
             kept.append(word)
     return kept
-
-
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("triptych", "monitor"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("page.html")
 
 
 def _images(run: Run, records: Sequence[dict[str, Any]], since: int | None) -> list[tuple[str, int, str]]:

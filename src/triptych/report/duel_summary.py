@@ -1,4 +1,4 @@
-"""What a duel came to: each contestant's course through the budget, and where it ended, over its runs."""
+"""The results of a duel: each contestant's scores along the budget and at its selected snapshots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHOOSE_BY = "FID"
 
 @dataclass(frozen=True)
 class Summary:
-    """One score over a contestant's runs, with a 95 % interval; see `over`."""
+    """One score over a contestant's runs, with a 95 % interval; see `over_seeds`."""
 
     name: str
     value: float
@@ -38,19 +38,21 @@ class Summary:
 
 @dataclass(frozen=True)
 class Standing:
-    """One contestant."""
+    """The results of one contestant."""
 
     contestant: Contestant
     color: str
     runs: tuple[Run, ...]
-    courses: dict[str, list[Point]]  # metric -> looks, scored on the report half
-    chosen: dict[str, int]  # run -> step whose score on the selection half was best
-    final: dict[str, Summary]  # metric -> on the report half, at the chosen looks; further ones at the last
+    courses: dict[str, list[Point]]  # metric -> snapshots, scored on the report half
+    chosen: dict[str, int]  # run -> step with the best score on the selection half
+    final: dict[
+        str, Summary
+    ]  # metric -> on the report half, at the selected snapshots; optional ones at the last
     entries: tuple[Entry, ...]  # the same, run by run, for `compare.rank`
-    closer: tuple[DetailedEvaluation, ...]  # what closer looks at the ends of the runs found
-    flattered: float  # how much better the chosen looks' scores were where they were chosen
-    speed: float  # pictures a second, median over the runs' last looks
-    costs: dict[str, float]  # what the trainings took, median over the runs
+    detailed: tuple[DetailedEvaluation, ...]  # at the ends of the runs
+    selection_bias: float  # how much better the selected snapshots scored on the half that selected them
+    speed: float  # images per second, median over the runs' last evaluations
+    costs: dict[str, float]  # of the trainings, median over the runs
 
     @property
     def label(self) -> str:
@@ -58,14 +60,14 @@ class Standing:
         return self.contestant.label
 
 
-def standings(duel: Duel) -> list[Standing]:
-    """Every contestant with at least one finished run that was looked at, in the order of the rules."""
-    made = []
+def duel_standings(duel: Duel) -> list[Standing]:
+    """Every contestant with at least one finished run that was evaluated, in the order of the rules."""
+    standings = []
     for number, contestant in enumerate(duel.rules.contestants):
-        runs = [run for run in duel.runs(contestant) if run.metrics()]
+        runs = [run for run in duel.runs(contestant) if evaluations(run)]
         if runs:
-            made.append(_standing(duel, contestant, ACCENTS[number % len(ACCENTS)], runs))
-    return made
+            standings.append(_standing(duel, contestant, ACCENTS[number % len(ACCENTS)], runs))
+    return standings
 
 
 def _standing(duel: Duel, contestant: Contestant, color: str, runs: Sequence[Run]) -> Standing:
@@ -78,7 +80,7 @@ def _standing(duel: Duel, contestant: Contestant, color: str, runs: Sequence[Run
         there, here = (_score(half[step], CHOOSE_BY) for half in (selection, report))
         gaps.append((here.value - (here.floor or 0.0)) - (there.value - (there.floor or 0.0)))
         last = report[max(report)]
-        scores = {s.card.metric: s for look in (last, report[step]) for s in look.scores}
+        scores = {s.card.metric: s for made in (last, report[step]) for s in made.scores}
         seed = run.card.options.seed
         entries.append(Entry(str(run.path), contestant.label, scores, seed=seed))
     metrics = list(entries[0].scores)
@@ -90,18 +92,20 @@ def _standing(duel: Duel, contestant: Contestant, color: str, runs: Sequence[Run
         courses={m: _course(duel, runs, reports, m) for m in names_of("always")},
         chosen=chosen,
         final={
-            m: over([e.scores[m] for e in entries]) for m in metrics if all(m in e.scores for e in entries)
+            m: over_seeds([e.scores[m] for e in entries])
+            for m in metrics
+            if all(m in e.scores for e in entries)
         },
         entries=tuple(entries),
-        closer=tuple(look.detailed for look in ends if look.detailed is not None),
-        flattered=float(np.mean(gaps)),
-        speed=float(np.median([1 / look.sampling.seconds_per_sample for look in ends])),
+        detailed=tuple(end.detailed for end in ends if end.detailed is not None),
+        selection_bias=float(np.mean(gaps)),
+        speed=float(np.median([1 / end.sampling.seconds_per_sample for end in ends])),
         costs=_costs(runs),
     )
 
 
-def over(scores: Sequence[Score]) -> Summary:
-    """One score over runs that differ in nothing but the seed; from three on it speaks of other seeds too."""
+def over_seeds(scores: Sequence[Score]) -> Summary:
+    """Summarize one score over runs that differ by the seed alone; from three on it holds for other seeds."""
     mean, first = mean_of(scores), scores[0]
     low, high = over_runs(scores)[:2] if len(scores) >= MIN_RUNS else (mean.low, mean.high)
     if first.card.metric != "KID" and first.card.metric != "FD-infinity":
@@ -109,9 +113,9 @@ def over(scores: Sequence[Score]) -> Summary:
     return Summary(first.name, mean.value, low, high, len(scores), first.floor, first.better)
 
 
-def verdicts(found: Sequence[Standing]) -> list[str]:
+def verdicts(standings: Sequence[Standing]) -> list[str]:
     """A sentence on each two contestants, for quality and for diversity."""
-    sides = [Side(s.label, s.entries) for s in found]
+    sides = [Side(s.label, s.entries) for s in standings]
     if len(sides) < 2:
         return []
     return [v.sentence for metric in ("FID", "recall") for v in rank(metric, sides).verdicts]
@@ -119,15 +123,15 @@ def verdicts(found: Sequence[Standing]) -> list[str]:
 
 def _by_half(run: Run) -> tuple[dict[int, Evaluation], dict[int, Evaluation]]:
     halves: dict[str, dict[int, Evaluation]] = {"selection": {}, "report": {}}
-    for look in evaluations(run):
-        half = look.scores[0].card.split.split(" ")[0]
-        if half in halves and look.step is not None:
-            halves[half][look.step] = look
+    for made in evaluations(run):
+        half = made.scores[0].card.split.split(" ")[0]
+        if half in halves and made.step is not None:
+            halves[half][made.step] = made
     return halves["selection"], halves["report"]
 
 
-def _score(look: Evaluation, metric: str) -> Score:
-    return next(score for score in look.scores if score.card.metric == metric)
+def _score(made: Evaluation, metric: str) -> Score:
+    return next(score for score in made.scores if score.card.metric == metric)
 
 
 def _course(
@@ -136,7 +140,7 @@ def _course(
     points = []
     for number in range(min(len(report) for report in reports)):
         steps = [sorted(report)[number] for report in reports]
-        summary = over([_score(r[step], metric) for r, step in zip(reports, steps, strict=True)])
+        summary = over_seeds([_score(r[step], metric) for r, step in zip(reports, steps, strict=True)])
         spent = [_spent(duel, run, step) for run, step in zip(runs, steps, strict=True)]
         points.append(Point(float(np.mean(spent)), summary.value, summary.low, summary.high))
     return points
@@ -167,22 +171,41 @@ def _costs(runs: Sequence[Run]) -> dict[str, float]:
 # --- for the charts -------------------------------------------------------------------------
 
 
-def courses(found: Sequence[Standing], metric: str) -> list[Course]:
-    """Each contestant's way, for `viz.budget_charts.against_budget`."""
-    return [Course(s.label, s.color, s.courses[metric]) for s in found if metric in s.courses]
+def courses(standings: Sequence[Standing], metric: str) -> list[Course]:
+    """Collect each contestant's scores along the budget, for `viz.budget_charts.against_budget`.
+
+    Args:
+        standings: All contestants.
+        metric: A metric's name.
+
+    Returns:
+        One course for each contestant that has the score.
+    """
+    return [Course(s.label, s.color, s.courses[metric]) for s in standings if metric in s.courses]
 
 
-def places(found: Sequence[Standing], across: str, up: str) -> list[Place]:
-    """Each contestant between two scores; "speed" for pictures a second."""
+def places(standings: Sequence[Standing], across: str, up: str) -> list[Place]:
+    """Place each contestant between two scores, for `viz.budget_charts.trade_off`.
+
+    Args:
+        standings: All contestants.
+        across: A metric's name, or "speed" for images per second: the horizontal axis.
+        up: Likewise, the vertical axis.
+
+    Returns:
+        One place for each contestant.
+    """
 
     def span(s: Standing, metric: str) -> tuple[float, float, float]:
         if metric == "speed":
             return s.speed, s.speed, s.speed
         return s.final[metric].value, s.final[metric].low, s.final[metric].high
 
-    return [Place(s.label, s.color, span(s, across), span(s, up)) for s in found]
+    return [Place(s.label, s.color, span(s, across), span(s, up)) for s in standings]
 
 
-def front(found: Sequence[Standing]) -> list[str]:
-    """Who is beaten by nobody in quality (FID), diversity (recall) and speed at once."""
-    return pareto_front({s.label: (-s.final["FID"].value, s.final["recall"].value, s.speed) for s in found})
+def front(standings: Sequence[Standing]) -> list[str]:
+    """The Pareto front of quality (FID), diversity (recall) and speed."""
+    return pareto_front(
+        {s.label: (-s.final["FID"].value, s.final["recall"].value, s.speed) for s in standings}
+    )

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from triptych.core.errors import RunError
-from triptych.report.run_summary import gather
+from triptych.report.run_summary import summarize
 from triptych.runs.run import Run
 from triptych.viz.svg import short
 
 
 @dataclass(frozen=True)
 class Row:
-    """One score of one model or family."""
+    """One score of one model."""
 
     model: str
     score: str
@@ -28,12 +28,22 @@ class Row:
 
 
 def write_score_tables(runs: Sequence[Run], stem: Path) -> list[Path]:
-    """Write the scores of the runs' newest evaluations as stem.csv and stem.tex; returns both paths."""
-    facts = gather(runs)
+    """Write the scores of the runs' newest evaluations as stem.csv and stem.tex.
+
+    Args:
+        runs: Runs on one data set.
+        stem: Path of both files, without a suffix.
+
+    Returns:
+        Both paths.
+
+    Raises:
+        RunError: If no run has an evaluation.
+    """
     rows = [
-        Row(f.label, s["name"], s["value"], s["low"], s["high"], 1, s["floor"], s["better"])
-        for f in facts
-        for s in (f.evaluation or {}).get("scores", ())
+        Row(s.label, x.name, x.value, x.low, x.high, 1, x.floor, x.better)
+        for s in summarize(runs)
+        for x in s.scores
     ]
     if not rows:
         raise RunError("these runs have no scores yet: triptych evaluate RUN")
@@ -41,7 +51,16 @@ def write_score_tables(runs: Sequence[Run], stem: Path) -> list[Path]:
 
 
 def write_tables(rows: Sequence[Row], stem: Path, caption: str) -> list[Path]:
-    """Write stem.csv (every row) and stem.tex (models across, scores down); returns both paths."""
+    """Write stem.csv (every row) and stem.tex (models across, scores down).
+
+    Args:
+        rows: Scores of all models.
+        stem: Path of both files, without a suffix.
+        caption: Of the LaTeX table.
+
+    Returns:
+        Both paths.
+    """
     stem.parent.mkdir(parents=True, exist_ok=True)
     table, tex = stem.with_suffix(".csv"), stem.with_suffix(".tex")
     with table.open("w", encoding="utf-8", newline="") as file:
@@ -53,7 +72,15 @@ def write_tables(rows: Sequence[Row], stem: Path, caption: str) -> list[Path]:
 
 
 def latex(rows: Sequence[Row], caption: str) -> str:
-    """A booktabs table: the best value of each score in bold, intervals small below it."""
+    """Format a booktabs table: the best value of each score in bold, intervals small below it.
+
+    Args:
+        rows: Scores of all models.
+        caption: Of the table.
+
+    Returns:
+        LaTeX source.
+    """
     models = list(dict.fromkeys(row.model for row in rows))
     scores = list(dict.fromkeys(row.score for row in rows))
     cells = {(row.score, row.model): row for row in rows}
@@ -86,6 +113,6 @@ def latex(rows: Sequence[Row], caption: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text in which TeX sees nothing special."""
+    """Escape the characters that are special to TeX."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)

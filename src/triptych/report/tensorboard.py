@@ -15,9 +15,17 @@ from triptych.training.trackers import NOT_CURVES, TensorBoard, summary_writer
 
 
 def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Write one folder of event files a run under `folder`: logged curves, scores and sample grids.
+    """Write one folder of event files for each run: logged curves, scores and sample grids.
 
-    Raises UsageError where the tensorboard package is not installed.
+    Args:
+        runs: The runs.
+        folder: Where their folders are made.
+
+    Returns:
+        The folder of each run.
+
+    Raises:
+        UsageError: If the tensorboard package is not installed.
     """
     summary_writer()  # before anything is written
     written = []
@@ -28,7 +36,7 @@ def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
                 board.log({k: v for k, v in line.items() if k not in NOT_CURVES}, line["step"])
             for made in evaluations(run):
                 board.log({f"scores/{s.name}/{s.card.split}": s.value for s in made.scores}, made.step or 0)
-            for file in sorted((run.path / "samples").glob("step-*.png")):
+            for file in sorted((run.samples_folder).glob("step-*.png")):
                 with Image.open(file) as grid:
                     pixels = np.asarray(grid.convert("RGB"))[None]  # (1, H, W, 3)
                 board.log_images({"samples": pixels}, int(file.stem.split("-")[1]))

@@ -29,6 +29,12 @@ FORMER_TENSOR_FILES = {"average": "ema"}
 FORMER_META_KEYS = {"rates": "learning_rates", "planned": "total_steps", "ease": "lr_scale"}
 FORMER_LOG_KEYS = {"rate_factor": "lr_scale"}
 FORMER_COMPARISON_KEYS = {"shown": "selected"}
+FORMER_FLAGS = {
+    "--rate": "--lr",
+    "--critic-rate": "--critic-lr",
+    "--rate-end": "--lr-end",
+    "--colour": "--color",
+}
 REQUIRED = ("model", "config", "data", "image_spec", "options", "plan")
 FORMER_KEYS = {"family": "model", "spec": "image_spec"}
 FORMER_DATA_KEYS = {"colour": "color", "colour_rule": "color_rule"}
@@ -188,3 +194,20 @@ def meta_in_present_form(meta: Mapping[str, Any], step: int | None = None) -> di
 def log_line_in_present_form(line: Mapping[str, Any]) -> dict[str, Any]:
     """A line of log.jsonl with the present keys."""
     return renamed(line, FORMER_LOG_KEYS)
+
+
+def duel_in_present_form(rules: Any) -> Any:
+    """The content of duel.json with the present keys, model and flags."""
+    if not isinstance(rules, dict) or "format" in rules or not isinstance(rules.get("contestants"), list):
+        return rules
+    return {**rules, "contestants": [_present_contestant(contestant) for contestant in rules["contestants"]]}
+
+
+def _present_contestant(contestant: Any) -> Any:
+    if not isinstance(contestant, dict):
+        return contestant
+    new = renamed(contestant, {"family": "model"})
+    flags = [FORMER_FLAGS.get(word, word) for word in new.get("flags", ())]
+    if new.get("model") == "diffusion" and not {"--schedule", "--preset"} & set(flags):
+        new["model"] = "flow_matching"  # the default schedule was straight
+    return {**new, "flags": flags}

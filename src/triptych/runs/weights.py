@@ -6,8 +6,8 @@ the state. Whatever opens the run reads it here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 from triptych.core.config import Record
 from triptych.core.errors import UsageError
@@ -88,35 +88,3 @@ def choose(asked: Asked, comparison: Comparison | None, kept: Sequence[Which], w
     if asked not in kept:
         raise UsageError(f"{where} kept no {NAMES[asked]}: leave --weights out, or give --weights {kept[0]}")
     return asked
-
-
-def scored(line: Mapping[str, Any]) -> str:
-    """Which weights a stored evaluation scored: "raw" or "ema"; "" where it does not say."""
-    name = str(_card(line).get("weights") or "")
-    return FORMER.get(name, name)
-
-
-def evaluation_of(lines: Sequence[dict[str, Any]], asked: str = "auto") -> dict[str, Any] | None:
-    """The newest stored evaluation of the weights asked for, else the newest of any; None without any.
-
-    "auto" prefers one that was not made with --weights: that of the other weights does not stand for the run.
-    Only evaluations of the newest one's step are chosen among.
-    """
-    if not lines:
-        return None
-    here = [line for line in lines if line.get("step") == lines[-1].get("step")]
-    if asked == "auto":
-        fit = [line for line in here if _requested(line) in ("", "auto")]
-    else:
-        fit = [line for line in here if scored(line) == asked]
-    return fit[-1] if fit else lines[-1]
-
-
-def _requested(line: Mapping[str, Any]) -> str:
-    card = _card(line)
-    return str(card.get("weights_requested", card.get("weights_asked", "")))
-
-
-def _card(line: Mapping[str, Any]) -> Mapping[str, Any]:
-    scores = line.get("scores") or [{}]
-    return scores[0].get("card") or {}
