@@ -24,7 +24,7 @@ from triptych.diffusion.denoisers import (
     to_prediction,
     training_target,
 )
-from triptych.diffusion.samplers import SOLVERS, SolverName, trailing_times
+from triptych.diffusion.samplers import SOLVERS, trailing_times
 from triptych.diffusion.schedules import Schedule, ScheduleName, make_schedule
 
 T = 1000
@@ -48,7 +48,7 @@ def denoiser(schedule: Schedule, target: Target) -> Denoiser:
     return denoise
 
 
-def ours(solver: SolverName, name: ScheduleName, steps: int) -> Tensor:
+def ours(solver: str, name: ScheduleName, steps: int) -> Tensor:
     schedule = make_schedule(name, T)
     predict = denoiser(schedule, PREDICTED[name][0])
     sampler = SOLVERS[solver](predict, schedule, START, trailing_times(T, steps), SamplerNoise(SEEDS))

@@ -19,6 +19,7 @@ from triptych.core.types import Condition, ImageSpec, LikelihoodQuery
 from triptych.data.dataset import Split
 from triptych.data.load import load
 from triptych.data.loader import batches
+from triptych.diffusion.samplers import SOLVERS
 from triptych.inference.pipeline import Pipeline
 from triptych.models._denoising import DenoisingModel
 from triptych.models.configure import configure
@@ -185,6 +186,15 @@ def test_settings_that_do_not_suit_each_other_are_refused(config: dict[str, Any]
     for model_class in MODELS:
         with pytest.raises(UsageError, match=message):
             model_class(model_class.Config(**config), SMALL)
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_every_sampler_is_a_solver_of_every_model(model_class: Any) -> None:
+    model = Pipeline(perturbed(model_class, SMALL))
+    for name in SOLVERS:
+        assert model.sample([0], solver=name, steps=3).shape == (1, 8, 8, 1)
+    with pytest.raises(UsageError, match=r"unknown solver\. Did you mean heun\? There are: ddpm"):
+        model.sample([0], solver="heum")
 
 
 # --- runs of older versions -------------------------------------------------------------------

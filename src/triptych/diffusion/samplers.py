@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +16,6 @@ from torch import Tensor
 from triptych.core.rng import SamplerNoise
 from triptych.diffusion.denoisers import Denoiser, Prediction
 from triptych.diffusion.schedules import Schedule
-
-SolverName = Literal["ddpm", "ddim", "euler", "heun", "dpm++"]
 
 
 class SamplerStep(NamedTuple):
@@ -178,7 +176,7 @@ def dpm_solver_pp(
     yield SamplerStep(x, x)
 
 
-SOLVERS: dict[SolverName, Solver] = {
+SOLVERS: dict[str, Solver] = {
     "ddpm": ancestral(eta=1.0),
     "ddim": ancestral(eta=0.0),
     "euler": euler,

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from triptych.core.bits_per_dim import nats_to_bits_per_dim
@@ -19,6 +19,7 @@ from triptych.core.config import Settings
 from triptych.core.errors import UsageError
 from triptych.core.generative_model import GenerativeModel
 from triptych.core.lr_schedules import warmup_constant, warmup_cosine
+from triptych.core.nearest import did_you_mean
 from triptych.core.objectives import Objective, StepContext
 from triptych.core.rng import SamplerNoise
 from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec, LikelihoodQuery
@@ -32,7 +33,7 @@ from triptych.diffusion.denoisers import (
     training_target,
 )
 from triptych.diffusion.guidance import classifier_free_guidance
-from triptych.diffusion.samplers import SOLVERS, SolverName, ode_inversion, trailing_times
+from triptych.diffusion.samplers import SOLVERS, ode_inversion, trailing_times
 from triptych.diffusion.schedules import ScheduleName, make_schedule
 from triptych.diffusion.variational_bound import variational_bound
 from triptych.nets.ddpm_unet import DdpmUNet
@@ -40,7 +41,7 @@ from triptych.nets.unet import PointNet, UNet
 
 
 class DenoisingConfig(Settings):
-    """Settings of training that denoising models share. Each model adds `schedule` or `target` of its own."""
+    """Settings of training that denoising models share; each model adds its path and its target."""
 
     former_names = MappingProxyType(
         {"rate": "lr", "blocks": "blocks_per_level", "fold": "patch_size", "unlabelled": "label_dropout"}
@@ -70,12 +71,20 @@ class DenoisingConfig(Settings):
     """Learning rate over the run: a short warm-up, then half a cosine down to 0, or constant."""
 
 
-class DenoisingControls(Settings):
-    """What may be chosen when sampling. Each model adds `solver`."""
+def known_solver(name: str) -> str:
+    """The name itself, if it is one of `SOLVERS`. Raises ValueError for an unknown one, with the nearest."""
+    if name not in SOLVERS:
+        raise ValueError(f"unknown solver.{did_you_mean(name, SOLVERS)} There are: {', '.join(SOLVERS)}")
+    return name
 
+
+class DenoisingControls(Settings):
+    """What may be chosen when sampling."""
+
+    solver: Annotated[str, AfterValidator(known_solver)] = "dpm++"
+    """Sampler: ddpm (ancestral), ddim or euler (deterministic, first order), heun, dpm++ (second order)."""
     steps: int = Field(16, ge=1)
-    """Sampling steps: 16 for dpm++, 12 for heun (two network calls each), 50 for ddim and euler, hundreds for
-    ddpm."""
+    """Sampling steps: 16 for dpm++, 12 for heun (two network calls a step), 50 for ddim, 250 for ddpm."""
     guidance: float = Field(1.0, ge=0)
     """Strength of classifier-free guidance towards the label; 1 is no guidance."""
     clip: bool = True
@@ -83,12 +92,12 @@ class DenoisingControls(Settings):
 
 
 ConfigT = TypeVar("ConfigT", bound=DenoisingConfig)
-ControlsT = TypeVar("ControlsT", bound=DenoisingControls)
 
 
-class DenoisingModel(GenerativeModel[ConfigT, ControlsT]):
+class DenoisingModel(GenerativeModel[ConfigT, DenoisingControls]):
     """Minimizes E ||target - network(x_t, t)||^2 over images, t and noise, with equal weight for every t."""
 
+    Controls = DenoisingControls
     ema_modules = ("unet",)
     log_help: ClassVar[dict[str, str]] = {
         "denoiser/loss": "Mean squared error of the predicted target over all noise levels: falls fast, then "
@@ -116,11 +125,6 @@ class DenoisingModel(GenerativeModel[ConfigT, ControlsT]):
     def path(config: Any) -> tuple[Target, ScheduleName]:
         """What the network predicts, and the path from image to noise."""
         raise NotImplementedError
-
-    @staticmethod
-    def solver(controls: Any) -> SolverName:
-        """The sampler that the controls name."""
-        return controls.solver
 
     def objectives(self) -> list[Objective]:
         """One objective: the denoiser."""
@@ -153,7 +157,7 @@ class DenoisingModel(GenerativeModel[ConfigT, ControlsT]):
         thirds = {"high_noise": errors[u > 2 / 3], "low_noise": errors[u < 1 / 3]}
         return errors.mean(), {name: part.detach().mean() for name, part in thirds.items() if len(part)}
 
-    def denoiser(self, labels: Tensor | None, controls: ControlsT) -> Denoiser:
+    def denoiser(self, labels: Tensor | None, controls: DenoisingControls) -> Denoiser:
         """The network as a denoiser, guided and clipped as the controls say.
 
         Args:
@@ -178,12 +182,12 @@ class DenoisingModel(GenerativeModel[ConfigT, ControlsT]):
         return clip_denoised(denoise, self.schedule) if controls.clip else denoise
 
     def generate(
-        self, noise: Tensor, condition: Condition, controls: ControlsT, seeds: Sequence[int]
+        self, noise: Tensor, condition: Condition, controls: DenoisingControls, seeds: Sequence[int]
     ) -> Iterator[GenerationStep]:
         """Yields once per sampling step, and the final image."""
         times = trailing_times(self.config.timesteps, controls.steps)
         denoise = self.denoiser(self.labels_or_none(condition, noise), controls)
-        sampler = SOLVERS[self.solver(controls)]
+        sampler = SOLVERS[controls.solver]
         for k, step in enumerate(sampler(denoise, self.schedule, noise, times, SamplerNoise(seeds))):
             yield GenerationStep(k, controls.steps, step.x_t, partial(torch.as_tensor, step.x0))
 
@@ -203,7 +207,7 @@ class DenoisingModel(GenerativeModel[ConfigT, ControlsT]):
         return torch.full((len(noise),), self.spec.classes, dtype=torch.int64, device=noise.device)
 
     def invert(
-        self, images: Tensor, condition: Condition, controls: ControlsT, seeds: Sequence[int]
+        self, images: Tensor, condition: Condition, controls: DenoisingControls, seeds: Sequence[int]
     ) -> Tensor:
         """Integrate the probability-flow ODE backwards, in twice the steps and without guidance."""
         times = trailing_times(self.config.timesteps, min(2 * controls.steps, self.config.timesteps))
@@ -219,7 +223,7 @@ class DenoisingModel(GenerativeModel[ConfigT, ControlsT]):
         lies in [-1, 1]. Pixels outside the box (padding) leave their noise in the bound: it still holds, a
         little less tightly.
         """
-        controls: Any = self.Controls(guidance=1, clip=True)  # type: ignore[call-arg]
+        controls = DenoisingControls(guidance=1, clip=True)
         denoise = self.denoiser(self.labels_or_none(query.condition, query.pixels), controls)
         terms = variational_bound(denoise, self.schedule, query.pixels, query.draws, query.seeds, query.box)
         return nats_to_bits_per_dim(torch.as_tensor(sum(terms)), query.pixels.shape[1:], query.box)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from triptych.diffusion.denoisers import Target
 from triptych.diffusion.schedules import ScheduleName
-from triptych.models._denoising import DenoisingConfig, DenoisingControls, DenoisingModel
+from triptych.models._denoising import DenoisingConfig, DenoisingModel
 
 
 class DiffusionConfig(DenoisingConfig):
@@ -22,20 +22,13 @@ class DiffusionConfig(DenoisingConfig):
     """What the network predicts: the noise, v = alpha noise - sigma image (velocity), or the clean image."""
 
 
-class DiffusionControls(DenoisingControls):
-    """What may be chosen when sampling."""
-
-    solver: Literal["ddpm", "ddim", "heun", "dpm++"] = "dpm++"
-    """ddpm (ancestral), ddim (deterministic, first order), heun, dpm++ (second order, multistep)."""
-
-
-class Diffusion(DenoisingModel[DiffusionConfig, DiffusionControls]):
+class Diffusion(DenoisingModel[DiffusionConfig]):
     """Minimizes E ||target - network(x_t, t)||^2 over t and noise (Ho et al. 2020, eq. 14).
 
     x_t = alpha_t x_0 + sigma_t eps is variance-preserving: alpha_t^2 + sigma_t^2 = 1.
     """
 
-    Config, Controls = DiffusionConfig, DiffusionControls
+    Config = DiffusionConfig
     title = "Diffusion"
     accent_color = 2
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -6,11 +6,11 @@ from image (t = 0) to noise (t = T), as for `diffusion`; in Lipman et al. it run
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from triptych.diffusion.denoisers import Target
 from triptych.diffusion.schedules import ScheduleName
-from triptych.models._denoising import DenoisingConfig, DenoisingControls, DenoisingModel
+from triptych.models._denoising import DenoisingConfig, DenoisingModel
 
 
 class FlowMatchingConfig(DenoisingConfig):
@@ -20,14 +20,7 @@ class FlowMatchingConfig(DenoisingConfig):
     """What the network predicts: the velocity noise - image, the noise, or the clean image."""
 
 
-class FlowMatchingControls(DenoisingControls):
-    """What may be chosen when sampling."""
-
-    solver: Literal["euler", "heun", "dpm++"] = "dpm++"
-    """euler (first order), heun (second order, two network calls a step), dpm++ (second order, multistep)."""
-
-
-class FlowMatching(DenoisingModel[FlowMatchingConfig, FlowMatchingControls]):
+class FlowMatching(DenoisingModel[FlowMatchingConfig]):
     """Minimizes E ||(eps - x_0) - network(x_t, t)||^2 for x_t = (1 - t/T) x_0 + t/T eps.
 
     This is the conditional flow matching loss (Lipman et al. 2022, eq. 23 with sigma_min = 0; Liu, Gong and
@@ -36,7 +29,7 @@ class FlowMatching(DenoisingModel[FlowMatchingConfig, FlowMatchingControls]):
     q(x_t | x_0), not the likelihood of the ODE.
     """
 
-    Config, Controls = FlowMatchingConfig, FlowMatchingControls
+    Config = FlowMatchingConfig
     title = "Flow matching"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {"batch": 64},
