@@ -105,6 +105,8 @@ def estimates(
     An interval is for the score's expectation at these numbers of images, so it does not cover
     FID's bias: that is what the floor is for. (KID has none: its target is the population's value.)
 
+    Raises ValueError for NaN, unlike widths and too few images.
+
     Args:
         real: (N, D), N >= 20 and enough that half of them have neighbors.
         fake: (M, D), likewise.
@@ -113,9 +115,6 @@ def estimates(
 
     Returns:
         The values with their intervals, by name.
-
-    Raises:
-        ValueError: for NaN, unlike widths and too few images.
     """
     return {
         "FID": fid.fid_estimate(real, fake),
