@@ -166,7 +166,7 @@ def test_invalid_input_raises_value_error():
         canary_test(train, fake, held_out[:4], alpha=0.1)
     with pytest.raises(ValueError, match="at least 1 fake images, got 0"):
         nearest_training_images(train, fake[:0])
-    with pytest.raises(ValueError, match="between 1 and the 30 training images, got 31"):
+    with pytest.raises(ValueError, match="between 1 and the number of training images, 30, got 31"):
         nearest_training_images(train, fake, k=31)
     with pytest.raises(ValueError, match="at least 2 training images, got 1"):
         authenticity(train[:1], fake)
