@@ -152,15 +152,15 @@ def _find_critic_too_strong(history: TrainingHistory, spec: AdversarialSpec) -> 
 
 def _find_explosion(history: TrainingHistory, spec: AdversarialSpec) -> Diagnosis | None:
     """Weights, gradients or losses that grew out of all proportion: a learning rate that is far too high."""
-    growth = {player: history.weight_growth(player) for player in (spec.critic, spec.generator)}
+    growth = {network: history.weight_growth(network) for network in (spec.critic, spec.generator)}
     with np.errstate(invalid="ignore"):
         fast = np.logical_or(*(g > limits.WEIGHT_GROWTH for g in growth.values()))
     # a learning rate that was ruinous at the start is no better since
     since, evidence = history.persists_since(np.logical_or.accumulate(fast), warmup=0.0), []
     if since is not None:
         sizes = " and ".join(
-            f"the {player}'s are {1 + g[-1] * math.sqrt(history.updates(player)[-1]):.3g}"
-            for player, g in growth.items()
+            f"the {network}'s are {1 + g[-1] * math.sqrt(history.updates(network)[-1]):.3g}"
+            for network, g in growth.items()
         )
         evidence = [f"the weights exploded: {sizes} times the size of their start"]
     # what a burst may leave behind for good
@@ -186,10 +186,10 @@ def _find_explosion(history: TrainingHistory, spec: AdversarialSpec) -> Diagnosi
 
 def _expected_sizes(history: TrainingHistory, spec: AdversarialSpec) -> dict[str, float]:
     """The size that gradient norms and losses should not exceed a hundred times, by their name in the log."""
-    players = (spec.critic, spec.generator)
-    sizes = {f"{player}/gradient": history.early_median(f"{player}/gradient") for player in players}
+    networks = (spec.critic, spec.generator)
+    sizes = {f"{network}/gradient": history.early_median(f"{network}/gradient") for network in networks}
     if spec.critic_output == "probabilities":  # a guess costs ln 2; scores have no scale
-        sizes |= {f"{player}/loss": math.log(2) for player in players}
+        sizes |= {f"{network}/loss": math.log(2) for network in networks}
     return {name: size for name, size in sizes.items() if size > 0}
 
 

@@ -78,29 +78,29 @@ class TrainingHistory:
         known = [v for line in self.log if math.isfinite(v := _number(line.get(name)))]
         return float(np.median(np.abs(known[: max(3, len(known) // 20)]))) if known else math.nan
 
-    def weights(self, player: str) -> np.ndarray:
+    def weights(self, network: str) -> np.ndarray:
         """The probed weights of a network, (T, probes); no columns where they are missing.
 
         Each is divided by the RMS of its tensor before training, where the run has recorded it: the scales of
         layers may differ by factors of thousands.
         """
-        rows = [record.get("weight_probes", {}).get(player, []) for record in self.observations]
+        rows = [record.get("weight_probes", {}).get(network, []) for record in self.observations]
         if not rows or len({len(row) for row in rows}) > 1:
             return np.zeros((len(rows), 0))
-        return np.array(rows) / self._scales(player, len(rows[0]))
+        return np.array(rows) / self._scales(network, len(rows[0]))
 
-    def initial_weights(self, player: str) -> np.ndarray | None:
+    def initial_weights(self, network: str) -> np.ndarray | None:
         """The probed weights of a network before training, in the same units."""
-        probes = (self.untrained or {}).get("weight_probes", {}).get(player)
-        return np.array(probes) / self._scales(player, len(probes)) if probes else None
+        probes = (self.untrained or {}).get("weight_probes", {}).get(network)
+        return np.array(probes) / self._scales(network, len(probes)) if probes else None
 
-    def _scales(self, player: str, probes: int) -> np.ndarray:
-        known = (self.untrained or {}).get("weight_scales", {}).get(player, [])
+    def _scales(self, network: str, probes: int) -> np.ndarray:
+        known = (self.untrained or {}).get("weight_scales", {}).get(network, [])
         return np.array(known) if len(known) == probes else np.ones(probes)
 
-    def weight_displacement(self, player: str) -> np.ndarray:
+    def weight_displacement(self, network: str) -> np.ndarray:
         """Distance of a network's weights from their start, over its size: (T,); NaN where unknown."""
-        start, weights = self.initial_weights(player), self.weights(player)
+        start, weights = self.initial_weights(network), self.weights(network)
         if start is None or weights.shape[1] != len(start):
             return np.full(len(self), np.nan)
         size = max(float(np.linalg.norm(start)), 1e-30)
@@ -197,23 +197,23 @@ class TrainingHistory:
         ]
         return np.logical_or.accumulate(np.array(away, dtype=bool))
 
-    def weight_growth(self, player: str) -> np.ndarray:
+    def weight_growth(self, network: str) -> np.ndarray:
         """Relative growth of a network's weights since the start, over the root of its updates, (T,)."""
-        start, weights = self.initial_weights(player), self.weights(player)
+        start, weights = self.initial_weights(network), self.weights(network)
         if start is None or weights.shape[1] != len(start):
             return np.full(len(self), np.nan)
         sizes = np.sqrt(np.square(weights).mean(axis=1)) / max(float(np.sqrt(np.square(start).mean())), 1e-30)
-        return np.asarray((sizes - 1) / np.sqrt(np.maximum(self.updates(player), 1)))
+        return np.asarray((sizes - 1) / np.sqrt(np.maximum(self.updates(network), 1)))
 
-    def updates(self, player: str) -> np.ndarray:
+    def updates(self, network: str) -> np.ndarray:
         """Updates of a network so far, (T,); in older runs one per step."""
         return np.array(
-            [record.get("updates", {}).get(player, record["step"]) for record in self.observations]
+            [record.get("updates", {}).get(network, record["step"]) for record in self.observations]
         )
 
-    def was_updated(self, player: str) -> np.ndarray:
+    def was_updated(self, network: str) -> np.ndarray:
         """Whether a network had an update since the previous observation, (T,) bool."""
-        return np.diff(self.updates(player), prepend=0) > 0
+        return np.diff(self.updates(network), prepend=0) > 0
 
     @property
     def far_from_data(self) -> np.ndarray:

@@ -56,6 +56,7 @@ class Reference:
         self.samples = max(8, min(SAMPLES, count // 4))
         # of samples that are training images, drawn evenly: a generator that memorized them
         self.chance_duplicates = 1 - (1 - 1 / max(count, 1)) ** (self.samples - 1)
+        # "watch" is the old name of this stream: another would choose other images
         rows = np.random.default_rng(mix("watch", count)).permutation(count)[: POOL_IMAGES + 2 * self.samples]
         pixels = np.asarray(split.pixels[np.sort(rows)])[np.argsort(np.argsort(rows))]
         self.space = FeatureSpace(pixels)

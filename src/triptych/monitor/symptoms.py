@@ -109,17 +109,17 @@ def worsened(history: TrainingHistory) -> np.ndarray:
         return np.asarray(distance - best > limits.FAR_FROM_DATA)
 
 
-def weight_movement(history: TrainingHistory, player: str) -> np.ndarray:
+def weight_movement(history: TrainingHistory, network: str) -> np.ndarray:
     """Measure how far a network's weights moved since the previous observation.
 
     Args:
         history: The run so far.
-        player: The network's name in the log, as "generator".
+        network: The network's name in the log, as "generator".
 
     Returns:
         (T,) RMS change of the probed weights over their RMS; NaN where they were not recorded.
     """
-    weights, start = history.weights(player), history.initial_weights(player)
+    weights, start = history.weights(network), history.initial_weights(network)
     if weights.shape[1] == 0:
         return np.full(len(history), np.nan)
     before = np.vstack([weights[:1] if start is None else start[None], weights[:-1]])
