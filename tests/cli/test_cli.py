@@ -102,7 +102,7 @@ def test_members_of_a_tagged_union_have_flags(tmp_path: Path, capsys: pytest.Cap
     with pytest.raises(SystemExit):
         cli.main(["train", "dcgan", "--help"])
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "--augment {none,diff,adaptive}" in told and "changed. (default: 0.6)" in told
+    assert "--augment {none,diff,adaptive}" in told and "rises. (default: 0.6)" in told
 
 
 def test_a_user_model_has_the_flags_that_its_config_inherits(tmp_path: Path) -> None:

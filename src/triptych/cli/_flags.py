@@ -242,9 +242,10 @@ def _field(
     else:
         plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
         if get_origin(plain) in (Union, types.UnionType):  # tyro would write {None}|INT
-            several = [METAVARS[part] for part in get_args(plain) if part in METAVARS]
-            if len(several) == 1 == len(get_args(plain)) - 1:
-                options["metavar"] = several[0]
+            parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(plain)]
+            known = [METAVARS[part] for part in parts if part in METAVARS]
+            if len(known) == 1 == len(parts) - 1:
+                options["metavar"] = known[0]
     extras: list[Any] = [tyro.conf.arg(help=text, **options)]
     if positional is not None:
         extras.append(tyro.conf.Positional)
