@@ -127,7 +127,7 @@ def test_the_prior_term_is_a_kl(name: str) -> None:
 
 @pytest.mark.parametrize("t", [5, 60, 200])
 def test_the_residual_noise_tells_the_error(t: int) -> None:
-    """Of each picture by itself: one is open, one known."""
+    """Of each image by itself: one is open, one known."""
     schedule, times = make_schedule("rectified", 500), torch.full((2,), t)
     generator = torch.Generator().manual_seed(0)
     image = STD * torch.randn(2, 1, 64, 64, generator=generator)
@@ -141,7 +141,7 @@ def test_the_residual_noise_tells_the_error(t: int) -> None:
     assert open_ == pytest.approx(error, abs=noise) and 0 <= known < noise
 
 
-def test_where_no_picture_is_left_the_variance_is_finite() -> None:
+def test_where_no_image_is_left_the_variance_is_finite() -> None:
     schedule = make_schedule("rectified", 10)
     found = implied_variance(schedule, torch.full((1, 1, 4, 4), 0.5), torch.tensor([10]))
     assert found.flatten().tolist() == [1.0]
@@ -173,7 +173,7 @@ def test_sums_over_drawn_times_are_unbiased(draws: int) -> None:
 
 
 def test_with_enough_draws_every_time_comes_once() -> None:
-    """Also where the pictures' chains have different last times: the shorter one's rest weighs nothing."""
+    """Also where the images' chains have different last times: the shorter one's rest weighs nothing."""
     schedule = make_schedule("cosine", 30)
     for draws in (29, 1000):
         t, weight = sample_times(schedule, torch.tensor([1, 1, 4]), draws, torch.tensor([0.0, 0.37, 0.9999]))
@@ -182,7 +182,7 @@ def test_with_enough_draws_every_time_comes_once() -> None:
 
 
 def test_a_network_blind_to_fine_noise_is_read_at_coarser() -> None:
-    """It sees x_t alone below noise 0.1 and a black picture above: the chain had better end there."""
+    """It sees x_t alone below noise 0.1 and a black image above: the chain had better end there."""
     schedule, pixels = make_schedule("rectified", 1000), torch.zeros(8, 16, 16, 1, dtype=torch.uint8)
 
     def denoise(x_t: Tensor, t: Tensor) -> Prediction:
@@ -225,7 +225,7 @@ def test_few_times_have_the_mean_of_all() -> None:
     assert few.mean().item() == pytest.approx(all_.mean().item(), abs=3.5 * error)
 
 
-def test_a_bound_is_a_function_of_picture_and_seed() -> None:
+def test_a_bound_is_a_function_of_image_and_seed() -> None:
     schedule, pixels = make_schedule("rectified", 200), gaussian_pixels(6)
     denoise = gaussian_denoiser(schedule)
     seeds = [11, 5, 11, 7, 8, 9]

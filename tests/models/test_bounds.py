@@ -46,21 +46,21 @@ class Posterior(nn.Module):
 
 
 def linear_vae(prior: str, off: float = 0.0, wide: float = 1.0) -> tuple[Pipeline, np.ndarray, np.ndarray]:
-    """A linear-Gaussian VAE, pictures drawn from it, and the bits per dimension they exactly need."""
+    """A linear-Gaussian VAE, images drawn from it, and the bits per dimension they exactly need."""
     generator = torch.Generator().manual_seed(0)
     weights = torch.linalg.qr(torch.randn(64, LATENT, generator=generator))[0] * torch.tensor([1.8, 1.2, 0.7])
     torch.manual_seed(0)
-    family = Vae(VaeConfig(latent=LATENT, prior=prior), SPEC)  # type: ignore[arg-type]
+    model = Vae(VaeConfig(latent=LATENT, prior=prior), SPEC)  # type: ignore[arg-type]
     mean, std = torch.zeros(LATENT), torch.ones(LATENT)
     if prior == "flow":
         with torch.no_grad():
-            for coupling in family.flow.layers()[:2]:
+            for coupling in model.flow.layers()[:2]:
                 coupling.net[-1].bias.copy_(torch.tensor([0.5, -0.4, 0.3, 0.2, -0.3, 0.4]))  # type: ignore[union-attr, operator]
-            mean = family.flow(torch.zeros(1, LATENT))[0]
-            std = family.flow(torch.ones(1, LATENT))[0] - mean
-    family.decoder = Linear(weights)  # type: ignore[assignment]
-    family.encoder = Posterior(weights, mean, std, off, wide)  # type: ignore[assignment]
-    family.log_scale = nn.Parameter(torch.tensor(math.log(SCALE)))
+            mean = model.flow(torch.zeros(1, LATENT))[0]
+            std = model.flow(torch.ones(1, LATENT))[0] - mean
+    model.decoder = Linear(weights)  # type: ignore[assignment]
+    model.encoder = Posterior(weights, mean, std, off, wide)  # type: ignore[assignment]
+    model.log_scale = nn.Parameter(torch.tensor(math.log(SCALE)))
     latent = mean + std * torch.randn(200, LATENT, generator=generator)
     drawn = latent @ weights.T + SCALE * torch.randn(200, 64, generator=generator)
     pixels = ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).view(200, 8, 8, 1).numpy()
@@ -70,7 +70,7 @@ def linear_vae(prior: str, off: float = 0.0, wide: float = 1.0) -> tuple[Pipelin
     covariance = w * std.double() ** 2 @ w.T + SCALE**2 * torch.eye(64, dtype=torch.float64)
     density = torch.distributions.MultivariateNormal(m, covariance)
     nats = -density.log_prob(to_float(pixels).flatten(1).double()) - 64 * math.log(LEVEL_STEP)
-    return Pipeline(family), pixels, (nats / math.log(2) / 64).numpy()
+    return Pipeline(model), pixels, (nats / math.log(2) / 64).numpy()
 
 
 @pytest.mark.parametrize("prior", ["normal", "flow"])
@@ -103,7 +103,7 @@ def test_iwae_is_never_above_the_elbo_of_the_same_draws() -> None:
 
 
 def test_pixels_that_do_not_count_are_marginalised() -> None:
-    """Half a linear-Gaussian picture is a linear-Gaussian picture of its own."""
+    """Half a linear-Gaussian image is a linear-Gaussian image of its own."""
     model, pixels, _ = linear_vae("normal")
     weights = model.model.decoder.weights.double().view(8, 8, LATENT)[2:6].reshape(32, LATENT)
     covariance = weights @ weights.T + SCALE**2 * torch.eye(32, dtype=torch.float64)
