@@ -149,13 +149,13 @@ def _self_supervised(dataset: Dataset, progress: Progress | None) -> NetworkExtr
     def fresh() -> network_module.SelfSupervised:
         return network_module.untrained(spec.channels, spec.size, dataset.fingerprint)
 
-    made = trained_once(
+    extractor = trained_once(
         folder_name(dataset.name, dataset.fingerprint, spec.size, spec.channels, "self-supervised", version),
         f"{dataset.name}-ssl-v{version}", dataset.fingerprint, spec.size, fresh,
         lambda: training.fit(fresh(), train, dataset.fingerprint, progress=_step_progress(progress)),
     )  # fmt: skip
-    made.images = len(train)
-    return made
+    extractor.images = len(train)
+    return extractor
 
 
 def trained_once(
@@ -216,8 +216,8 @@ def accuracy_of(extractor: NetworkExtractor, dataset: Dataset) -> float:
     Returns:
         Share of the test images that it classifies correctly, in [0, 1].
     """
-    found = extractor.logits(np.asarray(dataset.test.pixels)).argmax(1)
-    return float((found == np.asarray(dataset.test.labels)).mean())
+    predicted = extractor.logits(np.asarray(dataset.test.pixels)).argmax(1)
+    return float((predicted == np.asarray(dataset.test.labels)).mean())
 
 
 def fit(dataset: Dataset, progress: StepProgress | None = None) -> DomainCNN:
@@ -278,10 +278,10 @@ def fit_classifier(
             order = torch.randperm(len(pixels), generator=source)
         rows = order[step % per_pass * size :][:size].sort().values  # sorted: kind to a memory map
         batch = _shifted(network_input(np.asarray(pixels[rows.numpy()]), network), source)
-        known = functional.one_hot(targets[rows], network.classes).float()  # (B, classes)
+        target = functional.one_hot(targets[rows], network.classes).float()  # (B, classes)
         if junk:
-            batch, known = _with_junk(batch, known, source)
-        loss = functional.cross_entropy(network(batch), known)
+            batch, target = _with_junk(batch, target, source)
+        loss = functional.cross_entropy(network(batch), target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -131,18 +131,18 @@ def _memorization(dataset: Dataset, inputs: EvaluationInputs) -> Memorization | 
     fake, held_out = inputs.fake.features, inputs.real.features
     alpha = max(memorization.ALPHA, 1.001 / (len(held_out) + 1))  # the least that so few images can resolve
     try:
-        found = memorization.near_duplicate_test(train, fake, held_out, alpha)
+        test = memorization.near_duplicate_test(train, fake, held_out, alpha)
     except ValueError:
         return None
     authentic = memorization.authenticity(train, fake)
     index, distances = memorization.nearest_training_images(train, fake, 1)
     first = np.argsort(distances[:, 0], kind="stable")[:NEIGHBORS]
     return Memorization(
-        share=Share(value=found.share.value, low=found.share.low, high=found.share.high),
-        nominal=found.expected,
-        p_value=found.p_value,
-        more_than_chance=found.significant,
-        summary=str(found),
+        share=Share(value=test.share.value, low=test.share.low, high=test.share.high),
+        nominal=test.expected,
+        p_value=test.p_value,
+        more_than_chance=test.significant,
+        summary=str(test),
         authenticity=Share(value=authentic.value, low=authentic.low, high=authentic.high),
         n_train=len(rows),
         nearest=tuple((int(k), int(rows[index[k, 0]]), float(distances[k, 0])) for k in first),

@@ -165,11 +165,11 @@ def score_samples(
     where = split if split == "test" else f"{split} half of test"
     card = {"data": dataset.fingerprint, "split": where, **drawn.about}
     scores = scores_of(inputs, card)
-    found = None
+    details = None
     if detailed:
-        found = evaluate_in_detail(model, dataset, inputs, card, train_rows)
-        scores = [*scores, *found.scores]
-    made = Evaluation(
+        details = evaluate_in_detail(model, dataset, inputs, card, train_rows)
+        scores = [*scores, *details.scores]
+    evaluation = Evaluation(
         scores=tuple(scores),
         classes=class_view(inputs, dataset.class_names) if own_classes else None,
         sampling=drawn.sampling,
@@ -178,11 +178,11 @@ def score_samples(
         ),
         step=drawn.about["step"],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        detailed=found,
+        detailed=details,
     )
     if save:
-        save_evaluation(model, made)
-    return made
+        save_evaluation(model, evaluation)
+    return evaluation
 
 
 def _labels(
@@ -304,19 +304,19 @@ def score_sources(
     """
     from triptych.data.load import load as load_data
 
-    truth = load_data(real, size=size)
+    real_data = load_data(real, size=size)
     modes: dict[int, Literal["gray", "rgb"]] = {1: "gray", 3: "rgb"}
-    made = load_data(fake, size=truth.spec.size, color=modes.get(truth.spec.channels, "auto"))
-    extractor = extractor_for(truth, features)
+    fake_data = load_data(fake, size=real_data.spec.size, color=modes.get(real_data.spec.channels, "auto"))
+    extractor = extractor_for(real_data, features)
     pixels = (
-        concatenated(truth.train.pixels, truth.test.pixels),
-        concatenated(made.train.pixels, made.test.pixels),
+        concatenated(real_data.train.pixels, real_data.test.pixels),
+        concatenated(fake_data.train.pixels, fake_data.test.pixels),
     )
     labels = None
-    if truth.class_names and truth.class_names == made.class_names:
+    if real_data.class_names and real_data.class_names == fake_data.class_names:
         labels = (
-            concatenated(truth.train.labels, truth.test.labels),
-            concatenated(made.train.labels, made.test.labels),
+            concatenated(real_data.train.labels, real_data.test.labels),
+            concatenated(fake_data.train.labels, fake_data.test.labels),
         )
     inputs = EvaluationInputs.of(*pixels, extractor, labels=labels, with_probabilities=detailed)
     card = {"data": images_fingerprint(pixels[0]), "split": "all", "run": fake}

@@ -144,9 +144,9 @@ def ground_truth_scores(
         raise ValueError(f"tolerance must be a residual above 0, got {tolerance}: {TOLERANCE} is usual")
     real = read(np.asarray(split.pixels[:most_real]))
     threshold = max(tolerance, float(np.quantile(real.residual, REAL_QUANTILE)))
-    found = read(samples)
-    valid = found.residual <= threshold
-    factors = {name: values[valid] for name, values in found.factors.items()}
+    reading = read(samples)
+    valid = reading.residual <= threshold
+    factors = {name: values[valid] for name, values in reading.factors.items()}
     count = int(valid.sum())
     low, high = clopper_pearson(count, len(samples))
     grids = cell_coverages(factors)
@@ -160,7 +160,7 @@ def ground_truth_scores(
         recall_low=grids[-1].low,
         recall_high=grids[-1].high,
         tolerance=threshold,
-        residuals=tuple(np.quantile(found.residual, (0.1, 0.5, 0.9)).tolist()),
+        residuals=tuple(np.quantile(reading.residual, (0.1, 0.5, 0.9)).tolist()),
         grids=grids,
         factors=factor_tables(factors),
         reader=inverse_renderer_accuracy(real, split.factors, split.pixels.shape[1], threshold),

@@ -109,5 +109,7 @@ def mode_count(samples: ImageSet, dataset: Dataset) -> ModeCount | None:
 
 
 def _counted(counts: np.ndarray, n: int, near: float | None) -> ModeCount:
-    found = class_diversity_of_counts(counts, np.ones(len(counts), np.int64), n)
-    return ModeCount(n=n, near=near, modes=found.modes, kl=found.kl, kl_expected=found.kl_expected)
+    diversity = class_diversity_of_counts(counts, np.ones(len(counts), np.int64), n)
+    return ModeCount(
+        n=n, near=near, modes=diversity.modes, kl=diversity.kl, kl_expected=diversity.kl_expected
+    )

@@ -111,10 +111,10 @@ def evaluations(run: Run) -> list[Evaluation]:
     Raises:
         RunError: for a line that was edited, is damaged or was written by a newer version.
     """
-    found = []
+    records = []
     for number, line in enumerate(run.metrics(), 1):
         try:
-            found.append(Evaluation.model_validate(line))
+            records.append(Evaluation.model_validate(line))
         except ValidationError as error:
             first = error.errors()[0]
             raised = first.get("ctx", {}).get("error")
@@ -124,7 +124,7 @@ def evaluations(run: Run) -> list[Evaluation]:
                 f"{run.path}/metrics.jsonl holds an evaluation that cannot be read (line {number}, {where}): "
                 "take that line out, or delete the file and evaluate again"
             ) from error
-    return found
+    return records
 
 
 def newest_evaluation(made: Sequence[Evaluation], weights: str = "auto") -> Evaluation | None:

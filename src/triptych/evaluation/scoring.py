@@ -80,11 +80,15 @@ def scores_of(inputs: EvaluationInputs, card: Mapping[str, Any], *stages: Stage)
     """
     inputs.extract()
     computed = suite.computed(inputs, suite.metrics_of(*(stages or ("always",))))
-    return [_score(inputs, card, *found) for found in computed]
+    return [_score(inputs, card, *result) for result in computed]
 
 
 def _score(
-    inputs: EvaluationInputs, fields: Mapping[str, Any], metric: Metric, found: Estimate, floor: float | None
+    inputs: EvaluationInputs,
+    fields: Mapping[str, Any],
+    metric: Metric,
+    estimate: Estimate,
+    floor: float | None,
 ) -> Score:
     """A score with its card and notes."""
     assert metric.better != "near 1", "a metric of sensitivity studies is no score"
@@ -102,7 +106,7 @@ def _score(
     floor_n = None if train is None or floor is None else len(train)
     notes = _notes(card, extractor, inputs.fake.features, floor_n) if metric.stage == "always" else ()
     return score_of(
-        found, card, better=metric.better, target=metric.target, floor=floor, floor_n=floor_n, notes=notes
+        estimate, card, better=metric.better, target=metric.target, floor=floor, floor_n=floor_n, notes=notes
     )
 
 
@@ -168,7 +172,7 @@ def images_fingerprint(pixels: np.ndarray) -> str:
 
 
 def score_of(
-    found: Estimate,
+    estimate: Estimate,
     card: Card,
     *,
     better: Literal["lower", "higher"] = "lower",
@@ -180,7 +184,7 @@ def score_of(
     """An estimate and its card as a score, named after its extractor.
 
     Args:
-        found: value and interval.
+        estimate: value and interval.
         card: of the score.
         better: which direction is better.
         target: what the interval is for; see `Score.target`.
@@ -193,16 +197,16 @@ def score_of(
     """
     return Score(
         name=f"{card.metric}[{card.extractor}]",
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        method=found.method,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        method=estimate.method,
         floor=floor,
         floor_n=floor_n,
         better=better,
         target=target,
-        resampling=found.resampling,
-        trials=found.trials,
+        resampling=estimate.resampling,
+        trials=estimate.trials,
         notes=notes,
         card=card,
     )

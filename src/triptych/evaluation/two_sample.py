@@ -85,10 +85,10 @@ def two_sample_score(
     real, labels = real[rows], None if labels is None else (labels[0][rows], labels[1])
     if min(real.shape[1:3]) < MIN_PX or is_points(real) or min(len(real), len(fake)) < MIN_IMAGES:
         return None
-    found = cross_fit_accuracy(right_of(real, fake, labels))
+    estimate = cross_fit_accuracy(right_of(real, fake, labels))
     count = min(len(real), len(fake), MAX_IMAGES)
     floor, floor_n = _floor(real, train)
-    notes.insert(0, how_to_read(found.value, found.low, found.high))
+    notes.insert(0, how_to_read(estimate.value, estimate.low, estimate.high))
     resize = "none" if real.shape[1] <= WHOLE_UP_TO else f"parts of {VIEW} px beside area {VIEW}"
     changed = {
         "metric": METRIC,
@@ -100,8 +100,8 @@ def two_sample_score(
         "resize": resize,
         "version": VERSION,
     }
-    made = Card(**{**card, **changed})
-    return score_of(found, made, floor=floor, floor_n=floor_n, notes=tuple(notes))
+    score_card = Card(**{**card, **changed})
+    return score_of(estimate, score_card, floor=floor, floor_n=floor_n, notes=tuple(notes))
 
 
 def how_to_read(value: float, low: float, high: float) -> str:
@@ -245,15 +245,15 @@ def _changed(batch: Tensor, whole: bool, source: torch.Generator) -> tuple[Tenso
 def _logits(network: TwoViews, images: Tensor) -> np.ndarray:
     """Of (N, C, H, W), the mean over the four corner crops of large ones: (N,)."""
     corners = [slice(0, VIEW), slice(-VIEW, None)]
-    made = []
+    logits = []
     with torch.inference_mode():
         for batch in images.split(256):
             if network.whole:
-                made.append(network(batch))
+                logits.append(network(batch))
                 continue
             parts = [batch[:, :, rows, columns] for rows in corners for columns in corners]
-            made.append(torch.stack([network(batch, part) for part in parts]).mean(0))
-    return torch.cat(made).numpy()
+            logits.append(torch.stack([network(batch, part) for part in parts]).mean(0))
+    return torch.cat(logits).numpy()
 
 
 def _floor(real: np.ndarray, train: np.ndarray | None) -> tuple[float | None, int | None]:

@@ -83,32 +83,32 @@ class Corruption:
 
 def corruptions(source: CorruptionSource) -> list[Corruption]:
     """All corruptions of a source, kinds together, weak before strong; first the honest control."""
-    made = (
+    result = (
         [] if source.second_honest is None else [Corruption("honest", "another draw", _again, ordered=False)]
     )
-    made += [Corruption("blur", f"sigma {s:g} px", _painted(blurred, s)) for s in SIGMAS_PX]
-    made += [Corruption("noise", f"{s} of 255 levels", _seeded(noisy, s)) for s in NOISE_LEVELS]
-    made += [Corruption("JPEG", f"quality {q}", _painted(jpeg, q)) for q in QUALITIES]
-    made += [Corruption("resize filter", name, _painted(halved, name), ordered=False) for name in FILTERS]
-    made += [Corruption("salt and pepper", f"{x:.0%} of pixels", _seeded(salted, x)) for x in SALTED]
-    made += [Corruption("checkerboard", f"+-{a} levels", _painted(checkered, a)) for a in AMPLITUDES]
-    made += [Corruption("low contrast", f"times {c:g}", _painted(faded, c)) for c in CONTRASTS]
-    made += [Corruption("posterized", f"{n} levels", _painted(posterized, n)) for n in GRAY_LEVELS]
-    made += [Corruption("blocks shuffled", f"{n} x {n}", _seeded(shuffled, n)) for n in ACROSS]
-    made += [
+    result += [Corruption("blur", f"sigma {s:g} px", _painted(blurred, s)) for s in SIGMAS_PX]
+    result += [Corruption("noise", f"{s} of 255 levels", _seeded(noisy, s)) for s in NOISE_LEVELS]
+    result += [Corruption("JPEG", f"quality {q}", _painted(jpeg, q)) for q in QUALITIES]
+    result += [Corruption("resize filter", name, _painted(halved, name), ordered=False) for name in FILTERS]
+    result += [Corruption("salt and pepper", f"{x:.0%} of pixels", _seeded(salted, x)) for x in SALTED]
+    result += [Corruption("checkerboard", f"+-{a} levels", _painted(checkered, a)) for a in AMPLITUDES]
+    result += [Corruption("low contrast", f"times {c:g}", _painted(faded, c)) for c in CONTRASTS]
+    result += [Corruption("posterized", f"{n} levels", _painted(posterized, n)) for n in GRAY_LEVELS]
+    result += [Corruption("blocks shuffled", f"{n} x {n}", _seeded(shuffled, n)) for n in ACROSS]
+    result += [
         Corruption("halves swapped", "left and right", _painted(rolled, 2), ordered=False),
         Corruption("halves swapped", "top and bottom", _painted(rolled, 1), ordered=False),
         Corruption("upside down", "all", _painted(lambda pixels, _: pixels[:, ::-1], None), ordered=False),
     ]
     if source.honest.labels is not None:
-        made += _dropped(np.unique(source.honest.labels))
-    made += [Corruption("duplicates", f"each {k} times", _repeated(k)) for k in TIMES]
+        result += _dropped(np.unique(source.honest.labels))
+    result += [Corruption("duplicates", f"each {k} times", _repeated(k)) for k in TIMES]
     if source.prototypes is not None:
-        made.append(Corruption("one fine image", "per class", _one_each, ordered=False))
-    made += [Corruption("copies", f"{share:.0%} of training", _copied(share)) for share in SHARES]
+        result.append(Corruption("one fine image", "per class", _one_each, ordered=False))
+    result += [Corruption("copies", f"{share:.0%} of training", _copied(share)) for share in SHARES]
     weak_px, weak = SIGMAS_PX[0], NOISE_LEVELS[0]
     return [
-        *made,
+        *result,
         Corruption(
             "disguised copies", f"blur, sigma {weak_px:g} px", _disguised(blurred, weak_px), ordered=False
         ),
@@ -197,8 +197,8 @@ def salted(pixels: np.ndarray, share: float, seed: int) -> np.ndarray:
         The same shape, uint8.
     """
     drawn = np.random.default_rng(seed).random((*pixels.shape[:3], 1))
-    made = np.where(drawn < share / 2, 0, np.where(drawn > 1 - share / 2, 255, pixels))
-    return made.astype(np.uint8)
+    result = np.where(drawn < share / 2, 0, np.where(drawn > 1 - share / 2, 255, pixels))
+    return result.astype(np.uint8)
 
 
 def checkered(pixels: np.ndarray, levels: float) -> np.ndarray:
@@ -265,10 +265,10 @@ def shuffled(pixels: np.ndarray, across: int, seed: int) -> np.ndarray:
     tiles = tiles.reshape(count, rows * columns, tall, wide, channels)  # (N, T, h, w, C)
     order = np.random.default_rng(seed).random((count, rows * columns)).argsort(1)  # (N, T)
     tiles = np.take_along_axis(tiles, order[:, :, None, None, None], 1)
-    made = pixels.copy()
+    result = pixels.copy()
     tiles = tiles.reshape(count, rows, columns, tall, wide, channels).swapaxes(2, 3)
-    made[:, : rows * tall, : columns * wide] = tiles.reshape(inside.shape)
-    return made
+    result[:, : rows * tall, : columns * wide] = tiles.reshape(inside.shape)
+    return result
 
 
 def rolled(pixels: np.ndarray, axis: int) -> np.ndarray:
@@ -285,8 +285,8 @@ def rolled(pixels: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _each(pixels: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    made = [np.asarray(change(grids.to_pil(image))) for image in pixels]
-    return np.stack(made).reshape(pixels.shape)
+    changed = [np.asarray(change(grids.to_pil(image))) for image in pixels]
+    return np.stack(changed).reshape(pixels.shape)
 
 
 def _rounded(levels: np.ndarray) -> np.ndarray:

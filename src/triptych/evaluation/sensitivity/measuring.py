@@ -85,13 +85,13 @@ class MetricBench:
 
     def measure(self, images: LabeledImages) -> Results:
         """Every metric on a set of at least 20 images; a sentence where a metric refuses."""
-        made = self._images(images)
-        inputs = EvaluationInputs(self._reference, made, self._train)
+        measured = self._images(images)
+        inputs = EvaluationInputs(self._reference, measured, self._train)
         inputs.extract()
-        found: Results = {}
+        results: Results = {}
         for metric in STUDIED:
-            found[metric.name] = metric.missing(inputs) or _measured(metric, inputs)
-        return found
+            results[metric.name] = metric.missing(inputs) or _measured(metric, inputs)
+        return results
 
     def _images(self, images: LabeledImages, with_probabilities: bool = True) -> ImageSet:
         return ImageSet(
@@ -106,7 +106,7 @@ class MetricBench:
 @one_thread()
 def _measured(metric: Metric, inputs: EvaluationInputs) -> Measured | str:
     try:
-        found = metric.estimate(inputs)
+        estimate = metric.estimate(inputs)
     except ValueError as error:
         return str(error)
-    return Measured(found.value, found.low, found.high)
+    return Measured(estimate.value, estimate.low, estimate.high)

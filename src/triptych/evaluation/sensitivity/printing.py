@@ -32,46 +32,46 @@ ACROSS = 10  # images of each corrupted set on the sheet
 CELL_PX = 48
 
 
-def print_study(found: SensitivityStudy) -> None:
+def print_study(study: SensitivityStudy) -> None:
     """Print which metric noticed what, and how each responds to growing strength."""
     from rich.console import Console
 
     console = Console()
     seen = {
         f"{row.corruption}, {row.strength}": [(reading.metric, reading.verdict) for reading in row.readings]
-        for row in found.rows
+        for row in study.rows
     }
     _print(console, "corrupted by", seen, ("noticed", "missed", "fooled", "refused"))
     console.print(
-        f"{found.n} images of {found.source} against {found.n} others ({found.partition}); "
-        f"extractor {found.extractor}, {found.features} features. noticed: worse than as many honest images, "
+        f"{study.n} images of {study.source} against {study.n} others ({study.partition}); "
+        f"extractor {study.extractor}, {study.features} features. noticed: worse than as many honest images, "
         "each value outside the other's 95 % interval; fooled: better, in the same sense; missed: neither; "
         "refused: no value. Values: --json\n"
     )
-    if found.graded:
-        kinds = dict.fromkeys(graded.corruption for graded in found.graded)
-        trends = {k: [(g.metric, g.trend) for g in found.graded if g.corruption == k] for k in kinds}
+    if study.graded:
+        kinds = dict.fromkeys(graded.corruption for graded in study.graded)
+        trends = {k: [(g.metric, g.trend) for g in study.graded if g.corruption == k] for k in kinds}
         _print(console, "stronger", trends, ("worsens", "wavers", "improves", "unmoved", "refused"))
         console.print(
             "from weak to strong. worsens: some step is noticed, none fools; improves: the reverse; wavers: "
             "both occur; unmoved: neither\n"
         )
-    said: set[tuple[str, str]] = set()
-    for row in found.rows:
+    explained: set[tuple[str, str]] = set()
+    for row in study.rows:
         for reading in row.readings:
-            if reading.reason and (row.corruption, reading.metric) not in said:
-                said.add((row.corruption, reading.metric))
+            if reading.reason and (row.corruption, reading.metric) not in explained:
+                explained.add((row.corruption, reading.metric))
                 console.print(f"{reading.metric}, {row.corruption}: {reading.reason}", markup=False)
 
 
 def _print(
     console: Console, what: str, rows: Mapping[str, Sequence[tuple[str, str]]], words: Sequence[str]
 ) -> None:
-    """A table with a column for each word that occurs, the metrics it was said of in the cells."""
+    """A table with a column for each word that occurs, the metrics it was occurring of in the cells."""
     from rich.table import Table
 
-    said = {word for cells in rows.values() for _, word in cells}
-    words = [word for word in words if word in said]
+    occurring = {word for cells in rows.values() for _, word in cells}
+    words = [word for word in words if word in occurring]
     table = Table(what, show_lines=True)
     for word in words:
         table.add_column(word, header_style=STYLES[word], style=STYLES[word])
@@ -86,15 +86,15 @@ def _print(
     console.print(table)
 
 
-def markdown(found: SensitivityStudy) -> str:
+def markdown(study: SensitivityStudy) -> str:
     """Every value with its verdict, metrics across, as a markdown table."""
-    lines = [("corrupted by", "strength", "images", *found.better)]
+    lines = [("corrupted by", "strength", "images", *study.better)]
     lines += [("---",) * len(lines[0])]
     honest = [
-        ("-" if r.value is None else f"{r.value:.3g} [{r.low:.3g}, {r.high:.3g}]") for r in found.honest
+        ("-" if r.value is None else f"{r.value:.3g} [{r.low:.3g}, {r.high:.3g}]") for r in study.honest
     ]
-    lines += [("nothing", "", f"{found.n}", *honest)]
-    for row in found.rows:
+    lines += [("nothing", "", f"{study.n}", *honest)]
+    for row in study.rows:
         cells = [
             r.verdict if r.value is None else f"{r.value:.3g} {MARKS.get(r.verdict, r.verdict)}"
             for r in row.readings
@@ -132,8 +132,8 @@ def sheet(source_images: CorruptionSource) -> np.ndarray:
         f"{s.kind}, {s.strength}": s.make(source_images) for s in corruptions(source_images)
     }
     pixels, captions = [], []
-    for name, made in sets.items():
-        pixels.append(made.pixels[np.arange(ACROSS) % len(made)])
+    for name, labeled in sets.items():
+        pixels.append(labeled.pixels[np.arange(ACROSS) % len(labeled)])
         captions += [name] + [""] * (ACROSS - 1)
     images = np.concatenate(pixels)
     return grids.grid(images, ACROSS, captions, scale=max(CELL_PX // images.shape[1], 1))

@@ -151,25 +151,25 @@ def reading(metric: str, corrupted: Measured | str, honest: Measured | str) -> M
     """
     base = None if isinstance(honest, str) else honest.value
     if isinstance(corrupted, str) or isinstance(honest, str):
-        found = (
+        interval = (
             (None, None, None)
             if isinstance(corrupted, str)
             else (corrupted.value, corrupted.low, corrupted.high)
         )
-        why = corrupted if isinstance(corrupted, str) else f"as many honest images: {honest}"
-        return _reading(metric, found, base, "refused", why)
-    found = (corrupted.value, corrupted.low, corrupted.high)
-    return _reading(metric, found, honest.value, compare(metric, honest, corrupted), "")
+        reason = corrupted if isinstance(corrupted, str) else f"as many honest images: {honest}"
+        return _reading(metric, interval, base, "refused", reason)
+    interval = (corrupted.value, corrupted.low, corrupted.high)
+    return _reading(metric, interval, honest.value, compare(metric, honest, corrupted), "")
 
 
 def _reading(
     metric: str,
-    found: tuple[float | None, float | None, float | None],
+    interval: tuple[float | None, float | None, float | None],
     honest: float | None,
     verdict: Verdict,
     reason: str,
 ) -> MetricReading:
-    value, low, high = found
+    value, low, high = interval
     change = None if value is None or honest is None else value - honest
     return MetricReading(
         metric=metric,

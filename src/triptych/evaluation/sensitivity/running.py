@@ -136,26 +136,26 @@ def _measure_all(
     for done, corruption in enumerate(selected):
         if progress is not None:
             progress("corruptions", done, len(selected))
-        made = corruption.make(source_images)
-        count = len(made)
+        corrupted = corruption.make(source_images)
+        count = len(corrupted)
         if count < MIN_IMAGES:  # too few for an interval: all but one class dropped from a small set
             continue
         if count not in honest:
             honest[count] = bench.measure(source_images.honest.at(np.arange(count)))
-        found = bench.measure(made)
-        rows.append(_row(corruption, count, found, honest[count]))
+        results = bench.measure(corrupted)
+        rows.append(_row(corruption, count, results, honest[count]))
         if corruption.ordered:
-            steps.setdefault(corruption.kind, []).append((found, honest[count]))
+            steps.setdefault(corruption.kind, []).append((results, honest[count]))
     return rows, [_graded(kind, name, taken) for kind, taken in steps.items() for name in BETTER]
 
 
-def _row(corruption: Corruption, n: int, found: Results, honest: Results) -> Row:
-    readings = tuple(reading(name, found[name], honest[name]) for name in BETTER)
+def _row(corruption: Corruption, n: int, results: Results, honest: Results) -> Row:
+    readings = tuple(reading(name, results[name], honest[name]) for name in BETTER)
     return Row(corruption=corruption.kind, strength=corruption.strength, n=n, readings=readings)
 
 
-def _graded(kind: str, metric: str, taken: list[tuple[Results, Results]]) -> Graded:
-    steps = [(found[metric], honest[metric]) for found, honest in taken]
+def _graded(kind: str, metric: str, pairs: list[tuple[Results, Results]]) -> Graded:
+    steps = [(results[metric], honest[metric]) for results, honest in pairs]
     return Graded(corruption=kind, metric=metric, trend=trend(metric, steps))
 
 
