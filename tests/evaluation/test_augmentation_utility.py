@@ -44,7 +44,7 @@ def quick(fake: Any, source: Dataset, **options: Any) -> ClassificationAccuracyS
     return classification_accuracy_score(fake, source, **{"trainings": 1, "steps": 25, **options})
 
 
-def test_copies_of_real_pictures_are_worth_as_much_and_add_nothing():
+def test_copies_of_real_images_are_worth_as_much_and_add_nothing():
     source = digits(600)
     found = quick((source.train.pixels, source.train.labels), source, trainings=3)
     assert found.real.value > 0.9
@@ -65,13 +65,13 @@ def test_wrong_labels_hurt():
     assert found.sentence.endswith("of these trainings only: another may differ by as much")
 
 
-def test_fine_samples_help_where_real_pictures_are_few():
+def test_good_samples_help_where_real_images_are_few():
     found = quick(others(600), digits(40))
     assert found.verdict == "helps" and found.gain_low > 0
     assert found.both.value - found.real.value == pytest.approx(found.gain)
 
 
-def test_it_is_a_function_of_pictures_and_data():
+def test_it_is_a_function_of_images_and_data():
     before = torch.get_rng_state()
     first = quick(others(64), digits(64), steps=3)
     assert torch.equal(torch.get_rng_state(), before)
@@ -109,7 +109,7 @@ class Plain(Settings):
 
 
 class Album(GenerativeModel[Settings, Plain]):
-    """Draws a picture of its label's page: the page's number is the brightness."""
+    """Draws a image of its label's page: the page's number is the brightness."""
 
     Controls, noise_shape, title, conditional = Plain, (1,), "Album", True
 
@@ -129,7 +129,7 @@ class Album(GenerativeModel[Settings, Plain]):
         yield GenerationStep(0, 1, noise, lambda: levels.expand(-1, 1, 8, 8))
 
 
-def test_a_model_draws_by_the_class_law_and_its_labels_go_with_its_pictures():
+def test_labels_follow_the_class_distribution_and_belong_to_their_images():
     model = Pipeline(Album(), class_counts=[5] * 5 + [0] * 5)
     pixels, labels = rooms._draw(model, 100, 1_000_000)
     assert pixels.shape == (100, 8, 8, 1) and labels.shape == (100,)
@@ -153,7 +153,7 @@ def test_the_paired_interval_has_its_closed_form():
     first[0, :2], second[0, 1:6] = True, True  # 1 lost, 4 gained
     value, low, high, method = paired_interval(first, second)
     assert value == pytest.approx(0.3)
-    # Agresti and Min 2005: half a picture more in each cell; n = 12, b = 1.5, c = 4.5
+    # Agresti and Min 2005: half a image more in each cell; n = 12, b = 1.5, c = 4.5
     centre, reach = 3 / 12, 1.959964 * np.sqrt((6 - 9 / 12) / 12**2)
     assert (low, high) == pytest.approx((centre - reach, centre + reach), abs=1e-6)
     assert "these trainings only" in method
@@ -166,7 +166,7 @@ def test_two_that_agree_everywhere_still_have_a_width():
 
 
 def draws(trainings: int, count: int, spread: float, gain: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Two classifiers on 400 pictures of unlike difficulty; each training has luck of its own."""
+    """Two classifiers on 400 images of unlike difficulty; each training has luck of its own."""
     rng = np.random.default_rng(0)
     for _ in range(count):
         hard = rng.normal(1.5, 1, 400)

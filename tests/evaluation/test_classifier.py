@@ -16,9 +16,9 @@ from triptych.evaluation.classifier import extractor_for
 def digits(count: int = 1500, labelled: bool = True) -> Dataset:
     """scikit-learn's digits at 16 px."""
     loaded = load_digits()
-    pictures = [Image.fromarray((x * 15.9).astype(np.uint8)).resize((16, 16)) for x in loaded.images]
-    order = np.random.default_rng(0).permutation(len(pictures))
-    pixels = np.stack([np.asarray(p) for p in pictures])[order, :, :, None]
+    images = [Image.fromarray((x * 15.9).astype(np.uint8)).resize((16, 16)) for x in loaded.images]
+    order = np.random.default_rng(0).permutation(len(images))
+    pixels = np.stack([np.asarray(p) for p in images])[order, :, :, None]
     labels = loaded.target[order].astype(np.int64) if labelled else None
     train = Split(pixels[:count], None if labels is None else labels[:count])
     test = Split(pixels[1500:], None if labels is None else labels[1500:])
@@ -34,11 +34,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A judge of a few steps, for tests that ask only what becomes of it."""
+    """A extractor of a few steps, for tests that ask only what becomes of it."""
     monkeypatch.setattr(classifier, "PASSES", (1, 1))
 
 
-def test_it_knows_digits_and_does_not_take_rubbish_for_them(cache: Path):
+def test_it_classifies_digits_and_is_not_confident_about_junk(cache: Path):
     source = digits()
     steps: list[tuple[int, int]] = []
     made = extractor_for(source, progress=lambda _, done, total: steps.append((done, total)))
@@ -60,11 +60,11 @@ def test_it_knows_digits_and_does_not_take_rubbish_for_them(cache: Path):
     assert sure(flat) == 0
 
 
-def test_the_same_data_give_the_same_judge(cache: Path, hasty: None):
+def test_the_same_data_give_the_same_extractor(cache: Path, hasty: None):
     before = torch.get_rng_state()
     first = extractor_for(digits(300))
     assert torch.equal(torch.get_rng_state(), before)
-    for kept in cache.glob("judges/*/*"):
+    for kept in cache.glob("extractors/*/*"):
         kept.unlink()
     torch.manual_seed(99)
     assert extractor_for(digits(300)).hash == first.hash
@@ -72,7 +72,7 @@ def test_the_same_data_give_the_same_judge(cache: Path, hasty: None):
     assert extractor_for(other).hash != first.hash
 
 
-def test_it_is_trained_once_and_kept_without_pickles(
+def test_it_is_trained_once_and_cached_without_pickles(
     cache: Path, hasty: None, monkeypatch: pytest.MonkeyPatch
 ):
     first = extractor_for(digits(300))
@@ -87,7 +87,7 @@ def test_it_is_trained_once_and_kept_without_pickles(
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "meta.json", "manifest.json"])
-def test_a_damaged_judge_is_trained_again(
+def test_a_damaged_extractor_is_trained_again(
     cache: Path, hasty: None, name: str, caplog: pytest.LogCaptureFixture
 ):
     first = extractor_for(digits(300))
@@ -116,7 +116,7 @@ def test_read_only_memory_maps_are_read_without_a_warning(cache: Path, hasty: No
     assert extractor_for(source).accuracy is not None
 
 
-def test_where_judges_are_kept(monkeypatch: pytest.MonkeyPatch):
+def test_where_extractors_are_cached(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("TRIPTYCH_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
     assert classifier.cache_home() == Path("/x/triptych")
@@ -148,19 +148,19 @@ def test_any_size_and_color(cache: Path, hasty: None, size: int, channels: int):
 
 
 def test_jumbling_moves_blocks_and_keeps_what_they_hold():
-    pictures = torch.arange(2 * 18 * 18.0).reshape(2, 1, 18, 18)
-    jumbled = classifier._jumbled(pictures, 4, torch.Generator().manual_seed(0))
-    assert not torch.equal(jumbled, pictures)
-    assert torch.equal(jumbled.flatten(1).sort().values, pictures.flatten(1).sort().values)
-    assert torch.equal(jumbled[:, :, 16:], pictures[:, :, 16:])  # 4 blocks of 4: the rest stays
+    images = torch.arange(2 * 18 * 18.0).reshape(2, 1, 18, 18)
+    jumbled = classifier._jumbled(images, 4, torch.Generator().manual_seed(0))
+    assert not torch.equal(jumbled, images)
+    assert torch.equal(jumbled.flatten(1).sort().values, images.flatten(1).sort().values)
+    assert torch.equal(jumbled[:, :, 16:], images[:, :, 16:])  # 4 blocks of 4: the rest stays
 
 
-def test_shifting_moves_whole_pictures():
-    picture = torch.arange(32 * 32.0).reshape(1, 1, 32, 32).expand(40, -1, -1, -1)
-    moved = classifier._shifted(picture, torch.Generator().manual_seed(0))
-    offsets = {tuple(divmod(int(m[0, 10, 10]) - int(picture[0, 0, 10, 10]) + 66, 32)) for m in moved}
+def test_shifting_moves_whole_images():
+    image = torch.arange(32 * 32.0).reshape(1, 1, 32, 32).expand(40, -1, -1, -1)
+    moved = classifier._shifted(image, torch.Generator().manual_seed(0))
+    offsets = {tuple(divmod(int(m[0, 10, 10]) - int(image[0, 0, 10, 10]) + 66, 32)) for m in moved}
     assert len(offsets) > 10  # of 5 x 5
     for m in moved:
         row, column = divmod(int(m[0, 10, 10]), 32)
         assert abs(row - 10) <= 2 and abs(column - 10) <= 2
-        assert torch.equal(m[0, 5:20, 5:20], picture[0, 0, row - 5 : row + 10, column - 5 : column + 10])
+        assert torch.equal(m[0, 5:20, 5:20], image[0, 0, row - 5 : row + 10, column - 5 : column + 10])

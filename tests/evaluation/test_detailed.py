@@ -30,7 +30,7 @@ def found(made: Evaluation) -> DetailedEvaluation:
     return made.detailed
 
 
-def test_memory_is_seen_and_honesty_too() -> None:
+def test_memorization_is_detected_and_an_honest_model_is_not_accused() -> None:
     copied, honest = found(look(source().train.pixels)), found(look(discs(400, 7)[0]))
     assert copied.memorization.more_than_chance and copied.memorization.share.low > 0.9
     assert copied.memorization.authenticity.value < 0.05
@@ -39,7 +39,7 @@ def test_memory_is_seen_and_honesty_too() -> None:
     assert distance == 0 and 0 <= sample < 150 and 0 <= row < 300
 
 
-def test_every_further_score_has_its_place() -> None:
+def test_every_detailed_score_has_its_place() -> None:
     made = look(discs(400, 7)[0])
     names = [score.card.metric for score in made.scores]
     assert names == [
@@ -77,14 +77,14 @@ def test_families_with_a_likelihood_and_labels_get_their_scores(tmp_path: Path) 
 
 def folder(home: Path, name: str, seed: int, labelled: bool) -> str:
     pixels, labels = discs(90, seed)
-    for number, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
+    for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
         place = home / name / (f"class-{label}" if labelled else "")
         place.mkdir(parents=True, exist_ok=True)
-        write_png(place / f"{number}.png", picture)
+        write_png(place / f"{number}.png", image)
     return f"folder:{home / name}"
 
 
-def test_folders_get_further_scores_those_that_their_pictures_can_have(tmp_path: Path) -> None:
+def test_folders_get_the_detailed_scores_that_their_images_allow(tmp_path: Path) -> None:
     classes = [folder(tmp_path, name, seed, True) for name, seed in (("real", 1), ("fake", 2))]
     loose = folder(tmp_path, "loose", 3, False)
     found = {s.card.metric: s for s in score_sources(*classes, features="random-conv")}

@@ -57,7 +57,7 @@ class Dimming(Settings):
 
 
 class Copyist(GenerativeModel[Settings, Dimming]):
-    """Draws pictures of an album: which one is a function of the noise."""
+    """Draws images of an album: which one is a function of the noise."""
 
     Controls, noise_shape, title = Dimming, (1,), "Copyist"
 
@@ -164,7 +164,7 @@ def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path):
     assert len(runs.open_run(run.path).metrics()) == 1
 
 
-def test_other_pictures_than_the_run_s_are_refused(tmp_path: Path):
+def test_other_images_than_those_of_the_run_are_refused(tmp_path: Path):
     data = source()
     run = a_run(tmp_path, data, fingerprint="e" * 64)
     with pytest.raises(ValueError, match=r"discs is not what .* was trained on .*ffff, was eeee"):
@@ -176,7 +176,7 @@ def test_other_pictures_than_the_run_s_are_refused(tmp_path: Path):
         evaluate(Pipeline(Copyist(data.test.pixels)), 19, data=data)
 
 
-def test_two_sets_of_pictures():
+def test_two_sets_of_images():
     real, fake = discs(120, 1)[0], discs(90, 2)[0]
     scores = score_pixels(real, fake, random_conv(16))
     assert [s.card.metric for s in scores] == NAMES
@@ -198,7 +198,7 @@ def test_notes_say_what_to_beware_of():
     assert all(np.isfinite([s.value, s.low, s.high]).all() for s in one)
 
 
-def test_a_weak_judge_is_named_as_such():
+def test_a_weak_classifier_is_named_in_a_note():
     class Guesser:
         name, hash, width, classes, accuracy, resize = "x", "0", 4, 2, 0.61, "none"
 
@@ -230,7 +230,7 @@ def test_classes_that_are_not_the_source_s_are_not_counted():
     assert made.classes is None and made.scores[0].name == "FID[x]"
 
 
-def test_choosing_pictures():
+def test_subset_is_seeded_and_ascending():
     pixels = np.arange(100, dtype=np.uint8)[:, None, None, None]
     assert subset(pixels, 200).shape == pixels.shape
     some = subset(pixels, 30)[:, 0, 0, 0]

@@ -24,7 +24,7 @@ SOURCE = Dataset("shapes", "shapes", split(2, 1), split(150, 2), shapes.KINDS, f
 
 
 def kept(count: int, rule: dict[str, int], seed: int = 9) -> dict[str, np.ndarray]:
-    """Causes of pictures of which every named cause is below a number."""
+    """Causes of images of which every named cause is below a number."""
     factors = shapes.draw_factors(count, seed)
     inside = np.logical_and.reduce(
         [factors[name] < most for name, most in rule.items()] or [np.ones(count, bool)]
@@ -37,7 +37,7 @@ def of_the_truth() -> GroundTruthScores:
     return ground_truth_scores(split(300, 8).pixels, SOURCE)
 
 
-def test_real_pictures_are_precise_and_cover_all(of_the_truth: GroundTruthScores):
+def test_real_images_are_precise_and_cover_all(of_the_truth: GroundTruthScores):
     found = of_the_truth
     assert found.precision == 1.0 and found.precision_low > 0.98 and found.valid == found.n == 300
     assert found.recall_low < 1.0 == found.recall_high and found.recall > 0.6
@@ -49,7 +49,7 @@ def test_real_pictures_are_precise_and_cover_all(of_the_truth: GroundTruthScores
     assert found.tolerance == TOLERANCE
 
 
-def test_two_thousand_real_pictures_reach_nine_tenths_of_all_cells():
+def test_two_thousand_real_images_reach_nine_tenths_of_all_cells():
     everything = cell_coverages(shapes.draw_factors(2000, 1))[-1]
     assert everything.recall > 0.9 and everything.low > 0.85 and everything.high == 1.0
     assert everything.hit == pytest.approx(3888 * (1 - np.exp(-2000 / 3888)), rel=0.03)
@@ -63,7 +63,7 @@ def test_the_reader_states_how_well_it_reads(of_the_truth: GroundTruthScores):
 
 
 def test_the_reader_is_held_to_the_truth():
-    """Wrong causes of right pictures: what is read beside them is wrong by so much."""
+    """Wrong causes of right images: what is read beside them is wrong by so much."""
     reading = ground_truth.read(SOURCE.test.pixels[:40])
     true = {name: values.copy() for name, values in SOURCE.test.factors.items()}
     true["kind"][:10] = (true["kind"][:10] + 1) % 6
@@ -88,7 +88,7 @@ def test_dropped_kinds_lower_recall_by_their_share(dropped: int):
     assert kinds.distance == pytest.approx(dropped / 6, abs=0.03)
 
 
-def test_dropped_kinds_are_seen_in_pictures_too():
+def test_dropped_kinds_are_seen_in_images_too():
     causes = kept(300, {"kind": 3})
     found = ground_truth_scores(shapes.paint(causes, 32), SOURCE, most_real=20)
     assert found.precision == 1.0
@@ -105,7 +105,7 @@ def test_shapes_that_never_leave_a_corner_cover_one_in_nine_places():
     assert everything.low < 1 / 9 < everything.high
 
 
-def test_one_picture_again_and_again_is_precise_and_covers_nothing():
+def test_one_image_repeated_is_precise_and_covers_nothing():
     found = ground_truth_scores(np.repeat(split(1, 5).pixels, 200, 0), SOURCE, most_real=20)
     assert found.precision == 1.0
     assert found.recall == found.recall_low == 1 / 3888 and found.recall_high < 0.01
@@ -122,19 +122,19 @@ def test_what_is_no_shape_is_not_precise():
         np.uint8
     )
     blended = ((real.astype(int) + real[::-1]) // 2).astype(np.uint8)
-    for pictures in (noise, blurred, blended):
-        found = ground_truth_scores(pictures, SOURCE, most_real=20)
+    for images in (noise, blurred, blended):
+        found = ground_truth_scores(images, SOURCE, most_real=20)
         assert found.precision == 0 and found.precision_high < 0.07 and found.recall == 0
         assert found.recall_high == 1  # of no valid sample nothing is known
     grainy = np.clip(real + rng.normal(0, 6, real.shape), 0, 255).astype(np.uint8)
     assert ground_truth_scores(grainy, SOURCE, most_real=20).precision == 1.0
 
 
-def test_half_rubbish_halves_precision_and_leaves_recall():
+def test_half_junk_halves_precision_and_leaves_recall():
     real = split(60, 3).pixels
     noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)
     both = np.concatenate([real, noise])
-    alone, mixed = (ground_truth_scores(pictures, SOURCE, most_real=20) for pictures in (real, both))
+    alone, mixed = (ground_truth_scores(images, SOURCE, most_real=20) for images in (real, both))
     assert mixed.precision == 0.5 and mixed.precision_low < 0.5 < mixed.precision_high
     assert mixed.grids == alone.grids and mixed.factors == alone.factors
 

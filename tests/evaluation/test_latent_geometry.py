@@ -41,7 +41,7 @@ class Painter(GenerativeModel[Settings, Settings]):
 
 
 class Bright:
-    """Features are the pixels; two classes, by whether the picture is bright on average."""
+    """Features are the pixels; two classes, by whether the image is bright on average."""
 
     name, hash, width, classes, accuracy, resize = "bright", "0", SIZE * SIZE, 2, None, "none"
 
@@ -64,7 +64,7 @@ def measured(paint: Callable[[Tensor], Tensor]):
     return found
 
 
-def test_where_pictures_are_linear_in_the_noise_the_way_is_the_arc() -> None:
+def test_where_images_are_linear_in_the_noise_the_path_is_the_arc() -> None:
     found = measured(lambda noise: noise / 5)
     assert found.path_ratio == pytest.approx(
         np.pi / 2 / np.sqrt(2), rel=0.02
@@ -75,13 +75,13 @@ def test_where_pictures_are_linear_in_the_noise_the_way_is_the_arc() -> None:
     assert found.linear_probe > 0.9 and found.linear_probe_chance < 0.6  # the class is linear in the noise
 
 
-def test_of_many_classes_too_few_pictures_each_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_linear_probe_is_left_out_for_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.evaluation.latent_geometry.MAX_CLASSES", 1)
     found = measured(lambda noise: noise / 5)
     assert found.linear_probe is None and found.confident_ends is not None
 
 
-def test_a_jump_is_one_step_and_no_detour() -> None:
+def test_a_jump_is_one_step_and_the_path_ratio_is_1() -> None:
     def two_pictures(noise: Tensor) -> Tensor:
         return torch.where(noise[:, :1] > 0, 0.8, -0.8).expand(-1, SIZE * SIZE)
 
@@ -90,12 +90,12 @@ def test_a_jump_is_one_step_and_no_detour() -> None:
     assert found.confident_ends == found.confident_midpoints == 1.0
 
 
-def test_folds_lengthen_the_way_and_hide_the_class() -> None:
+def test_folds_lengthen_the_path_and_hide_the_class() -> None:
     found = measured(lambda noise: torch.sin(40 * noise))
     assert found.path_ratio > 5
     assert found.linear_probe is not None and found.linear_probe < 0.65
 
 
-def test_one_picture_for_all_noise_has_no_way() -> None:
+def test_a_model_with_one_image_for_all_noise_is_refused() -> None:
     with pytest.raises(ValueError, match="one image whatever the noise"):
         measured(lambda noise: torch.zeros_like(noise))

@@ -79,7 +79,7 @@ def test_the_score_is_a_mean_with_students_interval() -> None:
     assert card.model == "Weigher" and card.labels == "none"
 
 
-def test_a_choice_of_pictures_is_seeded_and_each_keeps_its_seed() -> None:
+def test_a_subset_of_images_is_seeded_and_each_keeps_its_seed() -> None:
     data, family = source(), Weigher(SPEC)
     score = likelihood_score(Pipeline(family), data, n=70)
     assert score is not None and score.card.n_real == 70

@@ -42,18 +42,18 @@ def test_a_collapsed_generator_covers_what_it_covers() -> None:
         ring_modes(np.zeros((5, 8, 8, 3), np.uint8))
 
 
-def test_the_rings_judge_is_sure_of_exactly_the_points_within_3_sigma() -> None:
-    judge = extractor_for(load("points:ring"))
-    assert isinstance(judge, RingClassifier) and judge.name == "coordinates"
+def test_the_ring_classifier_is_confident_of_exactly_the_points_within_3_sigma() -> None:
+    extractor = extractor_for(load("points:ring"))
+    assert isinstance(extractor, RingClassifier) and extractor.name == "coordinates"
     steps = np.linspace(2, 4, 41)
     points = at(means()[0] - SIGMA * np.stack([steps, 0 * steps], axis=1))
     real = points[:, 0, 0] / 255 * 2 - 1
     inside = np.linalg.norm(real - means()[0], axis=1) < 3 * SIGMA
-    told = judge.probabilities(points)
+    told = extractor.probabilities(points)
     assert np.array_equal(told.max(1) > CONFIDENT, inside) and 5 < inside.sum() < 36
     np.testing.assert_allclose(told.sum(1), 1)
-    assert np.allclose(judge(points), real, atol=1e-6)
-    nowhere = judge.probabilities(at(np.zeros((1, 2))))
+    assert np.allclose(extractor(points), real, atol=1e-6)
+    nowhere = extractor.probabilities(at(np.zeros((1, 2))))
     np.testing.assert_allclose(nowhere, 1 / 8, atol=0.01)
 
 
@@ -88,12 +88,12 @@ def test_stacked_modes_are_read_color_by_color() -> None:
         stacked_modes(triples([1]), RingClassifier())
 
 
-def test_a_judge_of_stacked_digits_is_the_single_one_three_times() -> None:
-    judge, pixels = StackedDigitsClassifier(Corner()), triples([123, 999])
-    assert (judge.width, judge.classes, judge.name) == (3, 1000, "corner-stacked")
-    assert judge.accuracy == pytest.approx(0.729)
-    assert judge(pixels).tolist() == [[1, 2, 3], [9, 9, 9]]
-    told = judge.probabilities(pixels)
+def test_the_classifier_of_stacked_digits_is_the_single_one_three_times() -> None:
+    extractor, pixels = StackedDigitsClassifier(Corner()), triples([123, 999])
+    assert (extractor.width, extractor.classes, extractor.name) == (3, 1000, "corner-stacked")
+    assert extractor.accuracy == pytest.approx(0.729)
+    assert extractor(pixels).tolist() == [[1, 2, 3], [9, 9, 9]]
+    told = extractor.probabilities(pixels)
     assert told.argmax(1).tolist() == [123, 999]
     np.testing.assert_allclose(told.sum(1), 1)
     np.testing.assert_allclose(told.max(1), 0.919**3)

@@ -218,7 +218,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return triptych.train("vae", runs=tmp_path_factory.mktemp("runs"), **VAE)
 
 
-def test_a_run_says_which_weights_are_shown(spoilt: Run) -> None:
+def test_a_run_says_which_weights_are_used_for_sampling(spoilt: Run) -> None:
     for meta in (spoilt.checkpoint_meta(), spoilt.snapshot_meta(12)):
         made = meta.comparison
         assert made is not None and made.selected == "raw" and made.step == 12
@@ -235,7 +235,7 @@ def test_loading_obeys(spoilt: Run, step: int | None) -> None:
     assert not np.array_equal(drawn["raw"], drawn["ema"])
 
 
-def test_grids_are_drawn_from_the_weights_that_are_shown(spoilt: Run) -> None:
+def test_grids_are_drawn_from_the_selected_weights(spoilt: Run) -> None:
     from PIL import Image
 
     from triptych.viz.grids import grid
@@ -308,7 +308,7 @@ def test_weights_that_were_not_kept_are_said_to_be_missing(spoilt: Run, tmp_path
     assert triptych.load(old.path, step=6).weights == "ema"
 
 
-def test_without_a_comparison_the_raw_weights_are_shown(spoilt: Run, tmp_path: Path) -> None:
+def test_without_a_comparison_the_raw_weights_are_used(spoilt: Run, tmp_path: Path) -> None:
     assert choose("auto", None, ["raw", "ema"], "it") == "raw"
     first = spoilt.load_checkpoint(0)
     assert first.meta.comparison is None

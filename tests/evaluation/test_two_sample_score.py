@@ -40,7 +40,7 @@ def grainy(pixels: np.ndarray, seed: int = 9) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [16, 52])
-def test_grain_is_seen_and_real_images_are_not_told_apart(size: int) -> None:
+def test_noise_is_detected_and_real_images_are_not_distinguished(size: int) -> None:
     real, other = smooth(120, 0, size), smooth(120, 1, size)
     told = cross_fit_accuracy(right_of(real, grainy(other)))
     assert told.low > 0.9
@@ -77,7 +77,7 @@ def test_few_held_out_images_are_joined_by_training_images() -> None:
     assert "copies would look perfect" in made.notes[1]
 
 
-def test_what_cannot_be_asked_is_left_out() -> None:
+def test_what_does_not_apply_is_left_out() -> None:
     once = discs(30, 0)[0]
     assert two_sample_score(np.repeat(once[:5], 6, 0), once, CARD) is None  # five images, each six times
     assert two_sample_score(once[:, :4, :4], once[:, :4, :4], CARD) is None

@@ -21,7 +21,7 @@ from triptych.evaluation.sensitivity.running import KINDS
 
 
 @pytest.fixture
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
 
 
@@ -37,7 +37,7 @@ def made(stock: CorruptionSource, kind: str, grade: str) -> LabeledImages:
     return next(s for s in corruptions(stock) if (s.kind, s.strength) == (kind, grade)).make(stock)
 
 
-def test_blur_spreads_a_point_within_its_picture_and_channel():
+def test_blur_spreads_a_point_within_its_image_and_channel():
     pixels = np.zeros((2, 9, 9, 2), np.uint8)
     pixels[0, 4, 4, 0] = 255
     soft = blurred(pixels, 1.0)
@@ -55,53 +55,53 @@ def test_noise_has_the_stated_levels_and_a_seed():
     assert noisy(np.full_like(gray, 250), 20, 0).min() > 120  # clipped, not wrapped
 
 
-def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(pictures: np.ndarray):
+def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(images: np.ndarray):
     def loss(changed: np.ndarray) -> float:
-        assert changed.shape == pictures.shape and changed.dtype == np.uint8
-        return float(np.abs(changed.astype(int) - pictures).mean())
+        assert changed.shape == images.shape and changed.dtype == np.uint8
+        return float(np.abs(changed.astype(int) - images).mean())
 
-    losses = [loss(jpeg(pictures, quality)) for quality in (95, 50, 10)]
+    losses = [loss(jpeg(images, quality)) for quality in (95, 50, 10)]
     assert losses[0] < losses[1] < losses[2]
-    assert all(loss(halved(pictures, name)) > 5 for name in module.FILTERS)
+    assert all(loss(halved(images, name)) > 5 for name in module.FILTERS)
     flat = np.full((1, 7, 7, 1), 90, np.uint8)  # an odd side
     assert all((halved(flat, name) == 90).all() for name in module.FILTERS)
 
 
-def test_dropped_classes_are_gone_and_the_rest_is_untouched(pictures: np.ndarray):
+def test_dropped_classes_are_gone_and_the_rest_is_untouched(images: np.ndarray):
     labels = np.arange(30) % 5
-    s = stock(pictures, labels, np.arange(5))
+    s = stock(images, labels, np.arange(5))
     grades = [x.strength for x in corruptions(s) if x.kind == "dropped classes"]
     assert grades == ["1 of 5", "2 of 5", "4 of 5"]
     left = made(s, "dropped classes", "2 of 5")
     assert left.labels is not None and set(left.labels) == {0, 1, 2}
-    np.testing.assert_array_equal(left.pixels, pictures[labels < 3])
+    np.testing.assert_array_equal(left.pixels, images[labels < 3])
 
 
-def test_duplicates_one_of_each_class_and_copies(pictures: np.ndarray):
+def test_duplicates_one_of_each_class_and_copies(images: np.ndarray):
     labels = np.arange(30) % 3
-    s = stock(pictures, labels, np.array([3, 4, 5]))
+    s = stock(images, labels, np.array([3, 4, 5]))
     five = made(s, "duplicates", "each 5 times")
-    np.testing.assert_array_equal(five.pixels, np.repeat(pictures[:6], 5, axis=0))
+    np.testing.assert_array_equal(five.pixels, np.repeat(images[:6], 5, axis=0))
     one = made(s, "one fine image", "per class")
     assert one.labels is not None
-    np.testing.assert_array_equal(one.pixels, np.tile(pictures[3:6], (10, 1, 1, 1)))
+    np.testing.assert_array_equal(one.pixels, np.tile(images[3:6], (10, 1, 1, 1)))
     np.testing.assert_array_equal(one.labels, labels[np.tile([3, 4, 5], 10)])
     some = made(s, "copies", "10% of training")
-    np.testing.assert_array_equal(some.pixels[:3], 255 - pictures[:3])
-    np.testing.assert_array_equal(some.pixels[3:], pictures[3:])
-    np.testing.assert_array_equal(made(s, "copies", "100% of training").pixels, 255 - pictures)
+    np.testing.assert_array_equal(some.pixels[:3], 255 - images[:3])
+    np.testing.assert_array_equal(some.pixels[3:], images[3:])
+    np.testing.assert_array_equal(made(s, "copies", "100% of training").pixels, 255 - images)
 
 
-def test_disguised_copies_are_training_pictures_a_little_changed(pictures: np.ndarray):
-    s = stock(pictures)
+def test_disguised_copies_are_training_images_a_little_changed(images: np.ndarray):
+    s = stock(images)
     soft = made(s, "disguised copies", "blur, sigma 0.5 px")
-    np.testing.assert_array_equal(soft.pixels, blurred(255 - pictures, 0.5))
+    np.testing.assert_array_equal(soft.pixels, blurred(255 - images, 0.5))
     rough = made(s, "disguised copies", "noise, 5 of 255 levels")
-    np.testing.assert_array_equal(rough.pixels, noisy(255 - pictures, 5, seed=0))
+    np.testing.assert_array_equal(rough.pixels, noisy(255 - images, 5, seed=0))
 
 
-def test_without_labels_nothing_asks_for_classes(pictures: np.ndarray):
-    kinds = {x.kind for x in corruptions(stock(pictures))}
+def test_without_labels_nothing_asks_for_classes(images: np.ndarray):
+    kinds = {x.kind for x in corruptions(stock(images))}
     assert kinds == set(KINDS) - {"honest", "dropped classes", "one fine image"}
 
 

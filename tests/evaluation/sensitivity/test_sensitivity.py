@@ -45,13 +45,13 @@ def found(digits: Dataset, knower: NetworkExtractor) -> SensitivityStudy:
         return study_sensitivity(digits, SAMPLES, knower, kinds=TRAPS)
 
 
-def test_one_fine_picture_per_class_fools_the_inception_score(found: SensitivityStudy):
+def test_one_fine_image_per_class_fools_the_inception_score(found: SensitivityStudy):
     assert found.verdict("one fine image", "IS") == "fooled"
     for metric in ("recall", "coverage", "FID"):
         assert found.verdict("one fine image", metric) == "noticed"
 
 
-def test_copies_are_seen_by_the_copy_metrics_alone(found: SensitivityStudy):
+def test_copies_are_noticed_by_the_memorization_metrics_alone(found: SensitivityStudy):
     row = found.row("copies", "100% of training")
     verdicts = {reading.metric: reading.verdict for reading in row.readings}
     assert {name for name, verdict in verdicts.items() if verdict == "noticed"} == set(COPY_METRICS)
@@ -98,12 +98,12 @@ def test_the_table_names_who_was_fooled(found: SensitivityStudy, capsys: pytest.
     assert len(lines) == 3 + len(found.rows) and all(line.count("|") == 4 + len(BETTER) for line in lines)
 
 
-def test_parts_share_no_picture(digits: Dataset):
+def test_parts_share_no_image(digits: Dataset):
     for source in (digits, load("shapes", size=8)):
         dealt = partition(source, 100, seed=1)
         parts = [dealt.reference, dealt.honest, dealt.second_honest, dealt.train]
         assert [len(part) for part in parts[:3]] == [100] * 3
-        seen = [picture.tobytes() for part in parts for picture in np.asarray(part.pixels)]
+        seen = [image.tobytes() for part in parts for image in np.asarray(part.pixels)]
         assert len(set(seen)) == len(seen)
     assert dealt.rule == "thirds of the test split"
 
@@ -121,7 +121,7 @@ def test_without_labels_class_metrics_refuse():
         study_sensitivity(source, 30, kinds=("fog",))
 
 
-def test_a_judge_without_classes_still_finds_a_fine_picture_of_each(digits: Dataset):
+def test_an_extractor_without_classes_still_finds_a_typical_image_of_each(digits: Dataset):
     stock = corruption_source(digits, 60, "random-conv")
     assert stock.prototypes is not None and stock.honest.labels is not None
     np.testing.assert_array_equal(stock.honest.labels[stock.prototypes], np.unique(stock.honest.labels))
