@@ -109,7 +109,7 @@ class Plain(Settings):
 
 
 class Album(GenerativeModel[Settings, Plain]):
-    """Draws a image of its label's page: the page's number is the brightness."""
+    """Draws an image of its label's page: the page's number is the brightness."""
 
     Controls, noise_shape, title, conditional = Plain, (1,), "Album", True
 
@@ -153,7 +153,7 @@ def test_the_paired_interval_has_its_closed_form():
     first[0, :2], second[0, 1:6] = True, True  # 1 lost, 4 gained
     value, low, high, method = paired_interval(first, second)
     assert value == pytest.approx(0.3)
-    # Agresti and Min 2005: half a image more in each cell; n = 12, b = 1.5, c = 4.5
+    # Agresti and Min 2005: half an image more in each cell; n = 12, b = 1.5, c = 4.5
     centre, reach = 3 / 12, 1.959964 * np.sqrt((6 - 9 / 12) / 12**2)
     assert (low, high) == pytest.approx((centre - reach, centre + reach), abs=1e-6)
     assert "these trainings only" in method

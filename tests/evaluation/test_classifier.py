@@ -34,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A extractor of a few steps, for tests that ask only what becomes of it."""
+    """An extractor of a few steps, for tests that ask only what becomes of it."""
     monkeypatch.setattr(classifier, "PASSES", (1, 1))
 
 
@@ -64,7 +64,7 @@ def test_the_same_data_give_the_same_extractor(cache: Path, hasty: None):
     before = torch.get_rng_state()
     first = extractor_for(digits(300))
     assert torch.equal(torch.get_rng_state(), before)
-    for kept in cache.glob("extractors/*/*"):
+    for kept in cache.glob("judges/*/*"):
         kept.unlink()
     torch.manual_seed(99)
     assert extractor_for(digits(300)).hash == first.hash
