@@ -34,7 +34,7 @@ TWO_LEVELS = 3  # trainings from which on the interval holds for trainings that 
 FIRST_SEED = 1_000_000  # of the samples that the other scores are computed from
 FORMS = ("fake", "real", "both")
 
-Labelled = tuple[np.ndarray, np.ndarray]  # pixels (N, H, W, C) uint8, labels (N,) int
+LabeledSamples = tuple[np.ndarray, np.ndarray]  # pixels (N, H, W, C) uint8, labels (N,) int
 Progress = Callable[[int, int], None]  # (trainings done, in all)
 
 
@@ -79,7 +79,7 @@ class ClassificationAccuracyScore(Record):
 
 
 def classification_accuracy_score(
-    model: Pipeline | Labelled,
+    model: Pipeline | LabeledSamples,
     dataset: Dataset,
     samples: int = SAMPLES,
     *,
@@ -93,7 +93,7 @@ def classification_accuracy_score(
     All three see the same number of batches and start from the same weights, `trainings` times with
     other weights and orders. In "both" an image is drawn from samples and real ones alike, so more
     samples than real images are most of a batch. With three trainings or more the interval of the gain
-    holds for trainings that were not run, too; with fewer the verdict may be the luck of one of them.
+    holds for trainings that were not run, too; with fewer the verdict may be due to chance in one of them.
     Deterministic, on one thread.
 
     Args:
@@ -245,7 +245,7 @@ class _Joined:
         return np.concatenate([self.first[rows[:cut]], self.second[rows[cut:] - len(self.first)]])
 
 
-def _draw(model: Pipeline, count: int, first_seed: int) -> Labelled:
+def _draw(model: Pipeline, count: int, first_seed: int) -> LabeledSamples:
     """Samples and the labels they were drawn for, in whole batches: a sample's bits depend on its seed."""
     if not model.model.conditional:
         raise ValueError(
@@ -262,7 +262,7 @@ def _draw(model: Pipeline, count: int, first_seed: int) -> Labelled:
     return np.concatenate(pixels)[:count], np.concatenate(labels)[:count]
 
 
-def _given(samples: Labelled, most: int, dataset: Dataset) -> Labelled:
+def _given(samples: LabeledSamples, most: int, dataset: Dataset) -> LabeledSamples:
     pixels, labels = np.asarray(samples[0]), np.asarray(samples[1])
     shape, classes = dataset.train.pixels.shape[1:], dataset.spec.classes
     if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or len(pixels) < 2:

@@ -331,10 +331,10 @@ def _with_junk(images: Tensor, targets: Tensor, source: torch.Generator) -> tupl
     count = -(-len(images) // 16)
     pick = torch.randint(0, len(images), (4, count), generator=source)
     one, other, third, fourth = (images[rows] for rows in pick)
-    level, spread, off = torch.rand(3, count, 1, 1, 1, generator=source)
+    level, scale, off = torch.rand(3, count, 1, 1, 1, generator=source)
     noise = torch.rand(one.shape, generator=source) * 2 - 1
     level = level * 2.4 - 1.2  # beyond both ends: quite black and quite white are among them
-    noise = (level + noise * spread * (off > 0.5)).clamp(-1, 1)
+    noise = (level + noise * scale * (off > 0.5)).clamp(-1, 1)
     junk = [(one + other) / 2, _jumbled(third, 4, source), _jumbled(fourth, fourth.shape[-1], source), noise]
     halves = (targets[pick[0]] + targets[pick[1]]) / 2
     unknown = torch.full((3 * count, targets.shape[1]), 1 / targets.shape[1])

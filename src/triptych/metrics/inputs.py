@@ -2,7 +2,7 @@
 
 Feature extraction is most of the cost of an evaluation with a wide network. Scores, memorization, class
 shares and latent geometry all look at the same few image sets, and the evaluations of one duel at the same
-real images, so the outputs of an extractor are kept by (hash of the images, extractor).
+real images, so the outputs of an extractor are cached by (hash of the images, extractor).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from triptych.metrics.stats.intervals import groups_for
 from triptych.metrics.stats.resampling import split_groups
 
 T = TypeVar("T")
-CACHE_BYTES = 1 << 30  # of extractor outputs kept in memory; the least recently used are dropped first
+CACHE_BYTES = 1 << 30  # of extractor outputs held in memory; the least recently used are dropped first
 
 
 @dataclass
@@ -46,29 +46,29 @@ class FeatureCache:
 
     def features(self, images: ImageSet) -> np.ndarray:
         """(N, D) float32. One pass gives the probabilities too, where `images` says they will be needed."""
-        kept = self._outputs(images)
-        if kept.features is None:
+        outputs = self._outputs(images)
+        if outputs.features is None:
             both = getattr(images.extractor, "features_and_probabilities", None)
             if images.with_probabilities and both is not None:
-                kept.features, kept.probabilities = both(images.pixels)
+                outputs.features, outputs.probabilities = both(images.pixels)
             else:
-                kept.features = images.extractor(images.pixels)
-            self._keep(images, kept)
-        assert kept.features is not None
-        return kept.features
+                outputs.features = images.extractor(images.pixels)
+            self._keep(images, outputs)
+        assert outputs.features is not None
+        return outputs.features
 
     def probabilities(self, images: ImageSet) -> np.ndarray:
         """(N, classes) float64. Raises ValueError for an extractor without classes."""
-        kept = self._outputs(images)
-        if kept.probabilities is None:
+        outputs = self._outputs(images)
+        if outputs.probabilities is None:
             both = getattr(images.extractor, "features_and_probabilities", None)
-            if kept.features is None and both is not None and images.extractor.classes:
-                kept.features, kept.probabilities = both(images.pixels)
+            if outputs.features is None and both is not None and images.extractor.classes:
+                outputs.features, outputs.probabilities = both(images.pixels)
             else:
-                kept.probabilities = images.extractor.probabilities(images.pixels)
-            self._keep(images, kept)
-        assert kept.probabilities is not None
-        return kept.probabilities
+                outputs.probabilities = images.extractor.probabilities(images.pixels)
+            self._keep(images, outputs)
+        assert outputs.probabilities is not None
+        return outputs.probabilities
 
     def _outputs(self, images: ImageSet) -> _Outputs:
         extractor = images.extractor
@@ -79,16 +79,16 @@ class FeatureCache:
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def _keep(self, images: ImageSet, kept: _Outputs) -> None:
+    def _keep(self, images: ImageSet, outputs: _Outputs) -> None:
         """Store new outputs on disk, if they are to be, and drop what does not fit in memory."""
         if images.stored:
-            outputs = {"features": kept.features, "probabilities": kept.probabilities}
-            known = {name: x for name, x in outputs.items() if x is not None}
+            arrays = {"features": outputs.features, "probabilities": outputs.probabilities}
+            known = {name: x for name, x in arrays.items() if x is not None}
             feature_store.save(images.hash, images.extractor, known)
         self._drop()
 
     def _drop(self) -> None:
-        while len(self._kept) > 1 and sum(kept.bytes for kept in self._kept.values()) > self.max_bytes:
+        while len(self._kept) > 1 and sum(outputs.bytes for outputs in self._kept.values()) > self.max_bytes:
             self._kept.popitem(last=False)
 
 
@@ -117,8 +117,8 @@ class ImageSet:
             labels: (N,) int, or None where they are unknown.
             with_probabilities: whether probabilities will be needed too: the pass that computes the
                 features then computes both.
-            stored: whether outputs are kept on disk: for real images, which every evaluation looks at.
-            cache: where outputs are kept; None takes the cache of this process.
+            stored: whether outputs are stored on disk: for real images, which every evaluation looks at.
+            cache: where outputs are cached; None takes the cache of this process.
         """
         self.pixels, self.extractor, self.labels = pixels, extractor, labels
         self.with_probabilities = with_probabilities and extractor.classes > 0
@@ -181,8 +181,8 @@ class EvaluationInputs:
             train: other real images for floors, (K, H, W, C) uint8; None: no floors.
             labels: classes of real images and those that samples were drawn for, (N,) and (M,) int.
             with_probabilities: whether probabilities will be needed beside features.
-            stored: whether outputs of the real and training images are kept on disk.
-            cache: where outputs are kept; None takes the cache of this process.
+            stored: whether outputs of the real and training images are stored on disk.
+            cache: where outputs are cached; None takes the cache of this process.
 
         Returns:
             The inputs; nothing is computed yet.

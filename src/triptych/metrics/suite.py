@@ -78,19 +78,19 @@ def computed(
         ValueError: from a metric of every evaluation that refuses these inputs.
     """
     for metric in metrics:
-        why = metric.missing(inputs)
-        if why is None:
+        reason = metric.missing(inputs)
+        if reason is None:
             try:
                 with one_thread():
-                    found = metric.estimate(inputs), metric.floor(inputs)
+                    result = metric.estimate(inputs), metric.floor(inputs)
             except ValueError as error:
                 if metric.stage == "always":
                     raise
-                why = str(error)
-        if why is None:
-            yield metric, *found
+                reason = str(error)
+        if reason is None:
+            yield metric, *result
         else:
-            log.info("%s is left out: %s", metric.name, why)
+            log.info("%s is left out: %s", metric.name, reason)
 
 
 @one_thread()
@@ -104,6 +104,7 @@ def estimates(
 
     An interval is for the score's expectation at these numbers of images, so it does not cover
     FID's bias: that is what the floor is for. (KID has none: its target is the population's value.)
+    NaN, unlike widths and too few images raise ValueError.
 
     Raises ValueError for NaN, unlike widths and too few images.
 
