@@ -72,3 +72,22 @@ def test_a_line_of_a_newer_version_is_refused(run: Run) -> None:
     (run.path / "metrics.jsonl").write_text(json.dumps({**line, "checksum": checksum(line)}) + "\n")
     with pytest.raises(RunError, match=r"line 1, format: input should be 1"):
         evaluations(run)
+
+
+def test_a_line_that_an_older_version_wrote_is_read(run: Run) -> None:
+    """Written by the last version without a format number: DCGAN on shapes, two steps."""
+    stored = Path(__file__).parent / "data" / "metrics_before_format_1.jsonl"
+    (run.path / "metrics.jsonl").write_text(stored.read_text())
+    (made,), (line,) = evaluations(run), run.metrics()
+    assert made.extractor.name == line["judge"]["name"] == "shapes-cnn"
+    assert made.created == line["made"] and made.classes is not None
+    assert made.classes.confident == line["classes"]["sure"]
+    details, old = made.detailed, line["closer"]
+    assert details is not None and details.latent_geometry is not None and details.ground_truth is not None
+    assert details.latent_geometry.path_ratio == old["traits"]["detour"]
+    assert details.ground_truth.precision == old["truth"]["precision"]
+    assert details.memorization is not None and details.memorization.summary == old["copies"]["words"]
+    assert details.diversity is not None and details.diversity.confidence == 0
+    values = {score["card"]["metric"]: score["value"] for score in line["scores"]}
+    assert {score.card.metric: score.value for score in made.scores} == values
+    assert {score.card.labels for score in made.scores} == {"none"}
