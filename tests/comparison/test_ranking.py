@@ -274,7 +274,7 @@ def test_a_broken_line_is_named_and_a_half_line_is_not_glued(tmp_path: Path):
     file = gan / "metrics.jsonl"
     whole = file.read_text()
     file.write_text(whole + '{"scores": [\n' + whole)
-    with pytest.raises(RunError, match=r"metrics.jsonl line 2 is damaged .*take that line out"):
+    with pytest.raises(RunError, match=r"metrics.jsonl line 2 is damaged .*delete that line"):
         compare([gan, vae])
     file.write_text(whole + '{"scores": [')  # a kill in the middle of the last line
     assert compare([gan, vae]).rankings[0].standings[0].value == 1.0

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from triptych.core.checksummed import checksum, is_sealed
+from triptych.core.checksummed import checksum, has_checksum
 from triptych.core.errors import UnlikeCardsError
 from triptych.metrics.score import Card, Score, comparable, first_difference
 from triptych.metrics.stats.resampling import ResamplingErrors
@@ -87,7 +87,7 @@ def stored(**changes: Any) -> dict[str, Any]:
 
 def test_stored_score_has_a_checksum_and_round_trips():
     record = stored()
-    assert is_sealed(record) and len(record["checksum"]) == 64
+    assert has_checksum(record) and len(record["checksum"]) == 64
     back = Score.model_validate(record)
     assert back.resampling == ResamplingErrors((0.1, -0.1), 10.0, "2 groups")
     assert back.model_dump(mode="json") == record
@@ -125,7 +125,7 @@ def test_scores_without_a_checksum_are_read():
     record = stored()
     for name in ("checksum", "resampling", "trials", "target"):
         record.pop(name)
-    assert not is_sealed(record)
+    assert not has_checksum(record)
     back = Score.model_validate(record)
     assert back.resampling is None and back.target == "expectation"
 

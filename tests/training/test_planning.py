@@ -100,8 +100,8 @@ def test_the_clock_decides_nothing_but_minutes(budget: dict[str, float], patienc
 
 def test_a_plan_of_an_older_version_is_read() -> None:
     plan = make_plan(Options(precision="fp32", steps=1), 9, timed([]))[0].model_dump()  # type: ignore[arg-type]
-    del plan["why"]
-    assert Plan.model_validate({**plan, "timed": {"fp32": 0.1}}).words(2, None).endswith("1 thread, fp32")
+    del plan["precision_reason"]
+    assert Plan.model_validate(plan).words(2, None).endswith("1 thread, fp32")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from triptych.core.checksummed import checksum, is_sealed, verify_checksum
-from triptych.core.errors import CompareError, SealError, UsageError
+from triptych.core.checksummed import checksum, has_checksum, verify_checksum
+from triptych.core.errors import ChecksumError, CompareError, UsageError
 from triptych.core.nearest import did_you_mean
 from triptych.evaluation.records import evaluations, newest_evaluation
 from triptych.metrics.score import Card, Score, comparable
@@ -178,7 +178,7 @@ def _read_run(path: Path) -> Entry:
         raise CompareError(f"{path} has no evaluation yet. Make one: {AGAIN} {path}")
     checkpoints, plan, step = run.checkpoints(), run.card.plan, made.step
     scores = {score.card.metric: score for score in made.scores}
-    sealed = all(is_sealed(score) for line in run.metrics() for score in line["scores"])
+    sealed = all(has_checksum(score) for line in run.metrics() for score in line["scores"])
     notes = [] if sealed else [UNSEALED]
     if step is not None and checkpoints and step < checkpoints[-1]:
         notes.append(f"evaluated at step {step}, but trained to {checkpoints[-1]} since: {AGAIN} {path}")
@@ -228,16 +228,16 @@ def _scores(record: Any, path: Path) -> tuple[dict[str, Score], list[str]]:
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, SealError):
+        if isinstance(cause, ChecksumError):
             raise CompareError(f"{path}: {cause}") from error
         where = ".".join(map(str, first["loc"]))
         raise CompareError(
             f"{path}: a score is not as this version writes it ({where}: {first['msg']}). "
             f"Make it again with `{AGAIN}`"
         ) from error
-    except SealError as error:
+    except ChecksumError as error:
         raise CompareError(f"{path}: {error}") from error
-    notes = [] if all(is_sealed(line) for line in lines) else [UNSEALED]
+    notes = [] if all(has_checksum(line) for line in lines) else [UNSEALED]
     return {score.card.metric: score for score in scores}, notes
 
 

@@ -1,1 +1,1 @@
-"""Pictures, random streams and the contract every model signs."""
+"""Types, random streams and the contract every model signs."""

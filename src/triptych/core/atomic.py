@@ -1,4 +1,4 @@
-"""Folders of tensors and JSON, each file with its SHA-256: there whole or not at all."""
+"""Files and folders that are written whole or not at all; checkpoint folders with SHA-256 checksums."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +18,83 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "Tensor"]
 
 
-def write_sealed(folder: Path, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
-    """Write tensors and meta into a new folder, with a manifest of SHA-256 sums, all synced."""
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Write a file under a temporary name; it gets its own name if nothing is raised, and else is deleted.
+
+    Args:
+        path: The file; one that is there is replaced.
+
+    Yields:
+        The temporary name, in the same folder.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """Fill a folder under a temporary name; it gets its own name if nothing is raised, and else is deleted.
+
+    Args:
+        path: The folder. One that is there is moved out of the way by a rename, and moved back if the second
+            rename fails.
+
+    Yields:
+        The temporary name, in the same folder; it does not exist yet.
+    """
+    home = path.parent
+    partial, former = home / f".partial-{path.name}-{os.getpid()}", home / f".former-{path.name}"
+    home.mkdir(exist_ok=True)
+    try:
+        yield partial
+        shutil.rmtree(former, ignore_errors=True)
+        if path.exists():
+            path.rename(former)
+        partial.rename(path)
+        sync_directory(home)
+    finally:
+        put_back(former, path)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def put_back(former: Path, path: Path) -> None:
+    """Finish a replacement that stopped between its two renames, and delete what was replaced.
+
+    Args:
+        former: Where the replaced folder was moved to.
+        path: Its own name: if nothing is there, the folder is moved back.
+    """
+    if former.exists() and not path.exists():
+        former.rename(path)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def write_checksummed_dir(folder: Path, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
+    """Write tensors and meta into a new folder, with a manifest of SHA-256 checksums, all synced to disk.
+
+    Args:
+        folder: The folder; it must not exist.
+        files: File name without suffix -> tensors by name, as safetensors.
+        meta: What meta.json says.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir()
-    plain = folder / "meta.json"
-    plain.write_text(json.dumps(dict(meta), indent=2) + "\n", encoding="utf-8")
+    meta_file = folder / "meta.json"
+    meta_file.write_text(json.dumps(dict(meta), indent=2) + "\n", encoding="utf-8")
     for name, tensors in files.items():
-        whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        save_file(whole, folder / f"{name}.safetensors")
+        stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        save_file(stored, folder / f"{name}.safetensors")
         with suppress(OSError):  # safetensors lets the owner alone read: others may as far as the umask says
-            (folder / f"{name}.safetensors").chmod(plain.stat().st_mode & 0o777)
+            (folder / f"{name}.safetensors").chmod(meta_file.stat().st_mode & 0o777)
     sums = {file.name: sha256(file) for file in sorted(folder.iterdir())}
     (folder / "manifest.json").write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
     for file in folder.iterdir():
@@ -37,44 +102,33 @@ def write_sealed(folder: Path, files: Mapping[str, Tensors], meta: Mapping[str, 
             os.fsync(handle.fileno())
 
 
-def write_checkpoint_dir(final: Path, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
-    """`write_sealed` under a temporary name, then rename: `final` is there whole or not at all.
+def write_checkpoint_dir(path: Path, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
+    """Write a checkpoint folder atomically; see `write_checksummed_dir` and `atomic_dir`.
 
-    One that was there before is moved out of the way by a rename too, and back where the second fails.
+    Args:
+        path: The folder; one that is there is replaced.
+        files: File name without suffix -> tensors by name.
+        meta: What meta.json says.
     """
-    home = final.parent
-    partial = home / f".partial-{final.name}-{os.getpid()}"
-    former = home / f".former-{final.name}"
-    home.mkdir(exist_ok=True)
-    try:
-        write_sealed(partial, files, meta)
-        shutil.rmtree(former, ignore_errors=True)
-        if final.exists():
-            final.rename(former)
-        partial.rename(final)
-        sync_directory(home)
-    finally:
-        put_back(former, final)
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def put_back(former: Path, final: Path) -> None:
-    """Undo a replacement that broke off between its two renames; forget what was replaced for good."""
-    if former.exists() and not final.exists():
-        former.rename(final)
-    shutil.rmtree(former, ignore_errors=True)
-
-
-def steps_in(home: Path) -> list[int]:
-    """N of every folder step-N in `home`, in order."""
-    names = (folder.name for folder in home.glob("step-*"))
-    return sorted(int(m[1]) for name in names if (m := re.fullmatch(r"step-(\d+)", name)))
+    with atomic_dir(path) as partial:
+        write_checksummed_dir(partial, files, meta)
 
 
 def read_checkpoint_dir(
     folder: Path, only: tuple[str, ...] | None
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Read what `write_sealed` wrote, checking every sum. Raises ValueError on the first that differs."""
+    """Read a checkpoint folder and verify its checksums.
+
+    Args:
+        folder: The folder.
+        only: The files to read, by name without suffix; None: all.
+
+    Returns:
+        File name without suffix -> tensors by name, and meta.json.
+
+    Raises:
+        ValueError: If a file is missing or damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -94,6 +148,12 @@ def read_checkpoint_dir(
             except SafetensorError as error:
                 raise ValueError(f"{name} is not a safetensors file ({error})") from error
     return tensors, json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+
+
+def steps_in(home: Path) -> list[int]:
+    """The N of every folder step-N in `home`, ascending."""
+    names = (folder.name for folder in home.glob("step-*"))
+    return sorted(int(m[1]) for name in names if (m := re.fullmatch(r"step-(\d+)", name)))
 
 
 def sha256(path: Path) -> str:

@@ -1,10 +1,10 @@
 """How busy other processes keep the machine, and what that means for a training's threads.
 
-The threads of one training wait for each other many hundred times a step. Where another process takes turns
-with one of them, all wait for its turn to end, each time: with two threads on two cores a single busy
-neighbor took three quarters of the pace and more, whatever OpenMP's idle threads do meanwhile, and nothing
-from one thread (`benchmarks/contention.py`). The number of threads is part of what decides a run's bits, so
-it is not changed in silence: the person is told.
+The threads of one training wait for each other many hundred times per step. Where another process shares a
+core with one of them, all wait for it each time: with two threads on two cores a single busy process cost
+three quarters of the speed and more, whatever OpenMP's idle threads do meanwhile, and with one thread it cost
+nothing (`benchmarks/contention.py`). A run's bits depend on the number of threads, so it is not changed
+silently: the user is told.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from pathlib import Path
 
 STAT = Path("/proc/stat")
 LISTEN_SECONDS = 0.2
-BUSY = 0.5  # cores that others use, from which on it is worth a sentence
+BUSY = 0.5  # cores that others use, from which on advice is given
 
 
 def busy_cores(stat: Path = STAT, seconds: float = LISTEN_SECONDS) -> float | None:
-    """Cores that other processes keep busy just now; None where the system does not tell.
+    """Measure how many cores other processes use.
 
     Args:
-        stat: The kernel's table of the time that its processors spent.
-        seconds: How long to watch it, asleep.
+        stat: The kernel's table of processor times (/proc/stat).
+        seconds: How long to measure, asleep.
+
+    Returns:
+        A number of cores, 0 or more; None where the system does not tell.
     """
     before, own = _spent(stat), sum(os.times()[:2])
     time.sleep(seconds)
@@ -36,12 +39,15 @@ def busy_cores(stat: Path = STAT, seconds: float = LISTEN_SECONDS) -> float | No
 
 
 def thread_advice(threads: int, busy: float | None, cores: int) -> str:
-    """A sentence where fewer threads may be faster, else "".
+    """Advise fewer threads where they may be faster.
 
     Args:
-        threads: Of the training.
-        busy: Cores that others use.
-        cores: Of the machine.
+        threads: Number of threads of the training.
+        busy: Cores that other processes use; None: unknown.
+        cores: Cores of the machine.
+
+    Returns:
+        A sentence, or "" where there is nothing to advise.
     """
     if busy is None or busy < BUSY or threads < 2 or threads + busy <= cores + 0.25:
         return ""

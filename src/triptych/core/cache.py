@@ -16,15 +16,20 @@ def cache_home() -> Path:
 
 
 def fetch(url: str, target: Path, opener: Callable[..., object] = urllib.request.urlopen) -> None:
-    """Write what lies at `url` to `target`, `.NAME.partial` by custom: the caller checks it and renames it.
+    """Download a file with a progress bar.
 
-    Raises OSError (URLError is one) or http.client.HTTPException when that fails.
+    A failure raises OSError (URLError is one) or http.client.HTTPException.
+
+    Args:
+        url: What to download.
+        target: Where to write it; by convention `.NAME.partial`, which the caller checks and renames.
+        opener: Opens a URL, as `urllib.request.urlopen` does.
     """
     from rich.progress import wrap_file
 
-    shown = target.name.removeprefix(".").removesuffix(".partial")
-    with opener(url, timeout=20) as answer:  # type: ignore[attr-defined]
-        total = int(answer.headers.get("Content-Length") or 0)
-        with target.open("wb") as file, wrap_file(answer, total, description=shown) as stream:
+    name = target.name.removeprefix(".").removesuffix(".partial")
+    with opener(url, timeout=20) as response:  # type: ignore[attr-defined]
+        total = int(response.headers.get("Content-Length") or 0)
+        with target.open("wb") as file, wrap_file(response, total, description=name) as stream:
             while chunk := stream.read(1 << 20):
                 file.write(chunk)

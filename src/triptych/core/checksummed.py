@@ -1,4 +1,4 @@
-"""Records that carry the checksum of what they say: a slip of the hand in a stored score is found."""
+"""Records stored with a checksum, so that an accidental edit of a stored score is noticed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from triptych.core.errors import SealError
+from triptych.core.errors import ChecksumError
 
 KEY = "checksum"
 
@@ -24,13 +24,12 @@ KEY = "checksum"
 class Checksummed(BaseModel):
     """A record that is written to JSON with its checksum, and read only if it matches.
 
-    The checksum stands in the JSON alone, never in the object, so nobody who makes a record has to
-    think of it. A record without one is read too: `is_sealed` tells. It guards against slips and
-    half-done edits; who wants to cheat can compute a new one.
+    The checksum is in the JSON alone, not in the object. Records without one are read too (`has_checksum`
+    tells): earlier versions wrote none. It protects against accidents, not against forgery.
     """
 
     def called(self) -> str:
-        """What a sentence about this record calls it."""
+        """The name of this record in error messages."""
         return type(self).__name__.lower()
 
     @classmethod
@@ -47,9 +46,9 @@ class Checksummed(BaseModel):
         if not isinstance(value, Mapping):
             return handler(value)
         rest = {name: entry for name, entry in value.items() if name != KEY}
-        made = handler(cls.upgraded(rest))  # the inner checksums first
-        verify_checksum(value, made.called())
-        return made
+        record = handler(cls.upgraded(rest))  # the inner checksums first
+        verify_checksum(value, record.called())
+        return record
 
     @model_serializer(mode="wrap")
     def _closed(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
@@ -57,25 +56,33 @@ class Checksummed(BaseModel):
         return {**record, KEY: checksum(record)} if info.mode == "json" else record
 
 
-def is_sealed(record: Mapping[str, Any]) -> bool:
-    """Whether a stored record carries a checksum; those written before there were any do not."""
+def has_checksum(record: Mapping[str, Any]) -> bool:
+    """Whether a stored record has a checksum; earlier versions wrote none."""
     return KEY in record
 
 
 def verify_checksum(record: Mapping[str, Any], called: str) -> None:
-    """Return if a stored record matches its checksum, or has none. Raises SealError, with its name."""
-    if is_sealed(record) and checksum(record) != record[KEY]:
-        raise SealError(
+    """Check that a stored record matches its checksum; a record without one passes.
+
+    Args:
+        record: The record as it is in the file.
+        called: Its name in the error message.
+
+    Raises:
+        ChecksumError: If it does not match.
+    """
+    if has_checksum(record) and checksum(record) != record[KEY]:
+        raise ChecksumError(
             f"{called} was changed after it was written: it does not match its checksum. "
             "Make it again with `triptych evaluate`"
         )
 
 
 def checksum(record: Mapping[str, Any]) -> str:
-    """SHA-256, in hex, of a record's canonical JSON: keys in order, no spaces, its own checksum left out.
+    """SHA-256, in hex, of a record's canonical JSON: sorted keys, no spaces, without the checksum itself.
 
-    Taken of the record as it stands in the file, so that a field which a later version adds with a
-    default does not break an older seal. 1.0 and 1 are one number, whatever tool copied the file.
+    Computed from the record as it is in the file, so that a field which a later version adds with a default
+    does not invalidate older records. 1.0 and 1 are the same number, whatever tool copied the file.
     """
     rest = {name: entry for name, entry in record.items() if name != KEY}
     text = json.dumps(_plain(rest), sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -13,20 +13,18 @@ SHOWN = 20  # names that a message lists at most
 
 
 def class_numbers(text: str, names: Sequence[str]) -> list[int]:
-    """The class numbers that a text asks for: "bag", "Ankle boot,3", "0-4".
+    """Parse class names, numbers and ranges: "bag", "Ankle boot,3", "0-4".
 
-    Names are taken before numbers, without regard to case and to the signs between their letters where
-    that leaves one class. Where all names are whole numbers ("1", "2", "5"), numbers are names only.
+    Names take precedence over numbers. Case and punctuation are ignored where that leaves one class. Where
+    all names are whole numbers ("1", "2", "5"), numbers are names only. A name or number that does not exist
+    raises UsageError with the nearest one.
 
     Args:
         text: Names, numbers and ranges low-high with commas between; a name may hold commas itself.
         names: What the classes are called, in the order of their numbers.
 
     Returns:
-        Numbers in 0..len(names) - 1, in the order asked for; a class may come twice.
-
-    Raises:
-        UsageError: For a name or number that there is not, with the nearest one.
+        Numbers in 0..len(names) - 1, in the order given; a class may occur twice.
     """
     parts = [part.strip() for part in text.split(",")]
     found: list[int] = []
@@ -44,7 +42,15 @@ def class_numbers(text: str, names: Sequence[str]) -> list[int]:
 
 
 def labels_as_numbers(labels: object, names: Sequence[str]) -> object:
-    """Labels given from Python: text, or a sequence with text in it, becomes class numbers; else as it is."""
+    """Convert labels given from Python, where they contain class names.
+
+    Args:
+        labels: A text, or a sequence with texts in it; anything else is returned as it is.
+        names: What the classes are called, in the order of their numbers.
+
+    Returns:
+        Class numbers.
+    """
     if isinstance(labels, str):
         return class_numbers(labels, names)
     if isinstance(labels, list | tuple):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def by_kind(value: Any) -> Any:
-    """A kind's bare name as the settings of that kind, all else untouched: 'diff' -> {'kind': 'diff'}.
+    """Expand the bare name of a kind for a tagged union: 'diff' -> {'kind': 'diff'}; else as it is.
 
     For use in front of a union: `Annotated[A | B, Field(discriminator="kind"), BeforeValidator(by_kind)]`.
     """
@@ -24,49 +24,61 @@ def by_kind(value: Any) -> Any:
 
 
 def kinds(field: FieldInfo) -> dict[str, type[BaseModel]]:
-    """The settings behind each kind of a field; empty for a field that does not come in kinds."""
+    """The classes of a tagged union by their `kind`; empty for a field that is no tagged union."""
     if field.discriminator != "kind":
         return {}
     return {kind.model_fields["kind"].default: kind for kind in get_args(field.annotation)}
 
 
 class Record(BaseModel):
-    """Frozen, JSON and back, and a field that is not known is an error."""
+    """Base of stored records: frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def read_settings(kind: type[Settings], values: Mapping[str, Any], what: str) -> Any:
-    """Check values against a Config or Controls. Raises UsageError that names each wrong field."""
+    """Validate values for a Config or Controls.
+
+    Args:
+        kind: The class.
+        values: Field name -> value.
+        what: Name of the settings in the error message: "DCGAN's config".
+
+    Returns:
+        An instance of the class.
+
+    Raises:
+        UsageError: If a field is unknown or a value out of range; the message names each wrong field.
+    """
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        lines: dict[tuple[str, str], str] = {}  # what is wrong with each field of each owner
+        messages: dict[tuple[str, str], str] = {}  # (settings, field) -> what is wrong
         for problem in reversed(error.errors()):
-            name, *within = map(str, problem["loc"] or [""])  # no name: what several fields say together
+            name, *within = map(str, problem["loc"] or [""])  # no name: a check of several fields together
             holder: type[Any] = kind
             owner = what
             if within and (inner := kinds(kind.model_fields[name]).get(within[0])):
                 holder, owner, name = inner, f"{what}, {name} {within[0]}", "".join(within[1:2])
             raised = problem.get("ctx", {}).get("error")
-            said = str(raised) if isinstance(raised, Exception) else problem["msg"].lower()
+            complaint = str(raised) if isinstance(raised, Exception) else problem["msg"].lower()
             if problem["type"] == "extra_forbidden":
                 known = [field for field in holder.model_fields if field != "kind"]
                 hint = f"did you mean {near}? " if (near := nearest(name, known)) else ""
-                told = f"{owner} has no {name!r}: {hint}there are {', '.join(known) or 'none'}"
+                message = f"{owner} has no {name!r}: {hint}there are {', '.join(known) or 'none'}"
             elif problem["type"] == "union_tag_invalid":
                 there_are = problem["ctx"]["expected_tags"].replace("'", "")
-                told = f"{owner}, {name}: expected {there_are}, got {problem['ctx']['tag']!r}"
+                message = f"{owner}, {name}: expected {there_are}, got {problem['ctx']['tag']!r}"
             elif not name:
-                told = said
+                message = complaint
             else:
-                told = f"{owner}, {name}: {said}, got {problem['input']!r}"
-            lines[owner, name] = told  # of several the first
-        raise UsageError("; ".join(reversed(lines.values()))) from error
+                message = f"{owner}, {name}: {complaint}, got {problem['input']!r}"
+            messages[owner, name] = message  # of several the first
+        raise UsageError("; ".join(reversed(messages.values()))) from error
 
 
 class Settings(BaseModel):
-    """Base of every Config and Controls: frozen, and a misspelt field is an error."""
+    """Base of every Config and Controls: frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     former_names: ClassVar[Mapping[str, str]] = MappingProxyType({})

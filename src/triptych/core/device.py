@@ -1,4 +1,4 @@
-"""The machine: the only file that names a kind of device."""
+"""Devices and processors: the only file that names a kind of device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ import torch
 
 
 def choose(name: str = "auto") -> torch.device:
-    """A device by name; auto takes the first of GPU, Apple's GPU, processor that is there."""
+    """Choose a device by name; "auto" takes the first that is there of GPU, Apple's GPU, CPU.
+
+    Args:
+        name: "auto", or a device by its name in PyTorch.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: If the device is not available.
+    """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -21,17 +31,17 @@ def choose(name: str = "auto") -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device {name!r} is not to be had here ({str(error).splitlines()[0]}); --device cpu always is"
+            f"device {name!r} is not available here ({str(error).splitlines()[0]}); --device cpu always works"
         ) from error
     return device
 
 
 def bf16_pays(device: torch.device) -> tuple[bool, str]:
-    """Whether bfloat16 is the faster arithmetic of a device, and why, in a few words.
+    """Whether bfloat16 is faster than float32 on a device, and why, in a few words.
 
-    On processors: with matrix tiles (AMX), or where one AVX512-BF16 instruction, which does twice the
-    work of an fp32 one, is issued as often: AMD's since Zen 4. Intel's is issued half as often, so that
-    converting costs time and nothing saves any (`benchmarks/arithmetic.py` measures it).
+    On CPUs it is with matrix tiles (AMX), and where one AVX512-BF16 instruction, which does twice the work of
+    an fp32 one, is issued as often: on AMD since Zen 4. Intel issues it half as often, so that conversions
+    cost time and nothing is gained (`benchmarks/arithmetic.py` measures it).
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -49,13 +59,13 @@ def bf16_pays(device: torch.device) -> tuple[bool, str]:
 
 
 def _allowed(*instructions: str) -> bool:
-    """Whether oneDNN may use one of these instructions; without a word of the user's it may use all."""
+    """Whether oneDNN may use one of these instruction sets; without ONEDNN_MAX_CPU_ISA it may use all."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     return not limit or any(name in limit for name in instructions)
 
 
 def vendor() -> str:
-    """The processor's maker as the processor itself says it; empty where the system does not tell."""
+    """The vendor ID of the CPU; "" where the system does not tell."""
     return _of_processor("vendor_id")
 
 
@@ -68,20 +78,35 @@ def _of_processor(name: str) -> str:
 
 
 def instructions() -> str:
-    """Which instructions of the processor PyTorch and oneDNN use: bits depend on them."""
+    """The CPU instruction sets that PyTorch and oneDNN use: bits depend on them."""
     names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
     limits = [f", {name}={os.environ[name]}" for name in names if os.environ.get(name)]
     return torch.backends.cpu.get_cpu_capability() + "".join(limits)
 
 
 def prefers_channels_last(device: torch.device, network: bool) -> bool:
-    """Whether to store channels last: on GPUs always, on processors where the network is faster so."""
+    """Whether to use channels-last memory layout.
+
+    Args:
+        device: On GPUs it always pays.
+        network: Whether the network is faster in this layout on CPUs.
+
+    Returns:
+        True for channels last.
+    """
     return device.type == "cuda" or (device.type == "cpu" and network)
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Float32 as it is written for a while: no TF32, no autocast, no choosing of kernels by the clock."""
+    """Compute in full float32: no TF32, no autocast, no choice of kernels by timing.
+
+    Args:
+        device: The device of the computation.
+
+    Yields:
+        Nothing; the former settings are restored at the end.
+    """
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32
     convolutions = torch.backends.cudnn.flags(
@@ -96,13 +121,13 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def wait(device: torch.device) -> None:
-    """Let everything asked of the device finish: before reading a clock."""
+    """Wait until the device has finished: before a clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory taken so far: on a GPU by tensors, elsewhere by the whole process."""
+    """Peak memory so far: of tensors on a GPU, elsewhere of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

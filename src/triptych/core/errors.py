@@ -16,7 +16,7 @@ class DataError(ValueError):
 
 
 class UnlikeCardsError(ValueError):
-    """Two scores that were not measured alike; `field` is the first protocol field that differs."""
+    """Two scores with different protocols; `field` is the first field that differs."""
 
     def __init__(self, field: str, first: object, second: object, who: str = "these scores") -> None:
         super().__init__(
@@ -27,11 +27,11 @@ class UnlikeCardsError(ValueError):
 
 
 class WeightsError(ValueError):
-    """Weights that are not here or may not be used; the message says where they were looked for."""
+    """Weights that are missing or must not be used; the message says where they were looked for."""
 
 
-class SealError(ValueError):
-    """A stored record that is not what was written."""
+class ChecksumError(ValueError):
+    """A stored record that does not match its checksum."""
 
 
 class RunError(ValueError):

@@ -11,17 +11,20 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECA
 
 
 def readable_name(text: str, marks: str = "._-", most_bytes: int = MOST_BYTES, empty: str = "run") -> str:
-    """A file name made of a text: letters and digits of any script and `marks` stay, in lower case.
+    """Turn a text into a file name: letters and digits of any script and `marks` stay, in lower case.
 
-    Everything else (separators, spaces, control and private characters, lone surrogates of undecodable
-    words) becomes "-". Composed form (NFC), so that one name is one name on every file system; no dot or
-    dash at either end; no name that Windows reserves.
+    Everything else (separators, spaces, control and private characters, lone surrogates) becomes "-". The
+    result is in composed form (NFC), so that it is the same name on every file system, has no dot or dash at
+    either end, and is no name that Windows reserves.
 
     Args:
-        text: What a person called it.
-        marks: Characters that stay beside letters and digits, of ASCII.
-        most_bytes: The longest result in UTF-8; longer ones are cut between characters.
+        text: Any text.
+        marks: ASCII characters that stay beside letters and digits.
+        most_bytes: Largest number of bytes of the result in UTF-8; longer ones are cut between characters.
         empty: The result where nothing is left.
+
+    Returns:
+        The file name.
     """
     made: list[str] = []
     for sign in unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower()):

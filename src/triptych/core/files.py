@@ -1,4 +1,4 @@
-"""Files: writable targets, atomic text, JSON lines, locks."""
+"""Text files: writable targets, JSON lines, locks."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from triptych.core.atomic import atomic_write
 from triptych.core.errors import RunError, UsageError
 
 
 def fit_to_write(path: Path, flag: str) -> None:
-    """Raises UsageError where a file could not be written, found out by trying; leaves nothing behind.
+    """Check by a trial that a file can be written; nothing is left behind.
 
-    flag: what the path was given by, "--out". Folders that are missing are no hindrance: they get made.
+    Args:
+        path: The file. Missing folders are no obstacle: they will be made.
+        flag: The flag that the path was given by: "--out".
+
+    Raises:
+        UsageError: If it cannot be written.
     """
     above = path.absolute().parents
     home = next(folder for folder in above if os.access(folder, os.F_OK))  # the root at the latest
     if not home.is_dir():
         raise UsageError(f"{flag} {path} cannot be written: {home} is a file, and a folder is needed there")
-    tried = home / f".triptych-{os.getpid()}.partial"
+    trial = home / f".triptych-{os.getpid()}.partial"
     try:
-        tried.touch()
-        tried.unlink()
+        trial.touch()
+        trial.unlink()
     except OSError as error:
         raise UsageError(
             f"{flag} {path} cannot be written: the folder {home} takes no file ({error.strerror}), name one "
@@ -35,7 +41,17 @@ def fit_to_write(path: Path, flag: str) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSONL file; none if it is missing; a half-written last line is left out."""
+    """Read the lines of a JSONL file; a half-written last line is left out.
+
+    Args:
+        path: The file; a missing one has no lines.
+
+    Returns:
+        One dictionary per line.
+
+    Raises:
+        RunError: If another line is damaged.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -47,13 +63,13 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             if number < len(lines) - 1:  # it was ended, so it was written whole
                 raise RunError(
-                    f"{path} line {number + 1} is damaged ({error}): take that line out, the others are whole"
+                    f"{path} line {number + 1} is damaged ({error}): delete that line, the others are intact"
                 ) from error
     return records
 
 
 def drop_half_line(file: BinaryIO) -> None:
-    """Cut a file, opened "a+b", back to its last whole line, so that nothing is glued to a rest."""
+    """Truncate a file, opened "a+b", after its last complete line, so that the next one starts a line."""
     end = file.seek(0, os.SEEK_END)
     file.seek(max(end - 1, 0))
     if file.read(1) in (b"", b"\n"):
@@ -63,18 +79,27 @@ def drop_half_line(file: BinaryIO) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write a text file, whole or not at all.
+
+    Args:
+        path: The file; one that is there is replaced.
+        text: Its new content.
+    """
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def locked(path: Path, wait: bool) -> Iterator[bool]:
-    """Hold an advisory lock on a file; yields whether it is held. It is freed even by SIGKILL."""
+    """Hold an advisory lock on a file; it is released even by SIGKILL.
+
+    Args:
+        path: The file; it is made if it is missing.
+        wait: Whether to wait until the lock is free.
+
+    Yields:
+        Whether the lock is held.
+    """
     with path.open("ab") as file:
         yield _lock(file, wait)
 

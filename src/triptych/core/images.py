@@ -1,4 +1,4 @@
-"""Pictures as numbers: the only file that knows how 0..255 maps to [-1, 1]."""
+"""Conversion between stored pixels, 0..255, and the networks' range [-1, 1]: the only file that knows it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ LEVEL_STEP = 1 / HALF_RANGE  # from one gray level to the next, on the scale of 
 
 
 def to_float(pixels: np.ndarray | Tensor) -> Tensor:
-    """Turn stored pixels into what networks see.
+    """Convert stored pixels to the networks' range.
 
-    pixels: (B, H, W, C) uint8. Returns (B, C, H, W) float32 in [-1, 1], on a tensor's own device.
+    Args:
+        pixels: (B, H, W, C) uint8.
+
+    Returns:
+        (B, C, H, W) float32 in [-1, 1], on a tensor's own device.
     """
     images = _checked(pixels).permute(0, 3, 1, 2)  # (B, C, H, W)
     return images.float().div_(HALF_RANGE).sub_(1.0).contiguous()
 
 
 def level_edges(pixels: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-    """The ends of the bin that rounds to each pixel's gray level, on the scale of [-1, 1].
+    """The edges of the bin that `to_uint8` rounds to each pixel's level.
 
-    pixels: (B, H, W, C) uint8. Returns lower and upper, (B, C, H, W) float64 on the CPU: half a level
-    below and above, but -infinity below level 0 and infinity above level 255, as `to_uint8` rounds.
+    Args:
+        pixels: (B, H, W, C) uint8.
+
+    Returns:
+        Lower and upper edges, (B, C, H, W) float64 each, on the CPU and on the scale of [-1, 1]: half a level
+        to either side, but -infinity below level 0 and infinity above level 255.
     """
     levels = _checked(pixels).cpu().permute(0, 3, 1, 2).double()  # (B, C, H, W)
     lower, upper = ((levels + side) / HALF_RANGE - 1.0 for side in (-0.5, 0.5))
@@ -37,15 +45,18 @@ def _checked(pixels: np.ndarray | Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """Round what networks made to the nearest gray level.
+    """Round images to the nearest level of stored pixels.
 
-    images: (B, C, H, W) float, nominally in [-1, 1]; values outside are clipped.
-    Returns (B, H, W, C) uint8.
+    Args:
+        images: (B, C, H, W) float, nominally in [-1, 1]; values outside are clipped.
+
+    Returns:
+        (B, H, W, C) uint8.
     """
     levels = images.detach().float().add(1.0).mul(HALF_RANGE).round_().clamp_(0, 255)
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()  # (B, H, W, C)
 
 
 def is_points(pixels: np.ndarray) -> bool:
-    """Whether (..., H, W, C) pixels are points of a plane rather than pictures."""
+    """Whether (..., H, W, C) pixels are points of a plane, stored as two channels of one pixel."""
     return pixels.shape[-3:] == (1, 1, 2)

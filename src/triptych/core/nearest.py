@@ -1,4 +1,4 @@
-"""The known name that a mistyped one is nearest to."""
+"""Suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -30,39 +30,48 @@ FLAGS_ELSEWHERE = {  # the same for flags of `train`, and what older versions ca
 
 
 def nearest(word: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str | None:
-    """The known name that a word most likely stands for.
+    """Find the known name that a mistyped word most likely stands for.
 
-    Case and the signs between letters do not count: "minmax" is "min-max".
+    Case and punctuation are ignored: "minmax" is "min-max".
 
     Args:
         word: What was typed.
-        known: The names there are, the more usual first.
+        known: The existing names, the more usual first.
         meant: What other tools call things: their name -> ours. Only entries that lead to a known name count.
 
     Returns:
-        The name, or None where nothing is near.
+        The name, or None where none is similar.
     """
     names = list(known)
-    asked = letters(word)
+    typed = letters(word)
     for other, ours in (meant or {}).items():
-        if letters(other) == asked and ours in names:
+        if letters(other) == typed and ours in names:
             return ours
     plain = {letters(name): name for name in reversed(names)}  # of equal ones the first counts
-    if asked in plain:
-        return plain[asked]
-    found = difflib.get_close_matches(asked, plain, 1, cutoff=max(CUTOFF, 0.6 if len(asked) < 4 else 0))
+    if typed in plain:
+        return plain[typed]
+    found = difflib.get_close_matches(typed, plain, 1, cutoff=max(CUTOFF, 0.6 if len(typed) < 4 else 0))
     if found:
         return plain[found[0]]
-    inside = [name for form, name in plain.items() if len(asked) >= 3 and asked in form]
+    inside = [name for form, name in plain.items() if len(typed) >= 3 and typed in form]
     return inside[-1] if inside else None
 
 
 def letters(name: str) -> str:
-    """A name without case and without the signs between its letters: "Ankle boot" -> "ankleboot"."""
+    """A name in lower case, letters and digits only: "Ankle boot" -> "ankleboot"."""
     return "".join(sign for sign in name.casefold() if sign.isalnum()) or name
 
 
 def did_you_mean(word: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
-    """`nearest` as the end of a sentence, with a space before it: " Did you mean train?"; "" for none."""
+    """Phrase the suggestion of `nearest` for the end of an error message.
+
+    Args:
+        word: What was typed.
+        known: The existing names, the more usual first.
+        meant: What other tools call things: their name -> ours.
+
+    Returns:
+        " Did you mean train?", with a space before it; "" where none is similar.
+    """
     found = nearest(word, known, meant)
     return "" if found is None else f" Did you mean {found}?"

@@ -1,9 +1,8 @@
-"""Randomness without hidden state: every draw is a function of numbers one can write down.
+"""Counter-based random numbers: every draw is a function of numbers that can be written down.
 
-Two kinds of stream. A *training* draw depends on (run seed, step, stream), is made for the whole
-global batch and then cut to the rows a worker holds, so neither the number of workers nor the
-micro-batch size changes it. A *sampling* draw depends on the seed of one picture, so a picture
-does not depend on the batch it was drawn in.
+A *training* draw depends on (run seed, step, number of the draw); it is made for the global batch and cut to
+the rows that are needed, so that neither the number of workers nor the size of micro-batches changes it. A
+*sampling* draw depends on the seed of one image, so that an image does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch import Tensor
 
 
 def mix(*numbers: int | str) -> int:
-    """Hash numbers and names to one 63-bit seed; neighbouring inputs give unrelated seeds."""
+    """Hash numbers and names to one 63-bit seed; similar inputs give unrelated seeds."""
     text = "/".join(str(number) for number in numbers).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
@@ -27,9 +26,14 @@ def generator(*numbers: int | str) -> torch.Generator:
 
 
 def noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """The starting noise of pictures, one seed each: what diffusers draws for a list of generators.
+    """Draw the initial noise of images, as diffusers does for a list of generators.
 
-    Returns (len(seeds), *shape) float32 on the CPU, standard normal.
+    Args:
+        seeds: One per image.
+        shape: Shape of one image's noise.
+
+    Returns:
+        (len(seeds), *shape) float32 on the CPU, standard normal.
     """
     return torch.stack(
         [torch.randn(*shape, generator=torch.Generator("cpu").manual_seed(int(s))) for s in seeds]
@@ -37,11 +41,20 @@ def noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
 
 
 def slerp(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
-    """Noise on the great arc between two noises: spherical interpolation (Shoemake 1985).
+    """Interpolate spherically between two noises.
 
-    On the straight line the middle would be shorter than any noise the model was trained on.
-    start, end: of one shape. shares: (K,) in [0, 1]. Returns (K, *shape). Noises on one line through the
-    origin are joined by that line.
+    On the straight line the middle would have a smaller norm than any noise the model was trained on.
+
+    Args:
+        start: Any shape.
+        end: The same shape. Where both lie on one line through the origin, interpolation is linear.
+        shares: (K,) in [0, 1]: 0 is `start`, 1 is `end`.
+
+    Returns:
+        (K, *shape).
+
+    References:
+        Shoemake 1985, "Animating rotation with quaternion curves".
     """
     cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(-1, 1)
     angle = torch.arccos(cosine)
@@ -52,16 +65,28 @@ def slerp(start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
 
 
 class SamplerNoise:
-    """The noise a stochastic sampler adds on its way: a second stream of each picture's seed.
+    """The noise that a stochastic sampler adds: a second random stream of each image's seed.
 
-    stream: another name gives another, independent stream: a likelihood's draws are not a sampler's.
+    Args:
+        seeds: One per image.
+        stream: The name of the stream; streams of different names are independent.
     """
 
     def __init__(self, seeds: Sequence[int], stream: str = "sampler") -> None:
         self._generators = [generator(int(seed), stream) for seed in seeds]
 
     def randn_like(self, batch: Tensor) -> Tensor:
-        """The next standard normal draw for every picture. batch: (B, *shape); returns the same shape."""
+        """Draw the next noise of every image.
+
+        Args:
+            batch: (B, *shape), one row per seed.
+
+        Returns:
+            (B, *shape) standard normal, on the device and in the dtype of `batch`.
+
+        Raises:
+            ValueError: If the number of rows is not that of the seeds.
+        """
         if len(batch) != len(self._generators):
             raise ValueError(f"{len(self._generators)} seeds but a batch of {len(batch)}")
         drawn = torch.stack([torch.randn(*batch.shape[1:], generator=g) for g in self._generators])

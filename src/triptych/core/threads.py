@@ -1,4 +1,4 @@
-"""Short steps on one thread, long ones side by side."""
+"""Threads for NumPy and torch: one for short steps, several tasks at once for long ones."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ _outside: int | None = None  # threads before the outermost one_thread()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch and NumPy's linear algebra compute on one thread for a while.
+    """Let torch and NumPy's linear algebra use one thread.
 
-    For work made of many short steps: a second thread saves at most half of the time on an idle
-    machine, and on a busy one, where each step waits for a thread that has no core, it makes the
-    whole ten times slower (all scores of 10,000 x 5,000 pictures: 6 s, and 110 s beside two busy
-    processes; on one thread 11 s there too). Results then do not depend on the number of threads either.
+    For work of many short steps: a second thread saves at most half of the time on an idle machine, but on a
+    busy one, where each step waits for a thread without a core, it makes the work ten times slower (all
+    scores of 10,000 x 5,000 images: 6 s, and 110 s beside two busy processes; with one thread 11 s there
+    too). Results then do not depend on the number of threads either.
+
+    Yields:
+        Nothing; the number of threads is restored at the end.
     """
     global _outside
     before, outermost = torch.get_num_threads(), _outside is None
@@ -41,11 +44,15 @@ def one_thread() -> Iterator[None]:
 
 
 def side_by_side(task: Callable[[T], None], items: Sequence[T], multiplications: float) -> None:
-    """Run `task` on every item; for long work on several items at once, each on a thread of its own.
+    """Run a task on every item; long work on several items at once, each on a thread of its own.
 
-    As many at once as torch had threads before `one_thread`, 6 at most. No step ever waits for
-    another thread, so a busy machine costs no more than its share. The tasks must not depend on
-    their order, nor on one another.
+    As many run at once as torch had threads before `one_thread`, at most 6. No step waits for another thread,
+    so a busy machine costs no more than its share.
+
+    Args:
+        task: Must not depend on the order of items, nor on other tasks.
+        items: What the task is run on.
+        multiplications: Of all tasks together: an estimate, which decides whether the work is long.
     """
     workers = min(_outside or torch.get_num_threads(), MOST, len(items))
     with one_thread():

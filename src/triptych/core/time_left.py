@@ -1,4 +1,4 @@
-"""The time that long work still takes, in words."""
+"""Remaining time in words, and progress lines that are not printed too often."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def duration(seconds: float) -> str:
-    """A time to come, in words: "about 5 minutes"."""
+    """A duration in words: "about 5 minutes"."""
     if seconds < 55:
         return "under a minute" if seconds > 10 else "a few seconds"
     if seconds < 90 * 60:
@@ -17,18 +17,25 @@ def duration(seconds: float) -> str:
 
 
 def throttled_progress(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
-    """A callback (what, done, in all) that says how much time is left, once known and then now and then."""
-    began: dict[str, tuple[float, int]] = {}  # of each work, and how much was done then
-    told: dict[str, float] = {}
+    """Make a progress callback that says how much time is left: after two seconds, then every ten.
 
-    def tell(what: str, done: int, total: int) -> None:
+    Args:
+        say: Prints a line.
+
+    Returns:
+        (task, units done, units in all) -> None.
+    """
+    began: dict[str, tuple[float, int]] = {}  # task -> time and units done at the first call
+    said_at: dict[str, float] = {}
+
+    def report(task: str, done: int, total: int) -> None:
         now = time.monotonic()
-        first, before = began.setdefault(what, (now, done))
-        if now - told.get(what, first) < (10 if what in told else 2) or done == before:
+        first, before = began.setdefault(task, (now, done))
+        if now - said_at.get(task, first) < (10 if task in said_at else 2) or done == before:
             return
         left = (total - done) * (now - first) / (done - before)
-        if left >= 5:  # what is over in a moment needs no words
-            told[what] = now
-            say(f"{what}: {done:,} of {total:,}, {duration(left)} left")
+        if left >= 5:  # work that ends in a moment needs no line
+            said_at[task] = now
+            say(f"{task}: {done:,} of {total:,}, {duration(left)} left")
 
-    return tell
+    return report

@@ -1,4 +1,4 @@
-"""Image specifications, batches, conditions and steps of a generation."""
+"""What models and machinery exchange: image specifications, batches, conditions, sampling steps."""
 
 from __future__ import annotations
 
@@ -14,35 +14,39 @@ Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What the data fixes and a model may not choose. size: pixels, square.
+    """What the data set fixes about the images of a model."""
 
-    classes: how many the model is told apart; 0 where the source has no labels, and where the training is
-    unconditional (`--no-conditional`): a model then never sees a label.
-    """
-
-    channels: int
-    size: int
-    classes: int = 0
-    captions: bool = False
+    channels: int  # 1 or 3
+    size: int  # side in pixels: images are square
+    classes: int = 0  # 0 where there are no labels, and where the training is unconditional
+    captions: bool = False  # whether there are captions
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One (micro-)batch of training pictures."""
+    """One batch, or micro-batch, of training images."""
 
-    images: Tensor  # (B, C, H, W) float32 in [-1, 1]: always pixels, also for latent models
+    images: Tensor  # (B, C, H, W) float32 in [-1, 1]: always pixels, also for latent diffusion
     labels: Tensor | None  # (B,) int64 in [0, classes)
     captions: tuple[str, ...] | None
     rows: Tensor  # (B,) int64: row numbers within the global batch of this step
-    global_size: int  # pictures in the global batch
+    global_size: int  # images in the global batch
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with its pictures and labels on `device`; row numbers stay on the CPU."""
+        """The same batch with images and labels on `device`; row numbers stay on the CPU."""
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
         return replace(self, images=self.images.to(device, non_blocking=True), labels=labels)
 
     def cut(self, start: int, stop: int) -> Batch:
-        """The pictures start..stop-1 of this batch: a micro-batch."""
+        """Cut out a micro-batch.
+
+        Args:
+            start: The first row.
+            stop: The row after the last.
+
+        Returns:
+            Views of these rows.
+        """
         return replace(
             self,
             images=self.images[start:stop],
@@ -54,16 +58,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Condition:
-    """Whatever guides a picture; None where nothing is asked."""
+    """What guides the images of a batch; None: not guided by it."""
 
     labels: Tensor | None = None  # (B,) int64
     captions: tuple[str, ...] | None = None
-    negative: tuple[str, ...] | None = None
+    negative: tuple[str, ...] | None = None  # captions to guide away from
     image: Tensor | None = None  # (B, C, H, W) float32 in [-1, 1]
-    mask: Tensor | None = None  # (B, 1, H, W) float32, 1 = to be painted
+    mask: Tensor | None = None  # (B, 1, H, W) float32: 1 where pixels are to be generated
 
     def cut(self, rows: Sequence[int]) -> Condition:
-        """The condition of the pictures `rows`, in that order; a row may come twice."""
+        """Select rows, in the order given; a row may be selected twice."""
         index = torch.as_tensor(list(rows), dtype=torch.int64)
 
         def pick(value: Any) -> Any:
@@ -97,9 +101,9 @@ class LikelihoodQuery:
 
 @dataclass(frozen=True)
 class GenerationStep:
-    """One moment of generation."""
+    """One step of sampling."""
 
-    step: int
-    steps: int
+    step: int  # steps done
+    steps: int  # steps in all
     noisy: Tensor  # (B, *noise shape)
-    image: Callable[[], Tensor]  # (B, C, H, W): the picture as predicted now, decoded when asked
+    image: Callable[[], Tensor]  # (B, C, H, W): the image predicted at this step, computed when called

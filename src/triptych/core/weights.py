@@ -1,4 +1,4 @@
-"""Selecting the weights of parts of a module."""
+"""Selection of weights by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 
 def named_under(module: nn.Module, prefixes: Sequence[str]) -> dict[str, Tensor]:
-    """The weights and buffers of the parts of a module that the prefixes name."""
+    """Select weights and buffers by the prefixes of their names.
+
+    Args:
+        module: The module.
+        prefixes: Names of submodules or parameters: "generator" selects "generator.0.weight".
+
+    Returns:
+        Name -> tensor, sharing memory with the module.
+    """
     return {
         name: tensor
         for name, tensor in module.state_dict().items()

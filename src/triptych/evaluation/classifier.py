@@ -8,8 +8,6 @@ classifier's training loop is its own: the loop of `training/trainer.py` is for 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
@@ -21,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from triptych.core import rng
-from triptych.core.atomic import read_checkpoint_dir, write_sealed
+from triptych.core.atomic import read_checkpoint_dir, write_checkpoint_dir
 from triptych.core.cache import cache_home
 from triptych.core.filenames import readable_name
 from triptych.core.threads import one_thread
@@ -388,14 +386,8 @@ def _keep(home: Path, extractor: NetworkExtractor, fingerprint: str) -> None:
         "version": VERSION,
         "torch": torch.__version__,
     }
-    partial = home.with_name(f".partial-{home.name}-{os.getpid()}")
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        write_sealed(partial, {"weights": extractor.network.state_dict()}, meta)
-        shutil.rmtree(home, ignore_errors=True)  # a damaged one; another process's equal one
-        partial.rename(home)
+        write_checkpoint_dir(home, {"weights": extractor.network.state_dict()}, meta)
     except OSError as error:
         log.warning("the extractor could not be cached at %s (%s)", home, error)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

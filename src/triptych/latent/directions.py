@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
+from triptych.core.atomic import atomic_write
 from triptych.core.config import Record
 from triptych.core.errors import UsageError
 from triptych.core.files import fit_to_write
@@ -303,19 +303,15 @@ def save(path: Path, directions: Sequence[Direction]) -> None:
     from safetensors.torch import save as serialized
 
     check_writable(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     header = {"format": FORMAT, "directions": [d.info.model_dump(mode="json") for d in directions]}
     tensors = {str(k): d.vector.float().contiguous() for k, d in enumerate(directions)}
     content = serialized(tensors, {"triptych": json.dumps(header)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)  # save_file would make it readable by its owner only
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            partial.write_bytes(content)  # save_file would make it readable by its owner only
     except OSError as error:
         raise OSError(f"the directions could not be written to {path}: {error.strerror or error}") from error
-    finally:
-        if partial.is_file():
-            partial.unlink()
 
 
 def load(path: Path | str) -> list[Direction]:

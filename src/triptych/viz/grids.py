@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from triptych.core.atomic import atomic_write
 from triptych.core.images import is_points
 from triptych.viz.scatter import cloud
 
@@ -60,11 +60,8 @@ def to_pil(picture: np.ndarray) -> Image.Image:
 
 def write_png(path: Path, picture: np.ndarray) -> None:
     """Write one (H, W, C) uint8 picture as PNG, whole or not at all. Raises OSError that names the file."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        to_pil(picture).save(partial, format="PNG")
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            to_pil(picture).save(partial, format="PNG")
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise OSError(f"could not write {path}: {error.strerror or error}") from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import features
 
+from triptych.core.atomic import atomic_write
 from triptych.core.errors import UsageError
 from triptych.core.files import fit_to_write
 from triptych.core.nearest import nearest
@@ -88,13 +88,8 @@ def write_arrays(path: Path, images: np.ndarray, **more: np.ndarray | None) -> N
 def _whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Raises OSError that names the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             write(file)
-        partial.replace(path)
     except OSError as error:
         raise OSError(f"could not write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)

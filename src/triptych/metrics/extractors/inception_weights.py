@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from triptych.core.atomic import atomic_write
 from triptych.core.cache import cache_home, fetch
 from triptych.core.errors import WeightsError
 from triptych.metrics.extractors.base import tensors_hash
@@ -111,15 +111,12 @@ def _keep(tensors: Mapping[str, Tensor], about: dict[str, str]) -> None:
     from safetensors.torch import save_file
 
     home = cache_home() / "networks"
-    partial = home / f".{KEPT}.{os.getpid()}.partial"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        save_file({name: x.contiguous() for name, x in tensors.items()}, partial, about)
-        partial.replace(home / KEPT)
+        with atomic_write(home / KEPT) as partial:
+            save_file({name: x.contiguous() for name, x in tensors.items()}, partial, about)
     except OSError as error:
         log.warning("the converted Inception weights could not be stored at %s (%s)", home / KEPT, error)
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _download() -> tuple[bytes, Path]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 import torch
 
 from triptych.core.errors import UsageError
+from triptych.core.nearest import nearest
 from triptych.metrics.extractors import inception_weights, vit
 from triptych.metrics.extractors.pretrained import PretrainedExtractor, Scaling
 from triptych.metrics.extractors.resize import PillowBicubic, Resizing, TF1Bilinear
@@ -27,8 +27,8 @@ def split_name(features: str) -> tuple[str, Path | None]:
     """
     name, colon, path = features.partition(":")
     if name not in FEATURES or (colon and (name in SMALL or not path)):
-        near = difflib.get_close_matches(name.lower(), FEATURES, 1) if name not in FEATURES else []
-        hint = f"did you mean {near[0]}? " if near else ""
+        near = nearest(name, FEATURES) if name not in FEATURES else None
+        hint = f"did you mean {near}? " if near else ""
         raise UsageError(
             f"unknown features {features!r}: {hint}expected one of {', '.join(FEATURES)}; the last "
             f"{len(PRETRAINED)} accept a path to their weights: inception:PATH"
