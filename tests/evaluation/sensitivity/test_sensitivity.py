@@ -117,7 +117,7 @@ def test_without_labels_class_metrics_refuse():
     assert "predicts no classes" in readings["IS"].reason
     with pytest.raises(ValueError, match="at least 20 images"):
         study_sensitivity(source, 10)
-    with pytest.raises(ValueError, match="unknown kind 'fog': there are honest, blur"):
+    with pytest.raises(ValueError, match="unknown kind of corruption 'fog': there are honest, blur"):
         study_sensitivity(source, 30, kinds=("fog",))
 
 
