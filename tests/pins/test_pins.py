@@ -61,6 +61,6 @@ def test_demo_trains_three_models_and_reports_them(
         assert list((path / "samples").glob("*.png"))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert Path(told["report"]) == tmp_path / "report.html"
-    for title in ("DCGAN", "VAE", "Diffusion"):
+    for title in ("DCGAN", "VAE", "Flow matching"):
         assert title in page
     assert "triptych demo --data digits" in page

@@ -33,7 +33,10 @@ __all__ = ["VERBS", "main"]
 
 VERBS: dict[str, Verb] = {
     "demo": verb(
-        "demo", demo.DemoFlags, demo.demo, "a GAN, a VAE and a diffusion model side by side, in one report"
+        "demo",
+        demo.DemoFlags,
+        demo.demo,
+        "a GAN, a VAE and a flow-matching model side by side, in one report",
     ),
     "train": Verb(
         train.TrainFlags, train.train, "train one model: triptych train dcgan --data mnist --minutes 5"
