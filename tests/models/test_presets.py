@@ -103,7 +103,8 @@ def test_help_shows_the_defaults_of_the_chosen_preset(capsys: pytest.CaptureFixt
 
     fast, paper = shown(), shown("--preset", "paper")
     assert "{fast,few,points,paper}" in fast and "fast: batch 64, lr 0.001, instance-noise 0.3; few:" in fast
-    assert "Pictures a step. (default: 64)" in fast and "Pictures a step. (default: 128)" in paper
+    assert "Images per training step. (default: 64)" in fast
+    assert "Images per training step. (default: 128)" in paper
     assert "(default: fast)" in fast and "(default: fast)" in paper
     assert "This preset: off." in paper and "This preset" not in fast
 
