@@ -229,7 +229,7 @@ def test_mode_collapse_stops_or_warns_as_configured(tmp_path: Path, monkeypatch:
     assert told[-1] == "GAN monitor: mode collapse since step 12: one picture" and "" in told
     assert run.checkpoints()[-1] == 40 and (run.path / "post-mortem.html").is_file()
     assert run.healthy_checkpoints() == [8, 16]  # kept from pruning although others came after them
-    with pytest.raises(TrainingError, match=r"mode collapse.*last good state, of step 8, is kept"):
+    with pytest.raises(TrainingError, match=r"mode collapse.*last healthy checkpoint, of step 8, is kept"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="stop", **OPTIONS)
     with pytest.raises(TrainingError, match="mode collapse"):
         triptych.train("dcgan", runs=tmp_path, on_collapse="rollback", **OPTIONS)

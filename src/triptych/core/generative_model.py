@@ -34,7 +34,7 @@ class GenerativeModel(nn.Module, ABC, Generic[ConfigT, ControlsT]):
 
     Args:
         config: The settings that are fixed at training time.
-        spec: Shape of the images, and the number of classes that the model is told (0: unconditional).
+        spec: Shape of the images, and the number of classes that it is conditioned on (0: unconditional).
         components: Trained models that this one is built on, by the names in the class's `components`. They
             are not submodules: they are neither trained nor saved with this model.
     """

@@ -100,7 +100,7 @@ class Session:
                     self.roll_back(error)
         if stopped:
             raise Interrupted(
-                f"stopped at step {self.trainer.step} of {self.trainer.plan.steps}, state saved. "
+                f"stopped at step {self.trainer.step} of {self.trainer.plan.steps}, checkpoint saved. "
                 f"Go on with: triptych resume {self.run.path}"
             )
 
@@ -225,10 +225,14 @@ def explain_failure(error: TrainingError, run: Run, diagnosis: Diagnosis | None)
         The message for the user.
     """
     kept = rollback_candidates(run, diagnosis)
-    state = f"The last good state, of step {max(kept)}, is kept" if kept else "No state was saved yet"
+    checkpoint = (
+        f"The last healthy checkpoint, of step {max(kept)}, is kept"
+        if kept
+        else "No checkpoint was saved yet"
+    )
     page = newest_post_mortem(run)
     more = f" What happened, and what may help: {page}" if page else ""
-    return f"{error}. {state} in {run.path}. {divergence_advice(run.card.plan.precision)}{more}"
+    return f"{error}. {checkpoint} in {run.path}. {divergence_advice(run.card.plan.precision)}{more}"
 
 
 def divergence_advice(precision: str) -> str:
