@@ -31,7 +31,7 @@ from triptych.training.runner import resume
 SPEC = ImageSpec(channels=1, size=32, classes=10)
 SMALL = ImageSpec(channels=1, size=8)
 MODELS = (Diffusion, FlowMatching)
-AnyDenoising = DenoisingModel[Any, Any]
+AnyDenoising = DenoisingModel[Any]
 
 
 @pytest.fixture
