@@ -111,7 +111,7 @@ def test_what_cannot_be_told_apart_says_how_many_would_do():
     wanted = float(verdict.sentence.split("about ")[1].split(" would")[0].replace(",", ""))
     assert wanted > 500
     (same,) = rank("FID", entries(a=1.0, b=1.0)).verdicts
-    assert "no number of pictures is likely to do" in same.sentence
+    assert "no number of images is likely to suffice" in same.sentence
     assert "expectation itself moves" in rank("FID", entries(a=1.0, b=1.0)).notes[0]
     assert rank("FID", entries(a=1.0, b=9.0)).notes == ()
 
@@ -130,7 +130,7 @@ def test_many_pairs_take_wider_intervals_and_ranks_keep_their_doubt():
 def test_both_numbers_are_said_where_they_differ():
     made = [Entry(n, n, {"FID": score(v, n_real=100)}) for n, v in (("a", 1.0), ("b", 1.01))]
     sentence = rank("FID", group(made)).verdicts[0].sentence
-    assert "with n = 500 samples and 100 real pictures" in sentence
+    assert "with n = 500 samples and 100 real images" in sentence
     fake, real = (
         float(x.replace(",", "")) for x in sentence.split("about ")[1].split(" would")[0].split(" and ")
     )
@@ -172,14 +172,14 @@ def test_three_seeds_speak_of_the_family(tmp_path: Path):
 def test_families_too_alike_ask_for_more_runs(tmp_path: Path):
     paths = seeds(tmp_path, (1.0, 1.4, 1.8), "dcgan") + seeds(tmp_path, (1.3, 1.8, 2.1), "vae")
     (verdict,) = compare(paths).rankings[0].verdicts
-    assert verdict.winner is None and "runs of each would do" in verdict.sentence
+    assert verdict.winner is None and "runs of each would suffice" in verdict.sentence
 
 
 def test_fewer_seeds_speak_of_these_runs_only(tmp_path: Path):
     paths = seeds(tmp_path, (1.0, 1.8), "dcgan") + seeds(tmp_path, (9.0, 9.5, 9.9), "vae")
     (ranking,) = compare(paths).rankings
     gan, vae = ranking.standings
-    assert gan.claim == "these 2 runs only: from 3 seeds on it would speak of others"
+    assert gan.claim == "these 2 runs only: 3 seeds or more would cover others"
     assert vae.claim == "runs with other seeds, from 3"
     assert "(these runs only)" in ranking.verdicts[0].sentence and "paired" in ranking.verdicts[0].method
 
@@ -297,7 +297,7 @@ def test_files_stand_in_for_runs(tmp_path: Path):
     file.write_text("a table\n" + json.dumps(evaluated(score(3.0, model="VAE"))) + "\n")
     found = compare([gan, vae, file])
     assert found.rankings[0].standings[-1].label == "VAE (other.json)"
-    assert any("unlike budgets" in note and "not known" in note for note in found.notes)
+    assert any("different budgets" in note and "not known" in note for note in found.notes)
     for text, told in (("", "holds no evaluation"), ("{}", "holds no scores"), ("[1]", "holds no scores")):
         file.write_text(text)
         with pytest.raises(CompareError, match=told):

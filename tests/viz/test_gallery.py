@@ -15,7 +15,7 @@ from triptych.core.types import ImageSpec
 from triptych.inference.film import film_of
 from triptych.inference.pipeline import Pipeline
 from triptych.models.registry import load_model_class
-from triptych.viz.gallery import captioned, write_film, write_pictures
+from triptych.viz.gallery import captioned, write_images, write_sampling_animation
 from triptych.viz.grids import grid
 
 DRAWN = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
@@ -32,7 +32,7 @@ def diffusion() -> Pipeline:
 def test_a_grid_in_every_format(end: str, tmp_path: Path) -> None:
     out = tmp_path / "new" / f"x{end}"
     for _ in range(2):  # a file that is there is replaced
-        write_pictures(out, DRAWN, range(4), ["a", "b", "a", "b"])
+        write_images(out, DRAWN, range(4), ["a", "b", "a", "b"])
     expected = captioned(DRAWN, range(4), ["a", "b", "a", "b"])
     with Image.open(out) as written:
         found = np.asarray(written.convert("RGB")).astype(int)
@@ -43,21 +43,21 @@ def test_a_grid_in_every_format(end: str, tmp_path: Path) -> None:
 
 
 def test_gray_images_are_kept_to_the_level_by_gif(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "x.gif", DRAWN[..., :1], range(4))
+    write_images(tmp_path / "x.gif", DRAWN[..., :1], range(4))
     with Image.open(tmp_path / "x.gif") as written:
         found = np.asarray(written.convert("L"))
     np.testing.assert_array_equal(found, captioned(DRAWN[..., :1], range(4))[..., 0])
 
 
 def test_arrays_hold_seeds_and_labels(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "x.npz", DRAWN, [3, 1, 2**62, 0], list("abab"), [0, 1, 0, 1])
+    write_images(tmp_path / "x.npz", DRAWN, [3, 1, 2**62, 0], list("abab"), [0, 1, 0, 1])
     with np.load(tmp_path / "x.npz") as found:
         np.testing.assert_array_equal(found["images"], DRAWN)
         assert found["seeds"].tolist() == [3, 1, 2**62, 0] and found["labels"].tolist() == [0, 1, 0, 1]
-    write_pictures(tmp_path / "y.npz", DRAWN, range(4))
+    write_images(tmp_path / "y.npz", DRAWN, range(4))
     with np.load(tmp_path / "y.npz") as found:
         assert sorted(found.files) == ["images", "seeds"]
-    write_pictures(tmp_path / "y.npy", DRAWN, range(4))
+    write_images(tmp_path / "y.npy", DRAWN, range(4))
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), DRAWN)
 
 
@@ -70,13 +70,13 @@ def test_arrays_hold_seeds_and_labels(tmp_path: Path) -> None:
 )
 def test_an_unknown_extension_is_named(name: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
-        write_pictures(tmp_path / name, DRAWN, range(4))
+        write_images(tmp_path / name, DRAWN, range(4))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_may_have_a_dot_in_its_name(tmp_path: Path) -> None:
     (tmp_path / "v1.0").mkdir()
-    write_pictures(tmp_path / "v1.0", DRAWN, range(4))
+    write_images(tmp_path / "v1.0", DRAWN, range(4))
     assert len(list((tmp_path / "v1.0").iterdir())) == 4
 
 
@@ -86,7 +86,7 @@ def test_a_film_moves_and_ends_with_the_sample(end: str, diffusion: Pipeline, tm
     assert film.shape == (len(film), 2, 8, 8, 1) and len(film) >= 5
     np.testing.assert_array_equal(film[-1], diffusion.sample([5, 6], [0, 1], steps=4))
     assert np.abs(film[0].astype(int) - film[-1]).mean() > 2
-    write_film(tmp_path / f"x{end}", film, [5, 6], ["a", "b"])
+    write_sampling_animation(tmp_path / f"x{end}", film, [5, 6], ["a", "b"])
     with Image.open(tmp_path / f"x{end}") as written:
         assert getattr(written, "n_frames", 1) == len({frame.tobytes() for frame in film})
         written.seek(written.n_frames - 1)  # type: ignore[attr-defined]
@@ -96,11 +96,11 @@ def test_a_film_moves_and_ends_with_the_sample(end: str, diffusion: Pipeline, tm
 
 def test_films_as_arrays_and_films_that_there_are_not(diffusion: Pipeline, tmp_path: Path) -> None:
     film = film_of(diffusion, [0], None, "predicted", steps=2)
-    write_film(tmp_path / "x.npz", film, [0], labels=[1])
+    write_sampling_animation(tmp_path / "x.npz", film, [0], labels=[1])
     with np.load(tmp_path / "x.npz") as found:
         np.testing.assert_array_equal(found["images"], film)
-    with pytest.raises(ValueError, match=r"\.gif, \.webp, \.npy, \.npz \(a film\)"):
-        write_film(tmp_path / "x.png", film, [0])
+    with pytest.raises(ValueError, match=r"\.gif, \.webp, \.npy, \.npz \(an animation\)"):
+        write_sampling_animation(tmp_path / "x.png", film, [0])
     with pytest.raises(ValueError, match="with --steps 1 makes an image in one step"):
         film_of(diffusion, [0], None, "noisy", steps=1)
     with pytest.raises(ValueError, match="at most 64 images"):

@@ -28,6 +28,9 @@ def pass_or_fail(chapter: str, question: str, good: bool, evidence: str) -> Answ
         question: What was checked.
         good: Whether it is ok.
         evidence: What was measured, in words.
+
+    Returns:
+        The answer.
     """
     return Answer(chapter=chapter, question=question, answer="ok" if good else "not ok", evidence=evidence)
 
@@ -39,6 +42,9 @@ def not_applicable(chapter: str, question: str, reason: str) -> Answer:
         chapter: Where the question belongs.
         question: What would have been checked.
         reason: Why it does not apply.
+
+    Returns:
+        The answer.
     """
     return Answer(chapter=chapter, question=question, answer="does not apply", evidence=reason)
 
@@ -50,5 +56,8 @@ def unknown(chapter: str, question: str, reason: str) -> Answer:
         chapter: Where the question belongs.
         question: What would have been checked.
         reason: What is missing.
+
+    Returns:
+        The answer.
     """
     return Answer(chapter=chapter, question=question, answer="not known", evidence=reason)

@@ -46,7 +46,7 @@ def check(
     """Answer the usual checklist for GANs from a run: losses, architecture, optimizer, balance, samples.
 
     What the run lacks is answered "not known"; a newest checkpoint that is damaged is "not ok", and the one
-    before it is checked.
+    before it is checked. A run that cannot be read is a RunError.
 
     Args:
         path: The run's directory.
@@ -56,9 +56,6 @@ def check(
 
     Returns:
         The answers, in the order of the chapters.
-
-    Raises:
-        RunError: If the run cannot be read.
     """
     requested, run = known_weights(weights), open_run(path)
     tensors, meta, complaints = run.load_checkpoint()
@@ -97,6 +94,9 @@ def damage(complaints: Sequence[str], step: int) -> list[Answer]:
     Args:
         complaints: A sentence for each damaged checkpoint that is newer.
         step: The step of the checkpoint that is checked.
+
+    Returns:
+        The answers.
     """
     if not complaints:
         return []
@@ -123,6 +123,9 @@ def balance(run: Run, model: Model) -> list[Answer]:
     Args:
         run: The run.
         model: Its model, or the model's class.
+
+    Returns:
+        The answers.
     """
     question = "are generator and critic balanced"
     spec = model.adversarial
@@ -157,6 +160,9 @@ def samples(run: Run, model: Model, step: int, weights: Which = "ema") -> list[A
         model: Its model, or the model's class.
         step: Of the checkpoint; an evaluation of another step does not count.
         weights: Those used for sampling; an evaluation of the others does not count.
+
+    Returns:
+        The answers.
     """
     return [*_by_monitor(run, model), *_by_evaluation(run, model, step, weights)]
 

@@ -32,6 +32,9 @@ def finite(training: Trainer, run: Run, tensors: Mapping[str, Mapping[str, Tenso
         training: Holds the checkpoint's weights, and its objectives.
         run: Whose log is read.
         tensors: The checkpoint's tensors by file and name, as `Run.load_checkpoint` returns them.
+
+    Returns:
+        The answers.
     """
     answers = [_finite(what, tensors[part]) for part, what in PARTS.items() if part in tensors]
     return [*answers, _log(run.log()), *(_zero(training, tensors, part) for part in ("weights", "ema"))]
@@ -52,6 +55,9 @@ def varied(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], run: 
         training: Its model is loaded with both.
         tensors: The checkpoint's tensors by file and name.
         run: Whose class distribution labels are drawn from.
+
+    Returns:
+        The answer.
     """
     if not usable(tensors):
         return unknown("samples", VARIED, "nothing can be sampled: the weights are not finite")

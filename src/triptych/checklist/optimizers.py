@@ -29,6 +29,9 @@ def optimizers(training: Trainer, run: Run, meta: CheckpointMeta) -> list[Answer
         training: The training, restored from the checkpoint.
         run: The run.
         meta: Of the checkpoint.
+
+    Returns:
+        The answers.
     """
     answers = []
     for objective in training.objectives:

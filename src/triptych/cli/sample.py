@@ -45,7 +45,7 @@ def sample(words: list[str]) -> Result:
         return {}
     from triptych.inference.film import film_of
     from triptych.inference.pipeline import load
-    from triptych.viz.gallery import fit_for_pictures, write_film, write_pictures
+    from triptych.viz.gallery import check_images_path, write_images, write_sampling_animation
 
     pipeline = load(path, model_file=value_in(words, "--model-file"), weights=weights_in(words))
     flags, controls = parse_with_settings(
@@ -56,7 +56,7 @@ def sample(words: list[str]) -> Result:
         about=f"Sample images from {pipeline.model.title}.",
     )
     out = flags.out or Path("grid.png" if flags.film is None else "film.gif")
-    fit_for_pictures(out, film=flags.film is not None)  # refused before the work
+    check_images_path(out, film=flags.film is not None)  # refused before the work
     seeds = numbers(flags.seeds)
     cycle = class_numbers_of(flags.labels, pipeline) if flags.labels is not None else None
     labels = [cycle[k % len(cycle)] for k in range(len(seeds))] if cycle else None
@@ -64,8 +64,10 @@ def sample(words: list[str]) -> Result:
     classes = None if sampled is None else [int(label) for label in sampled]
     names = None if classes is None else [pipeline.class_names[label] for label in classes]
     if flags.film is None:
-        write_pictures(out, pipeline.sample(seeds, labels, **controls), seeds, names, classes)
+        write_images(out, pipeline.sample(seeds, labels, **controls), seeds, names, classes)
     else:
-        write_film(out, film_of(pipeline, seeds, labels, flags.film, **controls), seeds, names, classes)
+        write_sampling_animation(
+            out, film_of(pipeline, seeds, labels, flags.film, **controls), seeds, names, classes
+        )
     print(out)
     return {"out": str(out), "images": len(seeds), "weights": pipeline.weights}

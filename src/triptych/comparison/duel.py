@@ -215,7 +215,8 @@ def is_duel(path: Path | str) -> bool:
 def run_duel(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
     """Do what is not done yet: train every run, then evaluate its snapshots.
 
-    A training that fails or is interrupted ends the duel with its code; the same call goes on later.
+    A training that fails or is interrupted ends the duel with its code; the same call goes on later. A
+    model's file that was not named is a RunError.
 
     Args:
         duel: The duel, new or stopped.
@@ -225,9 +226,6 @@ def run_duel(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
 
     Returns:
         The exit code: 0 when all is done.
-
-    Raises:
-        RunError: If a model's file was not named.
     """
     duel = Duel(duel.path, with_files(duel.rules, files))
     rules = duel.rules

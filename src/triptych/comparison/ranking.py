@@ -1,7 +1,7 @@
 """Rank runs by their scores, as far as the intervals allow: `triptych compare`.
 
-The core is pure, scores in and verdicts out: `rank`. Around it, `read` finds the newest evaluation of
-a run or of a file, and `group` puts runs together that differ by their seed alone.
+`rank` is pure: scores in, verdicts out. `read` finds the newest evaluation of a run or of a file, and `group`
+joins runs that differ by their seed alone.
 """
 
 from __future__ import annotations
@@ -33,10 +33,15 @@ from triptych.metrics.stats.quantiles import LEVEL
 from triptych.models.registry import saved_config
 from triptych.runs.run import open_run
 
-MOST_PICTURES = 10_000_000  # a larger number wanted is called none
+MAX_IMAGES = 10_000_000  # a larger number of images is not recommended
 AGAIN = "triptych evaluate"
-SAID = ("labels", "weights", "precision")  # descriptive fields whose difference is worth a note
-NO_MATTER = ("seed", "save_every", "on_collapse", "track")  # options that make no other kind of run
+DESCRIPTIVE_FIELDS = ("labels", "weights", "precision")  # descriptive fields whose difference is worth a note
+IRRELEVANT_OPTIONS = (
+    "seed",
+    "save_every",
+    "on_collapse",
+    "track",
+)  # options that do not change what is trained
 UNSEALED = "unsealed: its scores were written before they carried checksums, so edits would not be seen"
 
 
@@ -59,27 +64,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class Contestant:
-    """What is ranked: one run, or the runs of several seeds."""
+    """One run, or the runs of several seeds, ranked as one."""
 
     label: str
     entries: tuple[Entry, ...]
 
     @property
-    def speaks_of_family(self) -> bool:
-        """Whether there are seeds enough, all different, to speak of runs with other seeds."""
+    def covers_other_seeds(self) -> bool:
+        """Whether there are enough runs, with different seeds, for an interval over seeds."""
         seeds = {entry.seed for entry in self.entries}
         return len(self.entries) >= MIN_RUNS and len(seeds) == len(self.entries) and None not in seeds
 
     def claim(self) -> str:
-        """What its interval speaks of, in words."""
+        """What its interval is for, in words."""
         count = len(self.entries)
-        if self.speaks_of_family:
+        if self.covers_other_seeds:
             return f"runs with other seeds, from {count}"
         if count == 1:
             return "this run only"
         if len({entry.seed for entry in self.entries}) < count:
             return f"these {count} runs only: some have the same seed"
-        return f"these {count} runs only: from {MIN_RUNS} seeds on it would speak of others"
+        return f"these {count} runs only: {MIN_RUNS} seeds or more would cover others"
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of two contestants; the difference is the first's score less the second's."""
+    """The comparison of two contestants; the difference is the first's score less the second's."""
 
     first: str
     second: str
@@ -127,7 +132,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `triptych compare` found."""
+    """The result of `triptych compare`."""
 
     rankings: tuple[Ranking, ...]
     notes: tuple[str, ...]
@@ -138,12 +143,21 @@ class Comparison:
 
 
 def compare(paths: Sequence[Path | str], metric: str | None = None, each: bool = False) -> Comparison:
-    """Rank runs, or evaluations kept as JSON files, by their newest scores.
+    """Rank runs, or evaluations saved as JSON files, by their newest scores.
 
-    paths: two or more. metric: the bare name of one score; None takes all that every run has. each:
-    rank every run by itself; else runs that differ by the seed alone stand together. Raises
-    ValueError: UsageError for too few paths or an unknown metric, UnlikeCardsError for scores that
-    were not measured alike, CompareError or RunError for what cannot be read.
+    What cannot be read is a RunError, what cannot be compared a CompareError, and scores that were not
+    measured alike are an UnlikeCardsError.
+
+    Args:
+        paths: Two or more run directories or files.
+        metric: The bare name of one score; None: all that every run has.
+        each: Rank every run by itself; else runs that differ by the seed alone are one contestant.
+
+    Returns:
+        A ranking for each metric, and notes.
+
+    Raises:
+        UsageError: For too few paths, or one that is given twice.
     """
     if len(paths) < 2:
         raise UsageError("a comparison needs at least two runs: triptych compare RUN RUN ...")
@@ -184,7 +198,9 @@ def _read_run(path: Path) -> Entry:
         notes.append(f"evaluated at step {step}, but trained to {checkpoints[-1]} since: {AGAIN} {path}")
     elif step is not None and step < plan.steps and plan.limit_seconds is None:
         notes.append(f"evaluated at step {step} of {plan.steps}: its training is not finished")
-    options = {k: v for k, v in run.card.options.model_dump(mode="json").items() if k not in NO_MATTER}
+    options = {
+        k: v for k, v in run.card.options.model_dump(mode="json").items() if k not in IRRELEVANT_OPTIONS
+    }
     card = next(iter(scores.values())).card
     key = {
         "model": run.card.model,
@@ -241,11 +257,19 @@ def _scores(record: Any, path: Path) -> tuple[dict[str, Score], list[str]]:
     return {score.card.metric: score for score in scores}, notes
 
 
-# --- who stands with whom --------------------------------------------------------------------
+# --- contestants -----------------------------------------------------------------------------
 
 
 def group(entries: Sequence[Entry], each: bool = False) -> list[Contestant]:
-    """Contestants in the order of their first entry: runs that differ by the seed alone stand together."""
+    """Group evaluations into contestants: runs that differ by the seed alone are one.
+
+    Args:
+        entries: One or more evaluations.
+        each: Make every evaluation a contestant of its own.
+
+    Returns:
+        The contestants, in the order of their first entry, with labels that tell them apart.
+    """
     together: dict[str, list[Entry]] = {}
     for number, entry in enumerate(entries):
         key = entry.alike if entry.alike and not each else f"by itself {number}"
@@ -285,13 +309,13 @@ def _metrics(entries: Sequence[Entry], asked: str | None) -> tuple[list[str], li
 
 
 def _descriptions(contestants: Sequence[Contestant], metric: str) -> list[str]:
-    """What differs between contestants beside the protocol, and may be why they differ."""
-    said = {"budgets": [c.entries[0].budget or "not known" for c in contestants]}
-    for field in SAID:
-        said[field] = [str(getattr(c.entries[0].scores[metric].card, field) or "-") for c in contestants]
+    """What differs between contestants beside the protocol, and may be the cause of a difference."""
+    values_of = {"budgets": [c.entries[0].budget or "not known" for c in contestants]}
+    for field in DESCRIPTIVE_FIELDS:
+        values_of[field] = [str(getattr(c.entries[0].scores[metric].card, field) or "-") for c in contestants]
     return [
-        f"unlike {what}: " + "; ".join(f"{c.label}: {v}" for c, v in zip(contestants, values, strict=True))
-        for what, values in said.items()
+        f"different {what}: " + "; ".join(f"{c.label}: {v}" for c, v in zip(contestants, values, strict=True))
+        for what, values in values_of.items()
         if len(set(values)) > 1
     ]
 
@@ -300,13 +324,20 @@ def _descriptions(contestants: Sequence[Contestant], metric: str) -> list[str]:
 
 
 def rank(metric: str, contestants: Sequence[Contestant]) -> Ranking:
-    """Contestants by one score: their intervals, a verdict on each two, and the ranks these allow.
+    """Rank contestants by one score: their intervals, a verdict on each two, and the ranks these allow.
 
-    Each two get an interval of their difference, over the runs where both have seeds enough, else of
-    these very runs with paired errors. With m of them each has level 1 - 0.05/m, so that all hold
-    together with 95 % (Bonferroni) and one interval is one verdict: Holm's steps would find a little more
-    but leave verdicts that the intervals shown do not bear out. Raises UnlikeCardsError, or
-    CompareError for a value that is not finite.
+    Each two get an interval of their difference, over the runs where both have enough seeds, else of these
+    very runs with paired errors. With m pairs each interval has level 1 - 0.05/m, so that all hold together
+    with 95 % (Bonferroni) and one interval is one verdict: Holm's steps would find a little more, but leave
+    verdicts that the shown intervals do not support. A value that is not finite is a CompareError, and scores
+    that were not measured alike are an UnlikeCardsError.
+
+    Args:
+        metric: The bare name of the score.
+        contestants: One or more; all have the score.
+
+    Returns:
+        The ranking, best first.
     """
     scored = {c.label: [entry.scores[metric] for entry in c.entries] for c in contestants}
     _check(metric, contestants)
@@ -325,8 +356,8 @@ def rank(metric: str, contestants: Sequence[Contestant]) -> Ranking:
     notes = []
     if sample.target == "expectation" and any(v.winner is None for v in verdicts):
         notes.append(
-            f"{metric}'s expectation itself moves with the number of pictures: a number said to do assumes "
-            "that the difference stays as it is"
+            f"{metric}'s expectation itself depends on the number of images: a number said to suffice "
+            "assumes that the difference stays as it is"
         )
     if any(score.resampling is None for scores in scored.values() for score in scores):
         notes.append(
@@ -354,7 +385,7 @@ def _check(metric: str, contestants: Sequence[Contestant]) -> None:
 def _standing(c: Contestant, scores: Sequence[Score], best: int, worst: int) -> Standing:
     mean = mean_of(scores)
     low, high, method = mean.low, mean.high, mean.method
-    if c.speaks_of_family:
+    if c.covers_other_seeds:
         low, high, method = over_runs(scores)
     runs = tuple(entry.path for entry in c.entries)
     return Standing(c.label, runs, mean.value, low, high, method, c.claim(), best, worst)
@@ -363,17 +394,17 @@ def _standing(c: Contestant, scores: Sequence[Score], best: int, worst: int) -> 
 def _verdict(a: Contestant, b: Contestant, scored: dict[str, list[Score]], level: float) -> Verdict:
     """a stands before b."""
     first, second = scored[a.label], scored[b.label]
-    families = a.speaks_of_family and b.speaks_of_family
+    over_seeds = a.covers_other_seeds and b.covers_other_seeds
     found = (
         difference_over_runs(first, second, level)
-        if families
+        if over_seeds
         else difference(mean_of(first), mean_of(second), level)
     )
     name = first[0].name
     values = f"{mean_of(first).value:.4g} against {mean_of(second).value:.4g}"
     span = f"difference {found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
     whose = ""
-    if families:
+    if over_seeds:
         whose = f" over seeds ({len(first)} and {len(second)} runs)"
     elif len(first) + len(second) > 2:
         whose = " (these runs only)"
@@ -381,31 +412,31 @@ def _verdict(a: Contestant, b: Contestant, scored: dict[str, list[Score]], level
         sentence = f"{a.label} is better than {b.label} in {name}{whose}: {values}, {span}"
     else:
         sentence = (
-            f"{a.label} and {b.label} are not separable in {name}{whose} with {_pictures(first[0].card)}: "
-            f"{values}, {span}; {_wanted(found, first, second, families)}"
+            f"{a.label} and {b.label} are not separable in {name}{whose} with {_counts(first[0].card)}: "
+            f"{values}, {span}; {_sufficient(found, first, second, over_seeds)}"
         )
     winner = a.label if found.significant else None
     return Verdict(a.label, b.label, winner, found.value, found.low, found.high, found.method, sentence)
 
 
-def _pictures(card: Card) -> str:
+def _counts(card: Card) -> str:
     if card.n_fake == card.n_real:
         return f"n = {card.n_fake:,}"
-    return f"n = {card.n_fake:,} samples and {card.n_real:,} real pictures"
+    return f"n = {card.n_fake:,} samples and {card.n_real:,} real images"
 
 
-def _wanted(found: Difference, first: Sequence[Score], second: Sequence[Score], families: bool) -> str:
-    """How many would do: an estimate, from the width's going as 1/sqrt(n)."""
-    if families:
+def _sufficient(found: Difference, first: Sequence[Score], second: Sequence[Score], over_seeds: bool) -> str:
+    """How many would suffice: an estimate, as the width goes as 1/sqrt(n)."""
+    if over_seeds:
         if math.isinf(found.factor):
-            return "more runs alone would hardly do"
-        wanted = math.ceil(min(len(first), len(second)) * found.factor)
-        return f"about {wanted} runs of each would do"
+            return "more runs alone would hardly suffice"
+        sufficient = math.ceil(min(len(first), len(second)) * found.factor)
+        return f"about {sufficient} runs of each would suffice"
     card = first[0].card
-    if found.factor * max(card.n_fake, card.n_real) > MOST_PICTURES:
-        return "no number of pictures is likely to do"
+    if found.factor * max(card.n_fake, card.n_real) > MAX_IMAGES:
+        return "no number of images is likely to suffice"
     fake, real = (_rounded(n * found.factor) for n in (card.n_fake, card.n_real))
-    return f"about {fake} would do" if fake == real else f"about {fake} and {real} would do"
+    return f"about {fake} would suffice" if fake == real else f"about {fake} and {real} would suffice"
 
 
 def _rounded(number: float) -> str:

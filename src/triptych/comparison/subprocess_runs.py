@@ -9,9 +9,18 @@ from pathlib import Path
 
 
 def run_apart(words: list[str]) -> tuple[int, Path]:
-    """Run a verb that makes a run in a process of its own: its exit code and the run's path.
+    """Run a verb that makes a run, in a process of its own.
 
-    On Ctrl-C the terminal tells the training too; it is waited for while it saves.
+    On Ctrl-C the terminal interrupts the training too; it is waited for while it saves.
+
+    Args:
+        words: The verb and its arguments.
+
+    Returns:
+        The exit code, and the run's path where it is 0.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C, once the training has saved.
     """
     command = [sys.executable, "-m", "triptych", *words, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -57,7 +57,6 @@ def write_duel(duel: Duel, out: Path) -> Path:
 
     Raises:
         RunError: If no contestant has a finished run that was evaluated.
-        UsageError: If `out` cannot be written.
     """
     fit_to_write(out, "--out")
     standings = ranks.duel_standings(duel)

@@ -50,7 +50,8 @@ def write_report(
 ) -> Path:
     """Write one HTML file about one run or several, side by side.
 
-    What a run lacks (scores, log, a checkpoint) is named as missing in the report.
+    What a run lacks (scores, log, a checkpoint) is named as missing in the report. A file that
+    cannot be written is a UsageError.
 
     Args:
         runs: Run directories, or runs that are open already.
@@ -64,8 +65,7 @@ def write_report(
         `out`.
 
     Raises:
-        RunError: For what is no run.
-        UsageError: If `out` cannot be written.
+        RunError: If there is no run.
     """
     if not runs:
         raise RunError("a report needs at least one run")

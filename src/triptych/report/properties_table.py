@@ -45,9 +45,7 @@ def _sharpness(geometry: LatentGeometry) -> float:
 
 def _mean(s: Standing, pick: Callable[[LatentGeometry], float | None], share: bool = False) -> Cell:
     """The mean over runs, and below it from the least to the largest."""
-    values = [
-        v for look in s.detailed if look.latent_geometry and (v := pick(look.latent_geometry)) is not None
-    ]
+    values = [v for d in s.detailed if d.latent_geometry and (v := pick(d.latent_geometry)) is not None]
     if not values:
         return NOT_MEASURED
     form: Callable[[float], str] = (lambda v: f"{v:.1%}") if share else short
@@ -85,7 +83,7 @@ def _likelihood(s: Standing) -> Cell:
 
 
 def _duplicates(s: Standing) -> Cell:
-    shares = [look.memorization for look in s.detailed if look.memorization is not None]
+    shares = [d.memorization for d in s.detailed if d.memorization is not None]
     if not shares:
         return NOT_MEASURED
     alarms = sum(c.more_than_chance for c in shares)
@@ -95,7 +93,7 @@ def _duplicates(s: Standing) -> Cell:
 
 
 def _classes(s: Standing) -> Cell:
-    modes = [look.diversity.modes for look in s.detailed if look.diversity is not None]
+    modes = [d.diversity.modes for d in s.detailed if d.diversity is not None]
     if not modes:
         return NOT_MEASURED
     covered = [m.covered for m in modes]

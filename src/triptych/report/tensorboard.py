@@ -17,15 +17,14 @@ from triptych.training.trackers import NOT_CURVES, TensorBoard, summary_writer
 def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write one folder of event files for each run: logged curves, scores and sample grids.
 
+    Without the tensorboard package this is a UsageError.
+
     Args:
         runs: The runs.
         folder: Where their folders are made.
 
     Returns:
         The folder of each run.
-
-    Raises:
-        UsageError: If the tensorboard package is not installed.
     """
     summary_writer()  # before anything is written
     written = []

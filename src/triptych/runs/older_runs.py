@@ -50,6 +50,9 @@ def checked_card(card: Any, path: Path) -> RunCard:
         card: The content of run.json.
         path: The run directory, for messages.
 
+    Returns:
+        The card as a record.
+
     Raises:
         RunError: For what is no card, or was written by a later version.
     """
@@ -111,7 +114,15 @@ def rollbacks_in_present_form(rollbacks: Iterable[Mapping[str, Any]]) -> list[di
 
 
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The same values with the keys in `names` renamed."""
+    """Rename the keys of a mapping.
+
+    Args:
+        values: Any values.
+        names: Former key -> present key.
+
+    Returns:
+        The same values; keys that are not in `names` are kept.
+    """
     return {names.get(key, key): value for key, value in values.items()}
 
 
@@ -144,7 +155,15 @@ def _flow_matching_apart(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def path_of(run: Path, name: str) -> Path:
-    """The file or folder of a run, under its former name where only that exists."""
+    """Find a file or folder of a run, under its former name where only that exists.
+
+    Args:
+        run: The run directory.
+        name: The present name.
+
+    Returns:
+        The path; it need not exist.
+    """
     former = run / FORMER_PATHS.get(name, name)
     return former if former.exists() and not (run / name).exists() else run / name
 
@@ -173,7 +192,15 @@ def tensors_in_present_form(files: dict[str, dict[str, Tensor]]) -> dict[str, di
 
 
 def meta_in_present_form(meta: Mapping[str, Any], step: int | None = None) -> dict[str, Any]:
-    """The meta.json of a checkpoint or snapshot with the present keys. step: for those that do not say it."""
+    """Give the meta.json of a checkpoint or snapshot the present keys.
+
+    Args:
+        meta: The content of meta.json, of any version.
+        step: Of a checkpoint, where the meta does not say it; None: of a snapshot.
+
+    Returns:
+        The content with the present keys.
+    """
     if "format" in meta:
         return dict(meta)
     new = renamed(meta, FORMER_META_KEYS)

@@ -105,7 +105,15 @@ class Plan(Settings):
     """Why this precision."""
 
     def words(self, batch: int, seconds_per_step: float | None) -> str:
-        """What is about to be done, in one line. batch: images a step."""
+        """Describe what is about to be done, in one line.
+
+        Args:
+            batch: Images per step.
+            seconds_per_step: As timed; None: not timed.
+
+        Returns:
+            Duration, steps, device, threads and precision, in words.
+        """
         pace = None if seconds_per_step is None else self.steps * seconds_per_step
         lasts = "" if pace is None else f"{duration(pace)}: "
         threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
@@ -116,7 +124,15 @@ class Plan(Settings):
 
     @classmethod
     def trial(cls, device: torch.device, arithmetic: Arithmetic) -> Plan:
-        """A plan for timing a few steps: far from its end, with the threads of the moment."""
+        """Make a plan for timing a few steps: far from its end, with the present number of threads.
+
+        Args:
+            device: Where to compute.
+            arithmetic: Precision and memory format.
+
+        Returns:
+            The plan.
+        """
         return cls(
             steps=10**6,
             budget="a few steps",

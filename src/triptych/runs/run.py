@@ -65,6 +65,9 @@ class Run:
     def log(self) -> list[dict[str, Any]]:
         """The logged steps in order; a half-written last line (a kill) is left out.
 
+        Returns:
+            One mapping for each line: step, images, seconds and the logged values by name.
+
         Raises:
             RunError: If a line was written by a later version.
         """
@@ -132,16 +135,14 @@ class Run:
     ) -> None:
         """Write a checkpoint, then delete older ones.
 
-        Step 0, the `keep` newest checkpoints and the `keep` newest healthy ones stay.
+        Step 0, the `keep` newest checkpoints and the `keep` newest healthy ones stay. Where it cannot be
+        written, a RunError says why, and everything that was there before is untouched.
 
         Args:
             step: Steps done.
             files: File name without suffix -> tensors by name.
             meta: What training needs beside the tensors to go on.
             keep: Number of checkpoints kept of each kind.
-
-        Raises:
-            RunError: If it cannot be written; everything that was there before is untouched.
         """
         with self._explained("checkpoint"):
             write_checkpoint_dir(self.checkpoint_path(step), files, meta.model_dump(mode="json"))
@@ -175,7 +176,13 @@ class Run:
         self.cut_lines_after(step)
 
     def checkpoint_meta(self, step: int | None = None) -> CheckpointMeta:
-        """What was noted beside a checkpoint's tensors (newest by default).
+        """Read what was noted beside a checkpoint's tensors.
+
+        Args:
+            step: Which checkpoint; None: the newest one.
+
+        Returns:
+            The content of its meta.json.
 
         Raises:
             RunError: If there is no checkpoint, or its meta cannot be read.
@@ -234,16 +241,13 @@ class Run:
         return steps_in(path_of(self.path, SNAPSHOTS))
 
     def save_snapshot(self, step: int, ema: Tensors, meta: SnapshotMeta, raw: Tensors | None = None) -> None:
-        """Keep the EMA and the raw weights of a step for later evaluation.
+        """Keep the EMA and the raw weights of a step for later evaluation; a RunError where that fails.
 
         Args:
             step: Steps done.
             ema: The EMA weights by name.
             meta: Training time so far, and how the two compare.
             raw: The raw weights of the same names; None: not kept.
-
-        Raises:
-            RunError: If it cannot be written.
         """
         files = {"ema": ema} | ({} if raw is None else {"raw": raw})
         with self._explained("snapshot"):
@@ -341,6 +345,9 @@ def create(home: Path, name: str, card: RunCard) -> Run:
         name: What the directory is called after its number.
         card: The content of run.json.
 
+    Returns:
+        The run, open for reading.
+
     Raises:
         RunError: If the directory cannot be made.
     """
@@ -361,6 +368,9 @@ def numbered(home: Path, name: str) -> Path:
     Args:
         home: The folder it is made in, made too where it is missing.
         name: What it is called after its number; characters that no file system takes are replaced.
+
+    Returns:
+        Its path.
 
     Raises:
         RunError: If it cannot be made.

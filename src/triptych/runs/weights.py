@@ -1,4 +1,4 @@
-"""Which weights of a run are shown: its raw weights or their exponential moving average (EMA).
+"""Which weights of a run are used for sampling: the raw ones or their exponential moving average (EMA).
 
 When a training ends or stops, `selection` compares both on held-out images and writes a `Comparison` beside
 the state. Whatever opens the run reads it here.
@@ -28,7 +28,7 @@ class Comparison(Record):
     selected: Which
     """The better one: the EMA, but where the interval of the difference lies wholly below 0."""
     metric: str
-    """FD (a Frechet distance of features), or the family's own loss, by its name in the log."""
+    """FD (a Frechet distance of features), or the model's own loss, by its name in the log."""
     raw: float
     ema: float
     difference: float
@@ -78,6 +78,9 @@ def choose(asked: Asked, comparison: Comparison | None, kept: Sequence[Which], w
         comparison: the one recorded beside the weights; None: there is none.
         kept: which weights it holds.
         where: what a sentence calls it.
+
+    Returns:
+        "raw" or "ema".
 
     Raises:
         UsageError: if it does not hold the weights asked for.

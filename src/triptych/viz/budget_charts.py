@@ -1,4 +1,4 @@
-"""The charts of a contest: quality against budget, and what is traded for what."""
+"""The charts of a duel: quality as a function of budget, and trade-offs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 520.0, 300.0, 56.0, 40.0, 26.0
 
 @dataclass(frozen=True)
 class Point:
-    """One look at a model on its course."""
+    """The score of one snapshot."""
 
     spent: float  # of the budget, above 0
     value: float
@@ -23,7 +23,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Course:
-    """One family's way through the budget."""
+    """The scores of one model along the budget."""
 
     label: str
     color: str  # a CSS color
@@ -32,7 +32,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Place:
-    """One family between two goods, each with its interval (equal ends: none known)."""
+    """One model between two scores, each with its interval (equal ends: none known)."""
 
     label: str
     color: str
@@ -41,9 +41,17 @@ class Place:
 
 
 def against_budget(title: str, unit: str, courses: Sequence[Course], log: bool, floor: float | None) -> str:
-    """A score against the spent budget (log axis), a line and a band a family.
+    """Draw a score against the spent budget (log axis): a line and a band for each model.
 
-    floor: what real pictures get in the samples' place.
+    Args:
+        title: Heading.
+        unit: Of the budget.
+        courses: The models.
+        log: Whether the score's axis is logarithmic.
+        floor: The score of real images in the samples' place; None: not known.
+
+    Returns:
+        SVG.
     """
     spent = [p.spent for c in courses for p in c.points]
     values = [v for c in courses for p in c.points for v in (p.value, p.low, p.high) if math.isfinite(v)]
@@ -66,10 +74,10 @@ def against_budget(title: str, unit: str, courses: Sequence[Course], log: bool, 
         ends.append((up.at(points[-1].value), course))
     for y, course in _apart(ends, 14, TOP + 8, HEIGHT - BOTTOM):
         parts.append(svg.text(WIDTH - 90, y + 4, course.label[:14], "label"))
-    told = "; ".join(
+    values_text = "; ".join(
         f"{c.label} ends at {svg.short(c.points[-1].value)}" for c in courses if len(c.points) > 0
     )
-    return svg.picture(WIDTH, HEIGHT, f"{title}. {told}", parts)
+    return svg.drawing(WIDTH, HEIGHT, f"{title}. {values_text}", parts)
 
 
 def trade_off(
@@ -81,7 +89,20 @@ def trade_off(
     log_x: bool,
     log_y: bool,
 ) -> str:
-    """Families between two goods, intervals as crosses; those on the Pareto front are ringed."""
+    """Draw models between two scores, intervals as crosses; those on the Pareto front are circled.
+
+    Args:
+        title: Heading.
+        x_name: Of the horizontal axis.
+        y_name: Of the vertical axis.
+        places: The models.
+        front: Labels of the models on the Pareto front.
+        log_x: Whether the horizontal axis is logarithmic.
+        log_y: Whether the vertical axis is.
+
+    Returns:
+        SVG.
+    """
     width = 420.0
     across = svg.around([v for p in places for v in p.across], log_x, LEFT, width - 20)
     up = svg.around([v for p in places for v in p.up], log_y, HEIGHT - BOTTOM, TOP)
@@ -103,12 +124,12 @@ def trade_off(
             at = (at[0], at[1] + 15)
         written.append(at)
         parts.append(svg.text(*at, place.label[:18], "label", "end" if left else "start"))
-    told = "; ".join(f"{p.label}: {svg.short(p.across[0])}, {svg.short(p.up[0])}" for p in places)
-    return svg.picture(width, HEIGHT, f"{title}. {told}. On the front: {', '.join(front)}", parts)
+    values_text = "; ".join(f"{p.label}: {svg.short(p.across[0])}, {svg.short(p.up[0])}" for p in places)
+    return svg.drawing(width, HEIGHT, f"{title}. {values_text}. On the front: {', '.join(front)}", parts)
 
 
 def pareto_front(goods: dict[str, tuple[float, ...]]) -> list[str]:
-    """The labels that no other beats in one good without losing in another. goods: higher is better."""
+    """The labels that no other dominates: as good in all and better in one. goods: higher is better."""
 
     def beaten(mine: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
         return all(t >= m for m, t in zip(mine, theirs, strict=True)) and theirs != mine

@@ -29,14 +29,14 @@ class Panel:
     better: str  # "left" or "right"
     rows: Sequence[Measured]
     log: bool = False
-    reference: tuple[str, float] | None = None  # what real pictures score
+    reference: tuple[str, float] | None = None  # the score of real images
 
 
 def trilemma(panels: Sequence[Panel]) -> str:
     """Quality, diversity and speed, one panel above the other, one row a model, with intervals.
 
     Three aligned dot plots rather than a triangle: positions on a common scale are read exactly, and
-    an interval can be shown. A gray line marks what real pictures score.
+    an interval can be shown. A gray line marks the score of real images.
     """
     width, row_px, head_px, foot_px = 720.0, 26.0, 50.0, 30.0
     parts: list[str] = []
@@ -46,7 +46,7 @@ def trilemma(panels: Sequence[Panel]) -> str:
         parts += _panel(panel, top, width, row_px, head_px)
         top += height
     summary = "; ".join(f"{p.title}: " + ", ".join(f"{r.label} {_value(r)}" for r in p.rows) for p in panels)
-    return svg.picture(width, top, f"The trilemma. {summary}", parts)
+    return svg.drawing(width, top, f"The trilemma. {summary}", parts)
 
 
 def _value(row: Measured) -> str:
@@ -91,7 +91,16 @@ def _panel(panel: Panel, top: float, width: float, row_px: float, head_px: float
 def curve(
     title: str, series: Sequence[tuple[str, str, Sequence[float], Sequence[float]]], x_title: str = "steps"
 ) -> str:
-    """A line chart. series: (label, CSS color, x values, y values); not finite: a gap."""
+    """Draw a line chart.
+
+    Args:
+        title: What a screen reader says.
+        series: (label, CSS color, x values, y values) of each line; a value that is not finite is a gap.
+        x_title: Name of the x axis.
+
+    Returns:
+        SVG.
+    """
     width, height, left, bottom = 340.0, 170.0, 46.0, 24.0
     xs = [x for _, _, x_values, _ in series for x in x_values] or [0.0, 1.0]
     ys = [y for *_, values in series for y in values if math.isfinite(y)]
@@ -110,7 +119,7 @@ def curve(
         for run in _unbroken(x_values, y_values):
             parts.append(svg.path([(across.at(x), up.at(y)) for x, y in run], color))
     last = ", ".join(f"{label} ends at {svg.short(y[-1])}" for label, _, _, y in series if len(y))
-    return svg.picture(width, height, f"{title}: {last}", parts)
+    return svg.drawing(width, height, f"{title}: {last}", parts)
 
 
 def _without_spikes(values: Sequence[float]) -> list[float]:
@@ -134,7 +143,18 @@ def _unbroken(xs: Sequence[float], ys: Sequence[float]) -> list[list[tuple[float
 
 
 def bars(title: str, names: Sequence[str], shares: Sequence[float], real: Sequence[float], color: str) -> str:
-    """Share of samples in each class, beside a tick for the real pictures' share."""
+    """Draw the share of samples in each class, beside a tick for the share of real images.
+
+    Args:
+        title: What a screen reader says.
+        names: Of the classes.
+        shares: Of the samples, in [0, 1], in the order of the classes.
+        real: Of real images, likewise.
+        color: A CSS color.
+
+    Returns:
+        SVG.
+    """
     width, row_px, left = 340.0, 17.0, 84.0
     axis = svg.around([*shares, *real], False, left, width - 46, zero=True)
     parts = []
@@ -148,4 +168,4 @@ def bars(title: str, names: Sequence[str], shares: Sequence[float], real: Sequen
         )
         parts.append(svg.line(axis.at(truth), y, axis.at(truth), y + row_px - 1, "reference"))
         parts.append(svg.text(width, y + 12, f"{share:.1%}", "tick", "end"))
-    return svg.picture(width, 8 + row_px * len(names), title, parts)
+    return svg.drawing(width, 8 + row_px * len(names), title, parts)

@@ -21,14 +21,26 @@ def grid(
     gap_px: int = 2,
     behind: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Lay pictures out in rows on white, each optionally with a small caption below it.
+    """Lay images out in rows on white, each optionally with a small caption below it.
 
-    pixels: (N, H, W, C) uint8, C = 1 or 3. captions: N short texts or None. scale: how many
-    screen pixels one picture pixel becomes. Returns (height, width, C) uint8. Points of a plane,
-    (N, 1, 1, 2), become dots in one drawing instead, those of `behind` faintly below them.
+    2-D points, (N, 1, 1, 2), become a scatter plot instead.
+
+    Args:
+        pixels: (N, H, W, C) uint8, C = 1 or 3.
+        columns: Images in a row; None: about as many as rows.
+        captions: N short texts; None: without.
+        scale: Screen pixels for each side of an image pixel.
+        gap_px: Screen pixels between images.
+        behind: Of 2-D points: further points, drawn faintly below the others.
+
+    Returns:
+        (height, width, C) uint8.
+
+    Raises:
+        ValueError: If there is no image.
     """
     if len(pixels) == 0:
-        raise ValueError("a grid needs at least one picture")
+        raise ValueError("a grid needs at least one image")
     if is_points(pixels):
         return cloud(pixels, behind)
     count, height, width, channels = pixels.shape
@@ -37,9 +49,9 @@ def grid(
     band_px = 12 if captions else 0
     cell_h, cell_w = height * scale + gap_px + band_px, width * scale + gap_px
     sheet = np.full((rows * cell_h + gap_px, columns * cell_w + gap_px, channels), 255, np.uint8)
-    for k, picture in enumerate(pixels):
+    for k, image in enumerate(pixels):
         top, left = (k // columns) * cell_h + gap_px, (k % columns) * cell_w + gap_px
-        large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+        large = image.repeat(scale, axis=0).repeat(scale, axis=1)
         sheet[top : top + height * scale, left : left + width * scale] = large
     if not captions:
         return sheet
@@ -51,17 +63,25 @@ def grid(
     return np.asarray(drawn).reshape(sheet.shape)
 
 
-def to_pil(picture: np.ndarray) -> Image.Image:
-    """One (H, W, C) uint8 picture as a Pillow image: mode L for C = 1, RGB for C = 3 and for a point."""
-    if is_points(picture):
-        return Image.fromarray(cloud(picture[None]))
-    return Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
+def to_pil(image: np.ndarray) -> Image.Image:
+    """Convert one (H, W, C) uint8 image to Pillow: mode L for C = 1, RGB for C = 3 and for a point."""
+    if is_points(image):
+        return Image.fromarray(cloud(image[None]))
+    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
 
 
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write one (H, W, C) uint8 picture as PNG, whole or not at all. Raises OSError that names the file."""
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write one image as PNG, whole or not at all.
+
+    Args:
+        path: Where to.
+        image: (H, W, C) uint8.
+
+    Raises:
+        OSError: If it cannot be written; it names the file.
+    """
     try:
         with atomic_write(path) as partial:
-            to_pil(picture).save(partial, format="PNG")
+            to_pil(image).save(partial, format="PNG")
     except OSError as error:
         raise OSError(f"could not write {path}: {error.strerror or error}") from error

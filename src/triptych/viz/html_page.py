@@ -14,7 +14,7 @@ def render(package: str, template: str, **values: Any) -> str:
     Args:
         package: The package that the template lies in: "report" for triptych/report.
         template: The template's file name.
-        values: What it shows. `css`, the style sheet of all pages, is added.
+        **values: What it shows. `css`, the style sheet of all pages, is added.
 
     Returns:
         The page.

@@ -34,13 +34,16 @@ def kind_of(path: Path) -> str:
 
 
 def fit_for(path: Path, known: Sequence[str], what: str = "", flag: str = "--out") -> None:
-    """Raises UsageError for a file that could not be written as asked: by its extension or by its place.
+    """Check that a file can be written as requested: its extension and its place.
 
     Args:
         path: Where it is to be written.
         known: The extensions there are.
         what: More on what may be given, for the message.
         flag: What the path was given by.
+
+    Raises:
+        UsageError: If it could not be written.
     """
     if kind_of(path) not in known:
         near = nearest(path.suffix, known) if path.suffix else None
@@ -51,12 +54,16 @@ def fit_for(path: Path, known: Sequence[str], what: str = "", flag: str = "--out
     fit_to_write(path, flag)
 
 
-def write_image(path: Path, picture: np.ndarray) -> None:
-    """Write one (H, W, C) uint8 image in the format of its extension, one of `STILL`.
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write one image in the format of its extension, one of `STILL`.
 
-    PNG, WebP and gray GIF keep every pixel; JPEG (quality 95) and colored GIF (256 colors) come near.
+    PNG, WebP and gray GIF are lossless; JPEG (quality 95) and colored GIF (256 colors) are not.
+
+    Args:
+        path: Where to.
+        image: (H, W, C) uint8.
     """
-    _whole(path, lambda file: to_pil(picture).save(file, **OPTIONS[kind_of(path)]))
+    _whole(path, lambda file: to_pil(image).save(file, **OPTIONS[kind_of(path)]))
 
 
 def write_animation(
@@ -77,7 +84,13 @@ def write_animation(
 
 
 def write_arrays(path: Path, images: np.ndarray, **more: np.ndarray | None) -> None:
-    """Write x.npy, the images alone, or x.npz, the images as "images" and every other array by its name."""
+    """Write x.npy, the images alone, or x.npz, the images as "images" and every other array by its name.
+
+    Args:
+        path: Where to.
+        images: Any array of images.
+        **more: Further arrays; None: left out.
+    """
     if kind_of(path) == ".npy":
         _whole(path, lambda file: np.save(file, images, allow_pickle=False))
         return

@@ -1,4 +1,4 @@
-"""Pictures of two channels and one pixel are points of a plane: drawn together, as a cloud."""
+"""Scatter plot for 2-D toy data, stored as 1x1 images of two channels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ FADE = 0.45  # what one dot leaves of the paper: where many lie it is darker
 
 
 def cloud(pixels: np.ndarray, behind: np.ndarray | None = None) -> np.ndarray:
-    """Points as dots on white, x to the right and y upwards; those of `behind` faintly below them.
+    """Plot points as dots on white, x to the right and y upwards.
 
-    pixels, behind: (N, 1, 1, 2) uint8, 0..255 from one edge to the other. Returns (288, 288, 3) uint8.
+    Args:
+        pixels: (N, 1, 1, 2) uint8, 0..255 from one edge to the other.
+        behind: Likewise; drawn faintly below the others.
+
+    Returns:
+        (288, 288, 3) uint8.
     """
     sheet = np.full((SIDE_PX, SIDE_PX, 3), 255.0)
     edge = MARGIN_PX // 2

@@ -1,4 +1,4 @@
-"""Sheets of pictures with names: rows at the left, columns at the top."""
+"""Tables of images with names: rows at the left, columns at the top."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import ImageDraw, ImageFont
 
 from triptych.core.images import is_points
-from triptych.viz import grids as pictures
+from triptych.viz import grids
 from triptych.viz.image_files import (
     ARRAYS,
     MOVING,
@@ -22,7 +22,7 @@ from triptych.viz.image_files import (
 )
 from triptych.viz.scatter import cloud
 
-CELL_PX = 64  # a picture is enlarged by a whole number to about this
+CELL_PX = 64  # an image is enlarged by a whole number to about this
 FONT_PX = 11
 
 
@@ -32,17 +32,24 @@ def sheet(
     columns: Sequence[str] | None = None,
     faint: int = 0,
 ) -> np.ndarray:
-    """Lay out a table of pictures: (R, F, H, W, C) uint8 -> (height, width, C) uint8.
+    """Lay out a table of images with names.
 
-    rows, columns: their names, R and F short texts. Points of a plane, (R, F, 1, 1, 2), become one drawing
-    a row, without names of columns. faint: of points, how many of a row's first are drawn faintly, below
-    the others.
+    2-D points, (R, F, 1, 1, 2), become one scatter plot for each row, without names of columns.
+
+    Args:
+        shown: (R, F, H, W, C) uint8.
+        rows: R short names; None: without.
+        columns: F short names; None: without.
+        faint: Of 2-D points: how many of a row's first ones are drawn faintly, below the others.
+
+    Returns:
+        (height, width, C) uint8.
     """
     if is_points(shown):
         shown, columns = np.stack([cloud(row[faint:], row[:faint]) for row in shown])[:, None], None
     count, across, height, width, channels = shown.shape
     scale = max(1, CELL_PX // height)
-    cells = pictures.grid(shown.reshape(-1, height, width, channels), across, scale=scale)
+    cells = grids.grid(shown.reshape(-1, height, width, channels), across, scale=scale)
     font = ImageFont.load_default(size=FONT_PX)
     left = 8 + int(
         max((font.getlength(line) for name in rows or () for line in name.split("\n")), default=-8)
@@ -50,7 +57,7 @@ def sheet(
     top = FONT_PX + 6 if columns else 0
     page = np.full((cells.shape[0] + top, cells.shape[1] + left, channels), 255, np.uint8)
     page[top:, left:] = cells
-    drawn = pictures.to_pil(page)
+    drawn = grids.to_pil(page)
     pen, ink = ImageDraw.Draw(drawn), 0 if channels == 1 else (0, 0, 0)
     step_down, step_across = (cells.shape[0] - 2) // count, (cells.shape[1] - 2) // across
     for k, name in enumerate(rows or ()):
@@ -61,9 +68,15 @@ def sheet(
 
 
 def framed(shown: np.ndarray, left: np.ndarray, top: np.ndarray) -> np.ndarray:
-    """A table with a picture before each row and above each column, white in the corner.
+    """Put an image before each row and above each column of a table, white in the corner.
 
-    shown: (R, F, H, W, C), left: (R, H, W, C), top: (F, H, W, C). Returns (R + 1, F + 1, H, W, C).
+    Args:
+        shown: (R, F, H, W, C) uint8.
+        left: (R, H, W, C) uint8.
+        top: (F, H, W, C) uint8.
+
+    Returns:
+        (R + 1, F + 1, H, W, C) uint8.
     """
     corner = np.full_like(left[:1], 255)
     below = np.concatenate([left[:, None], shown], 1)
@@ -83,11 +96,19 @@ def write_sheet(
     faint: int = 0,
     moves: bool = False,
 ) -> None:
-    """Write a table of images: x.png, .jpg, .webp or .gif as `sheet`, or its array (R, F, H, W, C).
+    """Write a table of images: x.png, .jpg, .webp or .gif as `sheet`, x.npy or x.npz as an array.
 
-    x.npy holds the array alone, x.npz also the names of rows and columns. moves: columns follow each other
-    in time, so that GIF and WebP become an animation, to the end and back, with one image a row. Raises
-    UsageError as `fit_for_a_sheet` does.
+    x.npy holds the array (R, F, H, W, C) alone, x.npz also the names of rows and columns. Any other extension
+    is a UsageError.
+
+    Args:
+        out: Where to.
+        shown: (R, F, H, W, C) uint8.
+        rows: R short names; None: without.
+        columns: F short names; None: without.
+        faint: As in `sheet`.
+        moves: Whether columns follow each other in time: GIF and WebP are then an animation, forward and
+            back, with one image for each row.
     """
     fit_for_a_sheet(out)
     if kind_of(out) in ARRAYS:
@@ -106,6 +127,4 @@ def _moment(shown: np.ndarray, rows: Sequence[str] | None, column: str | None) -
     """One frame of an animation: (R, H, W, C) with the names of row and column below each image."""
     names = list(rows or [""] * len(shown)) if len(shown) > 1 else [""]
     texts = [" ".join(filter(None, (name.replace("\n", " "), column))) for name in names]
-    return pictures.grid(
-        shown, captions=texts if any(texts) else None, scale=max(1, CELL_PX // shown.shape[1])
-    )
+    return grids.grid(shown, captions=texts if any(texts) else None, scale=max(1, CELL_PX // shown.shape[1]))

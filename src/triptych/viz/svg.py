@@ -46,7 +46,18 @@ class Axis:
 
 
 def around(values: Sequence[float], log: bool, start_px: float, end_px: float, zero: bool = False) -> Axis:
-    """An axis that holds all values with a little air; zero: it begins at 0 (linear only)."""
+    """Fit an axis around values, with a margin.
+
+    Args:
+        values: What it must hold; those that are not finite are ignored.
+        log: Whether it is logarithmic.
+        start_px: Where it begins, in SVG units.
+        end_px: Where it ends.
+        zero: Whether it includes 0 (linear only).
+
+    Returns:
+        The axis.
+    """
     finite = [v for v in values if math.isfinite(v) and (v > 0 or not log)] or [1.0]
     low, high = min(finite), max(finite)
     if log:
@@ -75,40 +86,110 @@ def short(value: float) -> str:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str, style: str = "") -> str:
-    """A straight line of a CSS class."""
+    """Draw a straight line.
+
+    Args:
+        x1: Start.
+        y1: Start.
+        x2: End.
+        y2: End.
+        kind: A CSS class.
+        style: More CSS.
+
+    Returns:
+        SVG.
+    """
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"{_style(style)}/>'
 
 
 def text(x: float, y: float, words: str, kind: str, anchor: str = "start") -> str:
-    """Words at a place; anchor: start, middle or end."""
+    """Write text.
+
+    Args:
+        x: Where.
+        y: Where: the base line.
+        words: The text.
+        kind: A CSS class.
+        anchor: Which part of the text is at x: start, middle or end.
+
+    Returns:
+        SVG.
+    """
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
 def circle(x: float, y: float, radius: float, color: str) -> str:
-    """A filled dot."""
+    """Draw a filled dot.
+
+    Args:
+        x: Center.
+        y: Center.
+        radius: In SVG units.
+        color: A CSS color.
+
+    Returns:
+        SVG.
+    """
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" style="fill:{color}"/>'
 
 
 def ring(x: float, y: float, radius: float, color: str) -> str:
-    """An empty circle around a dot."""
+    """Draw an empty circle.
+
+    Args:
+        x: Center.
+        y: Center.
+        radius: In SVG units.
+        color: A CSS color.
+
+    Returns:
+        SVG.
+    """
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="none" style="stroke:{color}"/>'
 
 
 def area(points: Sequence[tuple[float, float]], color: str) -> str:
-    """A pale surface: the band of an interval."""
+    """Draw a pale surface: the band of an interval.
+
+    Args:
+        points: Its corners.
+        color: A CSS color.
+
+    Returns:
+        SVG.
+    """
     corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polygon points="{corners}" style="fill:{color}" opacity="0.16"/>'
 
 
 def path(points: Sequence[tuple[float, float]], color: str, width: float = 1.6) -> str:
-    """A line through points."""
+    """Draw a line through points.
+
+    Args:
+        points: (x, y) of each, in SVG units.
+        color: A CSS color.
+        width: In SVG units.
+
+    Returns:
+        SVG.
+    """
     steps = " ".join(f"{'M' if k == 0 else 'L'}{x:.1f} {y:.1f}" for k, (x, y) in enumerate(points))
     style = f"stroke:{color};stroke-width:{width}"
     return f'<path d="{steps}" fill="none" style="{style}" stroke-linejoin="round"/>'
 
 
-def picture(width: float, height: float, label: str, parts: Sequence[str]) -> str:
-    """A whole drawing that scales to its column; label: what a screen reader says."""
+def drawing(width: float, height: float, label: str, parts: Sequence[str]) -> str:
+    """Make a whole drawing, which scales to its column.
+
+    Args:
+        width: In SVG units.
+        height: In SVG units.
+        label: What a screen reader says.
+        parts: The elements, as SVG.
+
+    Returns:
+        SVG.
+    """
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label, quote=True)}" '
         f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
