@@ -32,9 +32,7 @@ def check(flags: CheckFlags) -> Result:
             print(chapter.capitalize())
         print(f"  {answer.answer:<14}  {answer.question}: {answer.evidence}")
     wrong = sum(answer.answer == "not ok" for answer in answers)
-    print(
-        f"{wrong} of {len(answers)} answers are not ok"
-        if wrong
-        else f"none of {len(answers)} answers is not ok"
-    )
+    open_questions = sum(answer.answer == "not known" for answer in answers)
+    not_known = f"; {open_questions} not known" if open_questions else ""
+    print(f"{wrong or 'none'} of {len(answers)} answers {'are' if wrong > 1 else 'is'} not ok{not_known}")
     return {"run": str(flags.run), "answers": [answer.model_dump() for answer in answers], "not_ok": wrong}

@@ -36,8 +36,9 @@ from triptych.evaluation.selection import SplitName
 from triptych.inference.pipeline import load
 from triptych.models.configure import preset_in_arguments, preset_values
 from triptych.models.registry import load_user_model_class
+from triptych.runs.numbering import numbered
 from triptych.runs.older_runs import duel_in_present_form
-from triptych.runs.run import Run, numbered, open_run
+from triptych.runs.run import Run, open_run
 
 FORMAT: Literal[1] = 1
 SPLITS: tuple[SplitName, ...] = ("selection", "report")

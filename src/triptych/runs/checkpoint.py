@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator
@@ -88,3 +89,13 @@ class Snapshot(NamedTuple):
 
     tensors: Files
     meta: SnapshotMeta
+
+
+def plainly(error: Exception) -> str:
+    """What went wrong, without an error number or a long path."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    return str(error)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -30,11 +29,11 @@ from typing import TYPE_CHECKING, Any
 from triptych._version import __version__
 from triptych.core.atomic import Tensors, put_back, read_checkpoint_dir, steps_in, write_checkpoint_dir
 from triptych.core.errors import RunError
-from triptych.core.filenames import readable_name
 from triptych.core.files import drop_half_line, locked, read_jsonl, write_atomically
 from triptych.core.nearest import nearest
 from triptych.runs.card import FORMAT, RunCard
-from triptych.runs.checkpoint import Checkpoint, CheckpointMeta, Snapshot, SnapshotMeta
+from triptych.runs.checkpoint import Checkpoint, CheckpointMeta, Snapshot, SnapshotMeta, plainly
+from triptych.runs.numbering import numbered
 from triptych.runs.older_runs import (
     checked_card,
     former_files,
@@ -362,32 +361,6 @@ def create(home: Path, name: str, card: RunCard) -> Run:
     return Run(path, card)
 
 
-def numbered(home: Path, name: str) -> Path:
-    """Make the next numbered directory: home/0007-name.
-
-    Args:
-        home: The folder it is made in, made too where it is missing.
-        name: What it is called after its number; characters that no file system takes are replaced.
-
-    Returns:
-        Its path.
-
-    Raises:
-        RunError: If it cannot be made.
-    """
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with locked(home / ".lock", wait=True):  # two processes at once get two numbers
-            numbers = [int(m[1]) for p in home.iterdir() if (m := re.match(r"(\d+)-", p.name))]
-            path = home / f"{max(numbers, default=0) + 1:04d}-{readable_name(name)}"
-            path.mkdir()
-    except OSError as error:
-        raise RunError(
-            f"cannot make a run under {home}: {error.strerror or error}. Choose another --runs."
-        ) from error
-    return path
-
-
 def open_run(path: Path | str) -> Run:
     """Open a run directory. Raises RunError when it is none, or its run.json is missing or broken."""
     path = Path(path)
@@ -408,13 +381,3 @@ def open_run(path: Path | str) -> Run:
 
 def _as_json(card: RunCard) -> str:
     return json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
-
-
-# --- files ---------------------------------------------------------------------------------
-
-
-def plainly(error: Exception) -> str:
-    """What went wrong, without an error number or a long path."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{Path(error.filename).name}: {error.strerror}"
-    return str(error)
