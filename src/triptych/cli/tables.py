@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from triptych.comparison.ranking import Comparison
+    from triptych.comparison.verdicts import Comparison
     from triptych.evaluation.records import Evaluation
     from triptych.metrics.score import Score
 

@@ -10,12 +10,13 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from triptych.comparison.verdicts import Comparison, Ranking, Standing, Verdict
 from triptych.core.checksummed import checksum, has_checksum, verify_checksum
 from triptych.core.errors import ChecksumError, CompareError, UsageError
 from triptych.core.nearest import did_you_mean
@@ -85,61 +86,6 @@ class Contestant:
         if len({entry.seed for entry in self.entries}) < count:
             return f"these {count} runs only: some have the same seed"
         return f"these {count} runs only: {MIN_RUNS} seeds or more would cover others"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A contestant's score with its own 95 % interval, and the ranks it may have."""
-
-    label: str
-    runs: tuple[str, ...]
-    value: float
-    low: float
-    high: float
-    method: str
-    claim: str
-    best: int
-    worst: int
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The comparison of two contestants; the difference is the first's score less the second's."""
-
-    first: str
-    second: str
-    winner: str | None
-    difference: float
-    low: float
-    high: float
-    method: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The contestants by one score, best first."""
-
-    metric: str
-    name: str
-    better: str
-    standings: tuple[Standing, ...]
-    verdicts: tuple[Verdict, ...]
-    level: float
-    """Of each difference's interval, so that all of them hold together with 95 %."""
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of `triptych compare`."""
-
-    rankings: tuple[Ranking, ...]
-    notes: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def compare(paths: Sequence[Path | str], metric: str | None = None, each: bool = False) -> Comparison:
