@@ -112,6 +112,17 @@ def test_labels_change_the_prediction_and_guidance_uses_the_unlabeled_one(model_
         assert torch.allclose(predict(1, 0.0), predict(10, 1.0), atol=1e-5)
 
 
+def test_dropout_is_a_function_of_the_step(batch: Any) -> None:
+    model = perturbed(Diffusion, SPEC, network="ddpm", channels=(8, 8), dropout=0.5).train()
+    state = torch.get_rng_state()
+    first = model.loss(batch, context(batch))[0].item()
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(5)  # a resumed process stands elsewhere in the global stream
+    assert model.loss(batch, context(batch))[0].item() == first
+    whole = model.eval().loss(batch, context(batch))[0].item()
+    assert whole != first
+
+
 def test_learning_rate_schedules() -> None:
     assert warmup_constant(0.01) == pytest.approx(0.505) and warmup_constant(0.5) == 1
     assert warmup_cosine(0.5) == pytest.approx(0.5) and warmup_cosine(1.0) == pytest.approx(0, abs=1e-12)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -151,11 +152,23 @@ class DenoisingModel(GenerativeModel[ConfigT, DenoisingControls]):
         labels = batch.labels
         if labels is not None:
             labels = torch.where(context.rand() < self.config.label_dropout, self.spec.classes, labels)
-        output = self.unet(x_t, t / total, labels)
+        with self._seeded_dropout(context):
+            output = self.unet(x_t, t / total, labels)
         target = training_target(self.target, self.schedule, batch.images, noise, t)
         errors = (output - target).square().flatten(1).mean(1)  # (B,)
         thirds = {"high_noise": errors[u > 2 / 3], "low_noise": errors[u < 1 / 3]}
         return errors.mean(), {name: part.detach().mean() for name, part in thirds.items() if len(part)}
+
+    @contextmanager
+    def _seeded_dropout(self, context: StepContext) -> Iterator[None]:
+        """Seed PyTorch's generator, from which dropout draws, by the step: a resumed run draws the same."""
+        if not self.config.dropout:
+            yield
+            return
+        draw = context.rand()[0]  # (): of this micro-batch's first row
+        with torch.random.fork_rng([draw.device] if draw.is_cuda else []):
+            torch.manual_seed(int(2**24 * draw))
+            yield
 
     def denoiser(self, labels: Tensor | None, controls: DenoisingControls) -> Denoiser:
         """The network as a denoiser, guided and clipped as the controls say.
