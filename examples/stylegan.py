@@ -23,15 +23,15 @@ def main() -> None:
     steps = parser.parse_args().steps
     run = triptych.train("stylegan", data="shapes", conditional=False, steps=steps, seed=0, runs="runs")
     pipeline = triptych.load(run.path)
-    styles = pipeline.styles(rng.noise(range(8), pipeline.family.noise_shape))  # (8, layers, width)
+    styles = pipeline.styles(rng.noise(range(8), pipeline.model.noise_shape))  # (8, layers, width)
     bases, donors = styles[:4], styles[4:]
     coarse = styles.shape[1] // 2
-    rows = [np.concatenate([pipeline.paint_styles(base[None]) for base in bases])]
+    rows = [np.concatenate([pipeline.synthesize(base[None]) for base in bases])]
     for donor in donors:
         mixed = torch.cat(
             [donor.expand_as(bases)[:, :coarse], bases[:, coarse:]], dim=1
         )  # (4, layers, width)
-        rows.append(pipeline.paint_styles(mixed))
+        rows.append(pipeline.synthesize(mixed))
     write_png(Path("stylegan.png"), grid(np.concatenate(rows), columns=4, scale=3))
     print("stylegan.png: base images on top; below, the coarse layers come from one donor a row")
 

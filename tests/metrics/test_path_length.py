@@ -72,7 +72,7 @@ def test_leave_one_out_keeps_pairs_together():
         (((5, 2), (5, 3)), {}, "2 wide"),
         (((0, 2), (0, 2)), {}, "at least 1 real images, got 0"),
         (((5, 2), (5, 2)), {"epsilon": 0.0}, "above 0, got 0.0"),
-        (((5, 2), (5, 2)), {"percentiles": (99, 1)}, r"ascending percentiles in \[0, 100\]"),
+        (((5, 2), (5, 2)), {"percentiles": (99, 1)}, r"ascending values in \[0, 100\]"),
     ],
 )
 def test_invalid_input_raises_value_error(

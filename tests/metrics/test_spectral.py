@@ -176,5 +176,5 @@ def test_invalid_pixels_raise_value_error():
         radial_spectrum(np.zeros((0, 8, 8, 1), np.uint8))
     with pytest.raises(ValueError, match=r"at least 8 px per side, got \(7, 9\)"):
         radial_spectrum(np.zeros((2, 7, 9, 1), np.uint8))
-    with pytest.raises(ValueError, match=r"6 and 11 radii .* one size"):
+    with pytest.raises(ValueError, match=r"6 and 11 radii .* the same size"):
         log_spectral_distance(noise(13, 0.1, (2, 8, 8, 1)), noise(13, 0.1, (2, 16, 16, 1)))

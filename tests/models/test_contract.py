@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from components import untrained_components
 
 from triptych.core import rng as streams
 from triptych.core.errors import UsageError
@@ -33,15 +36,17 @@ def images(spec: ImageSpec, count: int = 24) -> Split:
     return Split(pixels, labels)
 
 
-def made(name: str, spec: ImageSpec = GRAY) -> AnyModel:
+def made(name: str, spec: ImageSpec = GRAY, settings: Mapping[str, Any] = MappingProxyType({})) -> AnyModel:
     torch.manual_seed(0)
     kind = load_model_class(name)
-    return kind(kind.Config(), spec)
+    return kind(kind.Config(**settings), spec, untrained_components(kind, spec))
 
 
-def training(name: str, spec: ImageSpec = GRAY, **options: Any) -> Trainer:
+def training(
+    name: str, spec: ImageSpec = GRAY, settings: Mapping[str, Any] = MappingProxyType({}), **options: Any
+) -> Trainer:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
-    return Trainer(made(name, spec), images(spec), Options(batch=8, **options), plan)
+    return Trainer(made(name, spec, settings), images(spec), Options(batch=8, **options), plan)
 
 
 def run_for(steps: int, trained: Trainer) -> Trainer:
@@ -182,11 +187,18 @@ def test_flags_do_not_collide(name: str) -> None:
     assert not set(kind.Controls.model_fields) & reserved
 
 
-def test_every_logged_value_has_a_help_sentence(name: str) -> None:
-    trained = training(name)
-    logged = next(trained.steps()).values
+VARIANTS: dict[str, list[dict[str, Any]]] = {  # settings that log values of their own
+    "autoencoder": [{"latent": {"kind": "fsq"}}, {"adversarial": 0.1, "adversarial_start": 0.0}],
+}
+
+
+def test_every_logged_value_has_help_and_help_is_of_logged_values(name: str) -> None:
+    logged: set[str] = set()
+    for settings in [{}, *VARIANTS.get(name, [])]:
+        trained = training(name, settings=settings)
+        logged |= set(next(trained.steps()).values)
     explained = {key for key in type(trained.model).log_help if not key.endswith(("/augment", "/overfit"))}
-    assert explained <= set(logged)
+    assert explained <= logged
     assert {key for key in logged if key.endswith("/loss")} <= explained
 
 

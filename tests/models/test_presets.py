@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from components import untrained_components
 from torch import nn
 
 import triptych
@@ -71,7 +72,8 @@ def test_every_preset_trains(model: str, preset: str) -> None:
         else:
             assert given[name] == value or (value is None and name == "lr"), name
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
-    training = Trainer(kind(config, data.spec), data.train, options, plan)
+    components = untrained_components(kind, data.spec)
+    training = Trainer(kind(config, data.spec, components), data.train, options, plan)
     steps = training.steps()
     values = [next(steps).values for _ in range(2)]
     assert all(bool(value.isfinite()) for seen in values for value in seen.values())

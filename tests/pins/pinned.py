@@ -28,6 +28,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "vae": {"width": 8},
     "diffusion": {"channels": (16, 24)},
     "flow_matching": {"channels": (16, 24)},
+    "hierarchical_vae": {"width": 8},
+    "autoencoder": {"down": 2},
+    "latent_diffusion": {"channels": (16, 24)},
 }
 SAMPLES = 100
 SCORES_OF = "random-conv"  # needs no training
@@ -35,7 +38,13 @@ SCORES_OF = "random-conv"  # needs no training
 
 def train_all(home: Path) -> dict[str, Any]:
     """A short training of each model: name -> run."""
-    return {name: triptych.train(name, runs=home, **COMMON, **more) for name, more in SMALL.items()}
+    runs: dict[str, Any] = {}
+    for name, settings in SMALL.items():
+        more = dict(settings)
+        if name == "latent_diffusion":
+            more |= {"components": {"first_stage": runs["autoencoder"].path}, "force_first_stage": True}
+        runs[name] = triptych.train(name, runs=home, **COMMON, **more)
+    return runs
 
 
 def losses_of(run: Any) -> dict[str, list[float]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from components import component_settings
 
 import triptych
 from triptych import cli
@@ -55,14 +56,19 @@ def fast_then_slow() -> Iterator[float]:
 @pytest.mark.parametrize("name", model_names())
 def test_no_clock_decides(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = dict(SMALL)
-    if name in ("diffusion", "flow_matching"):
+    if name in ("diffusion", "flow_matching", "latent_diffusion"):
         del small["width"]
         small["channels"] = (8, 8)
+    if name == "autoencoder":
+        small["width"] = 32
+    if name == "hierarchical_vae":
+        small["width"] = 8
+    components = component_settings(name, tmp_path)
     runs = []
     for pace in (slow_then_fast(), fast_then_slow()):
         monkeypatch.setattr(time, "perf_counter", Clock(pace))
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-        runs.append(triptych.train(name, runs=tmp_path, steps=3, **small))
+        runs.append(triptych.train(name, runs=tmp_path, steps=3, **small, **components))
     one, other = runs
     assert one.card.plan == other.card.plan and one.card.plan.threads == 1
     assert one.card.cost == other.card.cost and one.card.cost.flops_per_step > 0

@@ -88,6 +88,8 @@ def print_comparison(comparison: Comparison) -> None:
 
 def print_details(scored: Evaluation) -> None:
     """Print what a detailed evaluation found beside its scores."""
+    if scored.reconstruction is not None:
+        print(scored.reconstruction.sentence())
     details = scored.detailed
     if details is None:
         return

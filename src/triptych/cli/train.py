@@ -6,13 +6,16 @@ import inspect
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from triptych.cli._afterwards import print_next_commands
 from triptych.cli._flags import JsonFlag, first_word, parse_with_settings
 from triptych.cli._registry import Result, say
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from triptych.models.registry import AnyModel
     from triptych.runs.run import Run
 
 USAGE = "triptych train MODEL --data SOURCE [--minutes M]"
@@ -53,21 +56,39 @@ def train(words: list[str]) -> Result:
     flags, settings = parse_with_settings(
         words[1:],
         TrainFlags,
-        [Options, model_class.Config],
+        [Options, model_class.Config, *component_settings(model_class)],
         f"train {name}",
         about=about,
         defaults={**values, "preset": default},
         choices={"preset": list(model_class.presets)} if model_class.presets else {},
     )
     source = settings.pop("data")
+    components = {part: path for part in model_class.components if (path := settings.pop(part)) is not None}
     if settings["track"]:
         say(f"follow the training live: tensorboard --logdir {shlex.quote(str(flags.runs))}")
     with progress_bar(model_class.title) as watch:
         run = start_training(
             name, source, preset=flags.preset, runs=flags.runs, name=flags.name, on_step=watch, announce=say,
-            command=shlex.join(["triptych", "train", *words]), **settings,
+            components=components, command=shlex.join(["triptych", "train", *words]), **settings,
         )  # fmt: skip
     return summarize(run, name)
+
+
+def component_settings(model_class: type[AnyModel]) -> list[type[BaseModel]]:
+    """The flags that name the runs a model is built on, as a pydantic model; none for most models."""
+    from pydantic import Field, create_model
+
+    if not model_class.components:
+        return []
+    fields: dict[str, Any] = {
+        name: (
+            Path | None,
+            Field(None, description=f"Run of a trained {wanted}, which this model is built on."),
+        )
+        for name, wanted in model_class.components.items()
+    }
+    force = (bool, Field(False, description="Accept a first stage whose reconstructions are poor."))
+    return [create_model("Components", **fields, force_first_stage=force)]
 
 
 def summarize(run: Run, named: str | None = None) -> Result:

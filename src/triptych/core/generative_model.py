@@ -64,6 +64,13 @@ class GenerativeModel(nn.Module, ABC, Generic[ConfigT, ControlsT]):
     """Its preferred place in the palette of reports, 0 to 5; None: the next free one."""
     channels_last: ClassVar[bool] = False
     """Whether its convolutions are faster in channels-last layout on CPUs (`benchmarks/arithmetic.py`)."""
+    fitted_buffers: ClassVar[tuple[str, ...]] = ()
+    """Names of the buffers that `fit_after_training` sets."""
+    reconstructs: ClassVar[bool] = False
+    """Whether the model has no prior to draw from: its grids and scores are of reconstructed test images."""
+    preprocesses: ClassVar[bool] = False
+    """Whether losses are functions of `preprocess(images)`: it is computed once per training image, and
+    kept."""
     deterministic_controls: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Controls that switch off all randomness other than the noise: {"detail": 0.0}."""
 
@@ -114,6 +121,28 @@ class GenerativeModel(nn.Module, ABC, Generic[ConfigT, ControlsT]):
 
         Args:
             batches: The training batches, without end.
+        """
+        return
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """What losses are given in the place of images, where `preprocesses` is set: latents.
+
+        Args:
+            images: (B, C, H, W) in [-1, 1].
+
+        Returns:
+            (B, ...) float32, a function of each image alone.
+        """
+        return images
+
+    def fit_after_training(self, images: Iterator[Tensor]) -> None:
+        """Measure on the data what sampling needs, by the weights as trained: a latent scale, a prior.
+
+        Called when training ends or stops, with the weights that sampling will use. Keep the results in
+        buffers, and name these in `fitted_buffers`.
+
+        Args:
+            images: Batches of training images, (B, C, H, W) in [-1, 1].
         """
         return
 

@@ -41,7 +41,10 @@ def level_edges(pixels: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
 def _checked(pixels: np.ndarray | Tensor) -> Tensor:
     if pixels.dtype not in (np.uint8, torch.uint8) or pixels.ndim != 4:
         raise ValueError(f"expected (B, H, W, C) uint8 pixels, got {tuple(pixels.shape)} {pixels.dtype}")
-    return pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.ascontiguousarray(pixels))
+    if isinstance(pixels, Tensor):
+        return pixels
+    array = np.ascontiguousarray(pixels)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())  # a memory map is read-only
 
 
 def to_uint8(images: Tensor) -> np.ndarray:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from triptych.core.errors import DataError
 from triptych.core.images import to_float
@@ -65,10 +66,15 @@ def batches(
             mirrored = np.random.default_rng(mix(seed, "flip", step)).random(size)[rows] < 0.5  # (B,)
             pixels[mirrored] = pixels[mirrored, :, ::-1]
         yield Batch(
-            images=to_float(pixels),
+            images=to_float(pixels) if pixels.dtype == np.uint8 else channels_first(pixels),
             labels=None if split.labels is None else torch.from_numpy(split.labels[index]),
             captions=None if split.captions is None else tuple(split.captions[i] for i in index),
             rows=torch.from_numpy(rows),
             global_size=size,
         )
         step += 1
+
+
+def channels_first(values: np.ndarray) -> Tensor:
+    """Preprocessed values as they are: (B, H, W, C) float32 -> (B, C, H, W)."""
+    return torch.from_numpy(values).permute(0, 3, 1, 2).contiguous()

@@ -15,6 +15,12 @@ import torch
 from triptych._version import __version__
 from triptych.evaluation.classifier import extractor_for
 from triptych.evaluation.detailed import evaluate_in_detail
+from triptych.evaluation.reconstruction import (
+    LABELS_RECONSTRUCTIONS,
+    Reconstruction,
+    measure_reconstruction,
+    reconstruct_all,
+)
 from triptych.evaluation.records import Evaluation, ExtractorInfo, Sampling
 from triptych.evaluation.scoring import class_view, images_fingerprint, scores_of, subset_rows
 from triptych.evaluation.selection import SplitName, held_out
@@ -96,6 +102,9 @@ def evaluate_run(
         if not isinstance(features, str)
         else extractor_for(dataset, features, progress, model.device)
     )
+    if model.model.reconstructs:
+        drawn = draw_reconstructions(model, dataset, samples, progress)
+        return score_samples(model, dataset, extractor, drawn, "test", most_real, False, save)
     drawn = draw(model, samples, first_seed, controls or {}, progress)
     return score_samples(model, dataset, extractor, drawn, "test", most_real, detailed, save)
 
@@ -179,10 +188,21 @@ def score_samples(
         step=drawn.about["step"],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         detailed=details,
+        reconstruction=_reconstruction(model, dataset, drawn, tuple(scores)),
     )
     if save:
         save_evaluation(model, evaluation)
     return evaluation
+
+
+def _reconstruction(
+    model: Pipeline, dataset: Dataset, drawn: DrawnSamples, scores: tuple[Score, ...]
+) -> Reconstruction | None:
+    """Errors of drawn reconstructions; None for a model that draws samples."""
+    if not model.model.reconstructs:
+        return None
+    rows = subset_rows(len(dataset.test), len(drawn.pixels))
+    return measure_reconstruction(model, np.asarray(dataset.test.pixels[rows]), drawn.pixels, scores)
 
 
 def _labels(
@@ -267,6 +287,35 @@ def draw(
         device=str(model.device),
     )
     return DrawnSamples(np.concatenate(parts)[:count], facts, _about(model, first_seed, count, controls))
+
+
+def draw_reconstructions(
+    model: Pipeline, dataset: Dataset, count: int, progress: Progress | None = None
+) -> DrawnSamples:
+    """Reconstruct test images, in the place of samples of a model that has no prior to draw from.
+
+    Args:
+        model: an autoencoder.
+        dataset: its source.
+        count: how many, at least 20; all test images if there are fewer.
+        progress: called with "samples", how many are done, and of how many.
+
+    Returns:
+        The reconstructions with how they were made.
+    """
+    check_sample_count(count)
+    rows = subset_rows(len(dataset.test), count)
+    pixels, seconds = reconstruct_all(model, np.asarray(dataset.test.pixels[rows]), progress)
+    facts = Sampling(
+        n=len(rows),
+        first_seed=0,
+        batch=SAMPLING_BATCH,
+        seconds=seconds,
+        seconds_per_sample=seconds / len(rows),
+        device=str(model.device),
+    )
+    about = _about(model, 0, len(rows), {})
+    return DrawnSamples(pixels, facts, {**about, "labels": LABELS_RECONSTRUCTIONS, "seeds": ""})
 
 
 def _about(model: Pipeline, first_seed: int, count: int, controls: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from triptych.core.checksummed import Checksummed
 from triptych.core.config import Record
 from triptych.core.errors import RunError
 from triptych.evaluation.detailed import DetailedEvaluation
+from triptych.evaluation.reconstruction import Reconstruction
 from triptych.evaluation.scoring import ClassView
 from triptych.metrics.score import Score
 from triptych.runs.run import Run
@@ -79,6 +80,8 @@ class Evaluation(Checksummed, Record):
     """When, in UTC (ISO 8601)."""
     detailed: DetailedEvaluation | None = None
     """The detailed evaluation, where one was made; its scores stand in `scores` too."""
+    reconstruction: Reconstruction | None = None
+    """Of an autoencoder: the scores are of reconstructions of test images, and these are their errors."""
 
     @property
     def weights(self) -> str:

@@ -98,8 +98,8 @@ ConfigT = TypeVar("ConfigT", bound=DenoisingConfig)
 class DenoisingModel(GenerativeModel[ConfigT, DenoisingControls]):
     """Minimizes E ||target - network(x_t, t)||^2 over images, t and noise, with equal weight for every t."""
 
-    Controls = DenoisingControls
-    ema_modules = ("unet",)
+    Controls: ClassVar[type[DenoisingControls]] = DenoisingControls
+    ema_modules: ClassVar[tuple[str, ...]] = ("unet",)
     log_help: ClassVar[dict[str, str]] = {
         "denoiser/loss": "Mean squared error of the predicted target over all noise levels: falls fast, then "
         "very slowly while the images still get better. It never reaches 0: noise cannot be predicted.",
@@ -107,7 +107,7 @@ class DenoisingModel(GenerativeModel[ConfigT, DenoisingControls]):
         "decided.",
         "denoiser/low_noise": "The same for the third with the least noise, where details are decided.",
     }
-    likelihood_bounds = ("vlb",)
+    likelihood_bounds: tuple[str, ...] = ("vlb",)
 
     def __init__(
         self,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib.util
 import pkgutil
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from triptych import models
-from triptych.core.config import read_settings
+from triptych.core.config import Settings, read_settings
 from triptych.core.errors import RunError, UsageError
 from triptych.core.generative_model import GenerativeModel, model_class_in
 from triptych.core.nearest import MODELS_ELSEWHERE, did_you_mean
-from triptych.runs.card import RunCard
+from triptych.runs.card import ComponentCard, RunCard
 
 RESERVED_NAMES = {  # arguments of sampling, which Controls may not have as fields
     "noise", "seeds", "labels", "prompts", "pixels", "out", "film", "family", "model_file", "weights",
@@ -114,9 +115,29 @@ def build(card: RunCard, model_file: str | None = None) -> AnyModel:
         (the file is not executed), a config that does not fit a UsageError.
     """
     model_class = load_user_model_class(model_file) if model_file else load_model_class(card.model)
-    saved = model_class.Config.with_current_names(card.config)
-    config = read_settings(model_class.Config, saved, f"{model_class.title}'s config")
-    return model_class(config, card.image_spec)
+    components = {name: build_component(component) for name, component in card.components.items()}
+    return model_class(current_config(model_class, card.config), card.image_spec, components)
+
+
+def build_component(card: ComponentCard) -> AnyModel:
+    """Build the untrained model that a run's model is built on, as the run's card describes it."""
+    model_class = load_model_class(card.model)
+    return model_class(current_config(model_class, card.config), card.image_spec)
+
+
+def current_config(model_class: type[AnyModel], saved: Mapping[str, Any]) -> Settings:
+    """Read a saved config, under today's field names.
+
+    Args:
+        model_class: Whose config it is.
+        saved: As in run.json.
+
+    Returns:
+        An instance of the class's Config.
+    """
+    today = model_class.Config.with_current_names(saved)
+    config: Settings = read_settings(model_class.Config, today, f"{model_class.title}'s config")
+    return config
 
 
 def weights_mismatch(what: str, error: Exception) -> RunError:

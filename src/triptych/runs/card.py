@@ -80,6 +80,20 @@ class Rollback(Record):
     evidence: tuple[str, ...] = ()
 
 
+class ComponentCard(Record):
+    """A trained model that this run's model is built on: enough to build it; its weights are in
+    checkpoints."""
+
+    model: str
+    """Name of the model."""
+    config: dict[str, Any]
+    image_spec: ImageSpec
+    run: str = ""
+    """Name of the run that it was trained in."""
+    step: int | None = None
+    """Steps it was trained for."""
+
+
 class RunCard(Record):
     """The content of run.json: options, the plan made from them, data, versions."""
 
@@ -99,6 +113,8 @@ class RunCard(Record):
     """The model's Config as JSON: read it with the model class."""
     conditional: bool = False
     """Whether the model is given labels."""
+    components: dict[str, ComponentCard] = Field(default_factory=dict)
+    """By the names in the model class's `components`: {"first_stage": ...}."""
     data: DataCard
     image_spec: ImageSpec
     """What the model is built for: `classes` is 0 for an unconditional training."""

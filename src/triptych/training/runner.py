@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from triptych.core import device as devices
 from triptych.core.busy import busy_cores, thread_advice
 from triptych.core.errors import RunError, TrainingError, UsageError
 from triptych.data.dataset import Dataset
@@ -23,7 +25,9 @@ from triptych.runs.environment import versions
 from triptych.runs.options import Options, Plan
 from triptych.runs.run import Run, create, open_run
 from triptych.training.clock import StepCallback
+from triptych.training.components import component_card, open_components
 from triptych.training.planning import make_plan
+from triptych.training.preprocessing import training_split
 from triptych.training.rollback import resume_rollback
 from triptych.training.session import Session, divergence_advice
 from triptych.training.timing import timing_function
@@ -43,6 +47,8 @@ def train(
     on_step: StepCallback | None = None,
     announce: Callable[[str], None] = lambda line: None,
     trackers: Sequence[Tracker] = (),
+    components: Mapping[str, Path | str] = MappingProxyType({}),
+    force_first_stage: bool = False,
     command: str = "",
     **settings: Any,
 ) -> Run:
@@ -61,6 +67,9 @@ def train(
         announce: Called, before the first step, with sentences on what will be done and how long it takes.
         trackers: Objects with the methods of accelerate's trackers (`triptych.training.trackers`), beside
             those that the option `track` names.
+        components: Run directories of the models that this one is built on, by the names in its class's
+            `components`: "first_stage".
+        force_first_stage: Accept a first stage whose reconstructions are poor.
         command: The command line, for run.json.
         **settings: Fields of `Options` (steps=200, seed=0, ...) and the model's Config (lr=1e-4, ...). They
             override the preset's.
@@ -80,12 +89,15 @@ def train(
     if dataset.color_rule:
         announce(dataset.color_rule)
     spec = model_spec(dataset.spec, options.conditional)
-    untrained = model_class(config, spec)  # early: an image size that does not fit is found here
+    parts = open_components(model_class, components, dataset, announce, force_first_stage)
+    models = {name: part.model for name, part in parts.items()}
+    untrained = model_class(config, spec, models)  # early: an image size that does not fit is found here
     check_uses_labels(untrained, options.conditional)
     if hint := suggest_preset(model_class, preset, dataset.spec, len(dataset.train)):
         announce(hint)
     try:
-        measure = timing_function(untrained, dataset.train, options)
+        split = training_split(untrained, dataset, options.flip, devices.choose(options.device))
+        measure = timing_function(untrained, split, options)
         plan, timing = make_plan(options, len(dataset.train), measure, model_class.channels_last)
     except TrainingError as error:
         raise TrainingError(
@@ -95,7 +107,7 @@ def train(
     if advice := advise_threads(plan, plan.steps, timing.seconds_per_step):
         announce(advice)
     torch.manual_seed(options.seed)
-    trainer = Trainer(model_class(config, spec), dataset.train, options, plan)
+    trainer = Trainer(model_class(config, spec, models), split, options, plan)
     trainer.model.fit_preprocessing(trainer.batches())
     card = RunCard(
         triptych=versions()["triptych"],
@@ -106,6 +118,7 @@ def train(
         preset=preset,
         config=config.model_dump(mode="json"),
         conditional=untrained.conditional,
+        components={name: component_card(part) for name, part in parts.items()},
         data=data_card(dataset, options),
         image_spec=spec,
         options=options,
@@ -171,7 +184,11 @@ def resume(
             )
         dataset = reopen(run.card.data, run.path, data)
         torch.set_num_threads(plan.threads)
-        trainer = Trainer(build(run.card, model_file), dataset.train, options, plan)
+        model = build(run.card, model_file)
+        if model.preprocesses:
+            model.load_state_dict(tensors["weights"])  # the components' among them
+        split = training_split(model, dataset, options.flip, torch.device(plan.device))
+        trainer = Trainer(model, split, options, plan)
         trainer.restore(done, tensors)
         resume_rollback(trainer, run, meta)
         run.cut_lines_after(done)

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from triptych.core import device as devices
 from triptych.core.errors import TrainingError
-from triptych.core.images import is_points
+from triptych.core.images import is_points, to_float
 from triptych.core.weights import named_under
 from triptych.data.dataset import Dataset
 from triptych.evaluation.selection import Selector
-from triptych.inference.pipeline import Pipeline
+from triptych.inference.pipeline import SAMPLING_BATCH, Pipeline
+from triptych.inference.reconstruction import reconstruct
 from triptych.monitor.gan_monitor import GanMonitor
 from triptych.monitor.postmortem import newest_post_mortem
 from triptych.monitor.rollback_candidates import rollback_candidates
@@ -34,6 +36,7 @@ from triptych.viz import grids
 
 LOG_LINES = 400  # about so many per run
 GRID_IMAGES, SCATTER_POINTS = 36, 1000
+FITTING_IMAGES = 2000  # training images that a model measures itself on after training
 SNAPSHOTS = 6  # per run: at the end, half-way, at a quarter of the steps, ...
 
 
@@ -134,6 +137,8 @@ class Session:
                 self.save_checkpoint()
             if step.step in snapshots or ends or stops:
                 self.selector.compare()
+            if step.step in snapshots or ends or stops:
+                self.fit_after_training()
             if step.step in snapshots or ends:
                 self.save_snapshot()
             if monitor is not None and monitor.due(step.step, ends):
@@ -165,6 +170,26 @@ class Session:
         self.selector.last = meta.comparison
         if self.monitor is not None:
             self.monitor.reset()
+
+    def fit_after_training(self) -> None:
+        """Let the model measure what sampling needs, by the better of raw and EMA weights; both get it."""
+        trainer = self.trainer
+        if not trainer.model.fitted_buffers:
+            return
+        fitted = self.selector.load(self.selector.compare()).model
+        fitted.fit_after_training(self.fitting_images())
+        for name in trainer.model.fitted_buffers:
+            value = fitted.get_buffer(name)
+            trainer.model.get_buffer(name).copy_(value)
+            trainer.ema.tensors[name].copy_(value)
+
+    def fitting_images(self) -> Iterator[Tensor]:
+        """Yields a fixed choice of training images in batches, on the device."""
+        pixels = self.selector.dataset.train.pixels
+        rows = np.random.default_rng(0).permutation(len(pixels))[:FITTING_IMAGES]
+        for start in range(0, len(rows), SAMPLING_BATCH):
+            batch = np.asarray(pixels[np.sort(rows[start : start + SAMPLING_BATCH])])
+            yield to_float(batch).to(self.trainer.device)
 
     def save_checkpoint(self) -> None:
         """Save all tensors, and what timer, log, selector and rollback need to go on."""
@@ -201,11 +226,29 @@ class Session:
         seeds = range(SCATTER_POINTS if points else GRID_IMAGES)
         labels = [seed % pipeline.spec.classes for seed in seeds] if pipeline.model.conditional else None
         background = np.asarray(real[:SCATTER_POINTS]) if points else None
-        images = pipeline.sample(seeds, labels)
+        if pipeline.model.reconstructs:
+            images = beside_reconstructions(pipeline, np.asarray(self.selector.dataset.test.pixels[:18]))
+        else:
+            images = pipeline.sample(seeds, labels)
         sheet = grids.grid(images, scale=max(1, 64 // pipeline.spec.size), behind=background)
         file = self.run.path / "samples" / f"step-{self.trainer.step:08d}.png"
         grids.write_png(file, sheet)
         return file
+
+
+def beside_reconstructions(pipeline: Pipeline, pixels: np.ndarray) -> np.ndarray:
+    """Images and their reconstructions for a grid of 6 columns: a row of images, then a row of theirs.
+
+    Args:
+        pipeline: The model that reconstructs.
+        pixels: (N, H, W, C) uint8, N a multiple of 6.
+
+    Returns:
+        (2 N, H, W, C) uint8.
+    """
+    pairs = np.stack([pixels, reconstruct(pipeline, pixels)])  # (2, N, H, W, C)
+    rows = pairs.reshape(2, len(pixels) // 6, 6, *pixels.shape[1:]).swapaxes(0, 1)  # (N / 6, 2, 6, ...)
+    return rows.reshape(-1, *pixels.shape[1:])
 
 
 def snapshot_steps(steps: int) -> set[int]:
