@@ -30,6 +30,7 @@ check: .venv/stamp-check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pydoclint --quiet src
 	$(MKDOCS) --quiet --site-dir build/checked-site
 
 docs: .venv/stamp-docs

@@ -5,7 +5,11 @@ that must stay in one, small files.
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,3 +101,34 @@ def test_nothing_unpickles() -> None:
     assert text.count("torch.load(") == text.count("weights_only=True)") == 1
     assert files_with("allow_pickle=True") == set()
     assert files_with("import pickle") == set()
+
+
+def public_functions() -> Iterator[tuple[str, Any, type | None]]:
+    """Name, function and class (None outside classes) of every public function defined in the packages."""
+    for path in FILES:
+        name = ".".join(path.relative_to(SRC.parent).with_suffix("").parts)
+        if any(part.startswith("_") for part in name.split(".")[1:]):
+            continue
+        module = importlib.import_module(name)
+        for key, value in vars(module).items():
+            if key.startswith("_") or getattr(value, "__module__", None) != name:
+                continue
+            if inspect.isfunction(value):
+                yield f"{name}.{key}", value, None
+            elif inspect.isclass(value):
+                for method, member in vars(value).items():
+                    function = getattr(member, "__func__", member)
+                    if not method.startswith("_") and inspect.isfunction(function):
+                        yield f"{name}.{key}.{method}", function, value
+
+
+def test_functions_of_two_arguments_or_more_document_them() -> None:
+    """A method that overrides a documented one may say only what differs."""
+    undocumented = []
+    for name, function, owner in public_functions():
+        function = inspect.unwrap(function)
+        arguments = [a for a in inspect.signature(function).parameters if a not in ("self", "cls")]
+        inherited = owner is not None and any(hasattr(base, function.__name__) for base in owner.__mro__[1:])
+        if len(arguments) >= 2 and not inherited and "Args:" not in (function.__doc__ or ""):
+            undocumented.append(name)
+    assert not undocumented

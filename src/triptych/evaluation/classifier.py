@@ -361,7 +361,15 @@ def _folder_name(dataset: Dataset) -> str:
 
 
 def folder_name(name: str, *parts: str | int) -> str:
-    """The name of a directory in the cache: readable, and another one for other parts."""
+    """The name of a directory in the cache: readable, and another one for other parts.
+
+    Args:
+        name: What a person may recognize.
+        *parts: All that decides the content.
+
+    Returns:
+        The name, safe on every file system.
+    """
     readable = readable_name(name, marks="", most_bytes=40, empty="source")
     return f"{readable}-{rng.mix(*parts):016x}-v{VERSION}"
 

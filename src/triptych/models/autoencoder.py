@@ -178,7 +178,15 @@ class Autoencoder(GenerativeModel[AutoencoderConfig, AutoencoderControls]):
         return self.decoder(latent).float()
 
     def loss(self, batch: Batch, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean absolute error, the KL term, and the discriminator's verdict once that counts."""
+        """Mean absolute error, the KL term, and the discriminator's output once that counts.
+
+        Args:
+            batch: Images, (B, C, H, W) in [-1, 1].
+            context: Of the step: its progress, and the draws of the latent.
+
+        Returns:
+            The loss, and values to log.
+        """
         images, logged = batch.images, {}
         penalty = torch.zeros((), device=images.device)
         if self.quantizer is not None:
@@ -201,7 +209,15 @@ class Autoencoder(GenerativeModel[AutoencoderConfig, AutoencoderControls]):
         return loss, {name: value.detach() for name, value in logged.items()}
 
     def discriminator_loss(self, batch: Batch, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The hinge loss on patches of images and of their reconstructions (Lim and Ye 2017)."""
+        """The hinge loss on patches of images and of their reconstructions (Lim and Ye 2017).
+
+        Args:
+            batch: Images, (B, C, H, W) in [-1, 1].
+            context: Of the step: shares the reconstructions between both losses.
+
+        Returns:
+            The loss, and values to log.
+        """
         assert self.discriminator is not None
         made = context.cached("reconstruction", lambda: self.decode(self.encode(batch.images)))
         real, fake = self.discriminator(batch.images), self.discriminator(made.detach())

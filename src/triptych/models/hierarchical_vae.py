@@ -107,7 +107,15 @@ class HierarchicalVae(GenerativeModel[HierarchicalVaeConfig, HierarchicalVaeCont
         return [Objective("autoencoder", adam, self.loss, max_grad_norm=1.0, lr_schedule=warmup_cosine)]
 
     def loss(self, batch: Batch, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The negative ELBO in bits per dimension, with beta and free bits."""
+        """The negative ELBO in bits per dimension, with beta and free bits.
+
+        Args:
+            batch: Images, (B, C, H, W) in [-1, 1], and labels, (B,) int64 or None.
+            context: Of the step: its progress, and the draws of the latent variables.
+
+        Returns:
+            The loss, and values to log.
+        """
         noise = context.randn(*self.noise_shape)
         mixture, kls = self.pass_through(batch.images, self.labels(batch.labels), noise)
         unit = math.log(2) * self.dimensions
@@ -215,7 +223,15 @@ class HierarchicalVae(GenerativeModel[HierarchicalVaeConfig, HierarchicalVaeCont
         return bits.nats_to_bits_per_dim(nats, query.pixels.shape[1:], query.box)
 
     def nats(self, query: LikelihoodQuery, labels: Tensor | None) -> Tensor:
-        """A bound on -log P(x|y) in nats, (B,) float64 on the CPU."""
+        """A bound on -log P(x|y).
+
+        Args:
+            query: Images, the bound, the number of draws and their seeds.
+            labels: (B,) int64, or None.
+
+        Returns:
+            (B,) nats, float64 on the CPU.
+        """
         images = to_float(query.pixels)
         draws = SamplerNoise(query.seeds, "bound")
         like = torch.empty(len(images), *self.noise_shape, device=images.device)
@@ -229,7 +245,17 @@ class HierarchicalVae(GenerativeModel[HierarchicalVaeConfig, HierarchicalVaeCont
     def log_weight(
         self, query: LikelihoodQuery, images: Tensor, labels: Tensor | None, noise: Tensor
     ) -> Tensor:
-        """log P(x|z) + log p(z) - log q(z|x) for one draw of all groups, in nats: (B,) float64 on the CPU."""
+        """log P(x|z) + log p(z) - log q(z|x) for one draw of all groups.
+
+        Args:
+            query: For its box.
+            images: (B, C, H, W) in [-1, 1].
+            labels: (B,) int64, or None.
+            noise: (B, *noise_shape) standard normal: the draw.
+
+        Returns:
+            (B,) nats, float64 on the CPU.
+        """
         maps, draws, ratios = self.encoder(images), self.split(noise), []
 
         def choose(number: int, block: TopDownBlock, prior: Gaussian, x: Tensor) -> Tensor:

@@ -123,7 +123,15 @@ class LatentDiffusion(DenoisingModel[LatentDiffusionConfig]):
         return self.stage.decode(latent * self.stage.latent_std + self.stage.latent_mean)
 
     def loss(self, batch: Batch, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """As of pixels; a batch of images, rather than of latents, is encoded first."""
+        """The denoising loss of latents; a batch of images, rather than of latents, is encoded first.
+
+        Args:
+            batch: Images, (B, C, H, W) in [-1, 1] or (B, *noise_shape) latents, and labels.
+            context: Of the step: times, noise, and which labels are hidden.
+
+        Returns:
+            The loss, and values to log.
+        """
         if batch.images.shape[1:] != self.noise_shape:
             batch = replace(batch, images=self.preprocess(batch.images))
         return super().loss(batch, context)

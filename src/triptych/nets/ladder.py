@@ -126,11 +126,27 @@ class TopDownBlock(nn.Module):
         return Gaussian.of(parameters[:, : 2 * self.channels]), x + parameters[:, 2 * self.channels :]
 
     def posteriors(self, x: Tensor, seen: Tensor) -> Gaussian:
-        """The posterior of this group given all above it and the encoder's feature map."""
+        """The posterior of this group given all groups above it.
+
+        Args:
+            x: (B, width, size, size), the decoder's feature map.
+            seen: (B, width, size, size), the encoder's feature map of this size.
+
+        Returns:
+            Its mean and log standard deviation, (B, channels, size, size) each.
+        """
         return Gaussian.of(self.posterior(torch.cat([x, seen], dim=1)))
 
     def add(self, x: Tensor, latent: Tensor) -> Tensor:
-        """The feature map with what the latent says."""
+        """Add a group's latent variables to the feature map.
+
+        Args:
+            x: (B, width, size, size).
+            latent: (B, channels, size, size).
+
+        Returns:
+            (B, width, size, size).
+        """
         return self.out(x + self.expand(latent))
 
 
@@ -165,7 +181,17 @@ class LadderDecoder(nn.Module):
         self.conv_out = nn.Conv2d(width, channels_out, 3, padding=1)
 
     def start(self, x: Tensor | None, size: int, labels: Tensor | None, batch: int) -> Tensor:
-        """The feature map at a new size: the one before, repeated, plus what is learned for the size."""
+        """Begin a new size: the feature map before, its pixels repeated, plus what is learned for the size.
+
+        Args:
+            x: (B, width, s, s), s dividing `size`; None at the top.
+            size: Side in pixels.
+            labels: (B,) int64, or None.
+            batch: B.
+
+        Returns:
+            (B, width, size, size).
+        """
         begun = self.starts[str(size)].expand(batch, -1, -1, -1)  # (B, width, size, size)
         if labels is not None:
             begun = begun + self.labels[str(size)](labels)[:, :, None, None]
@@ -193,7 +219,15 @@ class LadderDecoder(nn.Module):
         return self.output(x, labels)
 
     def output(self, x: Tensor | None, labels: Tensor | None) -> Tensor:
-        """The last feature map -> (B, channels_out, H, W)."""
+        """The output from the last feature map.
+
+        Args:
+            x: (B, width, s, s).
+            labels: (B,) int64, or None.
+
+        Returns:
+            (B, channels_out, H, W).
+        """
         assert x is not None
         x = self.start(x, self.size, labels, len(x)) if x.shape[-1] != self.size else x
         return self.conv_out(F.gelu(self.norm(self.last(x))))

@@ -41,7 +41,16 @@ class LogisticMixture(NamedTuple):
 
     @classmethod
     def of(cls, parameters: Tensor, channels: int, components: int) -> LogisticMixture:
-        """Read a decoder's output, (B, `mixture_channels`, H, W)."""
+        """Read a decoder's output.
+
+        Args:
+            parameters: (B, `mixture_channels(channels, components)`, H, W).
+            channels: Of an image, 1 or 3.
+            components: K.
+
+        Returns:
+            The mixture of each pixel.
+        """
         parameters = parameters.float()
         batch, _, height, width = parameters.shape
         logits, rest = parameters[:, :components], parameters[:, components:]

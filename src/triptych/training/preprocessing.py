@@ -23,9 +23,11 @@ log = logging.getLogger(__name__)
 def training_split(model: AnyModel, dataset: Dataset, flip: bool, device: torch.device) -> Split:
     """The training images, or what `preprocess` makes of them, from the cache where it was computed before.
 
-    Args: model: The model, its components trained. dataset: The images. flip: Whether batches mirror
-        images: then each batch is preprocessed when it is drawn, as the latent of a mirrored image is not
-        the mirrored latent.
+    Args:
+        model: The model, its components trained.
+        dataset: The images.
+        flip: Whether batches mirror images: then each batch is preprocessed when it is drawn, as the latent
+            of a mirrored image is not the mirrored latent.
         device: Where to compute.
 
     Returns:
@@ -70,7 +72,15 @@ def preprocessed(model: AnyModel, pixels: np.ndarray) -> np.ndarray:
 
 
 def preprocessing_hash(model: AnyModel, dataset: Dataset) -> str:
-    """SHA-256, in hex, of all that decides the values: the components' weights and the images."""
+    """Hash all that decides the values.
+
+    Args:
+        model: For the weights of its components.
+        dataset: For the fingerprint of its images.
+
+    Returns:
+        SHA-256 in hex.
+    """
     digest = hashlib.sha256(f"{dataset.fingerprint} {torch.__version__}".encode())
     for name, component in sorted(model.component_models.items()):
         for key, tensor in sorted(component.state_dict().items()):
