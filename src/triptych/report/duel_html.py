@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from triptych.comparison.duel import Duel, budget_mismatches
@@ -11,6 +10,7 @@ from triptych.core.errors import RunError
 from triptych.core.files import fit_to_write
 from triptych.metrics.stats.paired import MIN_RUNS
 from triptych.report import duel_summary as ranks
+from triptych.report.duel_page import DuelPage
 from triptych.report.duel_summary import Standing, Summary
 from triptych.report.html import write_report
 from triptych.report.properties_table import Cell, Rows, property_rows
@@ -21,26 +21,6 @@ from triptych.viz.svg import short
 CURVES = (("FID", True), ("recall", False), ("precision", False))  # metric, log axis
 BOUND = "bits/dim"
 UNITS = {"minutes": "minutes of training", "images": "training images seen", "flops": "FLOPs of training"}
-
-
-@dataclass(frozen=True)
-class DuelPage:
-    """What duel.html shows."""
-
-    budget: str
-    seeds: int
-    samples: int
-    level: str  # what the intervals are for
-    warnings: Sequence[str]
-    verdicts: Sequence[str]
-    heads: Sequence[tuple[str, str]]  # label and color of each contestant
-    scores: Rows
-    choices: Rows
-    costs: Rows
-    curves: Sequence[str]  # SVG
-    trades: Sequence[str]  # SVG
-    front: Sequence[str]
-    properties: Rows = field(default_factory=list)
 
 
 def write_duel(duel: Duel, out: Path) -> Path:

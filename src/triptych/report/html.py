@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -18,6 +17,7 @@ from triptych.inference.pipeline import load
 from triptych.models.registry import load_model_class
 from triptych.monitor.gan_monitor import diagnose_run
 from triptych.monitor.records import observations
+from triptych.report.duel_page import DuelPage
 from triptych.report.panels import (
     Album,
     draw_album,
@@ -32,9 +32,6 @@ from triptych.runs.run import Run, open_run
 from triptych.runs.weights import checked as known_weights
 from triptych.viz import charts
 from triptych.viz.html_page import render
-
-if TYPE_CHECKING:
-    from triptych.report.duel_html import DuelPage
 
 PROGRESS_GRIDS = 6
 
@@ -58,7 +55,7 @@ def write_report(
         out: The file to write.
         title: The heading; None: the models and the data.
         commands: What reproduces the runs; empty: the commands they were made with.
-        duel: A duel's results, shown first (`report.duel_html`); None: no duel.
+        duel: A duel's results, shown first (`report.duel_page`); None: no duel.
         weights: The weights to sample with, "raw", "ema" or "auto", as `inference.pipeline.load` takes them.
 
     Returns:
