@@ -387,4 +387,4 @@ def test_seeds_that_show_different_weights_stand_together(tmp_path: Path, digits
         made_now = evaluate_run(model, 40, "random-conv", data=digits, save=False)
         told[-1].write_text(json.dumps(made_now.model_dump(mode="json")))
     notes = compare(told).notes
-    assert any(note.startswith("unlike weights: ") and "raw" in note and "ema" in note for note in notes)
+    assert any(note.startswith("different weights: ") and "raw" in note and "ema" in note for note in notes)

@@ -72,7 +72,7 @@ def test_interpolate__refuses_bad_paths_and_methods(
 
 
 def test_interpolate__refuses_a_missing_space(bands: Pipeline) -> None:
-    with pytest.raises(ValueError, match="Bands has no style space between noise and picture"):
+    with pytest.raises(ValueError, match="Bands has no style space between noise and image"):
         interpolate(bands, [[1, 2]], space="style")
     with pytest.raises(ValueError, match="'noise' or 'style'"):
         interpolate(bands, [[1, 2]], space="w")
