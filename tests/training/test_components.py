@@ -131,5 +131,8 @@ def test_the_command_line(first_stage: Run, tmp_path: Path, capsys: pytest.Captu
         cli.main(["sample", str(run), "--seeds", "0-3", "--steps", "2", "--out", str(tmp_path / "a.png")])
         == 0
     )
+    capsys.readouterr()
+    assert cli.main(["sample", str(first_stage.path), "--out", str(tmp_path / "noise.png")]) == 0
+    assert "has no prior" in capsys.readouterr().err
     assert cli.main(["evaluate", str(first_stage.path), "--samples", "40", "--features", "random-conv"]) == 0
     assert "reconstruction of 40 test images" in capsys.readouterr().out

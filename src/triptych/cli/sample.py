@@ -16,7 +16,7 @@ from triptych.cli._flags import (
     value_in,
     weights_in,
 )
-from triptych.cli._registry import Result
+from triptych.cli._registry import Result, say
 from triptych.cli._steer_common import class_numbers_of
 
 
@@ -68,6 +68,13 @@ def sample(words: list[str]) -> Result:
     else:
         write_sampling_animation(
             out, film_of(pipeline, seeds, labels, flags.film, **controls), seeds, names, classes
+        )
+    if pipeline.model.reconstructs:
+        say(
+            f"{pipeline.model.title} has no prior: these are its decoder's images of noise with the mean and "
+            "standard deviation of the latents, but without their structure, so they look like nothing it "
+            "was trained on. A model that learns the structure: "
+            f"triptych train latent_diffusion --first-stage {path}"
         )
     print(out)
     return {"out": str(out), "images": len(seeds), "weights": pipeline.weights}
