@@ -19,7 +19,7 @@ SMALL = ["--steps", "2", "--batch", "8", "--precision", "fp32", "--threads", "1"
 def blocks(name: str, language: str) -> list[str]:
     text = (ROOT / name).read_text(encoding="utf-8")
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-    return [inner for spoken, inner in fenced if spoken == language]
+    return [inner for name, inner in fenced if name == language]
 
 
 def commands(text: str) -> list[list[str]]:
@@ -40,8 +40,8 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-photos").mkdir()
     for k in range(20):
-        picture = np.random.default_rng(k).integers(0, 256, (40, 48, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(tmp_path / "my-photos" / f"{k}.png")
+        image = np.random.default_rng(k).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / "my-photos" / f"{k}.png")
     found = [words for block in blocks("README.md", "") for words in commands(block)]
     assert found
     for words in found:
@@ -88,7 +88,7 @@ def test_config_fields_may_not_reuse_a_name_that_is_taken(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (program,) = blocks("docs/adding/model.md", "python")
-    for old, new in (("lr:", "batch:"), ("spread:", "noise:")):
+    for old, new in (("lr:", "batch:"), ("temperature:", "noise:")):
         (tmp_path / "clash.py").write_text(program.replace(old, new))
         assert cli.main(["train", "clash.py", *SMALL]) == 2
         assert repr(new[:-1]) in capsys.readouterr().err

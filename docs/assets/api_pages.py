@@ -1,4 +1,4 @@
-"""A hook of mkdocs: one API page a package, made from the docstrings of every public module in it."""
+"""A hook of mkdocs: one API page per package, from its docstrings; and the examples, as files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-SRC = Path(__file__).parents[2] / "src"
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src"
 
 
 def modules(package: Path) -> list[str]:
@@ -18,7 +19,7 @@ def modules(package: Path) -> list[str]:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add `api.md`, the list of packages, and `api/PACKAGE.md` for each."""
+    """Add `api.md`, the list of packages, `api/PACKAGE.md` for each, and the files of `examples/`."""
     packages = sorted(p for p in (SRC / "triptych").iterdir() if (p / "__init__.py").is_file())
     rows = []
     for package in packages:
@@ -29,6 +30,9 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, f"api/{package.name}.md", content=page))
     table = "\n".join(["# API reference", "", "| package | purpose |", "|---|---|", *rows, ""])
     files.append(File.generated(config, "api.md", content=table))
+    for example in sorted((ROOT / "examples").iterdir()):
+        if example.suffix in (".py", ".ipynb"):
+            files.append(File.generated(config, f"examples/{example.name}", abs_src_path=str(example)))
     return files
 
 
