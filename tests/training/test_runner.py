@@ -222,7 +222,7 @@ def test_not_a_number_leaves_the_last_good_state(tmp_path: Path) -> None:
     own = tmp_path / "toy.py"
     own.write_text(OWN_FAMILY)
     options = {"steps": 20, "batch": 8, "threads": 1, "precision": "fp32", "save_every": 2}
-    with pytest.raises(TrainingError, match=r"loss became nan.*state, of step \d, is kept"):
+    with pytest.raises(TrainingError, match=r"loss became nan.*checkpoint, of step \d, is kept"):
         triptych.train(str(own), data="digits", runs=tmp_path / "runs", poison=7, **options)
     (path,) = (tmp_path / "runs").glob("0*")
     tensors, meta, _ = open_run(path).load_checkpoint()
