@@ -23,7 +23,7 @@ demo: .venv/stamp-run
 	$(BIN)/triptych demo
 
 test: .venv/stamp-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: .venv/stamp-check
 	$(BIN)/ruff format --check .
