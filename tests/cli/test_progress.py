@@ -36,10 +36,10 @@ def shown(now: list[float], monkeypatch: pytest.MonkeyPatch, width: int, **more:
         return Console(file=screen, force_terminal=True, width=width, color_system=None, **more)
 
     monkeypatch.setattr("rich.console.Console", console)
-    with progress_bar("Diffusion") as watch:
+    with progress_bar("Diffusion") as on_step:
         for step in (1, 75, 150):
             now[0] += 1
-            watch(at(step))
+            on_step(at(step))
     return screen.getvalue()
 
 
@@ -60,10 +60,10 @@ def test_a_terminal_without_a_cursor_gets_lines(
     screen = shown(now, monkeypatch, 20, _environ={"TERM": "dumb"})
     assert screen == ""
     capsys.readouterr()
-    with progress_bar("Diffusion") as watch:
-        watch(at(1))
+    with progress_bar("Diffusion") as on_step:
+        on_step(at(1))
         now[0] += 10
-        watch(at(101))
+        on_step(at(101))
     assert capsys.readouterr().err == (
         "Diffusion: step 101 of 300, 0:20 left, 1,234 images/s, denoiser 0.123\n"
     )

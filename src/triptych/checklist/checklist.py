@@ -172,10 +172,11 @@ def _by_monitor(run: Run, model: Model) -> list[Answer]:
     questions = [question, LABELS] if model.conditional else [question]
     if model.adversarial is None:
         return [not_applicable("samples", q, f"{model.title} is not adversarial") for q in questions]
+    diagnosis = diagnose_run(run, model.adversarial)
     seen = [record for record in observations(run) if "modes" in record]
     if not seen:
-        return [unknown("samples", q, "no observations: too few steps or images") for q in questions]
-    last, diagnosis = seen[-1], diagnose_run(run, model.adversarial)
+        return [unknown("samples", q, diagnosis.summary()) for q in questions]
+    last = seen[-1]
     evidence = (
         f"{last['modes']:.0%} of the data's modes, pairwise distance {last['pairwise_distance']:.0%}, "
         f"nearest sample {last['nearest_sample_ratio']:.2f} and distance to the data "

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from triptych.cli._flags import JsonFlag, ModelFileFlag, Positional, WeightsFlag
 from triptych.cli._registry import Result
+
+if TYPE_CHECKING:
+    from triptych.checklist.answers import Word
+
+
+WORDS: tuple[Word, ...] = ("ok", "not ok", "not known", "does not apply")  # in the order of the last line
 
 
 @dataclass(kw_only=True)
@@ -31,8 +38,7 @@ def check(flags: CheckFlags) -> Result:
             chapter = answer.chapter
             print(chapter.capitalize())
         print(f"  {answer.answer:<14}  {answer.question}: {answer.evidence}")
-    wrong = sum(answer.answer == "not ok" for answer in answers)
-    open_questions = sum(answer.answer == "not known" for answer in answers)
-    not_known = f"; {open_questions} not known" if open_questions else ""
-    print(f"{wrong or 'none'} of {len(answers)} answers {'are' if wrong > 1 else 'is'} not ok{not_known}")
+    counts = Counter(answer.answer for answer in answers)
+    wrong = counts["not ok"]
+    print(f"{len(answers)} answers: " + ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word]))
     return {"run": str(flags.run), "answers": [answer.model_dump() for answer in answers], "not_ok": wrong}

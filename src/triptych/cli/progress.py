@@ -13,20 +13,20 @@ from triptych.cli._registry import say
 if TYPE_CHECKING:
     from triptych.training.clock import Progress, StepCallback
 
-ROOMY, NARROW = 100, 60  # columns from which on a terminal has room for everything; for a bar
+WIDE, MEDIUM = 100, 60  # columns a terminal needs to show every field; to show a bar
 RECOVERED = "GAN monitor: the training has recovered"
-LINE_SECONDS = 10.0  # between lines where there is no bar, at least; and at least a hundredth of the run
+LINE_SECONDS = 10.0  # at least, between two lines where there is no bar; in long runs a hundredth of the run
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[StepCallback]:
     """Show a bar with images per second, losses and time left.
 
-    A narrow terminal keeps the step and the time left. Into a pipe or a file, and on a terminal that cannot
-    move its cursor (TERM=dumb), it is a line now and then.
+    A narrow terminal shows the step and the time left only. A pipe, a file or a terminal that cannot move its
+    cursor (TERM=dumb) gets a line at intervals instead (`Lines`).
 
     Args:
-        title: The model's.
+        title: The model's name, shown before the bar.
 
     Yields:
         The callback that a training calls after each step.
@@ -43,7 +43,7 @@ def progress_bar(title: str) -> Iterator[StepCallback]:
         task = bar.add_task(title, total=None, pace="preparing", losses="", count="preparing", left="")
         shown_at, alert = 0.0, ""
 
-        def watch(progress: Progress) -> None:
+        def update(progress: Progress) -> None:
             nonlocal shown_at, alert
             if progress.news != alert:
                 alert = progress.news
@@ -58,22 +58,22 @@ def progress_bar(title: str) -> Iterator[StepCallback]:
                     left=time_left(bar.tasks[task], progress),
                 )  # fmt: skip
 
-        yield watch
+        yield update
 
 
 def columns_for(width: int) -> tuple[Any, ...]:
-    """The columns of the bar that fit a terminal so many characters wide: always step and time left."""
+    """The columns of the bar that fit a terminal of this width, in characters: always step and time left."""
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.table import Column
 
-    if width < NARROW:
+    if width < MEDIUM:
         return tuple(TextColumn(f"{{task.fields[{name}]}}", table_column=Column(no_wrap=True))
                      for name in ("count", "left"))  # fmt: skip
     shared = (
-        TextColumn("{task.description}"), BarColumn(None if width < ROOMY else 40),
+        TextColumn("{task.description}"), BarColumn(None if width < WIDE else 40),
         TextColumn("{task.fields[count]}"),
     )  # fmt: skip
-    if width < ROOMY:
+    if width < WIDE:
         return (*shared, TimeRemainingColumn())
     return (
         *shared, TextColumn("{task.fields[pace]}"), TimeElapsedColumn(), TimeRemainingColumn(),
@@ -82,14 +82,14 @@ def columns_for(width: int) -> tuple[Any, ...]:
 
 
 def time_left(task: Any, progress: Progress) -> str:
-    """The time left, as a clock shows it.
+    """The time left, in words.
 
     Args:
-        task: Of a rich progress bar.
-        progress: The training's.
+        task: The task of a rich progress bar.
+        progress: The progress of the training.
 
     Returns:
-        "1:15 left", "-:-- left" before that is known, "done" at the end.
+        "1:15 left"; "-:-- left" before it can be estimated; "done" at the end.
     """
     if progress.step >= progress.steps:
         return "done"
@@ -97,23 +97,23 @@ def time_left(task: Any, progress: Progress) -> str:
 
 
 def clock(seconds: float) -> str:
-    """3723 -> "1:02:03", 75 -> "1:15"."""
+    """Format seconds: 3723 -> "1:02:03", 75 -> "1:15"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Lines:
-    """A line now and then, for logs: every ten seconds, of long runs every hundredth of the run."""
+    """Prints progress as lines, for logs: every ten seconds, in long runs every hundredth of the run."""
 
     def __init__(self, title: str) -> None:
         self.title, self.alert = title, ""
         self.shown_at = time.perf_counter()
-        self.began: tuple[float, int] | None = None  # end of the first step of this process, its number
+        self.began: tuple[float, int] | None = None  # time and number of this process's first step
         self.pause = LINE_SECONDS
 
     def __call__(self, progress: Progress) -> None:
-        """Print a line, if it is time to."""
+        """Print a line if the last one is long enough ago."""
         if progress.news != self.alert:
             self.alert = progress.news
             print(self.alert or RECOVERED, file=sys.stderr, flush=True)
@@ -133,11 +133,11 @@ class Lines:
         )
 
     def left(self, now: float, progress: Progress) -> float | None:
-        """The time left at the speed so far, sampling and saving included.
+        """Estimate the time left from the speed so far, which includes sampling and saving.
 
         Args:
-            now: Seconds of `time.perf_counter`.
-            progress: The training's.
+            now: Value of `time.perf_counter`, in seconds.
+            progress: The progress of the training.
 
         Returns:
             Seconds; None at the first step.
@@ -155,13 +155,13 @@ def losses(progress: Progress) -> str:
 
 
 def throttled() -> Callable[[str, int, int], None]:
-    """A progress callback (what, done, total) that prints the time left, at most every ten seconds."""
+    """Make a progress callback (task, done, total) that prints the time left, at most every ten seconds."""
     from triptych.core.time_left import throttled_progress
 
     return throttled_progress(say)
 
 
-def throttled_for(what: str) -> Callable[[int, int], None]:
-    """The same for one kind of work: a callback (done, total)."""
+def throttled_for(task: str) -> Callable[[int, int], None]:
+    """Make the same callback for one task: (done, total)."""
     progress = throttled()
-    return lambda done, total: progress(what, done, total)
+    return lambda done, total: progress(task, done, total)

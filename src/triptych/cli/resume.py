@@ -36,6 +36,6 @@ def resume(flags: ResumeFlags) -> Result:
     from triptych.runs.run import open_run
     from triptych.training.runner import resume as continue_run
 
-    with progress_bar(open_run(flags.run).card.title) as watch:
-        run = continue_run(flags.run, flags.steps, on_step=watch, announce=say, model_file=flags.model_file)
+    with progress_bar(open_run(flags.run).card.title) as on_step:
+        run = continue_run(flags.run, flags.steps, on_step=on_step, announce=say, model_file=flags.model_file)
     return summarize(run, flags.model_file)

@@ -66,10 +66,11 @@ def train(words: list[str]) -> Result:
     components = {part: path for part in model_class.components if (path := settings.pop(part)) is not None}
     if settings["track"]:
         say(f"follow the training live: tensorboard --logdir {shlex.quote(str(flags.runs))}")
-    with progress_bar(model_class.title) as watch:
+    with progress_bar(model_class.title) as on_step:
         run = start_training(
-            name, source, preset=flags.preset, runs=flags.runs, name=flags.name, on_step=watch, announce=say,
-            components=components, command=shlex.join(["triptych", "train", *words]), **settings,
+            name, source, preset=flags.preset, runs=flags.runs, name=flags.name, on_step=on_step,
+            announce=say, components=components,
+            command=shlex.join(["triptych", "train", *words]), **settings,
         )  # fmt: skip
     return summarize(run, name)
 

@@ -50,6 +50,8 @@ def list_folder(folder: Path) -> list[Item]:
     Raises:
         DataError: When there is no folder, or no image in it.
     """
+    if folder.is_file():
+        raise DataError(f"{folder} is a file: expected a folder of image files")
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: expected a folder of image files")
     halves = {name: folder / name for name in ("train", "test")}

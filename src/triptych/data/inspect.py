@@ -99,6 +99,7 @@ def inspect(source: str, *, size: int | None = None, color: Color = "auto") -> I
                 formats[image.format or "?"] += 1
         except (OSError, DataError) as error:
             broken.append((item.name, getattr(error, "strerror", None) or str(error)))
+    rule = f"refused when more than {MAX_BROKEN_SHARE:.0%} of the files are broken"
     facts: dict[str, Any] = {
         "sizes": dict(sizes.most_common()),
         "modes": dict(modes.most_common()),
@@ -111,7 +112,7 @@ def inspect(source: str, *, size: int | None = None, color: Color = "auto") -> I
         return Inspection(
             source, len(items), {}, dict(Counter(_classes(items))), plan=[f"refused: {error}"], **facts
         )
-    return Inspection(**{**vars(opened), "images": len(items), **facts})
+    return Inspection(**{**vars(opened), "images": len(items), "plan": [*opened.plan, rule], **facts})
 
 
 def _folder_of(source: str) -> Path | None:
@@ -137,10 +138,9 @@ def _of_dataset(source: str, dataset: Dataset) -> Inspection:
         if is_points(dataset.train.pixels)
         else pixels,
         f"split: {dataset.split_rule}",
-        f"refused when more than {MAX_BROKEN_SHARE:.0%} of the files are broken",
     ]
     if dataset.name == "celeba":
-        steps[-3] += f", crop of {CROP_PX} pixels"
+        steps[-2] += f", crop of {CROP_PX} pixels"
     counts = dict(zip(dataset.class_names, dataset.class_counts, strict=False))
     return Inspection(
         source=source,

@@ -47,10 +47,11 @@ class NearDuplicates:
 
     def __str__(self) -> str:
         share = self.share
-        verdict = "more than chance" if self.significant else "no more than expected by chance"
+        verdict = "significantly more" if self.significant else "not significantly more"
         return (
             f"{share.count} of {share.total} images ({share.value:.1%} [{share.low:.1%}, {share.high:.1%}]) "
-            f"are nearer than {self.expected:.1%} would be by chance: {verdict} (p = {self.p_value:.2g})"
+            f"are nearer to a training image than the threshold; {self.expected:.1%} expected by chance: "
+            f"{verdict} (p = {self.p_value:.2g})"
         )
 
 
@@ -187,7 +188,7 @@ def _test(
     if threshold == 0:
         raise ValueError(
             f"{int((reference == 0).sum())} of {count} {kind} are identical to one of the {others}, so "
-            "copies cannot be told from them: remove these"
+            "copies cannot be distinguished from them: remove these"
         )
     below = np.flatnonzero(distances < threshold)
     return NearDuplicates(

@@ -55,7 +55,9 @@ def load_model_class(name: str) -> type[AnyModel]:
     known = model_names()
     if name not in known:
         hint = did_you_mean(name, known, MODELS_ELSEWHERE)
-        raise UsageError(f"unknown model {name!r}.{hint} There are: {', '.join(known)}")
+        raise UsageError(
+            f"unknown model {name!r}.{hint} There are: {', '.join(known)}, or the path of your own .py file"
+        )
     return model_class_in(importlib.import_module(f"triptych.models.{name}"))
 
 

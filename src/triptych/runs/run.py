@@ -366,6 +366,8 @@ def open_run(path: Path | str) -> Run:
     path = Path(path)
     if not path.is_dir():
         beside = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+        if path.is_file():
+            raise RunError(f"{path} is a file, not a run: expected the directory of a run.")
         near = next((name for name in beside if path.name and path.name in name), None)
         near = near or nearest(path.name, beside)
         hint = f" Did you mean {path.parent / near}?" if near else ""
@@ -373,7 +375,9 @@ def open_run(path: Path | str) -> Run:
     try:
         card = json.loads((path / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RunError(f"{path} is not a run: it has no run.json.") from error
+        raise RunError(
+            f"{path} is not a run: it has no run.json. Expected a directory that triptych train wrote."
+        ) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}/run.json cannot be read ({error}): the run's options are lost.") from error
     return Run(path, checked_card(card, path))
