@@ -123,7 +123,9 @@ def test_what_is_wrong_is_said() -> None:
         likelihood_score(model, data, n=12)
     with pytest.raises(ValueError, match="no bound 'vlb': there are loose, tight"):
         likelihood_score(model, data, bound="vlb")
-    with pytest.raises(ValueError, match=r"is asked about images \(N, \(4, 4, 1\)\) uint8, got \(30, 4, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"bounds the likelihood of images \(N, \(4, 4, 1\)\) uint8, got \(30, 4, 4\)"
+    ):
         model.bits_per_dim(pixels[..., 0])
     with pytest.raises(ValueError, match="2 seeds for 30 images"):
         model.bits_per_dim(pixels, seeds=[1, 2])

@@ -229,7 +229,7 @@ def test_a_run_says_which_weights_are_used_for_sampling(spoilt: Run) -> None:
 @pytest.mark.parametrize("step", [None, 6])
 def test_loading_obeys(spoilt: Run, step: int | None) -> None:
     model = triptych.load(spoilt.path, step=step)
-    assert (model.weights, model.asked) == ("raw", "auto")
+    assert (model.weights, model.requested_weights) == ("raw", "auto")
     drawn = {w: triptych.load(spoilt.path, weights=w, step=step).sample(range(3)) for w in ("raw", "ema")}
     assert np.array_equal(model.sample(range(3)), drawn["raw"])
     assert not np.array_equal(drawn["raw"], drawn["ema"])
@@ -377,7 +377,7 @@ def test_seeds_that_show_different_weights_stand_together(tmp_path: Path, digits
     made = [(runs[0], "auto", "raw"), (runs[1], "auto", "ema")]
     for run, asked, shown in made:
         model = triptych.load(run.path, weights=shown)
-        model.asked = asked  # type: ignore[assignment]
+        model.requested_weights = asked  # type: ignore[assignment]
         evaluate_run(model, 40, "random-conv", data=digits)
     assert len(group([read(run.path) for run in runs])) == 1
     told = []

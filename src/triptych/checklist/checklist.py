@@ -227,12 +227,12 @@ def _by_evaluation(run: Run, model: Model, step: int, weights: Which) -> list[An
     answers = []
     for name in ASSESSED_METRICS:
         if (score := scores.get(name)) is not None:
-            asked, evidence = f"{question}: {name}", f"at step {step:,}: {_with_floor(score)}"
+            metric_question, evidence = f"{question}: {name}", f"at step {step:,}: {_with_floor(score)}"
             if score.floor is None:
-                answers.append(unknown("samples", asked, f"{evidence}; its floor was not recorded"))
+                answers.append(unknown("samples", metric_question, f"{evidence}; its floor was not recorded"))
             else:
                 good = score.value >= ACCEPTABLE_SHARE * score.floor
-                answers.append(pass_or_fail("samples", asked, good, evidence))
+                answers.append(pass_or_fail("samples", metric_question, good, evidence))
     if (score := scores.get("FID")) is not None:
         reason = "not assessed, because its floor depends on the number of samples"
         evidence = f"at step {step:,}: {_with_floor(score)}; {reason}"

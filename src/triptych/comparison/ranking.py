@@ -235,14 +235,14 @@ def _labels(groups: Sequence[tuple[Entry, ...]]) -> list[str]:
     return [" + ".join(entry.path for entry in members) for members in groups]
 
 
-def _metrics(entries: Sequence[Entry], asked: str | None) -> tuple[list[str], list[str]]:
+def _metrics(entries: Sequence[Entry], metric: str | None) -> tuple[list[str], list[str]]:
     """Which scores to rank by, and a note on those that not all have."""
     names = list(dict.fromkeys(name for entry in entries for name in entry.scores))
-    if asked is not None:
-        match = [name for name in names if name.lower() == asked.lower()]
+    if metric is not None:
+        match = [name for name in names if name.lower() == metric.lower()]
         if not match:
-            hint = did_you_mean(asked, names)
-            raise UsageError(f"there is no score {asked!r} here.{hint} There are: {', '.join(names)}")
+            hint = did_you_mean(metric, names)
+            raise UsageError(f"there is no score {metric!r} here.{hint} There are: {', '.join(names)}")
         for entry in entries:
             if match[0] not in entry.scores:
                 raise CompareError(f"{entry.path} has no {match[0]}. Measure it: {AGAIN} {entry.path}")

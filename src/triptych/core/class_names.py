@@ -84,15 +84,15 @@ def _counted(part: str, names: Sequence[str]) -> list[int]:
     if matched is None:
         raise UsageError(f"no class is called {part!r}.{did_you_mean(part, names)} {_there_are(names)}")
     low = int(matched[1])
-    asked = range(low, int(matched[2] or low) + 1)
-    if not asked:
+    numbers = range(low, int(matched[2] or low) + 1)
+    if not numbers:
         raise UsageError(f"{part!r} names no class: ranges run upwards, as in 0-9")
     by_name = {int(name): k for k, name in enumerate(names) if re.fullmatch(r"[0-9]{1,18}", name)}
     known = by_name if len(by_name) == len(names) else {k: k for k in range(len(names))}
-    if asked[-1] not in known or low not in known:
-        wrong = low if low not in known else asked[-1]
+    if numbers[-1] not in known or low not in known:
+        wrong = low if low not in known else numbers[-1]
         raise UsageError(f"there is no class {wrong}. {_there_are(names)}")
-    return [known[number] for number in asked if number in known]
+    return [known[number] for number in numbers if number in known]
 
 
 def _there_are(names: Sequence[str]) -> str:

@@ -93,14 +93,14 @@ def _score(
     """A score with its card and notes."""
     assert metric.better != "near 1", "a metric of sensitivity studies is no score"
     extractor, train = inputs.extractor, inputs.train
-    seen = {"extractor": extractor.name, "extractor_hash": extractor.hash, "resize": extractor.resize}
+    of_extractor = {"extractor": extractor.name, "extractor_hash": extractor.hash, "resize": extractor.resize}
     card = Card(
         metric=metric.name,
         parameters=metric.parameters_of(inputs),
         version=metric.version,
         n_real=len(inputs.real),
         n_fake=len(inputs.fake),
-        **(seen if metric.domain == "features" else OF_PIXELS),
+        **(of_extractor if metric.domain == "features" else OF_PIXELS),
         **fields,
     )
     floor_n = None if train is None or floor is None else len(train)

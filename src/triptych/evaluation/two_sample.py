@@ -167,8 +167,8 @@ class TwoViews(nn.Module):
         views = [images if parts is None else parts]
         if not self.whole:
             views.append(functional.interpolate(images, (VIEW, VIEW), mode="area"))
-        seen = [trunk(_with_detail(v)).mean((2, 3)) for trunk, v in zip(self.trunks, views, strict=True)]
-        return self.head(torch.cat(seen, 1)).squeeze(1)  # (B, 2 * WIDTH * views) -> (B,)
+        features = [trunk(_with_detail(v)).mean((2, 3)) for trunk, v in zip(self.trunks, views, strict=True)]
+        return self.head(torch.cat(features, 1)).squeeze(1)  # (B, 2 * WIDTH * views) -> (B,)
 
 
 def untrained(channels: int, size_px: int, number: int) -> TwoViews:

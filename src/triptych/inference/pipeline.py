@@ -21,7 +21,7 @@ from triptych.core.types import Box, Condition, GenerationStep, LikelihoodQuery
 from triptych.core.weights import named_under
 from triptych.models.registry import AnyModel, build, load_model_class, model_names, weights_mismatch
 from triptych.runs.run import Run, open_run
-from triptych.runs.weights import Asked, Which
+from triptych.runs.weights import RequestedWeights, Which
 from triptych.runs.weights import checked as known_weights
 from triptych.runs.weights import choose as choose_weights
 
@@ -40,7 +40,7 @@ class Pipeline:
         class_counts: Training images per class: the distribution that labels are drawn from. None: uniform.
         weights: Which weights the model has: "ema" or "raw".
         step: Training steps after which the weights were saved; None: unknown.
-        asked: How the weights were chosen: "auto", "raw" or "ema"; None: unknown.
+        requested_weights: How the weights were chosen: "auto", "raw" or "ema"; None: unknown.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Pipeline:
         class_counts: Sequence[int] | None = None,
         weights: str = "ema",
         step: int | None = None,
-        asked: Asked | None = None,
+        requested_weights: RequestedWeights | None = None,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.run, self.spec, self.step = run, model.spec, step
-        self.weights, self.asked = weights, asked
+        self.weights, self.requested_weights = weights, requested_weights
         counts = torch.tensor(class_counts or [1] * max(self.spec.classes, 1), dtype=torch.float64)
         self._cumulative_class_distribution = torch.cumsum(counts / counts.sum(), dim=0)
 
@@ -180,15 +180,15 @@ class Pipeline:
         numbers = list(range(len(pixels)))
         starts = _seeds_or_numbers(seeds, len(pixels))
         condition, settings = self._condition(numbers, labels, None), self._controls(controls)
-        found = []
+        noises = []
         for start in range(0, len(pixels), SAMPLING_BATCH):
             rows = numbers[start : start + SAMPLING_BATCH]
             images = pixel_values.to_float(pixels[rows]).to(self.device)
             with torch.no_grad():
                 guide = condition.cut(rows).to(self.device)
                 noise = self.model.invert(images, guide, settings, [starts[k] for k in rows])
-            found.append(noise.cpu())
-        return torch.cat(found)
+            noises.append(noise.cpu())
+        return torch.cat(noises)
 
     def styles(
         self,
@@ -211,12 +211,12 @@ class Pipeline:
         model = self._style_based()
         all_seeds = _seeds_or_numbers(seeds, len(noise))
         condition, settings = self._condition(all_seeds, labels, None), self._controls(controls)
-        found = []
+        styles = []
         with torch.inference_mode():
             for rows, kept in equal_batches(len(all_seeds)):
                 batch, guide = noise[rows].to(self.device), condition.cut(rows).to(self.device)
-                found.append(model.styles(batch, guide, settings)[:kept].cpu())
-        return torch.cat(found).clone()  # outside inference mode: it may be differentiated
+                styles.append(model.styles(batch, guide, settings)[:kept].cpu())
+        return torch.cat(styles).clone()  # outside inference mode: it may be differentiated
 
     def synthesize(self, styles: Tensor, seeds: Sequence[int] | None = None, **controls: Any) -> np.ndarray:
         """Turn styles into images. A model without a style space raises UsageError.
@@ -235,8 +235,8 @@ class Pipeline:
         with torch.inference_mode():
             for rows, kept in equal_batches(len(all_seeds)):
                 batch, batch_seeds = styles[rows].to(self.device), [all_seeds[row] for row in rows]
-                made = model.synthesize(batch, batch_seeds, settings)
-                images.append(pixel_values.to_uint8(made[:kept]))
+                synthesized = model.synthesize(batch, batch_seeds, settings)
+                images.append(pixel_values.to_uint8(synthesized[:kept]))
         return np.concatenate(images)
 
     def bits_per_dim(
@@ -265,7 +265,7 @@ class Pipeline:
         Raises:
             ValueError: For an implicit model, an unknown bound, or arguments that do not fit the images.
         """
-        self._check_pixels(pixels, "is asked about")
+        self._check_pixels(pixels, "bounds the likelihood of")
         checked = _checked_seeds(range(len(pixels)) if seeds is None else seeds)
         if len(checked) != len(pixels):
             raise ValueError(f"give one seed per image: got {len(checked)} seeds for {len(pixels)} images")
@@ -273,7 +273,7 @@ class Pipeline:
             raise ValueError(f"a bound needs at least 1 draw, got {draws}")
         name = self._bound(bound)
         condition = Condition() if labels is None else self._condition(checked, labels, None)
-        found = []
+        bounds = []
         with torch.inference_mode():
             for rows, kept in equal_batches(len(checked)):
                 query = LikelihoodQuery(
@@ -281,8 +281,8 @@ class Pipeline:
                     condition.cut(rows).to(self.device),
                     name, draws, [checked[row] for row in rows], box,
                 )  # fmt: skip
-                found.append(self.model.bits_per_dim(query)[:kept].cpu().numpy())
-        return np.concatenate(found)
+                bounds.append(self.model.bits_per_dim(query)[:kept].cpu().numpy())
+        return np.concatenate(bounds)
 
     def _style_based(self) -> StyleBased:
         if isinstance(self.model, StyleBased):
@@ -396,7 +396,7 @@ def load(
 
 
 def _load_weights(
-    model: AnyModel, run: Run, requested: Asked, step: int | None, path: Path | str
+    model: AnyModel, run: Run, requested: RequestedWeights, step: int | None, path: Path | str
 ) -> tuple[Which, int | None]:
     """Load the requested weights into the model; returns which they are, and the step they were saved at."""
     try:

@@ -207,8 +207,8 @@ def _metric(
 
     def estimate(inputs: EvaluationInputs) -> Estimate:
         assert inputs.train is not None
-        found = compute(inputs, inputs.train.features)
-        return Estimate(found.value, found.low, found.high, "exact binomial", None)
+        proportion = compute(inputs, inputs.train.features)
+        return Estimate(proportion.value, proportion.low, proportion.high, "exact binomial", None)
 
     return Metric(
         name, better, VERSION, estimate_with=estimate, needs=(TRAINING_IMAGES,), stage="sensitivity"

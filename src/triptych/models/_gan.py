@@ -177,8 +177,8 @@ class ConvolutionalGan(Gan[ConvolutionalGanConfigT, GanControls]):
 
     def new_critic(self, norm: nets.Norm = "batch") -> nn.Sequential:
         """An untrained critic that sees the image's channels and the label planes."""
-        seen = replace(self.spec, channels=self.spec.channels + self.spec.classes)
-        return nets.discriminator(seen, self.config.width, norm)
+        with_label_planes = replace(self.spec, channels=self.spec.channels + self.spec.classes)
+        return nets.discriminator(with_label_planes, self.config.width, norm)
 
     def with_labels(self, planes: Tensor, labels: Tensor | None) -> Tensor:
         """Append one constant plane per class where the model is conditional.

@@ -140,15 +140,15 @@ class Autoencoder(GenerativeModel[AutoencoderConfig, AutoencoderControls]):
         """Encoder and decoder; then the discriminator, if there is one."""
         own = [p for name, p in self.named_parameters() if not name.startswith("discriminator.")]
         adam = torch.optim.Adam(own, self.config.lr, (0.9, 0.99), fused=True)
-        found = [Objective("autoencoder", adam, self.loss, max_grad_norm=1.0, lr_schedule=warmup_cosine)]
+        objectives = [Objective("autoencoder", adam, self.loss, max_grad_norm=1.0, lr_schedule=warmup_cosine)]
         if self.discriminator is not None:
             critic = torch.optim.Adam(
                 self.discriminator.parameters(), self.config.lr / 2, (0.5, 0.99), fused=True
             )
-            found.append(
+            objectives.append(
                 Objective("discriminator", critic, self.discriminator_loss, lr_schedule=warmup_cosine)
             )
-        return found
+        return objectives
 
     def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log of the standard deviation of the Gaussian latent: (B, C, h, w) each."""
@@ -199,12 +199,12 @@ class Autoencoder(GenerativeModel[AutoencoderConfig, AutoencoderControls]):
             latent = mean + log_std.exp() * context.randn(*self.noise_shape)
             kl = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).flatten(1).sum(1).mean()
             penalty, logged["kl"] = self.config.latent.weight * kl / math.prod(images.shape[1:]), kl
-        made = context.cached("reconstruction", lambda: self.decode(latent))
-        error = (made - images).abs().mean()
+        reconstruction = context.cached("reconstruction", lambda: self.decode(latent))
+        error = (reconstruction - images).abs().mean()
         loss = error + penalty
         logged["error"] = error
         if self.discriminator is not None and context.progress >= self.config.adversarial_start:
-            verdict = self.discriminator(made).mean()
+            verdict = self.discriminator(reconstruction).mean()
             loss, logged["verdict"] = loss - self.config.adversarial * verdict, verdict
         return loss, {name: value.detach() for name, value in logged.items()}
 
@@ -219,8 +219,8 @@ class Autoencoder(GenerativeModel[AutoencoderConfig, AutoencoderControls]):
             The loss, and values to log.
         """
         assert self.discriminator is not None
-        made = context.cached("reconstruction", lambda: self.decode(self.encode(batch.images)))
-        real, fake = self.discriminator(batch.images), self.discriminator(made.detach())
+        reconstruction = context.cached("reconstruction", lambda: self.decode(self.encode(batch.images)))
+        real, fake = self.discriminator(batch.images), self.discriminator(reconstruction.detach())
         loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
         return loss, {"real": real.detach().mean(), "fake": fake.detach().mean()}
 

@@ -14,8 +14,8 @@ from triptych.core.errors import UsageError
 from triptych.core.nearest import did_you_mean
 
 Which = Literal["raw", "ema"]
-Asked = Literal["auto", "raw", "ema"]
-ASKED: tuple[str, ...] = get_args(Asked)
+RequestedWeights = Literal["auto", "raw", "ema"]
+REQUESTABLE: tuple[str, ...] = get_args(RequestedWeights)
 NAMES = {"raw": "raw weights", "ema": "EMA weights"}
 FORMER = {"averaged": "ema"}  # what cards and records called them before
 
@@ -61,20 +61,22 @@ class Comparison(Record):
         )
 
 
-def checked(asked: str) -> Asked:
-    """`asked` if it is one of ASKED. Raises UsageError with the nearest one if not."""
-    for known in get_args(Asked):
-        if asked == known:
+def checked(requested: str) -> RequestedWeights:
+    """`requested` if it is one of REQUESTABLE. Raises UsageError with the nearest one if not."""
+    for known in get_args(RequestedWeights):
+        if requested == known:
             return known
-    hint = did_you_mean(str(asked), ASKED, FORMER)
-    raise UsageError(f"weights must be auto, raw or ema, got {asked!r}.{hint}")
+    hint = did_you_mean(str(requested), REQUESTABLE, FORMER)
+    raise UsageError(f"weights must be auto, raw or ema, got {requested!r}.{hint}")
 
 
-def choose(asked: Asked, comparison: Comparison | None, kept: Sequence[Which], where: str) -> Which:
+def choose(
+    requested: RequestedWeights, comparison: Comparison | None, kept: Sequence[Which], where: str
+) -> Which:
     """Which weights of a state or snapshot to take.
 
     Args:
-        asked: "auto" goes by the recorded comparison, and takes the raw weights where there is none.
+        requested: "auto" goes by the recorded comparison, and takes the raw weights where there is none.
         comparison: the one recorded beside the weights; None: there is none.
         kept: which weights it holds.
         where: what a sentence calls it.
@@ -83,11 +85,13 @@ def choose(asked: Asked, comparison: Comparison | None, kept: Sequence[Which], w
         "raw" or "ema".
 
     Raises:
-        UsageError: if it does not hold the weights asked for.
+        UsageError: if it does not hold the requested weights.
     """
-    if asked == "auto":
+    if requested == "auto":
         wish: Which = "raw" if comparison is None else comparison.selected
         return wish if wish in kept else kept[0]
-    if asked not in kept:
-        raise UsageError(f"{where} kept no {NAMES[asked]}: leave --weights out, or give --weights {kept[0]}")
-    return asked
+    if requested not in kept:
+        raise UsageError(
+            f"{where} kept no {NAMES[requested]}: leave --weights out, or give --weights {kept[0]}"
+        )
+    return requested

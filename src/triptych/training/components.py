@@ -50,9 +50,9 @@ def open_components(
                 f"triptych train {wanted} --data {dataset.source}"
             )
         pipeline = load(runs[name])
-        found = pipeline.run.card.model if pipeline.run is not None else ""
-        if found != wanted:
-            raise UsageError(f"{flag_of(name)} {runs[name]} is a run of {found}, expected one of {wanted}")
+        model = pipeline.run.card.model if pipeline.run is not None else ""
+        if model != wanted:
+            raise UsageError(f"{flag_of(name)} {runs[name]} is a run of {model}, expected one of {wanted}")
         ours, theirs = dataset.spec, pipeline.spec
         if (ours.channels, ours.size) != (theirs.channels, theirs.size):
             raise UsageError(
@@ -81,10 +81,10 @@ def check_reconstruction(
         UsageError: If the Frechet distance of its reconstructions is too far above the floor.
     """
     count = min(CHECKED_IMAGES, len(dataset.test))
-    found = evaluate_run(pipeline, count, "random-conv", data=dataset, save=False).reconstruction
-    assert found is not None
-    announce(f"first stage: {found.sentence()}")
-    ratio = found.floor_ratio
+    reconstruction = evaluate_run(pipeline, count, "random-conv", data=dataset, save=False).reconstruction
+    assert reconstruction is not None
+    announce(f"first stage: {reconstruction.sentence()}")
+    ratio = reconstruction.floor_ratio
     if ratio is not None and ratio > MAX_FLOOR_RATIO and not force:
         raise UsageError(
             f"the first stage is not good enough: its reconstructions have a Frechet distance of {ratio:.1f} "

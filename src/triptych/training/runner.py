@@ -1,4 +1,4 @@
-"""Starts and resumes trainings: checks what was asked, plans, writes run.json, then trains."""
+"""Starts and resumes trainings: checks the options, plans, writes run.json, then trains."""
 
 from __future__ import annotations
 

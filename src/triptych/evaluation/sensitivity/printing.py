@@ -37,11 +37,11 @@ def print_study(study: SensitivityStudy) -> None:
     from rich.console import Console
 
     console = Console()
-    seen = {
+    verdicts = {
         f"{row.corruption}, {row.strength}": [(reading.metric, reading.verdict) for reading in row.readings]
         for row in study.rows
     }
-    _print(console, "corrupted by", seen, ("noticed", "missed", "fooled", "refused"))
+    _print(console, "corrupted by", verdicts, ("noticed", "missed", "fooled", "refused"))
     console.print(
         f"{study.n} images of {study.source} against {study.n} others ({study.partition}); "
         f"extractor {study.extractor}, {study.features} features. noticed: worse than as many honest images, "

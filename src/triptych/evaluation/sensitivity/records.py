@@ -203,10 +203,10 @@ def trend(metric: str, steps: list[tuple[Measured | str, Measured | str]]) -> Tr
             return "refused"
         chain = chain or [honest]
         chain.append(_rebased(metric, corrupted, honest.value, chain[0].value))
-    seen = {compare(metric, weaker, stronger) for weaker, stronger in pairwise(chain)}
-    if {"noticed", "fooled"} <= seen:
+    verdicts = {compare(metric, weaker, stronger) for weaker, stronger in pairwise(chain)}
+    if {"noticed", "fooled"} <= verdicts:
         return "wavers"
-    return "worsens" if "noticed" in seen else "improves" if "fooled" in seen else "unmoved"
+    return "worsens" if "noticed" in verdicts else "improves" if "fooled" in verdicts else "unmoved"
 
 
 def _rebased(metric: str, corrupted: Measured, honest: float, first: float) -> Measured:

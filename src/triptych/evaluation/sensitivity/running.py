@@ -190,8 +190,8 @@ def partition(dataset: Dataset, samples: int, seed: int) -> Partition:
         )
     order = shuffle.permutation(len(pool))
     reference, honest, second = (pool.at(order[k * count : (k + 1) * count]) for k in range(3))
-    seen = LabeledImages(dataset.train.pixels, dataset.train.labels)
-    train = seen.at(shuffle.permutation(len(seen))[:MAX_TRAIN])
+    training = LabeledImages(dataset.train.pixels, dataset.train.labels)
+    train = training.at(shuffle.permutation(len(training))[:MAX_TRAIN])
     return Partition(dataset, reference, honest, second, train, rule)
 
 
