@@ -31,7 +31,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def short_two_sample_tests() -> Iterator[None]:
-    """Every closer look trains four of its networks: what they find is tested in test_two_sample.py."""
+    """Train four networks in detailed evaluations: their results are tested in test_two_sample_score.py."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(two_sample, "STEPS", 8)
         yield

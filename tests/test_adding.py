@@ -39,8 +39,8 @@ def module_of(program: str, name: str, folder: Path, monkeypatch: pytest.MonkeyP
 
 def entry_of(line: str, **names: Any) -> tuple[str, Any]:
     """The key and value of a line of a table."""
-    (found,) = eval("{" + line.strip() + "}", names).items()
-    return found
+    (entry,) = eval("{" + line.strip() + "}", names).items()
+    return entry
 
 
 def test_a_new_verb(

@@ -21,13 +21,13 @@ FILES = sorted(SRC.rglob("*.py"))
 
 def imports_of(path: Path) -> set[str]:
     """Every module of Triptych that a file names in an import, wherever in the file."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "triptych":
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "triptych"}
-    return found
+            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "triptych"}
+    return names
 
 
 def test_nothing_stands_beside_the_packages() -> None:
@@ -63,7 +63,7 @@ def files_with(text: str) -> set[str]:
 
 
 def test_there_is_one_training_loop() -> None:
-    # the networks that measure, and the inversion of an image, are no training of a family
+    # the networks that measure, and the inversion of an image, are no training of a model
     assert files_with(".backward(") == {
         "training/trainer.py",
         "evaluation/classifier.py",

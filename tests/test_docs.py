@@ -42,9 +42,9 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for k in range(20):
         image = np.random.default_rng(k).integers(0, 256, (40, 48, 3), dtype=np.uint8)
         Image.fromarray(image).save(tmp_path / "my-photos" / f"{k}.png")
-    found = [words for block in blocks("README.md", "") for words in commands(block)]
-    assert found
-    for words in found:
+    command_lines = [words for block in blocks("README.md", "") for words in commands(block)]
+    assert command_lines
+    for words in command_lines:
         assert cli.main(cheaper(words)) == 0, words
 
 
@@ -66,9 +66,9 @@ def test_readme_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (program,) = blocks("README.md", "python")
     assert "steps=200" in program and "samples=1000" in program
     program = program.replace("steps=200", 'steps=2, precision="fp32"').replace("samples=1000", "samples=30")
-    seen: dict[str, object] = {}
-    exec(compile(program, "README.md", "exec"), seen)
-    assert getattr(seen["images"], "shape", None) == (64, 16, 16, 1)
+    namespace: dict[str, object] = {}
+    exec(compile(program, "README.md", "exec"), namespace)
+    assert getattr(namespace["images"], "shape", None) == (64, 16, 16, 1)
 
 
 def test_the_model_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,9 +76,9 @@ def test_the_model_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (program,) = blocks("docs/adding/model.md", "python")
     (tmp_path / "mean.py").write_text(program)
     (block,) = blocks("docs/adding/model.md", "")
-    found = commands(block)
-    assert len(found) == 2
-    for words in found:
+    command_lines = commands(block)
+    assert len(command_lines) == 2
+    for words in command_lines:
         assert cli.main(cheaper(words)) == 0, words
     assert (tmp_path / "mean.png").is_file()
 

@@ -1,4 +1,4 @@
-"""Points of a plane go the whole way that pictures go: train, draw, evaluate, report."""
+"""Points of a plane take every step that images take: train, sample, evaluate, report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )  # fmt: skip
 
 
-def test_the_way_of_a_point(run: Run, tmp_path: Path) -> None:
+def test_points_from_training_to_report(run: Run, tmp_path: Path) -> None:
     with Image.open(sorted((run.path / "samples").iterdir())[-1]) as grid:
         assert grid.size == (SIDE_PX, SIDE_PX)
     model = triptych.load(run.path)
@@ -37,12 +37,14 @@ def test_the_way_of_a_point(run: Run, tmp_path: Path) -> None:
     write_images(tmp_path / "points", drawn, range(3))
     assert np.array_equal(np.load(tmp_path / "points.npy"), drawn)
     assert len(list((tmp_path / "points").iterdir())) == 3
-    found = evaluate_run(model, 64, most_real=200, detailed=True)
-    assert found.extractor.name == "coordinates" and found.classes is not None
-    assert found.detailed is not None and found.detailed.modes is not None
-    assert found.detailed.modes.n == 64 and found.detailed.modes.modes.total == 8
-    assert found.classes.confident == pytest.approx(found.detailed.modes.near)
-    assert found.detailed.latent_geometry is None and "LSD" not in {s.card.metric for s in found.scores}
+    evaluation = evaluate_run(model, 64, most_real=200, detailed=True)
+    assert evaluation.extractor.name == "coordinates" and evaluation.classes is not None
+    assert evaluation.detailed is not None and evaluation.detailed.modes is not None
+    assert evaluation.detailed.modes.n == 64 and evaluation.detailed.modes.modes.total == 8
+    assert evaluation.classes.confident == pytest.approx(evaluation.detailed.modes.near)
+    assert evaluation.detailed.latent_geometry is None and "LSD" not in {
+        s.card.metric for s in evaluation.scores
+    }
     page = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "critic/distance" in page and "Wasserstein distance" in page
 
@@ -53,6 +55,6 @@ def test_points_beside_points(monkeypatch: pytest.MonkeyPatch) -> None:
     assert real[0].name == "FID[coordinates]" and real[0].value == pytest.approx(0, abs=1e-6)
 
 
-def test_other_families_say_what_they_cannot_draw() -> None:
+def test_other_models_refuse_points() -> None:
     with pytest.raises(ValueError, match="generates images, not points of 1 x 1 px: dcgan and wgan can"):
         triptych.train("vae", "points:ring", steps=1)

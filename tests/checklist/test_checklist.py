@@ -48,31 +48,31 @@ class Spoilt(Dcgan):
         if config.fault == "norm":
             self.generator.insert(len(self.generator) - 1, nn.BatchNorm2d(spec.channels))
 
-    def critic_loss(self, batch, turn):
-        loss, extras = super().critic_loss(batch, turn)
+    def critic_loss(self, batch, context):
+        loss, extras = super().critic_loss(batch, context)
         return (-loss if self.config.fault == "sign" else loss), extras
 
-    def generator_loss(self, batch, turn):
-        loss, extras = super().generator_loss(batch, turn)
+    def generator_loss(self, batch, context):
+        loss, extras = super().generator_loss(batch, context)
         return (-loss if self.config.fault == "helpful" else loss), extras
 
     def objectives(self):
-        made = super().objectives()
+        objectives = super().objectives()
         if self.config.fault == "lr":
-            made[0].optimizer.param_groups[0]["lr"] = 1.0
+            objectives[0].optimizer.param_groups[0]["lr"] = 1.0
         if self.config.fault == "still":
-            made[1].optimizer.param_groups[0]["lr"] = 0.0
+            objectives[1].optimizer.param_groups[0]["lr"] = 0.0
         if self.config.fault == "cooled":
-            made[1] = replace(made[1], lr_schedule=lambda done: 0.0)
+            objectives[1] = replace(objectives[1], lr_schedule=lambda done: 0.0)
         if self.config.fault == "betas":
-            made[1].optimizer.param_groups[0]["betas"] = (0.9, 0.999)
-        return made
+            objectives[1].optimizer.param_groups[0]["betas"] = (0.9, 0.999)
+        return objectives
 
-    def fakes(self, turn):
-        made = super().fakes(turn)
+    def fakes(self, context):
+        images = super().fakes(context)
         if self.config.fault == "attached":
-            made.detach = lambda: made
-        return made
+            images.detach = lambda: images
+        return images
 '''
 
 
@@ -98,14 +98,14 @@ def test_a_sound_run_has_nothing_wrong(sound: Path, capsys: pytest.CaptureFixtur
         "samples",
     }
     assert cli.main(["check", str(sound), "--json"]) == 0
-    told = capsys.readouterr().out
-    assert "no pooling: 0 pooling layers" in told
-    assert "the DCGAN paper's 0.0002" in told and "guide" not in told
-    assert len(json.loads(told.splitlines()[-1])["answers"]) == len(answers)
+    output = capsys.readouterr().out
+    assert "no pooling: 0 pooling layers" in output
+    assert "the DCGAN paper's 0.0002" in output and "guide" not in output
+    assert len(json.loads(output.splitlines()[-1])["answers"]) == len(answers)
 
 
 @pytest.mark.parametrize(
-    ("fault", "found"),
+    ("fault", "question"),
     [
         ("pooling", "no pooling"),
         ("relu", "LeakyReLU in the discriminator"),
@@ -119,21 +119,21 @@ def test_a_sound_run_has_nothing_wrong(sound: Path, capsys: pytest.CaptureFixtur
         ("attached", "are the fakes detached in the discriminator's loss"),
     ],
 )
-def test_a_mistake_is_found(fault: str, found: str, tmp_path: Path) -> None:
+def test_a_mistake_is_found(fault: str, question: str, tmp_path: Path) -> None:
     own = tmp_path / "spoilt.py"
     own.write_text(SPOILT)
     run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **{**OPTIONS, "steps": 1})
-    assert found in wrong(check(run.path, model_file=str(own)))
+    assert question in wrong(check(run.path, model_file=str(own)))
 
 
-def test_a_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path) -> None:
+def test_a_learning_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path) -> None:
     own = tmp_path / "spoilt.py"
     own.write_text(SPOILT)
     question = "is the generator's learning rate as configured"
     for fault, word in (("still", "not ok"), ("cooled", "does not apply")):
         run = triptych.train(str(own), runs=tmp_path / "runs", width=4, fault=fault, **OPTIONS)
         config = {name: value for name, value in run.card.config.items() if name != "lr"}
-        run.update_card(config=config)  # as of a family that configures none
+        run.update_card(config=config)  # as of a model that configures none
         answers = check(run.path, model_file=str(own))
         assert next(a for a in answers if a.question == question).answer == word
         assert moves(answers).answer == "not ok"
@@ -150,40 +150,40 @@ def test_a_rate_of_0_is_right_only_where_the_schedule_ends_there(tmp_path: Path)
         ("mode collapse", "not ok"),
     ],
 )
-def test_samples_are_as_the_watch_finds_them(
+def test_samples_are_as_the_gan_monitor_finds_them(
     verdict: Any, word: str, sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = {
+    observation = {
         "step": 3,
         "modes": 0.1,
         "pairwise_distance": 0.1,
         "nearest_sample_ratio": 1.0,
         "data_distance": 4.0,
     }
-    monkeypatch.setattr(Run, "monitor_lines", lambda run: [look])
-    monkeypatch.setattr(checklist, "diagnose_run", lambda run, game: Diagnosis(verdict))
+    monkeypatch.setattr(Run, "monitor_lines", lambda run: [observation])
+    monkeypatch.setattr(checklist, "diagnose_run", lambda run, spec: Diagnosis(verdict))
     answers = checklist.samples(open_run(sound), Dcgan, 3)
     assert [a.answer for a in answers if "GAN monitor" in a.question] == [word]
 
 
-def test_all_that_the_watch_finds_counts(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = {
+def test_every_problem_of_the_gan_monitor_counts(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    observation = {
         "step": 3,
         "modes": 0.9,
         "pairwise_distance": 1.0,
         "nearest_sample_ratio": 1.0,
         "data_distance": 1.0,
     }
-    monkeypatch.setattr(Run, "monitor_lines", lambda run: [look])
-    found = Diagnosis("labels have no effect", secondary=("oscillation",))
-    monkeypatch.setattr(checklist, "diagnose_run", lambda run, game: found)
+    monkeypatch.setattr(Run, "monitor_lines", lambda run: [observation])
+    diagnosis = Diagnosis("labels have no effect", secondary=("oscillation",))
+    monkeypatch.setattr(checklist, "diagnose_run", lambda run, spec: diagnosis)
     run = open_run(sound)
     for answer in (*checklist.balance(run, Dcgan), *checklist.samples(run, Dcgan, 3)[:1]):
         assert answer.answer == "not ok" and "oscillation" in answer.evidence
 
 
 @pytest.mark.parametrize(
-    ("found", "seen", "word"),
+    ("diagnosis", "measured", "expected"),
     [
         (Diagnosis("healthy"), {"label_association": 0.81, "label_association_real": 0.9}, "ok"),
         (
@@ -207,46 +207,52 @@ def test_all_that_the_watch_finds_counts(sound: Path, monkeypatch: pytest.Monkey
         (Diagnosis("divergence"), {"label_association": 0.01, "label_association_real": 0.9}, "not known"),
     ],
 )
-def test_whether_the_label_shows(
-    found: Diagnosis, seen: dict[str, Any], word: str, sound: Path, monkeypatch: pytest.MonkeyPatch
+def test_whether_labels_have_an_effect(
+    diagnosis: Diagnosis,
+    measured: dict[str, Any],
+    expected: str,
+    sound: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    look = {
+    observation = {
         "step": 3,
         "modes": 0.9,
         "pairwise_distance": 1.0,
         "nearest_sample_ratio": 1.0,
         "data_distance": 1.0,
-        **seen,
+        **measured,
     }
-    monkeypatch.setattr(Run, "monitor_lines", lambda run: [look])
-    monkeypatch.setattr(checklist, "diagnose_run", lambda run, game: found)
+    monkeypatch.setattr(Run, "monitor_lines", lambda run: [observation])
+    monkeypatch.setattr(checklist, "diagnose_run", lambda run, spec: diagnosis)
     monkeypatch.setattr(Dcgan, "conditional", True)
     (answer,) = (a for a in checklist.samples(open_run(sound), Dcgan, 3) if a.question == checklist.LABELS)
-    assert answer.answer == word
-    if "labels_not_measured" in seen:
-        assert answer.evidence == seen["labels_not_measured"]
-    if word == "ok":
+    assert answer.answer == expected
+    if "labels_not_measured" in measured:
+        assert answer.evidence == measured["labels_not_measured"]
+    if expected == "ok":
         assert "0.90, in real images 0.95" in answer.evidence
 
 
-def moves(answers: list[Answer], player: str = "generator") -> Answer:
-    (answer,) = (a for a in answers if a.question == f"was the {player} updated in every step it should be")
+def moves(answers: list[Answer], objective: str = "generator") -> Answer:
+    (answer,) = (
+        a for a in answers if a.question == f"was the {objective} updated in every step it should be"
+    )
     return answer
 
 
-def test_a_player_moves_where_its_weights_do(
+def test_an_objective_is_updated_where_its_weights_change(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fine = moves(check(sound))
     assert fine.answer == "ok" and "3 optimizer steps, 3 expected" in fine.evidence
     still = {"discriminator": [0.1, 0.2], "generator": [0.1, 0.2]}
-    looks = [
+    observations = [
         {"step": s, "updates": {"discriminator": 3, "generator": s}, "weight_probes": still} for s in (2, 3)
     ]
-    monkeypatch.setattr(Run, "monitor_lines", lambda run: looks)
+    monkeypatch.setattr(Run, "monitor_lines", lambda run: observations)
     stopped = moves(check(sound))
     assert stopped.answer == "not ok" and "0 of 2 probed weights changed" in stopped.evidence
-    assert moves(check(sound), "discriminator").answer == "ok"  # it had no turn between the two
+    assert moves(check(sound), "discriminator").answer == "ok"  # it had no update between the two
     monkeypatch.undo()
 
     shutil.copytree(sound, tmp_path / "run")
@@ -266,36 +272,38 @@ def test_a_player_moves_where_its_weights_do(
     assert untrained.answer == "not known" and untrained.evidence == "not trained yet"
 
 
-def test_rates_are_those_the_run_moved_at(sound: Path, tmp_path: Path) -> None:
+def test_learning_rates_are_those_of_the_training(sound: Path, tmp_path: Path) -> None:
     style = {"width": 4, "max_channels": 8, "batch": 8, "lr_end": 0.1, "generator_interval": 2}
     run = triptych.train("stylegan", runs=tmp_path, **{**OPTIONS, "steps": 6, **style})
-    asked = [a for a in check(run.path) if "learning rate as configured" in a.question]
-    assert [a.answer for a in asked] == ["ok", "ok"] and "by its schedule" in asked[0].evidence
-    assert min(run.checkpoint_meta().learning_rates["generator"]) < 0.005  # the last turn of six was cooled
-    shutil.copytree(sound, tmp_path / "told-otherwise")
+    answers = [a for a in check(run.path) if "learning rate as configured" in a.question]
+    assert [a.answer for a in answers] == ["ok", "ok"] and "by its schedule" in answers[0].evidence
+    assert (
+        min(run.checkpoint_meta().learning_rates["generator"]) < 0.005
+    )  # the schedule had lowered the last of six
+    shutil.copytree(sound, tmp_path / "edited")
     card = json.loads((sound / "run.json").read_text())
     card["config"]["lr"] = 5e-3  # what a network built from run.json has, and the run had not
-    (tmp_path / "told-otherwise" / "run.json").write_text(json.dumps(card))
-    assert "is the generator's learning rate as configured" in wrong(check(tmp_path / "told-otherwise"))
+    (tmp_path / "edited" / "run.json").write_text(json.dumps(card))
+    assert "is the generator's learning rate as configured" in wrong(check(tmp_path / "edited"))
 
 
-def test_the_judges_word_does_not_hang_on_how_many_samples_there_are(
+def test_answers_on_scores_do_not_depend_on_the_number_of_samples(
     sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def words(**scores: tuple[float, float]) -> dict[str, str]:
-        made = [
+    def answers_for(**scores: tuple[float, float]) -> dict[str, str]:
+        entries = [
             SimpleNamespace(
                 name=f"{k}[cnn]", value=value, floor=floor, card=SimpleNamespace(metric=k, controls={})
             )
             for k, (value, floor) in scores.items()
         ]
-        evaluation = SimpleNamespace(step=3, weights="ema", scores=made)
+        evaluation = SimpleNamespace(step=3, weights="ema", scores=entries)
         monkeypatch.setattr(checklist, "evaluations", lambda run: [evaluation])
         answers = checklist.samples(open_run(sound), Dcgan, 3)
         return {a.question.rsplit(": ", 1)[1]: a.answer for a in answers if "evaluation" in a.question}
 
-    few = words(FID=(0.82, 0.2), precision=(0.8, 0.9), coverage=(0.3, 0.95))
-    many = words(FID=(0.82, 0.02), precision=(0.8, 0.9), coverage=(0.3, 0.95))
+    few = answers_for(FID=(0.82, 0.2), precision=(0.8, 0.9), coverage=(0.3, 0.95))
+    many = answers_for(FID=(0.82, 0.02), precision=(0.8, 0.9), coverage=(0.3, 0.95))
     assert few == many == {"precision": "ok", "coverage": "not ok", "FID": "does not apply"}
 
 
@@ -306,16 +314,16 @@ def evaluated(step: int, value: float, floor: float | None = 0.9, weights: str =
     return SimpleNamespace(step=step, weights=weights, scores=[score])
 
 
-def test_the_judges_word_is_on_the_weights_of_now(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def said(*made: Any) -> Answer:
-        monkeypatch.setattr(checklist, "evaluations", lambda run: list(made))
+def test_scores_must_be_of_the_present_weights(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer_for(*records: Any) -> Answer:
+        monkeypatch.setattr(checklist, "evaluations", lambda run: list(records))
         (answer,) = (a for a in checklist.samples(open_run(sound), Dcgan, 3) if "evaluation" in a.question)
         return answer
 
     good = evaluated(3, 0.8)
     raw, typical = evaluated(3, 0.1, weights="raw"), evaluated(3, 0.1, controls={"truncation": 0.5})
     for lines in ([good], [evaluated(3, 0.1), good, raw], [good, typical], [good, evaluated(2, 0.1)]):
-        answer = said(*lines)
+        answer = answer_for(*lines)
         assert answer.answer == "ok" and answer.evidence.startswith("at step 3: precision[cnn] 0.8")
     for line, why in (
         (evaluated(2, 0.8), "evaluated at step 2, trained to 3 since"),
@@ -323,9 +331,9 @@ def test_the_judges_word_is_on_the_weights_of_now(sound: Path, monkeypatch: pyte
         (raw, "evaluated at step 3 with raw weights"),
         (typical, "evaluated at step 3 with truncation 0.5"),
     ):
-        answer = said(line)
+        answer = answer_for(line)
         assert answer.answer == "not known" and answer.evidence.startswith(why)
-    assert said(evaluated(3, 0.8, floor=None)).answer == "not known"
+    assert answer_for(evaluated(3, 0.8, floor=None)).answer == "not known"
 
 
 def test_weights_that_the_settings_hold_are_not_missed(tmp_path: Path) -> None:
@@ -342,12 +350,12 @@ def test_a_step_may_serve_the_penalty_that_every_step_pays(tmp_path: Path) -> No
     run = triptych.train("stylegan", runs=tmp_path, penalty_interval=1, gamma=1e-3, gamma_end=1.0, **style)
     question = "does the discriminator learn to tell real from fake"
     assert next(a for a in check(run.path) if a.question == question).answer == "ok"
-    run.update_card(config={**run.card.config, "gamma": 1e4})  # what it has learnt is now too steep
+    run.update_card(config={**run.card.config, "gamma": 1e4})  # what it has learned is now too steep
     answer = next(a for a in check(run.path) if a.question == question)
     assert answer.answer == "does not apply" and "reduced the penalty" in answer.evidence
 
 
-def test_a_family_of_ones_own_need_not_be_a_dcgan(tmp_path: Path) -> None:
+def test_a_user_model_need_not_be_a_dcgan(tmp_path: Path) -> None:
     own = tmp_path / "own.py"
     own.write_text(
         'from triptych.models.wgan import Wgan\n\nclass Own(Wgan):\n    """No DCGAN."""\n'
@@ -362,7 +370,7 @@ def test_a_family_of_ones_own_need_not_be_a_dcgan(tmp_path: Path) -> None:
     )
 
 
-def test_other_families_are_asked_what_applies(tmp_path: Path) -> None:
+def test_other_models_get_the_questions_that_apply(tmp_path: Path) -> None:
     answers = check(triptych.train("vae", runs=tmp_path, width=4, **OPTIONS).path)
     assert wrong(answers) == []
     beside = [a.question for a in answers if a.answer == "does not apply"]
@@ -399,7 +407,7 @@ def test_what_cannot_be_read(sound: Path, tmp_path: Path, capsys: pytest.Capture
     assert sum(a.answer == "ok" for a in answers if a.chapter in ("architecture", "optimizer")) == 12
 
 
-def test_a_state_of_another_version_is_named(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_version_is_named(tmp_path: Path) -> None:
     run = triptych.train("dcgan", runs=tmp_path, width=4, **OPTIONS)
     tensors, meta, _ = run.load_checkpoint()
     name = next(name for name in tensors["weights"] if name.endswith("weight"))
@@ -410,11 +418,11 @@ def test_a_state_of_another_version_is_named(tmp_path: Path) -> None:
             act(run.path)
 
 
-def test_other_pictures_than_the_runs_are_not_asked(tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
-    run = triptych.train("dcgan", runs=tmp_path, width=4, **{**OPTIONS, "data": pictures})
-    assert check(run.path, data=pictures)[0].answer != "not known"
-    answers = check(run.path, data=pictures[:30])
+def test_data_other_than_the_runs_are_not_checked(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    run = triptych.train("dcgan", runs=tmp_path, width=4, **{**OPTIONS, "data": images})
+    assert check(run.path, data=images)[0].answer != "not known"
+    answers = check(run.path, data=images[:30])
     (losses,) = (answer for answer in answers if answer.chapter == "losses")
     assert losses.answer == "not known" and "is not what" in losses.evidence
 
@@ -422,9 +430,9 @@ def test_other_pictures_than_the_runs_are_not_asked(tmp_path: Path) -> None:
 def test_a_generator_without_convolutions_has_no_norm_at_its_output() -> None:
     from triptych.checklist.architecture import _norms
 
-    judge = [nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1)]
-    good, found = _norms([nn.Linear(2, 2)], judge)
-    assert not good and "generator's output none" in found
+    discriminator = [nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1)]
+    good, problems = _norms([nn.Linear(2, 2)], discriminator)
+    assert not good and "generator's output none" in problems
 
 
 def test_the_layers_of_a_network_are_read_in_order() -> None:
@@ -436,11 +444,11 @@ def test_the_layers_of_a_network_are_read_in_order() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_weights_stored_in_a_large_unit_do_not_make_the_small_step_a_leap(seed: int, tmp_path: Path) -> None:
+def test_equalized_weights_do_not_inflate_the_relative_step(seed: int, tmp_path: Path) -> None:
     """Most of the length of a StyleGAN generator's weights is its mapping's, which moves slowly."""
-    asked: dict[str, Any] = {**OPTIONS, "steps": 60, "seed": seed, "width": 4, "runs": tmp_path}
-    run = triptych.train("stylegan", **asked)
+    options: dict[str, Any] = {**OPTIONS, "steps": 60, "seed": seed, "width": 4, "runs": tmp_path}
+    run = triptych.train("stylegan", **options)
     answers = check(run.path)
     assert sum(a.chapter == "architecture" for a in answers) == 6  # the rules, one by one
-    asked_of_losses = [a for a in answers if a.chapter == "losses"]
-    assert len(asked_of_losses) == 8 and wrong(asked_of_losses) == []
+    loss_answers = [a for a in answers if a.chapter == "losses"]
+    assert len(loss_answers) == 8 and wrong(loss_answers) == []

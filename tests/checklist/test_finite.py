@@ -1,4 +1,4 @@
-"""The checklist on states that are no numbers: NaN weights, averages, moments, logs, and equal samples."""
+"""The checklist on non-finite values: weights, EMA weights, moments, logs; and on equal samples."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def sound(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return triptych.train(request.param, runs=home, width=4, **OPTIONS).path
 
 
-def spoilt(sound: Path, home: Path, change: Callable[[Files], None]) -> Path:
-    """A copy of a run whose newest state is changed, and sealed again."""
+def corrupted(sound: Path, home: Path, change: Callable[[Files], None]) -> Path:
+    """A copy of a run whose newest checkpoint is changed, with new checksums."""
     path = home / sound.name
     shutil.copytree(sound, path)
-    state = open_run(path).checkpoint_path(OPTIONS["steps"])
-    files, meta = read_checkpoint_dir(state, None)
+    checkpoint = open_run(path).checkpoint_path(OPTIONS["steps"])
+    files, meta = read_checkpoint_dir(checkpoint, None)
     changed = {name: {n: t.clone() for n, t in tensors.items()} for name, tensors in files.items()}
     change(changed)
-    shutil.rmtree(state)
-    write_checkpoint_dir(state, changed, meta)
+    shutil.rmtree(checkpoint)
+    write_checkpoint_dir(checkpoint, changed, meta)
     return path
 
 
-def asked(answers: list[Answer], question: str) -> Answer:
-    (found,) = (answer for answer in answers if answer.question == question)
-    return found
+def answer_to(answers: list[Answer], question: str) -> Answer:
+    (answer,) = (answer for answer in answers if answer.question == question)
+    return answer
 
 
 def poison(part: str, value: float) -> Callable[[Files], None]:
@@ -63,19 +63,19 @@ def poison(part: str, value: float) -> Callable[[Files], None]:
     ],
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_number_that_is_none_is_found(
+def test_a_non_finite_value_is_found(
     sound: Path, tmp_path: Path, part: str, question: str, value: float
 ) -> None:
-    assert asked(check(sound), question).answer == "ok"
-    answers = check(spoilt(sound, tmp_path, poison(part, value)))
-    found = asked(answers, question)
-    assert found.answer == "not ok" and "1 of" in found.evidence, found
+    assert answer_to(check(sound), question).answer == "ok"
+    answers = check(corrupted(sound, tmp_path, poison(part, value)))
+    answer = answer_to(answers, question)
+    assert answer.answer == "not ok" and "1 of" in answer.evidence, answer
     if part != "optimizers":  # nothing else that is computed from them is taken for an answer
         unsaid = {a.question: a.answer for a in answers if a.chapter == "losses" or "differ" in a.question}
         assert set(unsaid.values()) == {"not known"}, unsaid
 
 
-def test_all_of_them_nan_is_not_nothing_wrong(
+def test_all_values_nan_is_not_reported_as_sound(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def all_nan(files: Files) -> None:
@@ -84,10 +84,10 @@ def test_all_of_them_nan_is_not_nothing_wrong(
                 if tensor.is_floating_point():
                     tensor.fill_(float("nan"))
 
-    path = spoilt(sound, tmp_path, all_nan)
+    path = corrupted(sound, tmp_path, all_nan)
     assert cli.main(["check", str(path), "--json"]) == 0
-    told = capsys.readouterr().out
-    assert "nothing wrong" not in told and json.loads(told.splitlines()[-1])["not_ok"] >= 2
+    output = capsys.readouterr().out
+    assert "nothing wrong" not in output and json.loads(output.splitlines()[-1])["not_ok"] >= 2
 
 
 def test_weights_of_zero_draw_one_image(sound: Path, tmp_path: Path) -> None:
@@ -96,17 +96,17 @@ def test_weights_of_zero_draw_one_image(sound: Path, tmp_path: Path) -> None:
             for tensor in files[part].values():
                 tensor.zero_()
 
-    answers = check(spoilt(sound, tmp_path, nothing))
-    assert asked(answers, "are the raw weights other than 0").answer == "not ok"
-    assert asked(answers, "are the EMA weights other than 0").answer == "not ok"
-    differ = asked(answers, "do the samples differ from each other")
+    answers = check(corrupted(sound, tmp_path, nothing))
+    assert answer_to(answers, "are the raw weights other than 0").answer == "not ok"
+    assert answer_to(answers, "are the EMA weights other than 0").answer == "not ok"
+    differ = answer_to(answers, "do the samples differ from each other")
     assert differ.answer == "not ok" and "1 different among 8 with the raw weights" in differ.evidence
 
 
-def test_a_log_with_a_value_that_is_no_number_is_named(sound: Path, tmp_path: Path) -> None:
-    path = spoilt(sound, tmp_path, lambda files: None)
-    assert asked(check(path), "are the logged values finite").answer == "ok"
+def test_a_non_finite_log_value_is_named(sound: Path, tmp_path: Path) -> None:
+    path = corrupted(sound, tmp_path, lambda files: None)
+    assert answer_to(check(path), "are the logged values finite").answer == "ok"
     run = open_run(path)
     run.append_log({**run.log()[-1], "loss": float("nan")})
-    found = asked(check(path), "are the logged values finite")
-    assert found.answer == "not ok" and "loss became nan by step 2" in found.evidence
+    answer = answer_to(check(path), "are the logged values finite")
+    assert answer.answer == "not ok" and "loss became nan by step 2" in answer.evidence

@@ -21,9 +21,11 @@ TINY = ["--steps", "2", "--batch", "8", "--threads", "1", "--precision", "fp32"]
 
 
 def test_help_does_not_load_torch() -> None:
-    words = "import sys; from triptych.cli import main; main(['--help']); assert 'torch' not in sys.modules"
-    told = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True).stdout
-    assert "triptych demo" in told
+    program = "import sys; from triptych.cli import main; main(['--help']); assert 'torch' not in sys.modules"
+    output = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
+    assert "triptych demo" in output
 
 
 def test_the_verbs() -> None:
@@ -50,7 +52,7 @@ def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["trian"], "Did you mean train"),
         (["train"], "the model must come first"),
@@ -82,10 +84,10 @@ def test_from_training_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(
-    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(words) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_mistyped_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,12 +99,12 @@ def test_members_of_a_tagged_union_have_flags(tmp_path: Path, capsys: pytest.Cap
     words = ["--augment", "adaptive", "--augment.ramp-images", "9", "--augment.policy", "flip", "color"]
     assert cli.main(["train", "dcgan", "--runs", str(tmp_path), *TINY, *words]) == 0
     card = json.loads((tmp_path / "0001-dcgan-digits" / "run.json").read_text())
-    asked = {"kind": "adaptive", "ramp_images": 9, "policy": ["flip", "color"], "target": 0.6}
-    assert {key: card["config"]["augment"][key] for key in asked} == asked
+    expected = {"kind": "adaptive", "ramp_images": 9, "policy": ["flip", "color"], "target": 0.6}
+    assert {key: card["config"]["augment"][key] for key in expected} == expected
     with pytest.raises(SystemExit):
         cli.main(["train", "dcgan", "--help"])
-    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "--augment {none,diff,adaptive}" in told and "rises. (default: 0.6)" in told
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--augment {none,diff,adaptive}" in output and "rises. (default: 0.6)" in output
 
 
 def test_a_user_model_has_the_flags_that_its_config_inherits(tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ def test_a_model_has_a_default_batch_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("given", "message"),
     [
         ("adaptiv", "augment: expected none, diff, adaptive, got 'adaptiv'"),
         ({"kind": "adaptive", "targt": 1}, "augment adaptive has no 'targt': did you mean target?"),
@@ -137,9 +139,9 @@ def test_a_model_has_a_default_batch_size(tmp_path: Path) -> None:
         ({"kind": "diff", "policy": []}, "augment diff, policy: tuple should have at least 1 item"),
     ],
 )
-def test_a_wrong_field_of_a_tagged_union_is_named(asked: object, told: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=re.escape(told)):
-        triptych.train("dcgan", steps=1, runs=tmp_path, augment=asked)
+def test_a_wrong_field_of_a_tagged_union_is_named(given: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        triptych.train("dcgan", steps=1, runs=tmp_path, augment=given)
 
 
 class Inner(Settings):
@@ -169,18 +171,18 @@ class Outer(Settings):
 
 
 @pytest.mark.parametrize(
-    ("low", "told"), [(6, "The inner is too large"), (3, "it, part inner, low: Only even numbers, got 3")]
+    ("low", "message"), [(6, "The inner is too large"), (3, "it, part inner, low: Only even numbers, got 3")]
 )
-def test_messages_of_validators_are_printed_unchanged(low: int, told: str) -> None:
-    with pytest.raises(UsageError, match=f"^{told}$"):
+def test_messages_of_validators_are_printed_unchanged(low: int, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}$"):
         read_settings(Outer, {"part": {"kind": "inner", "low": low}}, "it")
 
 
 def test_help_calls_an_optional_positional_run(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["evaluate", "--help"])
-    told = capsys.readouterr().out
-    assert " [RUN]" in told and "[{None}|PATH]" not in told
+    output = capsys.readouterr().out
+    assert " [RUN]" in output and "[{None}|PATH]" not in output
 
 
 def test_a_tagged_union_takes_the_bare_tag(tmp_path: Path) -> None:
@@ -213,5 +215,5 @@ def test_number_lists() -> None:
 
 def test_data_inspect(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["data", "inspect", "digits", "--json"]) == 0
-    told = capsys.readouterr().out.strip().splitlines()
-    assert json.loads(told[-1])["images"] == 1797
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert json.loads(lines[-1])["images"] == 1797

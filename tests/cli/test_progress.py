@@ -28,7 +28,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     yield time
 
 
-def shown(now: list[float], monkeypatch: pytest.MonkeyPatch, width: int, **more: Any) -> str:
+def last_line(now: list[float], monkeypatch: pytest.MonkeyPatch, width: int, **more: Any) -> str:
     """The last line that a terminal of so many columns shows half-way."""
     screen = io.StringIO()
 
@@ -47,7 +47,7 @@ def shown(now: list[float], monkeypatch: pytest.MonkeyPatch, width: int, **more:
 def test_every_width_shows_the_step_and_the_time_left(
     now: list[float], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = shown(now, monkeypatch, width, _environ={"TERM": "xterm"})
+    text = last_line(now, monkeypatch, width, _environ={"TERM": "xterm"})
     lines = [line for line in text.replace("\r", "\n").split("\n") if "150/300" in line]
     assert lines and all(len(line.split("\x1b[2K")[-1]) <= width for line in lines)
     assert ("left" in lines[-1]) if width < 60 else (":" in lines[-1])
@@ -57,7 +57,7 @@ def test_every_width_shows_the_step_and_the_time_left(
 def test_a_terminal_without_a_cursor_gets_lines(
     now: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    screen = shown(now, monkeypatch, 20, _environ={"TERM": "dumb"})
+    screen = last_line(now, monkeypatch, 20, _environ={"TERM": "dumb"})
     assert screen == ""
     capsys.readouterr()
     with progress_bar("Diffusion") as on_step:
@@ -77,10 +77,10 @@ def test_lines_come_every_ten_seconds_and_every_hundredth_of_long_runs(
     for step in range(1, steps + 1):  # a second each
         lines(at(step, steps))
         now[0] += 1
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("VAE: step 11 of 20000, 5:33:09 left, ")
-    assert told[-1] == "VAE: step 20000 of 20000, 1,234 images/s, denoiser 0.123"
-    assert 95 < len(told) < 115
+    lines_printed = capsys.readouterr().err.splitlines()
+    assert lines_printed[0].startswith("VAE: step 11 of 20000, 5:33:09 left, ")
+    assert lines_printed[-1] == "VAE: step 20000 of 20000, 1,234 images/s, denoiser 0.123"
+    assert 95 < len(lines_printed) < 115
 
 
 def test_alerts_are_printed_at_once(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,22 +16,22 @@ from triptych import cli
 TINY = ["--steps", "2", "--batch", "8", "--threads", "1", "--precision", "fp32"]
 
 
-@pytest.mark.parametrize("family", ["dcgan", "vae"])
+@pytest.mark.parametrize("model", ["dcgan", "vae"])
 def test_training_prints_its_samples_and_the_next_commands(
-    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["--width", "4", "--runs", "my runs", "--json", *TINY]
-    assert cli.main(["train", family, *words]) == 0
-    told = capsys.readouterr()
-    path, line = told.out.strip().splitlines()
-    found = json.loads(line)
-    assert found["run"] == path
-    assert Path(found["samples"]).name == "step-00000002.png" and Path(found["samples"]).is_file()
-    assert f"samples: {found['samples']}\nnext:\n  triptych sample 'my runs/" in told.err
-    assert [shlex.split(command)[1] for command in found["next"]] == ["sample", "evaluate", "report"]
-    for command in (found["next"][0], found["next"][2]):
-        assert f"  {command}\n" in told.err
+    assert cli.main(["train", model, *words]) == 0
+    output = capsys.readouterr()
+    path, line = output.out.strip().splitlines()
+    result = json.loads(line)
+    assert result["run"] == path
+    assert Path(result["samples"]).name == "step-00000002.png" and Path(result["samples"]).is_file()
+    assert f"samples: {result['samples']}\nnext:\n  triptych sample 'my runs/" in output.err
+    assert [shlex.split(command)[1] for command in result["next"]] == ["sample", "evaluate", "report"]
+    for command in (result["next"][0], result["next"][2]):
+        assert f"  {command}\n" in output.err
         assert cli.main(shlex.split(command)[1:]) == 0
     assert Path("grid.png").is_file() and Path("report.html").is_file()
 
@@ -46,11 +46,11 @@ def test_resume_prints_them_too_and_names_the_model_file(
     assert cli.main(["train", str(own), "--runs", str(tmp_path), "--width", "4", *TINY]) == 0
     run = capsys.readouterr().out.strip()
     assert cli.main(["resume", run, "--steps", "3", "--model-file", str(own), "--json"]) == 0
-    told = capsys.readouterr()
-    found = json.loads(told.out.splitlines()[-1])
-    assert found["samples"].endswith("step-00000003.png")
-    assert f"--model-file {own}" in found["next"][0] and f"--model-file {own}" in found["next"][1]
-    drawn = [*shlex.split(found["next"][0])[1:], "--out", str(tmp_path / "grid.png")]
+    output = capsys.readouterr()
+    result = json.loads(output.out.splitlines()[-1])
+    assert result["samples"].endswith("step-00000003.png")
+    assert f"--model-file {own}" in result["next"][0] and f"--model-file {own}" in result["next"][1]
+    drawn = [*shlex.split(result["next"][0])[1:], "--out", str(tmp_path / "grid.png")]
     assert cli.main(drawn) == 0
 
 
@@ -58,8 +58,8 @@ def test_labels_may_be_class_names(tmp_path: Path, capsys: pytest.CaptureFixture
     for name, shade in (("Ankle boot", 30), ("bag", 200)):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for k in range(6):
-            picture = np.full((8, 8), shade + k, np.uint8)
-            Image.fromarray(picture).save(tmp_path / "photos" / name / f"{k}.png")
+            image = np.full((8, 8), shade + k, np.uint8)
+            Image.fromarray(image).save(tmp_path / "photos" / name / f"{k}.png")
     words = ["--data", f"folder:{tmp_path / 'photos'}", "--size", "8", "--conditional", "--width", "4"]
     assert cli.main(["train", "dcgan", *words, *TINY, "--runs", str(tmp_path)]) == 0
     run = str(tmp_path / "0001-dcgan-folder-photos")
@@ -82,7 +82,7 @@ def test_labels_may_be_class_names(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["text2img"], "unknown verb 'text2img'. Did you mean sample?"),
         (["train", "text2img"], "unknown model 'text2img'. Did you mean diffusion?"),
@@ -105,10 +105,10 @@ def test_labels_may_be_class_names(tmp_path: Path, capsys: pytest.CaptureFixture
     ],
 )
 def test_a_mistyped_name_is_answered_with_the_nearest(
-    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(words) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_valid_flags_are_accepted(tmp_path: Path) -> None:

@@ -24,22 +24,22 @@ OWN = np.random.default_rng(1)
 
 
 def score(value: float, metric: str = "FID", error: float = 0.1, **changes: Any) -> Score:
-    """A score whose error is mostly that of the real pictures, which all scores here share."""
+    """A score whose error is mostly that of the real images, which all scores here share."""
     errors = ERRORS * error + OWN.standard_normal(20) * error * 0.1
-    spread = ResamplingErrors(tuple(errors.tolist()), 10.0, "20 groups")
+    resampling = ResamplingErrors(tuple(errors.tolist()), 10.0, "20 groups")
     lower = metric in ("FID", "KID")
-    made = interval(value, spread) if lower else wilson_interval(value, spread, 500)
+    estimate = interval(value, resampling) if lower else wilson_interval(value, resampling, 500)
     card = {"n_real": 500, "n_fake": 500, "extractor_hash": "h", "model": "GAN", "run": "r", **changes}
     return Score(
         name=f"{metric}[digits-cnn]",
         value=value,
-        low=made.low,
-        high=made.high,
-        method=made.method,
+        low=estimate.low,
+        high=estimate.high,
+        method=estimate.method,
         better="lower" if lower else "higher",
         target="population" if metric == "KID" else "expectation",
-        resampling=spread,
-        trials=made.trials,
+        resampling=resampling,
+        trials=estimate.trials,
         card=Card(
             metric=metric, parameters={}, data="d", split="test", extractor="digits-cnn",
             resize="none", version=1, **card,
@@ -51,7 +51,7 @@ def evaluated(*scores: Score, step: int | None = 10) -> dict[str, Any]:
     sampling = Sampling(
         n=500, first_seed=0, batch=64, seconds=OWN.random(), seconds_per_sample=0.1, device="cpu"
     )
-    made = Evaluation(
+    evaluation = Evaluation(
         scores=scores,
         classes=None,
         sampling=sampling,
@@ -59,24 +59,24 @@ def evaluated(*scores: Score, step: int | None = 10) -> dict[str, Any]:
         step=step,
         created="2026-01-01T00:00:00+00:00",
     )
-    return made.model_dump(mode="json")
+    return evaluation.model_dump(mode="json")
 
 
 def a_run(
-    home: Path, *scores: Score, family: str = "dcgan", seed: int = 0, step: int = 10, **config: Any
+    home: Path, *scores: Score, model: str = "dcgan", seed: int = 0, step: int = 10, **config: Any
 ) -> Run:
-    card = a_card(model=family, title=family.upper(), config=config, options={"seed": seed})
-    run = runs.create(home / "runs", family, card)
+    card = a_card(model=model, title=model.upper(), config=config, options={"seed": seed})
+    run = runs.create(home / "runs", model, card)
     if scores:
         run.append_metrics(evaluated(*scores, step=step))
     return run
 
 
-def seeds(home: Path, values: Sequence[float], family: str, **changes: Any) -> list[Path]:
-    made = []
+def seeds(home: Path, values: Sequence[float], model: str, **changes: Any) -> list[Path]:
+    paths = []
     for seed, value in enumerate(values):
-        made.append(a_run(home, score(value, **changes), family=family, seed=seed).path)
-    return made
+        paths.append(a_run(home, score(value, **changes), model=model, seed=seed).path)
+    return paths
 
 
 # --- verdicts ------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def entries(**values: float) -> list[Contestant]:
     return group([Entry(name, name, {"FID": score(v)}) for name, v in values.items()])
 
 
-def test_the_better_one_is_named_by_a_paired_interval():
+def test_the_better_one_is_named_by_a_paired_interval() -> None:
     """Their own intervals overlap by far; what they do not share is small."""
     ranking = rank("FID", entries(a=1.0, b=1.15))
     (first, second), (verdict,) = ranking.standings, ranking.verdicts
@@ -98,13 +98,13 @@ def test_the_better_one_is_named_by_a_paired_interval():
     assert "a is better than b in FID[digits-cnn]: 1 against 1.15" in verdict.sentence
 
 
-def test_higher_is_better_where_it_is():
-    made = [Entry(n, n, {"recall": score(v, "recall", 0.02)}) for n, v in (("a", 0.2), ("b", 0.9))]
-    assert rank("recall", group(made)).standings[0].label == "b"
-    assert rank("recall", group(made)).verdicts[0].winner == "b"
+def test_higher_is_better_where_it_is() -> None:
+    entries = [Entry(n, n, {"recall": score(v, "recall", 0.02)}) for n, v in (("a", 0.2), ("b", 0.9))]
+    assert rank("recall", group(entries)).standings[0].label == "b"
+    assert rank("recall", group(entries)).verdicts[0].winner == "b"
 
 
-def test_what_cannot_be_told_apart_says_how_many_would_do():
+def test_inseparable_scores_name_the_sample_size_needed() -> None:
     (verdict,) = rank("FID", entries(a=1.0, b=1.01)).verdicts
     assert verdict.winner is None
     assert "not separable in FID[digits-cnn] with n = 500" in verdict.sentence
@@ -116,7 +116,7 @@ def test_what_cannot_be_told_apart_says_how_many_would_do():
     assert rank("FID", entries(a=1.0, b=9.0)).notes == ()
 
 
-def test_many_pairs_take_wider_intervals_and_ranks_keep_their_doubt():
+def test_many_pairs_take_wider_intervals_and_ranks_keep_their_doubt() -> None:
     two = rank("FID", entries(a=1.0, b=1.01))
     four = rank("FID", entries(a=1.0, b=1.01, c=2.0, d=3.0))
     assert two.level == 0.95 and four.level == pytest.approx(1 - 0.05 / 6)
@@ -127,9 +127,9 @@ def test_many_pairs_take_wider_intervals_and_ranks_keep_their_doubt():
     ]  # fmt: skip
 
 
-def test_both_numbers_are_said_where_they_differ():
-    made = [Entry(n, n, {"FID": score(v, n_real=100)}) for n, v in (("a", 1.0), ("b", 1.01))]
-    sentence = rank("FID", group(made)).verdicts[0].sentence
+def test_both_sample_sizes_are_given_where_they_differ() -> None:
+    entries = [Entry(n, n, {"FID": score(v, n_real=100)}) for n, v in (("a", 1.0), ("b", 1.01))]
+    sentence = rank("FID", group(entries)).verdicts[0].sentence
     assert "with n = 500 samples and 100 real images" in sentence
     fake, real = (
         float(x.replace(",", "")) for x in sentence.split("about ")[1].split(" would")[0].split(" and ")
@@ -137,7 +137,7 @@ def test_both_numbers_are_said_where_they_differ():
     assert fake / real == pytest.approx(5, rel=0.1)
 
 
-def test_unlike_cards_are_refused_with_the_field_and_both_values(tmp_path: Path):
+def test_unlike_cards_are_refused_with_the_field_and_both_values(tmp_path: Path) -> None:
     paths = [a_run(tmp_path, score(1.0, n_fake=n)).path for n in (500, 2000)]
     with pytest.raises(UnlikeCardsError, match=r"FID of .*0001.* n_fake differs \(500 and 2000\)"):
         compare(paths)
@@ -147,17 +147,17 @@ def test_unlike_cards_are_refused_with_the_field_and_both_values(tmp_path: Path)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
-def test_a_value_without_rank_is_refused(wrong: float):
-    made = [Entry("a", "a", {"FID": score(1.0)}), Entry("b", "b", {"FID": score(1.0)})]
-    spoilt = made[1].scores["FID"].model_copy(update={"value": wrong})
+def test_a_value_without_rank_is_refused(wrong: float) -> None:
+    entries = [Entry("a", "a", {"FID": score(1.0)}), Entry("b", "b", {"FID": score(1.0)})]
+    corrupted = entries[1].scores["FID"].model_copy(update={"value": wrong})
     with pytest.raises(CompareError, match=r"of b is (nan|inf).*no rank: triptych evaluate b again"):
-        rank("FID", group([made[0], Entry("b", "b", {"FID": spoilt})]))
+        rank("FID", group([entries[0], Entry("b", "b", {"FID": corrupted})]))
 
 
 # --- two levels -----------------------------------------------------------------------------
 
 
-def test_three_seeds_speak_of_the_family(tmp_path: Path):
+def test_three_seeds_allow_conclusions_on_the_model(tmp_path: Path) -> None:
     paths = seeds(tmp_path, (1.0, 1.4, 1.8), "dcgan") + seeds(tmp_path, (9.0, 9.5, 9.9, 9.2), "vae")
     (ranking,) = compare(paths).rankings
     gan, vae = ranking.standings
@@ -169,13 +169,13 @@ def test_three_seeds_speak_of_the_family(tmp_path: Path):
     assert "better than VAE in FID[digits-cnn] over seeds (3 and 4 runs)" in ranking.verdicts[0].sentence
 
 
-def test_families_too_alike_ask_for_more_runs(tmp_path: Path):
+def test_inseparable_models_need_more_runs(tmp_path: Path) -> None:
     paths = seeds(tmp_path, (1.0, 1.4, 1.8), "dcgan") + seeds(tmp_path, (1.3, 1.8, 2.1), "vae")
     (verdict,) = compare(paths).rankings[0].verdicts
     assert verdict.winner is None and "runs of each would suffice" in verdict.sentence
 
 
-def test_fewer_seeds_speak_of_these_runs_only(tmp_path: Path):
+def test_fewer_seeds_speak_of_these_runs_only(tmp_path: Path) -> None:
     paths = seeds(tmp_path, (1.0, 1.8), "dcgan") + seeds(tmp_path, (9.0, 9.5, 9.9), "vae")
     (ranking,) = compare(paths).rankings
     gan, vae = ranking.standings
@@ -184,14 +184,14 @@ def test_fewer_seeds_speak_of_these_runs_only(tmp_path: Path):
     assert "(these runs only)" in ranking.verdicts[0].sentence and "paired" in ranking.verdicts[0].method
 
 
-def test_the_same_seed_three_times_is_no_repetition(tmp_path: Path):
+def test_the_same_seed_three_times_is_no_repetition(tmp_path: Path) -> None:
     paths = [a_run(tmp_path, score(v), seed=0).path for v in (1.0, 1.4, 1.8)]
-    paths.append(a_run(tmp_path, score(3.0), family="vae").path)
+    paths.append(a_run(tmp_path, score(3.0), model="vae").path)
     gan = compare(paths).rankings[0].standings[0]
     assert gan.claim == "these 3 runs only: some have the same seed"
 
 
-def test_other_options_are_another_contestant(tmp_path: Path):
+def test_other_options_are_another_contestant(tmp_path: Path) -> None:
     paths = [a_run(tmp_path, score(1.0 + k), seed=k, width=32 + k % 2).path for k in range(3)]
     labels = [s.label for s in compare(paths).rankings[0].standings]
     assert labels == ["DCGAN 0001+0003", "DCGAN 0002"]
@@ -199,7 +199,7 @@ def test_other_options_are_another_contestant(tmp_path: Path):
     assert [s.label for s in each.standings] == ["DCGAN 0001", "DCGAN 0002", "DCGAN 0003"]
 
 
-def test_one_group_has_an_interval_but_no_rival(tmp_path: Path):
+def test_one_group_has_an_interval_but_no_rival(tmp_path: Path) -> None:
     (ranking,) = compare(seeds(tmp_path, (1.0, 1.4, 1.8), "dcgan")).rankings
     assert len(ranking.standings) == 1 and ranking.verdicts == ()
     assert "no ranking" in ranking.notes[-1]
@@ -209,7 +209,7 @@ def test_one_group_has_an_interval_but_no_rival(tmp_path: Path):
 
 
 def two(tmp_path: Path) -> list[Path]:
-    return [a_run(tmp_path, score(v), family=f).path for f, v in (("dcgan", 1.0), ("vae", 2.0))]
+    return [a_run(tmp_path, score(v), model=f).path for f, v in (("dcgan", 1.0), ("vae", 2.0))]
 
 
 def change(path: Path, edit: Any) -> None:
@@ -220,7 +220,7 @@ def change(path: Path, edit: Any) -> None:
     (path / "metrics.jsonl").write_text("\n".join([*lines[:-1], json.dumps(record)]) + "\n")
 
 
-def test_edited_scores_and_evaluations_are_refused(tmp_path: Path):
+def test_edited_scores_and_evaluations_are_refused(tmp_path: Path) -> None:
     gan, vae = two(tmp_path)
     change(gan, lambda record: record["scores"][0]["card"].update(n_fake=501))
     with pytest.raises(
@@ -235,7 +235,7 @@ def test_edited_scores_and_evaluations_are_refused(tmp_path: Path):
         read(vae)
 
 
-def test_scores_from_before_the_seals_are_read_and_named(tmp_path: Path):
+def test_scores_from_before_the_seals_are_read_and_named(tmp_path: Path) -> None:
     gan, vae = two(tmp_path)
 
     def strip(record: dict[str, Any]) -> None:
@@ -245,19 +245,19 @@ def test_scores_from_before_the_seals_are_read_and_named(tmp_path: Path):
                 line.pop(name)
 
     change(gan, strip)
-    found = compare([gan, vae])
-    assert any("unsealed" in note and "0001-dcgan" in note for note in found.notes)
-    assert "not paired" in found.rankings[0].verdicts[0].method
-    assert any("counts twice" in note for note in found.rankings[0].notes)
+    comparison = compare([gan, vae])
+    assert any("unsealed" in note and "0001-dcgan" in note for note in comparison.notes)
+    assert "not paired" in comparison.rankings[0].verdicts[0].method
+    assert any("counts twice" in note for note in comparison.rankings[0].notes)
 
 
-def test_a_run_without_evaluation_names_the_command(tmp_path: Path):
+def test_a_run_without_evaluation_names_the_command(tmp_path: Path) -> None:
     bare = a_run(tmp_path)
     with pytest.raises(CompareError, match=rf"no evaluation yet. Make one: triptych evaluate {bare.path}"):
         compare([bare.path, *two(tmp_path)])
 
 
-def test_too_few_or_the_same_twice(tmp_path: Path):
+def test_too_few_or_the_same_twice(tmp_path: Path) -> None:
     gan, vae = two(tmp_path)
     with pytest.raises(UsageError, match="at least two runs"):
         compare([gan])
@@ -269,7 +269,7 @@ def test_too_few_or_the_same_twice(tmp_path: Path):
         compare([gan, copy])
 
 
-def test_a_broken_line_is_named_and_a_half_line_is_not_glued(tmp_path: Path):
+def test_a_broken_line_is_named_and_a_half_line_is_not_glued(tmp_path: Path) -> None:
     gan, vae = two(tmp_path)
     file = gan / "metrics.jsonl"
     whole = file.read_text()
@@ -282,7 +282,7 @@ def test_a_broken_line_is_named_and_a_half_line_is_not_glued(tmp_path: Path):
     assert [line["scores"][0]["value"] for line in runs.open_run(gan).metrics()] == [1.0, 5.0]
 
 
-def test_an_evaluation_older_than_the_newest_state_is_said(tmp_path: Path):
+def test_an_evaluation_older_than_the_newest_checkpoint_is_noted(tmp_path: Path) -> None:
     gan, vae = two(tmp_path)
     (gan / "checkpoints" / "step-00000020").mkdir(parents=True)
     note = next(n for n in compare([gan, vae]).notes if "evaluated at step" in n)
@@ -291,25 +291,25 @@ def test_an_evaluation_older_than_the_newest_state_is_said(tmp_path: Path):
     assert any("step 5 of 10: its training is not finished" in n for n in read(young.path).notes)
 
 
-def test_files_stand_in_for_runs(tmp_path: Path):
+def test_files_stand_in_for_runs(tmp_path: Path) -> None:
     gan, vae = two(tmp_path)
     file = tmp_path / "other.json"
     file.write_text("a table\n" + json.dumps(evaluated(score(3.0, model="VAE"))) + "\n")
-    found = compare([gan, vae, file])
-    assert found.rankings[0].standings[-1].label == "VAE (other.json)"
-    assert any("different budgets" in note and "not known" in note for note in found.notes)
-    for text, told in (("", "holds no evaluation"), ("{}", "holds no scores"), ("[1]", "holds no scores")):
+    comparison = compare([gan, vae, file])
+    assert comparison.rankings[0].standings[-1].label == "VAE (other.json)"
+    assert any("different budgets" in note and "not known" in note for note in comparison.notes)
+    for text, message in (("", "holds no evaluation"), ("{}", "holds no scores"), ("[1]", "holds no scores")):
         file.write_text(text)
-        with pytest.raises(CompareError, match=told):
+        with pytest.raises(CompareError, match=message):
             read(file)
 
 
-def test_which_scores_are_ranked(tmp_path: Path):
+def test_which_scores_are_ranked(tmp_path: Path) -> None:
     both = a_run(tmp_path, score(1.0), score(0.5, "recall", 0.01)).path
-    one = a_run(tmp_path, score(2.0), family="vae").path
-    found = compare([both, one])
-    assert [r.metric for r in found.rankings] == ["FID"]
-    assert "not compared, as not all have it: recall" in found.notes[0]
+    one = a_run(tmp_path, score(2.0), model="vae").path
+    comparison = compare([both, one])
+    assert [r.metric for r in comparison.rankings] == ["FID"]
+    assert "not compared, as not all have it: recall" in comparison.notes[0]
     assert [r.metric for r in compare([both, one], metric="fid").rankings] == ["FID"]
     with pytest.raises(UsageError, match=r"no score 'fidd' here. Did you mean FID\? There are: FID, recall"):
         compare([both, one], metric="fidd")
@@ -317,12 +317,12 @@ def test_which_scores_are_ranked(tmp_path: Path):
         compare([both, one], metric="recall")
 
 
-def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gan, vae = map(str, two(tmp_path))
     assert cli.main(["compare", gan, vae, "--metric", "FID", "--json"]) == 0
-    told = capsys.readouterr().out.strip().splitlines()
-    assert "DCGAN is better than VAE in FID[digits-cnn]" in "\n".join(told)
-    found = json.loads(told[-1])
-    assert found["rankings"][0]["verdicts"][0]["winner"] == "DCGAN"
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert "DCGAN is better than VAE in FID[digits-cnn]" in "\n".join(lines)
+    result = json.loads(lines[-1])
+    assert result["rankings"][0]["verdicts"][0]["winner"] == "DCGAN"
     assert cli.main(["compare", gan]) == 2
     assert "at least two runs" in capsys.readouterr().err

@@ -27,9 +27,9 @@ def masses(mean: float, scale: float) -> torch.Tensor:
 @pytest.mark.parametrize("mean", [-7.0, -1.0, -0.9961, 0.0, 0.3, 1.0, 2.5])
 @pytest.mark.parametrize("scale", [1e-3, 4e-3, 0.1, 1.0, 50.0])
 def test_the_masses_of_all_levels_sum_to_one(mean: float, scale: float) -> None:
-    found = masses(mean, scale)
-    assert bool(torch.isfinite(found).all()) and bool((found <= 0).all())
-    assert found.logsumexp(0).item() == pytest.approx(0, abs=1e-12)
+    log_masses = masses(mean, scale)
+    assert bool(torch.isfinite(log_masses).all()) and bool((log_masses <= 0).all())
+    assert log_masses.logsumexp(0).item() == pytest.approx(0, abs=1e-12)
 
 
 def test_masses_are_precise_where_they_underflow() -> None:
@@ -43,10 +43,10 @@ def test_masses_are_precise_where_they_underflow() -> None:
 
 
 def test_a_wide_gaussians_mass_is_its_density_times_the_bin() -> None:
-    found = masses(0.1, 0.3)[100].item()
+    log_mass = masses(0.1, 0.3)[100].item()
     x = 100 * LEVEL_STEP - 1
     density = -0.5 * ((x - 0.1) / 0.3) ** 2 - math.log(0.3 * math.sqrt(math.tau))
-    assert found == pytest.approx(density + math.log(LEVEL_STEP), abs=1e-4)
+    assert log_mass == pytest.approx(density + math.log(LEVEL_STEP), abs=1e-4)
 
 
 def test_edges_are_where_rounding_changes() -> None:
@@ -59,7 +59,7 @@ def test_edges_are_where_rounding_changes() -> None:
     np.testing.assert_array_equal(just_below, LEVELS[:-1])
 
 
-def test_tensors_and_arrays_are_the_same_pictures() -> None:
+def test_tensors_and_arrays_give_the_same_result() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), dtype=np.uint8)
     assert torch.equal(to_float(pixels), to_float(torch.from_numpy(pixels)))
     for ours, theirs in zip(level_edges(pixels), level_edges(torch.from_numpy(pixels)), strict=True):

@@ -19,8 +19,8 @@ def test_what_others_use_is_read_from_the_kernels_table(
     monkeypatch.setattr(busy.os, "cpu_count", lambda: 4)
     # 40 ticks later, 30 of them busy
     monkeypatch.setattr(busy.time, "sleep", lambda _: table(stat, 125, 0, 5, 910, 0, 0, 0, 0))
-    found = busy.busy_cores(stat, seconds=10.0)
-    assert found == pytest.approx(3.0, abs=0.1)
+    cores_used = busy.busy_cores(stat, seconds=10.0)
+    assert cores_used == pytest.approx(3.0, abs=0.1)
 
 
 @pytest.mark.parametrize("text", ["", "cpu a b\n", "cpu 1 2\n"])
@@ -37,6 +37,6 @@ def test_a_table_that_cannot_be_read_tells_nothing(tmp_path: Path, text: str) ->
 def test_fewer_threads_are_advised_where_others_need_cores(
     threads: int, used: float, cores: int, advised: int | None
 ) -> None:
-    said = busy.thread_advice(threads, used, cores)
-    assert (f"--threads {advised} may be faster" in said) if advised else said == ""
+    advice = busy.thread_advice(threads, used, cores)
+    assert (f"--threads {advised} may be faster" in advice) if advised else advice == ""
     assert busy.thread_advice(threads, None, cores) == ""

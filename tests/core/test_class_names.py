@@ -29,7 +29,7 @@ def test_names_numbers_and_ranges(text: str, numbers: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("bagg", "no class is called 'bagg'. Did you mean Bag? There are: T-shirt/top, Trouser"),
         ("boot", "Did you mean Ankle boot?"),
@@ -43,8 +43,8 @@ def test_names_numbers_and_ranges(text: str, numbers: list[int]) -> None:
         ("-1", "no class is called '-1'"),
     ],
 )
-def test_a_mistyped_class_names_the_nearest(text: str, told: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(told)):
+def test_a_mistyped_class_names_the_nearest(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
         class_numbers(text, FASHION)
 
 

@@ -6,7 +6,7 @@ from triptych.core.nearest import did_you_mean, nearest
 
 
 @pytest.mark.parametrize(
-    ("word", "known", "found"),
+    ("word", "names", "expected"),
     [
         ("minmax", ("non-saturating", "min-max"), "min-max"),
         ("MNIST", ("digits", "mnist"), "mnist"),
@@ -20,8 +20,8 @@ from triptych.core.nearest import did_you_mean, nearest
         ("++", ("dpm++",), None),
     ],
 )
-def test_the_nearest_name(word: str, known: tuple[str, ...], found: str | None) -> None:
-    assert nearest(word, known) == found
+def test_the_nearest_name(word: str, names: tuple[str, ...], expected: str | None) -> None:
+    assert nearest(word, names) == expected
 
 
 def test_what_others_call_it_goes_before_letters() -> None:

@@ -24,7 +24,7 @@ def album(home: Path, gray: int, colored: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("gray", "colored", "channels", "told"),
+    ("gray", "colored", "channels", "message"),
     [
         (29, 1, 1, "1 of 30 images have color, the others are gray: all are made gray (--color rgb"),
         (
@@ -39,21 +39,21 @@ def album(home: Path, gray: int, colored: int) -> str:
     ],
 )
 def test_auto_color_follows_the_majority(
-    gray: int, colored: int, channels: int, told: str, tmp_path: Path
+    gray: int, colored: int, channels: int, message: str, tmp_path: Path
 ) -> None:
     source = album(tmp_path / "album", gray, colored)
     for _ in range(2):  # prepared, and from the cache
-        found = load(source, size=9)
-        assert found.spec.channels == channels
-        assert found.color_rule.startswith(told) and bool(found.color_rule) == bool(told)
+        dataset = load(source, size=9)
+        assert dataset.spec.channels == channels
+        assert dataset.color_rule.startswith(message) and bool(dataset.color_rule) == bool(message)
     plan = inspect(source, size=9).plan
-    assert (plan[0] == found.color_rule) == bool(told)
+    assert (plan[0] == dataset.color_rule) == bool(message)
     images = [Image.open(file) for file in sorted((tmp_path / "album").iterdir())]
-    assert load(images, size=9).color_rule == found.color_rule
-    for color, asked in (("gray", 1), ("rgb", 3)):
+    assert load(images, size=9).color_rule == dataset.color_rule
+    for color, channels_expected in (("gray", 1), ("rgb", 3)):
         obeyed = load(source, size=9, color=color)
-        assert (obeyed.spec.channels, obeyed.color_rule) == (asked, "")
-        assert load(images, size=9, color=color).spec.channels == asked
+        assert (obeyed.spec.channels, obeyed.color_rule) == (channels_expected, "")
+        assert load(images, size=9, color=color).spec.channels == channels_expected
 
 
 def test_the_color_rule_is_printed_by_train_and_inspect(
@@ -61,15 +61,15 @@ def test_the_color_rule_is_printed_by_train_and_inspect(
 ) -> None:
     source = album(tmp_path / "album", 11, 1)
     words = ["--steps", "1", "--batch", "4", "--precision", "fp32", "--threads", "1", "--size", "8"]
-    for color, said in ((["--color", "rgb"], False), ([], True)):
+    for color, printed in ((["--color", "rgb"], False), ([], True)):
         assert cli.main(["train", "vae", "--data", source, "--runs", str(tmp_path), *words, *color]) == 0
-        assert ("1 of 12 images have color" in capsys.readouterr().err) == said
+        assert ("1 of 12 images have color" in capsys.readouterr().err) == printed
         assert cli.main(["data", "inspect", source, "--size", "8", *color]) == 0
-        assert ("    1 of 12 images have color" in capsys.readouterr().out) == said
+        assert ("    1 of 12 images have color" in capsys.readouterr().out) == printed
 
 
 def test_runs_of_older_versions_reopen_their_data(tmp_path: Path) -> None:
     source = album(tmp_path / "album", 11, 1)
     before = load(source, size=9, color="rgb")
-    seen = DataCard(source=source, name="a", size=9, fingerprint=before.fingerprint, train=1, test=1)
-    assert reopen(seen, tmp_path).fingerprint == before.fingerprint
+    card = DataCard(source=source, name="a", size=9, fingerprint=before.fingerprint, train=1, test=1)
+    assert reopen(card, tmp_path).fingerprint == before.fingerprint

@@ -18,7 +18,7 @@ from triptych.data.inspect import inspect
 from triptych.data.load import load
 
 
-def picture(path: Path, seed: int = 0, size: tuple[int, int] = (20, 16), **options: object) -> Path:
+def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (20, 16), **options: object) -> Path:
     rng = np.random.default_rng(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path, **options)
@@ -27,7 +27,7 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (20, 16), **optio
 
 def album(folder: Path, count: int = 20) -> Path:
     for k in range(count):
-        picture(folder / f"{k:02d}.png", k)
+        write_image(folder / f"{k:02d}.png", k)
     return folder
 
 
@@ -100,9 +100,9 @@ def _offline(*_: object) -> None:
 
 def test_offline_error_names_the_search_paths_and_digits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.data.datasets.published.fetch", _offline)
-    with pytest.raises(DataError, match="digits") as told:
+    with pytest.raises(DataError, match="digits") as error:
         load("mnist")
-    assert str(home) in str(told.value) and "cache" in str(told.value) and "https://" in str(told.value)
+    assert str(home) in str(error.value) and "cache" in str(error.value) and "https://" in str(error.value)
 
 
 def test_a_download_with_a_wrong_checksum_is_deleted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_parquet_with_class_names_and_captions(home: Path, tmp_path: Path) -> No
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = [picture(tmp_path / f"{k}.png", k) for k in range(12)]
+    files = [write_image(tmp_path / f"{k}.png", k) for k in range(12)]
     images = [{"bytes": f.read_bytes(), "path": f.name} for f in files]
     features = {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["cat", "dog"]}}}}
     table = pa.table({"image": images, "label": [0, 1] * 6, "text": [f"no {k}" for k in range(12)]})
@@ -137,7 +137,7 @@ def shard(path: Path, labels: list[object], captions: list[str | None] | None = 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = [picture(path.parent / "png" / f"{path.stem}-{k}.png", k) for k in range(len(labels))]
+    files = [write_image(path.parent / "png" / f"{path.stem}-{k}.png", k) for k in range(len(labels))]
     images = [{"bytes": f.read_bytes(), "path": f.name} for f in files]
     columns = {"image": images, "label": labels, "text": captions}
     pq.write_table(pa.table({k: v for k, v in columns.items() if v is not None}), path)
@@ -159,12 +159,12 @@ def test_parquet_in_several_files(
     names = ("train-0", "train-1", "test-0")
     for name, labels in zip(names, (first, second, test), strict=True):
         shard(tmp_path / f"{name}.parquet", labels, [None, *["a word"] * (len(labels) - 1)])
-    found = load(f"parquet:{tmp_path}", size=8)
-    assert found.class_names == classes and len(found.train) == 6 and len(found.test) == 2
-    assert found.train.captions is not None and found.train.captions[:2] == ["", "a word"]
+    dataset = load(f"parquet:{tmp_path}", size=8)
+    assert dataset.class_names == classes and len(dataset.train) == 6 and len(dataset.test) == 2
+    assert dataset.train.captions is not None and dataset.train.captions[:2] == ["", "a word"]
     if classes:
-        told = [classes[k] for k in np.asarray(found.train.labels)]
-        assert told == [str(label) for label in [*first, *second]]
+        train_classes = [classes[k] for k in np.asarray(dataset.train.labels)]
+        assert train_classes == [str(label) for label in [*first, *second]]
 
 
 def test_unknown_sources_name_the_nearest() -> None:
@@ -177,20 +177,20 @@ def test_unknown_sources_name_the_nearest() -> None:
 
 def test_class_folders_give_labels(tmp_path: Path) -> None:
     for k in range(12):
-        picture(tmp_path / "set" / ("a" if k % 2 else "b") / f"{k}.png", k)
-    picture(tmp_path / "set" / "lonely" / "one.png", 99)
-    found = load(f"folder:{tmp_path / 'set'}", size=8)
-    assert found.class_names == ("a", "b", "lonely")
-    assert found.class_counts[2] == 1  # the single picture of a class is trained on
+        write_image(tmp_path / "set" / ("a" if k % 2 else "b") / f"{k}.png", k)
+    write_image(tmp_path / "set" / "lonely" / "one.png", 99)
+    dataset = load(f"folder:{tmp_path / 'set'}", size=8)
+    assert dataset.class_names == ("a", "b", "lonely")
+    assert dataset.class_counts[2] == 1  # the single image of a class is trained on
 
 
 def test_metadata_take_precedence_over_folder_names(tmp_path: Path) -> None:
     album(tmp_path / "set", 6)
-    lines = ["file_name,text,label", *(f"{k:02d}.png,picture {k},{'xy'[k % 2]}" for k in range(6))]
+    lines = ["file_name,text,label", *(f"{k:02d}.png,image {k},{'xy'[k % 2]}" for k in range(6))]
     (tmp_path / "set" / "metadata.csv").write_text("\n".join(lines))
-    found = load(f"folder:{tmp_path / 'set'}", size=8)
-    assert found.class_names == ("x", "y")
-    assert found.train.captions is not None and found.train.captions[0].startswith("picture")
+    dataset = load(f"folder:{tmp_path / 'set'}", size=8)
+    assert dataset.class_names == ("x", "y")
+    assert dataset.train.captions is not None and dataset.train.captions[0].startswith("picture")
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -198,7 +198,7 @@ def test_metadata_of_train_and_test(tmp_path: Path, beside: bool) -> None:
     for half in ("train", "test"):
         album(tmp_path / "set" / half, 4)
 
-    def tell(classes: str) -> tuple[str, ...]:
+    def class_names(classes: str) -> tuple[str, ...]:
         for half in ("train", "test"):
             rows = [f"{f'{half}/' * beside}{k:02d}.png,{classes[k % len(classes)]}" for k in range(4)]
             file = tmp_path / "set" / ("" if beside else half) / "metadata.csv"
@@ -206,8 +206,8 @@ def test_metadata_of_train_and_test(tmp_path: Path, beside: bool) -> None:
             file.write_text("\n".join([*head, *rows]))
         return load(f"folder:{tmp_path / 'set'}", size=8).class_names
 
-    assert tell("ab") == ("a", "b")
-    assert tell("xyz") == ("x", "y", "z")  # and not what had been prepared before
+    assert class_names("ab") == ("a", "b")
+    assert class_names("xyz") == ("x", "y", "z")  # and not what had been prepared before
 
 
 @pytest.mark.parametrize(
@@ -215,27 +215,27 @@ def test_metadata_of_train_and_test(tmp_path: Path, beside: bool) -> None:
     [
         ("f88", "aaa", [False, True, True]),  # copies of a file stay together, ...
         ("88f", "bba", [True, True, False]),  # ... whatever that costs where there is no other way
-        ("8fee", "abbb", [False, False, True, True]),  # a class keeps its only picture to learn from
+        ("8fee", "abbb", [False, False, True, True]),  # the only image of a class is in the training split
         ("888", "aaa", [True, False, False]),
     ],
 )
 def test_few_images_are_split_too(marks: str, labels: str, test: list[bool]) -> None:
-    found = split_by_content([mark * 12 for mark in marks], list(labels), 0.1)
-    assert found.tolist() == test
+    split = split_by_content([mark * 12 for mark in marks], list(labels), 0.1)
+    assert split.tolist() == test
 
 
 def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
     folder = album(tmp_path / "set", 5)
     before = load(f"folder:{folder}", size=8)
     assert load(f"folder:{folder}", size=8).fingerprint == before.fingerprint
-    picture(folder / "00.png", 77)
+    write_image(folder / "00.png", 77)
     assert load(f"folder:{folder}", size=8).fingerprint != before.fingerprint
 
 
 def test_adding_an_image_moves_no_other_between_splits(tmp_path: Path) -> None:
     folder = album(tmp_path / "set", 40)
     before = {p.tobytes() for p in load(f"folder:{folder}", size=16).test.pixels}
-    picture(folder / "more.png", 1234)
+    write_image(folder / "more.png", 1234)
     after = {p.tobytes() for p in load(f"folder:{folder}", size=16).train.pixels}
     assert not before & after
 
@@ -244,7 +244,7 @@ def test_adding_an_image_moves_no_other_between_splits(tmp_path: Path) -> None:
 
 
 def odd_files(folder: Path) -> None:
-    """Files that look wrong but are pictures."""
+    """Unusual files that are images."""
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (30, 40, 4), dtype=np.uint8), "RGBA")
     folder.mkdir(parents=True, exist_ok=True)
     noise.save(folder / "rgba.png")
@@ -263,8 +263,8 @@ def odd_files(folder: Path) -> None:
 
 
 def spoilt_files(folder: Path) -> list[str]:
-    """Files that look like pictures but are not."""
-    whole = picture(folder / "whole.png", 5).read_bytes()
+    """Files with image extensions that are no images."""
+    whole = write_image(folder / "whole.png", 5).read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.png").write_text("hello")
@@ -275,16 +275,16 @@ def spoilt_files(folder: Path) -> list[str]:
 
 def test_unusual_images_are_read(tmp_path: Path) -> None:
     odd_files(tmp_path / "odd")
-    found = load(f"folder:{tmp_path / 'odd'}", size=8)
-    assert len(found.train) + len(found.test) == 9 and not found.skipped
-    assert found.spec.channels == 3
+    dataset = load(f"folder:{tmp_path / 'odd'}", size=8)
+    assert len(dataset.train) + len(dataset.test) == 9 and not dataset.skipped
+    assert dataset.spec.channels == 3
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     left_dark = np.full((16, 16, 3), 255, np.uint8)
     left_dark[:, :8] = 0
     turned = Image.Exif()
-    turned[274] = 6  # to be shown turned by 90 degrees clockwise: the left becomes the top
+    turned[274] = 6  # EXIF orientation: rotated by 90 degrees clockwise, the left becomes the top
     Image.fromarray(left_dark).save(tmp_path / "a.png", exif=turned)
     Image.fromarray(left_dark).save(tmp_path / "b.png", exif=turned)
     pixels = load(f"folder:{tmp_path}", size=16).train.pixels[0]
@@ -300,12 +300,12 @@ def test_transparency_becomes_white(tmp_path: Path) -> None:
 def test_a_few_broken_files_are_listed_and_skipped(tmp_path: Path) -> None:
     folder = album(tmp_path / "set", 60)
     names = spoilt_files(folder)
-    found = load(f"folder:{folder}", size=8)
-    assert sorted(broken.file for broken in found.skipped) == names
-    assert all(broken.reason for broken in found.skipped)
-    seen = inspect(f"folder:{folder}")
-    assert sorted(name for name, _ in seen.broken) == names
-    assert any("cut.png" in row for row in seen.rows())
+    dataset = load(f"folder:{folder}", size=8)
+    assert sorted(broken.file for broken in dataset.skipped) == names
+    assert all(broken.reason for broken in dataset.skipped)
+    report = inspect(f"folder:{folder}")
+    assert sorted(name for name, _ in report.broken) == names
+    assert any("cut.png" in row for row in report.rows())
 
 
 def test_more_than_a_tenth_broken_is_an_error(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_folders_without_enough_images(tmp_path: Path, files: list[str], message
     folder = tmp_path / "set"
     folder.mkdir()
     for name in files:
-        picture(folder / name) if name.endswith("png") else (folder / name).write_text("x")
+        write_image(folder / name) if name.endswith("png") else (folder / name).write_text("x")
     with pytest.raises(DataError, match=message):
         load(f"folder:{folder}")
 

@@ -12,7 +12,7 @@ from triptych.data.loader import batches
 
 
 def numbered(count: int) -> Split:
-    """Pictures whose first pixel is their number."""
+    """Images whose first pixel is their number."""
     pixels = np.zeros((count, 4, 4, 1), np.uint8)
     pixels[:, 0, 0, 0] = np.arange(count)
     return Split(pixels, np.arange(count, dtype=np.int64))
@@ -21,12 +21,12 @@ def numbered(count: int) -> Split:
 def test_batch_k_is_a_function_of_seed_and_k() -> None:
     split = numbered(50)
     stream = batches(split, 8, seed=3)
-    seen = [next(stream) for _ in range(10)]
+    drawn = [next(stream) for _ in range(10)]
     for k in (0, 6, 9):
         again = next(batches(split, 8, seed=3, first=k))
-        assert torch.equal(again.images, seen[k].images)
+        assert torch.equal(again.images, drawn[k].images)
     other = next(batches(split, 8, seed=4))
-    assert not torch.equal(other.images, seen[0].images)
+    assert not torch.equal(other.images, drawn[0].images)
 
 
 def test_every_image_comes_once_an_epoch() -> None:
@@ -81,5 +81,5 @@ def test_shapes_have_factors() -> None:
     assert "circle" in shapes.train.captions[int(np.flatnonzero(shapes.train.labels == 0)[0])]  # type: ignore[operator]
     factors = shapes.train.factors
     big, small = factors["radius"] > 0.3, factors["radius"] < 0.17
-    spread = shapes.train.pixels.reshape(len(shapes.train), -1).astype(float).std(1)
-    assert spread[big].mean() > 1.3 * spread[small].mean()
+    deviation = shapes.train.pixels.reshape(len(shapes.train), -1).astype(float).std(1)
+    assert deviation[big].mean() > 1.3 * deviation[small].mean()

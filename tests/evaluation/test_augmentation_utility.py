@@ -44,7 +44,7 @@ def quick(fake: Any, source: Dataset, **options: Any) -> ClassificationAccuracyS
     return classification_accuracy_score(fake, source, **{"trainings": 1, "steps": 25, **options})
 
 
-def test_copies_of_real_images_are_worth_as_much_and_add_nothing():
+def test_copies_of_real_images_are_worth_as_much_and_add_nothing() -> None:
     source = digits(600)
     found = quick((source.train.pixels, source.train.labels), source, trainings=3)
     assert found.real.value > 0.9
@@ -55,7 +55,7 @@ def test_copies_of_real_images_are_worth_as_much_and_add_nothing():
     assert found.real.low < found.real.value < found.real.high and len(found.real.each) == 3
 
 
-def test_wrong_labels_hurt():
+def test_wrong_labels_hurt() -> None:
     source = digits(300)
     pixels, labels = others(300)
     found = quick((pixels, np.random.default_rng(0).permutation(labels)), source)
@@ -65,13 +65,13 @@ def test_wrong_labels_hurt():
     assert found.sentence.endswith("of these trainings only: another may differ by as much")
 
 
-def test_good_samples_help_where_real_images_are_few():
+def test_good_samples_help_where_real_images_are_few() -> None:
     found = quick(others(600), digits(40))
     assert found.verdict == "helps" and found.gain_low > 0
     assert found.both.value - found.real.value == pytest.approx(found.gain)
 
 
-def test_it_is_a_function_of_images_and_data():
+def test_it_is_a_function_of_images_and_data() -> None:
     before = torch.get_rng_state()
     first = quick(others(64), digits(64), steps=3)
     assert torch.equal(torch.get_rng_state(), before)
@@ -82,7 +82,9 @@ def test_it_is_a_function_of_images_and_data():
     assert other.real.each != first.real.each
 
 
-def test_all_three_are_trained_for_as_many_steps_from_the_same_weights(monkeypatch: pytest.MonkeyPatch):
+def test_all_three_are_trained_for_as_many_steps_from_the_same_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen = []
 
     def spy(network: Any, pixels: Any, labels: np.ndarray, steps: int, source: Any, **options: Any) -> Any:
@@ -129,7 +131,7 @@ class Album(GenerativeModel[Settings, Plain]):
         yield GenerationStep(0, 1, noise, lambda: levels.expand(-1, 1, 8, 8))
 
 
-def test_labels_follow_the_class_distribution_and_belong_to_their_images():
+def test_labels_follow_the_class_distribution_and_belong_to_their_images() -> None:
     model = Pipeline(Album(), class_counts=[5] * 5 + [0] * 5)
     pixels, labels = rooms._draw(model, 100, 1_000_000)
     assert pixels.shape == (100, 8, 8, 1) and labels.shape == (100,)
@@ -140,7 +142,7 @@ def test_labels_follow_the_class_distribution_and_belong_to_their_images():
     assert found.n_fake == 70 and found.labels == "class distribution of the training data"
 
 
-def test_two_arrays_are_joined_in_order():
+def test_two_arrays_are_joined_in_order() -> None:
     first, second = np.arange(5)[:, None], np.arange(5, 12)[:, None]
     both = rooms._Joined(first, second)
     assert len(both) == 12
@@ -148,7 +150,7 @@ def test_two_arrays_are_joined_in_order():
         assert both[np.array(rows)][:, 0].tolist() == rows
 
 
-def test_the_paired_interval_has_its_closed_form():
+def test_the_paired_interval_has_its_closed_form() -> None:
     first, second = np.zeros((1, 10), bool), np.zeros((1, 10), bool)
     first[0, :2], second[0, 1:6] = True, True  # 1 lost, 4 gained
     value, low, high, method = paired_interval(first, second)
@@ -159,7 +161,7 @@ def test_the_paired_interval_has_its_closed_form():
     assert "these trainings only" in method
 
 
-def test_two_that_agree_everywhere_still_have_a_width():
+def test_two_that_agree_everywhere_still_have_a_width() -> None:
     right = np.ones((1, 100), bool)
     value, low, high, _ = paired_interval(right, right)
     assert value == 0 and low == pytest.approx(-high) and 0.01 < high < 0.05
@@ -177,14 +179,14 @@ def draws(trainings: int, count: int, spread: float, gain: float) -> Iterator[tu
 
 
 @pytest.mark.parametrize(("trainings", "spread"), [(1, 0.0), (3, 0.0), (3, 0.6), (5, 0.6)])
-def test_the_paired_interval_covers(trainings: int, spread: float):
+def test_the_paired_interval_covers(trainings: int, spread: float) -> None:
     cases = list(draws(trainings, 500, spread, 0.5))
     mean = np.mean([second.mean() - first.mean() for first, second in cases])
     inside = [low <= mean <= high for _, low, high, _ in (paired_interval(*case) for case in cases)]
     assert 0.92 <= np.mean(inside) <= 0.995
 
 
-def test_bad_input_is_refused_with_a_sentence():
+def test_bad_input_is_refused_with_a_sentence() -> None:
     source = digits(64)
     pixels, labels = others(20)
     with pytest.raises(ValueError, match="Album was trained without labels, so its samples have none"):

@@ -38,7 +38,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "PASSES", (1, 1))
 
 
-def test_it_classifies_digits_and_is_not_confident_about_junk(cache: Path):
+def test_it_classifies_digits_and_is_not_confident_about_junk(cache: Path) -> None:
     source = digits()
     steps: list[tuple[int, int]] = []
     made = extractor_for(source, progress=lambda _, done, total: steps.append((done, total)))
@@ -60,7 +60,7 @@ def test_it_classifies_digits_and_is_not_confident_about_junk(cache: Path):
     assert sure(flat) == 0
 
 
-def test_the_same_data_give_the_same_extractor(cache: Path, hasty: None):
+def test_the_same_data_give_the_same_extractor(cache: Path, hasty: None) -> None:
     before = torch.get_rng_state()
     first = extractor_for(digits(300))
     assert torch.equal(torch.get_rng_state(), before)
@@ -74,7 +74,7 @@ def test_the_same_data_give_the_same_extractor(cache: Path, hasty: None):
 
 def test_it_is_trained_once_and_cached_without_pickles(
     cache: Path, hasty: None, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     first = extractor_for(digits(300))
     (folder,) = (cache / "judges").iterdir()
     assert {p.suffix for p in folder.iterdir()} == {".json", ".safetensors"}
@@ -89,7 +89,7 @@ def test_it_is_trained_once_and_cached_without_pickles(
 @pytest.mark.parametrize("name", ["weights.safetensors", "meta.json", "manifest.json"])
 def test_a_damaged_extractor_is_trained_again(
     cache: Path, hasty: None, name: str, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     first = extractor_for(digits(300))
     (folder,) = (cache / "judges").iterdir()
     (folder / name).write_bytes((folder / name).read_bytes()[:-20])
@@ -102,13 +102,13 @@ def test_a_damaged_extractor_is_trained_again(
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(
     cache: Path, hasty: None, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     cache.write_text("a file where the folder should be")
     assert extractor_for(digits(300)).name == "digits-cnn"
     assert "could not be cached" in caplog.text
 
 
-def test_read_only_memory_maps_are_read_without_a_warning(cache: Path, hasty: None):
+def test_read_only_memory_maps_are_read_without_a_warning(cache: Path, hasty: None) -> None:
     source = digits(300)
     for split in (source.train, source.test):
         for array in (split.pixels, split.labels):
@@ -116,7 +116,7 @@ def test_read_only_memory_maps_are_read_without_a_warning(cache: Path, hasty: No
     assert extractor_for(source).accuracy is not None
 
 
-def test_where_extractors_are_cached(monkeypatch: pytest.MonkeyPatch):
+def test_where_extractors_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRIPTYCH_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
     assert classifier.cache_home() == Path("/x/triptych")
@@ -126,7 +126,7 @@ def test_where_extractors_are_cached(monkeypatch: pytest.MonkeyPatch):
     assert classifier.cache_home() == Path("/y")
 
 
-def test_other_features_by_name(cache: Path):
+def test_other_features_by_name(cache: Path) -> None:
     assert extractor_for(digits(300), "random-conv").name == "random-conv"
     with pytest.raises(ValueError, match="digits has no labels to train a classifier on"):
         extractor_for(digits(300, labelled=False), "domain-cnn")
@@ -135,7 +135,7 @@ def test_other_features_by_name(cache: Path):
 
 
 @pytest.mark.parametrize(("size", "channels"), [(8, 3), (24, 1), (50, 3), (96, 1)])
-def test_any_size_and_color(cache: Path, hasty: None, size: int, channels: int):
+def test_any_size_and_color(cache: Path, hasty: None, size: int, channels: int) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(70) % 2
     pixels = (rng.integers(0, 100, (70, size, size, channels)) + 100 * labels[:, None, None, None]).astype(
@@ -147,7 +147,7 @@ def test_any_size_and_color(cache: Path, hasty: None, size: int, channels: int):
     assert made.accuracy is not None
 
 
-def test_jumbling_moves_blocks_and_keeps_what_they_hold():
+def test_jumbling_moves_blocks_and_keeps_what_they_hold() -> None:
     images = torch.arange(2 * 18 * 18.0).reshape(2, 1, 18, 18)
     jumbled = classifier._jumbled(images, 4, torch.Generator().manual_seed(0))
     assert not torch.equal(jumbled, images)
@@ -155,7 +155,7 @@ def test_jumbling_moves_blocks_and_keeps_what_they_hold():
     assert torch.equal(jumbled[:, :, 16:], images[:, :, 16:])  # 4 blocks of 4: the rest stays
 
 
-def test_shifting_moves_whole_images():
+def test_shifting_moves_whole_images() -> None:
     image = torch.arange(32 * 32.0).reshape(1, 1, 32, 32).expand(40, -1, -1, -1)
     moved = classifier._shifted(image, torch.Generator().manual_seed(0))
     offsets = {tuple(divmod(int(m[0, 10, 10]) - int(image[0, 0, 10, 10]) + 66, 32)) for m in moved}

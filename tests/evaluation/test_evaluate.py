@@ -96,7 +96,7 @@ def a_run(home: Path, data: Dataset, **changes: Any) -> runs.Run:
     return runs.create(home / "runs", "x-discs", card)
 
 
-def test_a_fine_model_scores_near_the_floor_and_a_poor_one_does_not(tmp_path: Path):
+def test_a_fine_model_scores_near_the_floor_and_a_poor_one_does_not(tmp_path: Path) -> None:
     data = source()
     run = a_run(tmp_path, data)
     fine = evaluate_run(Pipeline(Copyist(discs(400, 2)[0]), run), 200, data=data)
@@ -121,7 +121,7 @@ def test_a_fine_model_scores_near_the_floor_and_a_poor_one_does_not(tmp_path: Pa
     assert sum(fine.classes.shares) == pytest.approx(1)
 
 
-def test_the_record_in_the_run(tmp_path: Path):
+def test_the_record_in_the_run(tmp_path: Path) -> None:
     data = source()
     run = a_run(tmp_path, data)
     model = Pipeline(Copyist(discs(100, 2)[0]), run)
@@ -143,7 +143,7 @@ def test_the_record_in_the_run(tmp_path: Path):
     assert told[-1] == ("samples", 70, 70)
 
 
-def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path):
+def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path) -> None:
     data = source(labelled=False)
     model = Pipeline(Copyist(discs(100, 2)[0]))
     made = evaluate_run(model, 70, "random-conv", data=data, first_seed=500)
@@ -154,7 +154,7 @@ def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path):
     assert [s.value for s in again] == [s.value for s in made.scores]
 
 
-def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path):
+def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path) -> None:
     data = load("digits")
     run = a_run(tmp_path, data, source="digits", size=None)
     run.save_checkpoint(7, {"weights": build(run.card).state_dict()}, CheckpointMeta(step=7))
@@ -164,7 +164,7 @@ def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path):
     assert len(runs.open_run(run.path).metrics()) == 1
 
 
-def test_other_images_than_those_of_the_run_are_refused(tmp_path: Path):
+def test_other_images_than_those_of_the_run_are_refused(tmp_path: Path) -> None:
     data = source()
     run = a_run(tmp_path, data, fingerprint="e" * 64)
     with pytest.raises(ValueError, match=r"discs is not what .* was trained on .*ffff, was eeee"):
@@ -176,7 +176,7 @@ def test_other_images_than_those_of_the_run_are_refused(tmp_path: Path):
         evaluate(Pipeline(Copyist(data.test.pixels)), 19, data=data)
 
 
-def test_two_sets_of_images():
+def test_two_sets_of_images() -> None:
     real, fake = discs(120, 1)[0], discs(90, 2)[0]
     scores = score_pixels(real, fake, random_conv(16))
     assert [s.card.metric for s in scores] == NAMES
@@ -187,7 +187,7 @@ def test_two_sets_of_images():
         score_pixels(real, fake[:, :8, :8], random_conv(16))
 
 
-def test_notes_say_what_to_beware_of():
+def test_notes_say_what_to_beware_of() -> None:
     real, few = discs(120, 1)[0], discs(64, 2)[0]
     scores = score_pixels(real, few, random_conv(16), train=real[:30])
     assert "64 images for 64 features: mostly bias" in scores[0].notes[0]
@@ -198,7 +198,7 @@ def test_notes_say_what_to_beware_of():
     assert all(np.isfinite([s.value, s.low, s.high]).all() for s in one)
 
 
-def test_a_weak_classifier_is_named_in_a_note():
+def test_a_weak_classifier_is_named_in_a_note() -> None:
     class Guesser:
         name, hash, width, classes, accuracy, resize = "x", "0", 4, 2, 0.61, "none"
 
@@ -216,7 +216,7 @@ def test_a_weak_classifier_is_named_in_a_note():
     assert view.confident == 0.98 and view.shares == (0.98, 0.02) and view.names == ("0", "1")
 
 
-def test_classes_that_are_not_the_source_s_are_not_counted():
+def test_classes_that_are_not_the_source_s_are_not_counted() -> None:
     class Abroad:
         name, hash, width, classes, accuracy, resize = "x", "0", 1, 1008, None, "none"
 
@@ -230,7 +230,7 @@ def test_classes_that_are_not_the_source_s_are_not_counted():
     assert made.classes is None and made.scores[0].name == "FID[x]"
 
 
-def test_subset_is_seeded_and_ascending():
+def test_subset_is_seeded_and_ascending() -> None:
     pixels = np.arange(100, dtype=np.uint8)[:, None, None, None]
     assert subset(pixels, 200).shape == pixels.shape
     some = subset(pixels, 30)[:, 0, 0, 0]

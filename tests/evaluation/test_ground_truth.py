@@ -37,7 +37,7 @@ def of_the_truth() -> GroundTruthScores:
     return ground_truth_scores(split(300, 8).pixels, SOURCE)
 
 
-def test_real_images_are_precise_and_cover_all(of_the_truth: GroundTruthScores):
+def test_real_images_are_precise_and_cover_all(of_the_truth: GroundTruthScores) -> None:
     found = of_the_truth
     assert found.precision == 1.0 and found.precision_low > 0.98 and found.valid == found.n == 300
     assert found.recall_low < 1.0 == found.recall_high and found.recall > 0.6
@@ -49,20 +49,20 @@ def test_real_images_are_precise_and_cover_all(of_the_truth: GroundTruthScores):
     assert found.tolerance == TOLERANCE
 
 
-def test_two_thousand_real_images_reach_nine_tenths_of_all_cells():
+def test_two_thousand_real_images_reach_nine_tenths_of_all_cells() -> None:
     everything = cell_coverages(shapes.draw_factors(2000, 1))[-1]
     assert everything.recall > 0.9 and everything.low > 0.85 and everything.high == 1.0
     assert everything.hit == pytest.approx(3888 * (1 - np.exp(-2000 / 3888)), rel=0.03)
 
 
-def test_the_reader_states_how_well_it_reads(of_the_truth: GroundTruthScores):
+def test_the_reader_states_how_well_it_reads(of_the_truth: GroundTruthScores) -> None:
     reader = of_the_truth.reader
     assert (reader.n, reader.kind, reader.color, reader.ground, reader.valid) == (150, 1, 1, 1, 1)
     assert max(reader.radius_px, reader.x_px, reader.y_px) < 0.01
     assert reader.turn_degrees < 0.1 and reader.residual < 0.01
 
 
-def test_the_reader_is_held_to_the_truth():
+def test_the_reader_is_held_to_the_truth() -> None:
     """Wrong causes of right images: what is read beside them is wrong by so much."""
     reading = ground_truth.read(SOURCE.test.pixels[:40])
     true = {name: values.copy() for name, values in SOURCE.test.factors.items()}
@@ -76,7 +76,7 @@ def test_the_reader_is_held_to_the_truth():
 
 
 @pytest.mark.parametrize("dropped", [1, 3, 5])
-def test_dropped_kinds_lower_recall_by_their_share(dropped: int):
+def test_dropped_kinds_lower_recall_by_their_share(dropped: int) -> None:
     causes = kept(6000, {"kind": 6 - dropped})
     left = 1 - dropped / 6
     what, where, everything = cell_coverages(causes)
@@ -88,7 +88,7 @@ def test_dropped_kinds_lower_recall_by_their_share(dropped: int):
     assert kinds.distance == pytest.approx(dropped / 6, abs=0.03)
 
 
-def test_dropped_kinds_are_seen_in_images_too():
+def test_dropped_kinds_are_seen_in_images_too() -> None:
     causes = kept(300, {"kind": 3})
     found = ground_truth_scores(shapes.paint(causes, 32), SOURCE, most_real=20)
     assert found.precision == 1.0
@@ -96,7 +96,7 @@ def test_dropped_kinds_are_seen_in_images_too():
     assert found.factors[0].shares[3:] == (0, 0, 0)
 
 
-def test_shapes_that_never_leave_a_corner_cover_one_in_nine_places():
+def test_shapes_that_never_leave_a_corner_cover_one_in_nine_places() -> None:
     causes = shapes.draw_factors(5000, 4)
     even = ground_truth._even(causes)
     near = (even["x"] < 1 / 3) & (even["y"] < 1 / 3)
@@ -105,7 +105,7 @@ def test_shapes_that_never_leave_a_corner_cover_one_in_nine_places():
     assert everything.low < 1 / 9 < everything.high
 
 
-def test_one_image_repeated_is_precise_and_covers_nothing():
+def test_one_image_repeated_is_precise_and_covers_nothing() -> None:
     found = ground_truth_scores(np.repeat(split(1, 5).pixels, 200, 0), SOURCE, most_real=20)
     assert found.precision == 1.0
     assert found.recall == found.recall_low == 1 / 3888 and found.recall_high < 0.01
@@ -113,7 +113,7 @@ def test_one_image_repeated_is_precise_and_covers_nothing():
     assert found.factors[0].distance == pytest.approx(5 / 6)
 
 
-def test_what_is_no_shape_is_not_precise():
+def test_what_is_no_shape_is_not_precise() -> None:
     real = split(60, 6).pixels
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, real.shape, dtype=np.uint8)
@@ -130,7 +130,7 @@ def test_what_is_no_shape_is_not_precise():
     assert ground_truth_scores(grainy, SOURCE, most_real=20).precision == 1.0
 
 
-def test_half_junk_halves_precision_and_leaves_recall():
+def test_half_junk_halves_precision_and_leaves_recall() -> None:
     real = split(60, 3).pixels
     noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)
     both = np.concatenate([real, noise])
@@ -139,7 +139,7 @@ def test_half_junk_halves_precision_and_leaves_recall():
     assert mixed.grids == alone.grids and mixed.factors == alone.factors
 
 
-def test_reached_counts_the_cells_that_were_not_hit():
+def test_reached_counts_the_cells_that_were_not_hit() -> None:
     assert estimate_reached(np.zeros(10, int)) == (0, 0, 10)
     assert estimate_reached(np.full(10, 7)) == (10, 10, 10)
     # S = 6, f1 = 3, f2 = 1: 6 + 3 * 2 / (2 * 2)
@@ -160,7 +160,7 @@ def test_reached_counts_the_cells_that_were_not_hit():
         (144, 144, 400),
     ],
 )
-def test_the_interval_of_reached_cells_covers(model: int, cells: int, n: int):
+def test_the_interval_of_reached_cells_covers(model: int, cells: int, n: int) -> None:
     rng = np.random.default_rng(n)
     found = [estimate_reached(np.bincount(rng.integers(model, size=n), minlength=cells)) for _ in range(400)]
     assert np.mean([low <= model <= high for _, low, high in found]) >= 0.93
@@ -168,14 +168,14 @@ def test_the_interval_of_reached_cells_covers(model: int, cells: int, n: int):
         assert np.mean([estimate for estimate, *_ in found]) == pytest.approx(model, rel=0.02)
 
 
-def test_mean_deviation_is_the_average_over_draws():
+def test_mean_deviation_is_the_average_over_draws() -> None:
     rng = np.random.default_rng(0)
     for n, p in ((1, 0.25), (10, 1 / 6), (500, 0.25)):
         drawn = np.abs(rng.binomial(n, p, 100_000) - n * p)
         assert mean_deviation(n, p) == pytest.approx(drawn.mean(), rel=0.02)
 
 
-def test_factors_of_the_truth_are_even():
+def test_factors_of_the_truth_are_even() -> None:
     tables = factor_tables(shapes.draw_factors(4000, 7))
     assert [table.name for table in tables] == ["kind", "color", "ground", "radius", "x", "y", "turn"]
     for table in tables:
@@ -185,11 +185,11 @@ def test_factors_of_the_truth_are_even():
     assert tables[3].bins[0] == "0.14 to 0.17" and tables[4].bins[0] == "-1.00 to -0.67"
 
 
-def test_a_record_survives_json(of_the_truth: GroundTruthScores):
+def test_a_record_survives_json(of_the_truth: GroundTruthScores) -> None:
     assert GroundTruthScores.model_validate_json(of_the_truth.model_dump_json()) == of_the_truth
 
 
-def test_bad_input_is_refused_with_a_sentence():
+def test_bad_input_is_refused_with_a_sentence() -> None:
     plain = Dataset("digits", "digits", Split(SOURCE.test.pixels), Split(SOURCE.test.pixels))
     with pytest.raises(ValueError, match="need known factors, which digits does not have: use shapes"):
         ground_truth_scores(SOURCE.test.pixels, plain)

@@ -267,7 +267,7 @@ def test_every_verb_obeys(spoilt: Run, tmp_path: Path, capsys: pytest.CaptureFix
     assert raw["value"] == auto["value"] < ema["value"]
     cards = [score["card"] for score in (raw, ema, auto)]
     assert [c["weights"] for c in cards] == ["raw", "ema", "raw"]
-    assert [c["weights_requested"] for c in cards] == ["raw", "ema", "auto"]
+    assert [c["requested_weights"] for c in cards] == ["raw", "ema", "auto"]
 
     def judged(*more: str) -> str:
         answers = said("check", path, *more)["answers"]
@@ -356,7 +356,7 @@ def test_cards_call_the_weights_by_todays_names() -> None:
 
 def made(step: int, weights: str, asked: str) -> Any:
     """What is read of an evaluation."""
-    score = SimpleNamespace(card=SimpleNamespace(weights_requested=asked))
+    score = SimpleNamespace(card=SimpleNamespace(requested_weights=asked))
     return SimpleNamespace(step=step, weights=weights, scores=(score,))
 
 
@@ -374,10 +374,10 @@ def test_seeds_that_show_different_weights_stand_together(tmp_path: Path, digits
     """Both were opened by one rule; evaluations of named weights are others."""
     options = {**VAE, "steps": 4}
     runs = [triptych.train("vae", runs=tmp_path, seed=seed, **options) for seed in (0, 1)]
-    made = [(runs[0], "auto", "raw"), (runs[1], "auto", "ema")]
-    for run, asked, shown in made:
-        model = triptych.load(run.path, weights=shown)
-        model.requested_weights = asked  # type: ignore[assignment]
+    opened = [(runs[0], "auto", "raw"), (runs[1], "auto", "ema")]
+    for run, requested, used in opened:
+        model = triptych.load(run.path, weights=used)
+        model.requested_weights = requested  # type: ignore[assignment]
         evaluate_run(model, 40, "random-conv", data=digits)
     assert len(group([read(run.path) for run in runs])) == 1
     told = []

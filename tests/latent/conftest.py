@@ -55,8 +55,8 @@ class Bands(GenerativeModel[Settings, Plain]):
         self, noise: Tensor, condition: Condition, controls: Plain, seeds: Sequence[int]
     ) -> Iterator[GenerationStep]:
         latent = noise * controls.scale
-        picture = (self.levels(latent) / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
-        yield GenerationStep(1, 1, latent, lambda: picture)
+        image = (self.levels(latent) / 8).repeat_interleave(2, 1)[:, None, :, None].expand(-1, -1, -1, 6)
+        yield GenerationStep(1, 1, latent, lambda: image)
 
 
 class Layers(Bands, StyleBased):
@@ -129,7 +129,7 @@ def layers() -> Pipeline:
 
 
 @pytest.fixture
-def labelled() -> Pipeline:
+def labeled_bands() -> Pipeline:
     return Pipeline(Labelled())  # type: ignore[arg-type]
 
 
@@ -144,16 +144,16 @@ def reader() -> BandReader:
 
 
 @pytest.fixture
-def told() -> Pipeline:
-    """A conditional family."""
-    kind = load_model_class("dcgan")
+def conditional_dcgan() -> Pipeline:
+    """A conditional DCGAN of three classes."""
+    model_class = load_model_class("dcgan")
     torch.manual_seed(0)
-    return Pipeline(kind(kind.Config(latent=4, width=2), ImageSpec(1, 8, 3)))
+    return Pipeline(model_class(model_class.Config(latent=4, width=2), ImageSpec(1, 8, 3)))
 
 
 @pytest.fixture
 def flat() -> Pipeline:
     """A VAE whose noise is two numbers."""
-    kind = load_model_class("vae")
+    model_class = load_model_class("vae")
     torch.manual_seed(0)
-    return Pipeline(kind(kind.Config(latent=2, width=2, prior="normal"), ImageSpec(1, 8)))
+    return Pipeline(model_class(model_class.Config(latent=2, width=2, prior="normal"), ImageSpec(1, 8)))

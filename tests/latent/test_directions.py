@@ -30,20 +30,20 @@ from triptych.latent.directions import (
 from triptych.models.registry import load_model_class
 
 
-def model_of(family: str, **config) -> Pipeline:
-    kind = load_model_class(family)
+def model_of(name: str, **config) -> Pipeline:
+    model_class = load_model_class(name)
     torch.manual_seed(0)
-    return Pipeline(kind(kind.Config(**config), ImageSpec(1, 8)))
+    return Pipeline(model_class(model_class.Config(**config), ImageSpec(1, 8)))
 
 
 def test_directions_are_loaded_as_they_were_saved(bands: Pipeline, tmp_path: Path) -> None:
     kept = coordinate_directions(bands, [0, 5])
     kept[0] = make_direction(bands, "a=b", "noise", "by hand", torch.randn(6), effects={"top": 0.5})
     save(tmp_path / "x.safetensors", kept)
-    found = load(tmp_path / "x.safetensors")
-    assert [d.info for d in found] == [d.info for d in kept]
-    assert all(torch.equal(a.vector, b.vector) for a, b in zip(found, kept, strict=True))
-    for direction in found:
+    loaded = load(tmp_path / "x.safetensors")
+    assert [d.info for d in loaded] == [d.info for d in kept]
+    assert all(torch.equal(a.vector, b.vector) for a, b in zip(loaded, kept, strict=True))
+    for direction in loaded:
         check_matches(direction, bands)
 
 
@@ -68,7 +68,7 @@ def test_one_unit_is_a_standard_deviation_of_the_codes(layers: Pipeline) -> None
 
 
 class Truncated(Layers):
-    """Layers whose `scale` truncates, before their pictures are painted."""
+    """Layers whose `scale` truncates before the images are painted."""
 
     def styles(self, noise: torch.Tensor, condition: Any, controls: Any) -> torch.Tensor:
         return controls.scale * super().styles(noise, condition, controls)
@@ -76,8 +76,8 @@ class Truncated(Layers):
 
 def test_a_unit_depends_on_truncation() -> None:
     model = Pipeline(Truncated())  # type: ignore[arg-type]
-    for found in (coordinate_directions, partial(closed_form_directions, count=2)):
-        whole, half = (found(model, space="style", scale=scale)[0].vector for scale in (1.0, 0.5))
+    for method in (coordinate_directions, partial(closed_form_directions, count=2)):
+        whole, half = (method(model, space="style", scale=scale)[0].vector for scale in (1.0, 0.5))
         torch.testing.assert_close(half, whole / 2)
 
 
@@ -116,8 +116,8 @@ def test_the_first_layer_weight_of_dcgan_is_its_first_layer_as_it_draws() -> Non
         torch.testing.assert_close(noise @ noise_weight_matrix(model).T, met[0] - met[1])
 
 
-def test_the_first_layer_weight_leaves_the_label_out(told: Pipeline) -> None:
-    assert noise_weight_matrix(told).shape[1] == 4
+def test_the_first_layer_weight_leaves_the_label_out(conditional_dcgan: Pipeline) -> None:
+    assert noise_weight_matrix(conditional_dcgan).shape[1] == 4
 
 
 def test_the_first_layer_weight_of_a_textbook_vae(flat: Pipeline) -> None:
@@ -129,18 +129,18 @@ def test_the_first_layer_weight_of_a_textbook_vae(flat: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "why"), [("diffusion", ":"), ("vae", " with the settings that it was trained with:")]
+    ("name", "why"), [("diffusion", ":"), ("vae", " with the settings that it was trained with:")]
 )
-def test_noise_weight_matrix__refuses_models_without_one(family: str, why: str) -> None:
+def test_noise_weight_matrix__refuses_models_without_one(name: str, why: str) -> None:
     with pytest.raises(
         ValueError, match=rf"no single matrix takes the noise of this \w+{why}.*dcgan.*--method labels"
     ):
-        closed_form_directions(model_of(family))
+        closed_form_directions(model_of(name))
 
 
 def test_noise_weight_matrix__explains_points_and_styles(layers: Pipeline) -> None:
-    kind = load_model_class("dcgan")
-    points = Pipeline(kind(kind.Config(latent=4, width=2), ImageSpec(2, 1, 3)))
+    model_class = load_model_class("dcgan")
+    points = Pipeline(model_class(model_class.Config(latent=4, width=2), ImageSpec(2, 1, 3)))
     with pytest.raises(ValueError, match="this DCGAN draws 2-D points, and no single matrix") as refused:
         closed_form_directions(points)
     assert "Families" not in str(refused.value)
@@ -165,10 +165,13 @@ def test_directions__bad_dimensions_counts_and_names(bands: Pipeline) -> None:
             ),
             3,
         )
-    found = coordinate_directions(bands, [0, 1])
-    assert select_directions(found, "coordinate 1") == [found[1]] and select_directions(found, None) == found
+    directions = coordinate_directions(bands, [0, 1])
+    assert (
+        select_directions(directions, "coordinate 1") == [directions[1]]
+        and select_directions(directions, None) == directions
+    )
     with pytest.raises(ValueError, match="Did you mean coordinate 1\\?"):
-        select_directions(found, "coordinat 1")
+        select_directions(directions, "coordinat 1")
 
 
 def test_load__refuses_other_files(bands: Pipeline, tmp_path: Path) -> None:
@@ -209,10 +212,10 @@ def test_a_file_of_directions_has_the_usual_mode(bands: Pipeline, tmp_path: Path
 def test_save__refuses_what_cannot_be_written(
     bands: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = coordinate_directions(bands, [0])
+    directions = coordinate_directions(bands, [0])
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="file is a file, and a folder is needed there"):
-        save(tmp_path / "file" / "x.safetensors", found)
+        save(tmp_path / "file" / "x.safetensors", directions)
 
     def full(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device", str(self), None, str(target))
@@ -221,5 +224,5 @@ def test_save__refuses_what_cannot_be_written(
     with pytest.raises(
         OSError, match=r"^the directions could not be written to .*: No space left on device$"
     ):
-        save(tmp_path / "x.safetensors", found)
+        save(tmp_path / "x.safetensors", directions)
     assert [file.name for file in tmp_path.iterdir()] == ["file"]

@@ -27,31 +27,31 @@ from triptych.latent.edits import (
 def test_edit__amount_zero_changes_nothing(bands: Pipeline) -> None:
     codes = codes_at(bands, [3, 4])
     direction = coordinate_directions(bands, [2])[0]
-    shown = edit(bands, codes, direction, [-1, 0, 2])
-    assert shown.shape == (2, 3, 6, 6, 1)
-    np.testing.assert_array_equal(shown[:, 1], bands.sample([3, 4]))
-    np.testing.assert_array_equal(shown[:, 2], bands.generate(codes.values + 2 * direction.vector))
+    images = edit(bands, codes, direction, [-1, 0, 2])
+    assert images.shape == (2, 3, 6, 6, 1)
+    np.testing.assert_array_equal(images[:, 1], bands.sample([3, 4]))
+    np.testing.assert_array_equal(images[:, 2], bands.generate(codes.values + 2 * direction.vector))
 
 
 def test_a_traversal_moves_every_code_along_every_direction(bands: Pipeline) -> None:
     codes, along = codes_at(bands, [3, 4]), coordinate_directions(bands, [0, 1, 2])
-    shown = traverse(bands, codes, along, [-1, 1])
-    assert shown.shape == (2, 3, 2, 6, 6, 1)
-    np.testing.assert_array_equal(shown[1, 2, 0], edit(bands, codes, along[2], [-1])[1, 0])
+    images = traverse(bands, codes, along, [-1, 1])
+    assert images.shape == (2, 3, 2, 6, 6, 1)
+    np.testing.assert_array_equal(images[1, 2, 0], edit(bands, codes, along[2], [-1])[1, 0])
     with pytest.raises(ValueError, match="at least one code, one direction and one amount"):
         traverse(bands, codes, [], [1])
 
 
-def test_labels_and_seeds_stay_when_noise_moves(told: Pipeline) -> None:
-    codes = codes_at(told, [5, 6], labels=[2, 0])
-    shown = edit(told, codes, coordinate_directions(told, [0])[0], [0])
-    np.testing.assert_array_equal(shown[:, 0], told.sample([5, 6], [2, 0]))
+def test_labels_and_seeds_stay_when_noise_moves(conditional_dcgan: Pipeline) -> None:
+    codes = codes_at(conditional_dcgan, [5, 6], labels=[2, 0])
+    images = edit(conditional_dcgan, codes, coordinate_directions(conditional_dcgan, [0])[0], [0])
+    np.testing.assert_array_equal(images[:, 0], conditional_dcgan.sample([5, 6], [2, 0]))
 
 
 def test_controls_act_after_the_move(bands: Pipeline) -> None:
     codes = codes_at(bands, [3])
-    shown = edit(bands, codes, coordinate_directions(bands, [0])[0], [2], scale=0.0)
-    assert (shown == shown[0, 0, 0, 0, 0]).all()
+    images = edit(bands, codes, coordinate_directions(bands, [0])[0], [2], scale=0.0)
+    assert (images == images[0, 0, 0, 0, 0]).all()
 
 
 def test_edit__refuses_a_direction_of_another_space(layers: Pipeline) -> None:
@@ -64,16 +64,16 @@ def test_factor_changes__are_in_standard_deviations() -> None:
     before = np.random.default_rng(0).normal(size=(1000, 4)) * [1, 1, 5, 0]
     step = np.array([0.5, -0.75, 10, 0])
     readings = np.stack([before - step, before, before + 2 * step])
-    spreads = before.std(0)
+    deviations = before.std(0)
     a, b = factor_changes(readings, attributes, 2.0)  # c never varies
     assert (a.factor, a.attribute, b.factor) == ("a", "a=2", "b")
-    assert a.two_sided == pytest.approx(-0.75 * 3 / 4 / spreads[1])
-    assert a.one_sided == pytest.approx(-0.75 / spreads[1]) and a.mean_absolute == pytest.approx(
-        0.75 / spreads[1]
+    assert a.two_sided == pytest.approx(-0.75 * 3 / 4 / deviations[1])
+    assert a.one_sided == pytest.approx(-0.75 / deviations[1]) and a.mean_absolute == pytest.approx(
+        0.75 / deviations[1]
     )
-    assert b.two_sided == pytest.approx(10 * 3 / 4 / spreads[2]) and b.error == pytest.approx(0, abs=1e-9)
+    assert b.two_sided == pytest.approx(10 * 3 / 4 / deviations[2]) and b.error == pytest.approx(0, abs=1e-9)
     targeted = factor_changes(readings, attributes, 2.0, attributes[0])[0]
-    assert targeted.attribute == "a=1" and targeted.two_sided == pytest.approx(0.5 * 3 / 4 / spreads[0])
+    assert targeted.attribute == "a=1" and targeted.two_sided == pytest.approx(0.5 * 3 / 4 / deviations[0])
 
 
 class Unread:
@@ -106,9 +106,9 @@ def test_direction_effect__ratio_and_two_sided_ratio(
     before = np.random.default_rng(0).normal(size=(400, 3))
     before /= before.std(0)
     readings = np.stack([before + back, before, before + forth])
-    found = direction_effect("target", readings, reader, 1.0, reader.attributes[0])
-    assert found.ratio == pytest.approx(ratio) and found.two_sided_ratio == pytest.approx(swing)
-    assert found.others[0].attribute == first
+    effect = direction_effect("target", readings, reader, 1.0, reader.attributes[0])
+    assert effect.ratio == pytest.approx(ratio) and effect.two_sided_ratio == pytest.approx(swing)
+    assert effect.others[0].attribute == first
 
 
 def test_factor_changes__include_what_only_edits_create() -> None:
@@ -140,7 +140,7 @@ def test_relative_feature_distance__is_relative_to_unrelated_images() -> None:
     assert relative_feature_distance(np.ones((3, 2)), np.ones((3, 2))) == 0
     moved = relative_feature_distance(
         np.ones((3, 2)), np.zeros((3, 2))
-    )  # from one picture of all seeds to another
+    )  # from one image of all seeds to another
     assert moved == np.inf
     effect = Effect(
         direction="d", amount=1, n=3, predictor="r", target=None, others=(), feature_distance=moved
@@ -179,9 +179,9 @@ def test_measure__effects_and_feature_distance(bands: Pipeline, reader) -> None:
         and still.two_sided_ratio is None
         and still.feature_distance == 0
     )
-    noted = with_effects([top, nothing], [moving, still])
-    assert noted[0].info.effects["top"] == pytest.approx(moving.target.two_sided, abs=1e-4)
-    assert set(noted[1].info.effects) == {"top", "middle", "bottom"}
+    annotated = with_effects([top, nothing], [moving, still])
+    assert annotated[0].info.effects["top"] == pytest.approx(moving.target.two_sided, abs=1e-4)
+    assert set(annotated[1].info.effects) == {"top", "middle", "bottom"}
 
 
 @pytest.mark.parametrize(("count", "amount"), [(19, 1.0), (20, 0.0), (20, -1.0)])

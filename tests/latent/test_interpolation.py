@@ -23,40 +23,40 @@ def test_interpolate_codes__slerp_keeps_the_norm() -> None:
 
 def test_interpolate_codes__passes_all_stops() -> None:
     stops = torch.randn(3, 2, 4000)
-    way = interpolate_codes(stops, 5, "slerp")
-    assert way.shape == (9, 2, 4000)
-    assert torch.equal(way[::4], stops)
+    path = interpolate_codes(stops, 5, "slerp")
+    assert path.shape == (9, 2, 4000)
+    assert torch.equal(path[::4], stops)
 
 
 def test_interpolate__ends_are_the_samples_of_the_seeds(bands: Pipeline) -> None:
-    shown = interpolate(bands, [[3, 4], [5, 6]], frames=4)
-    assert shown.shape == (2, 4, 6, 6, 1) and shown.dtype == np.uint8
-    np.testing.assert_array_equal(shown[:, 0], bands.sample([3, 5]))
-    np.testing.assert_array_equal(shown[:, -1], bands.sample([4, 6]))
+    images = interpolate(bands, [[3, 4], [5, 6]], frames=4)
+    assert images.shape == (2, 4, 6, 6, 1) and images.dtype == np.uint8
+    np.testing.assert_array_equal(images[:, 0], bands.sample([3, 5]))
+    np.testing.assert_array_equal(images[:, -1], bands.sample([4, 6]))
 
 
 def test_interpolate__styles_are_linear(layers: Pipeline) -> None:
-    shown = interpolate(layers, [[3, 4]], frames=3, space="style").astype(int)
-    assert np.abs(2 * shown[0, 1] - shown[0, 0] - shown[0, 2]).max() <= 2
+    images = interpolate(layers, [[3, 4]], frames=3, space="style").astype(int)
+    assert np.abs(2 * images[0, 1] - images[0, 0] - images[0, 2]).max() <= 2
     with pytest.raises(ValueError, match="which styles do not have: use --method lerp"):
         interpolate(layers, [[3, 4]], method="slerp", space="style")
 
 
-def test_interpolate__a_row_of_noise_keeps_its_class(told: Pipeline) -> None:
-    shown = interpolate(told, [[1, 2], [3, 4]], 3, labels=[0, 2])
-    np.testing.assert_array_equal(shown[1, -1], told.sample([4], [2])[0])
-    np.testing.assert_array_equal(shown[0, -1], told.sample([2], [0])[0])
-    own = interpolate(told, [[1, 2]], 3)
-    kept = told.labels_for([1])
-    np.testing.assert_array_equal(own[0, -1], told.sample([2], kept)[0])
+def test_interpolate__a_row_of_noise_keeps_its_class(conditional_dcgan: Pipeline) -> None:
+    images = interpolate(conditional_dcgan, [[1, 2], [3, 4]], 3, labels=[0, 2])
+    np.testing.assert_array_equal(images[1, -1], conditional_dcgan.sample([4], [2])[0])
+    np.testing.assert_array_equal(images[0, -1], conditional_dcgan.sample([2], [0])[0])
+    own = interpolate(conditional_dcgan, [[1, 2]], 3)
+    kept = conditional_dcgan.labels_for([1])
+    np.testing.assert_array_equal(own[0, -1], conditional_dcgan.sample([2], kept)[0])
     with pytest.raises(ValueError, match="noise has no class, so a row of noise keeps one label"):
-        interpolate(told, [[1, 2]], labels=[[0, 1]])
+        interpolate(conditional_dcgan, [[1, 2]], labels=[[0, 1]])
     with pytest.raises(ValueError, match="one per row"):
-        interpolate(told, [[1, 2], [3, 4]], labels=[0, 1, 2])
+        interpolate(conditional_dcgan, [[1, 2], [3, 4]], labels=[0, 1, 2])
 
 
 @pytest.mark.parametrize(
-    ("paths", "frames", "how", "told"),
+    ("paths", "frames", "how", "message"),
     [
         ([[1, 2], [3]], 4, None, "the same number of seeds"),
         ([[1]], 4, None, "two or more"),
@@ -65,9 +65,9 @@ def test_interpolate__a_row_of_noise_keeps_its_class(told: Pipeline) -> None:
     ],
 )
 def test_interpolate__refuses_bad_paths_and_methods(
-    bands: Pipeline, paths, frames: int, how, told: str
+    bands: Pipeline, paths, frames: int, how, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         interpolate(bands, paths, frames, how)
 
 
@@ -79,12 +79,12 @@ def test_interpolate__refuses_a_missing_space(bands: Pipeline) -> None:
 
 
 def test_latent_map__uses_normal_quantiles(flat: Pipeline) -> None:
-    shown = latent_map(flat, 3)
-    assert shown.shape == (3, 3, 8, 8, 1)
+    images = latent_map(flat, 3)
+    assert images.shape == (3, 3, 8, 8, 1)
     third = 0.9674216  # the 5/6 quantile
     expected = flat.generate(torch.tensor([[third, third], [-third, -third], [0.0, 0.0]]))
-    np.testing.assert_array_equal(np.stack([shown[0, 2], shown[2, 0], shown[1, 1]]), expected)
-    assert not np.array_equal(shown[0, 2], shown[2, 0])
+    np.testing.assert_array_equal(np.stack([images[0, 2], images[2, 0], images[1, 1]]), expected)
+    assert not np.array_equal(images[0, 2], images[2, 0])
 
 
 def test_latent_map__needs_two_dimensions(bands: Pipeline, flat: Pipeline) -> None:
@@ -95,10 +95,10 @@ def test_latent_map__needs_two_dimensions(bands: Pipeline, flat: Pipeline) -> No
 
 
 def test_latent_map__of_two_dimensions_of_a_larger_noise(bands: Pipeline) -> None:
-    shown = latent_map(bands, 3, dimensions=(4, 1))
+    images = latent_map(bands, 3, dimensions=(4, 1))
     place = 0.9674216
     expected = bands.generate(torch.tensor([[0, place, 0, 0, -place, 0]]))
-    np.testing.assert_array_equal(shown[0, 0], expected[0])
+    np.testing.assert_array_equal(images[0, 0], expected[0])
     for wrong in ((1, 1), (0, 6)):
         with pytest.raises(ValueError, match="two different numbers of 0-5"):
             latent_map(bands, 3, dimensions=wrong)

@@ -18,13 +18,13 @@ RNG = np.random.default_rng(0)
 
 
 def test_closed_form_is_the_eigenvectors_of_a_transposed_a() -> None:
-    turn, _ = np.linalg.qr(RNG.normal(size=(3, 3)))
+    rotation, _ = np.linalg.qr(RNG.normal(size=(3, 3)))
     matrix = RNG.normal(size=(50, 3))
     orthogonal, _ = np.linalg.qr(matrix)
-    found, values = closed_form_factorization(orthogonal * [1.0, 3.0, 2.0] @ turn.T, 2)
+    directions, values = closed_form_factorization(orthogonal * [1.0, 3.0, 2.0] @ rotation.T, 2)
     np.testing.assert_allclose(values, [9, 4])
-    np.testing.assert_allclose(np.abs(found @ turn), [[0, 1, 0], [0, 0, 1]], atol=1e-12)
-    assert all(row[np.abs(row).argmax()] > 0 for row in found)
+    np.testing.assert_allclose(np.abs(directions @ rotation), [[0, 1, 0], [0, 0, 1]], atol=1e-12)
+    assert all(row[np.abs(row).argmax()] > 0 for row in directions)
 
 
 def test_no_unit_direction_changes_the_output_more() -> None:
@@ -87,11 +87,11 @@ def test_orthogonalized_direction__equal_constraints_count_once() -> None:
 
 
 def test_broyden_update__corrects_along_the_step_only() -> None:
-    slopes, seen = RNG.normal(size=(4, 3)), RNG.normal(size=3)
+    slopes, change = RNG.normal(size=(4, 3)), RNG.normal(size=3)
     step, across = np.array([0.6, 0.8, 0, 0]), np.array([0.8, -0.6, 0.5, 1])
-    found = broyden_update(slopes, step, seen)
-    np.testing.assert_allclose(found.T @ step, seen)
-    np.testing.assert_allclose(found.T @ across, slopes.T @ across)
+    updated = broyden_update(slopes, step, change)
+    np.testing.assert_allclose(updated.T @ step, change)
+    np.testing.assert_allclose(updated.T @ across, slopes.T @ across)
 
 
 def test_orthogonalized_direction__ignores_slopes_within_their_error() -> None:

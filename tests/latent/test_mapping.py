@@ -17,20 +17,20 @@ def test_write_map__test_images_at_their_codes(tmp_path: Path) -> None:
     tiny: dict[str, Any] = {"width": 4, "steps": 1, "batch": 8, "precision": "fp32", "threads": 1}
     run = triptych.train("vae", latent=2, runs=tmp_path, conditional=False, **tiny)
     model = triptych.load(run.path)
-    found = encode_test_images(model, 30, (0, 1))
-    assert found.coordinates.shape == (30, 2) and found.labels is not None and len(found.names) == 10
-    shown = latent_map(model, 3)
-    write_map(tmp_path / "map.npz", shown, (0, 1), found)
+    encoded = encode_test_images(model, 30, (0, 1))
+    assert encoded.coordinates.shape == (30, 2) and encoded.labels is not None and len(encoded.names) == 10
+    images = latent_map(model, 3)
+    write_map(tmp_path / "map.npz", images, (0, 1), encoded)
     with np.load(tmp_path / "map.npz") as arrays:
-        np.testing.assert_array_equal(arrays["codes"], found.coordinates)
+        np.testing.assert_array_equal(arrays["codes"], encoded.coordinates)
         np.testing.assert_allclose(arrays["coordinates"], map_coordinates(3))
     plain = Encoded(np.array([[0.0, 0.0]], np.float32), None, ())
-    write_map(tmp_path / "one.png", shown, (0, 1), plain)
+    write_map(tmp_path / "one.png", images, (0, 1), plain)
     with Image.open(tmp_path / "one.png") as drawn:
         page = np.asarray(drawn.convert("RGB")).astype(int)
     down, _ = np.nonzero((page == (31, 119, 180)).all(2))  # the only dot, in the middle of its panel
     assert abs(down.mean() - page.shape[0] / 2) < 2 and 9 <= len(down) <= 25
-    write_map(tmp_path / "bare.png", shown, (0, 1), None)
+    write_map(tmp_path / "bare.png", images, (0, 1), None)
     with Image.open(tmp_path / "bare.png") as drawn:
         assert drawn.width < page.shape[1]
 

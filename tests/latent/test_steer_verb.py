@@ -28,22 +28,26 @@ TINY = {"steps": 2, "batch": 8, "threads": 1, "precision": "fp32", "latent": 6, 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("runs")
-    made = {"plain": ("dcgan", SILENT), "told": ("dcgan", {}), "flat": ("vae", {"latent": 2, **SILENT})}
+    models = {
+        "plain": ("dcgan", SILENT),
+        "conditional": ("dcgan", {}),
+        "flat": ("vae", {"latent": 2, **SILENT}),
+    }
     return {
-        name: str(triptych.train(family, "digits", runs=home, **{**TINY, **more}).path)
-        for name, (family, more) in made.items()
+        name: str(triptych.train(model, "digits", runs=home, **{**TINY, **more}).path)
+        for name, (model, more) in models.items()
     }
 
 
-def told(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+def steer(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
     assert cli.main(["steer", *words, "--json"]) == 0, capsys.readouterr().err
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
 
 def test_a_run_alone_lists_what_can_be_done(runs, capsys: pytest.CaptureFixture[str]) -> None:
-    found = told(capsys, runs["plain"])
-    assert found["spaces"] == {"noise": [6]} and "mix" not in found["acts"] and "map" not in found["acts"]
-    assert "map" in told(capsys, runs["flat"])["acts"]
+    result = steer(capsys, runs["plain"])
+    assert result["spaces"] == {"noise": [6]} and "mix" not in result["acts"] and "map" not in result["acts"]
+    assert "map" in steer(capsys, runs["flat"])["acts"]
     assert cli.main(["steer", runs["plain"]]) == 0
     assert "mix          not here: this model has no style space" in capsys.readouterr().out
     assert cli.main(["steer", "--help"]) == 0
@@ -51,9 +55,9 @@ def test_a_run_alone_lists_what_can_be_done(runs, capsys: pytest.CaptureFixture[
 
 
 def test_the_act_may_come_before_the_run(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["--frames", "2", "--out", str(tmp_path / "x.npy")]
-    assert told(capsys, "interpolate", runs["plain"], *asked) == told(
-        capsys, runs["plain"], "interpolate", *asked
+    flags = ["--frames", "2", "--out", str(tmp_path / "x.npy")]
+    assert steer(capsys, "interpolate", runs["plain"], *flags) == steer(
+        capsys, runs["plain"], "interpolate", *flags
     )
     for unclear in (["interpolate"], ["interpolate", "--frames", "2"]):
         assert cli.main(["steer", *unclear]) == 2
@@ -64,7 +68,7 @@ def test_the_act_may_come_before_the_run(runs, tmp_path: Path, capsys: pytest.Ca
 
 def test_interpolate_and_traverse(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "x.npy")
-    found = told(
+    result = steer(
         capsys,
         runs["plain"],
         "interpolate",
@@ -77,11 +81,11 @@ def test_interpolate_and_traverse(runs, tmp_path: Path, capsys: pytest.CaptureFi
         "--out",
         out,
     )
-    assert found["shape"] == [2, 5, 16, 16, 1] and found["rows"] == [[0, 1, 2], [3, 4, 5]]
+    assert result["shape"] == [2, 5, 16, 16, 1] and result["rows"] == [[0, 1, 2], [3, 4, 5]]
     assert np.load(out).shape == (2, 5, 16, 16, 1)
-    told(
+    steer(
         capsys,
-        runs["told"],
+        runs["conditional"],
         "interpolate",
         "--seeds",
         "0-3",
@@ -92,7 +96,7 @@ def test_interpolate_and_traverse(runs, tmp_path: Path, capsys: pytest.CaptureFi
         "--out",
         out,
     )
-    told(
+    steer(
         capsys,
         runs["plain"],
         "traverse",
@@ -106,7 +110,7 @@ def test_interpolate_and_traverse(runs, tmp_path: Path, capsys: pytest.CaptureFi
         out,
     )
     assert np.load(out).shape == (2, 3, 16, 16, 1)
-    told(capsys, runs["flat"], "map", "--grid-size", "3", "--out", out)
+    steer(capsys, runs["flat"], "map", "--grid-size", "3", "--out", out)
     assert np.load(out).shape == (3, 3, 16, 16, 1)
 
 
@@ -114,14 +118,14 @@ def test_directions_are_found_saved_and_used(
     runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept, out = str(tmp_path / "d.safetensors"), str(tmp_path / "x.png")
-    found = told(
+    result = steer(
         capsys, runs["plain"], "directions", "--samples", "200", "--effect-samples", "20", "--attributes",
         "class=3,brightness", "--save", kept, "--out", out,
     )  # fmt: skip
-    assert [d["name"] for d in found["directions"]] == ["class=3", "brightness"]
-    assert found["effects"][1]["target"]["attribute"] == "brightness"
-    assert "brightness" in found["directions"][1]["effects"]
-    edited = told(
+    assert [d["name"] for d in result["directions"]] == ["class=3", "brightness"]
+    assert result["effects"][1]["target"]["attribute"] == "brightness"
+    assert "brightness" in result["directions"][1]["effects"]
+    edited = steer(
         capsys,
         runs["plain"],
         "edit",
@@ -133,14 +137,14 @@ def test_directions_are_found_saved_and_used(
         out,
     )
     assert edited["direction"]["name"] == "brightness" and edited["effects"][0]["amount"] == 1
-    with Image.open(out) as shown:
-        assert shown.size[0] > 5 * 64
-    told(capsys, runs["plain"], "traverse", "--direction", kept, "--out", out)
+    with Image.open(out) as image:
+        assert image.size[0] > 5 * 64
+    steer(capsys, runs["plain"], "traverse", "--direction", kept, "--out", out)
     assert cli.main(["steer", runs["plain"], "edit", "--direction", kept]) == 2
     assert "holds several directions: choose one" in capsys.readouterr().err
-    assert cli.main(["steer", runs["told"], "edit", "--direction", f"{kept}:brightness"]) == 2
+    assert cli.main(["steer", runs["conditional"], "edit", "--direction", f"{kept}:brightness"]) == 2
     assert "one set of weights only" in capsys.readouterr().err
-    free = told(
+    free = steer(
         capsys, runs["plain"], "directions", "--method", "closed-form", "--count", "2", "--effect-samples",
         "0", "--save", kept, "--out", out,
     )  # fmt: skip
@@ -150,8 +154,8 @@ def test_directions_are_found_saved_and_used(
 def test_edit_predicts_the_attribute_of_its_direction(
     monkeypatch: pytest.MonkeyPatch, bands: Pipeline
 ) -> None:
-    told = {f"a{k}": np.array([0, 1] * 4) for k in range(3)}
-    split = Split(np.zeros((8, 6, 6, 1), np.uint8), factors=told)
+    factors = {f"a{k}": np.array([0, 1] * 4) for k in range(3)}
+    split = Split(np.zeros((8, 6, 6, 1), np.uint8), factors=factors)
     source = Dataset("faces", "given", split, split, fingerprint="edit")
     monkeypatch.setattr(
         importlib.import_module("triptych.evaluation.evaluate"), "data_of", lambda model: source
@@ -161,7 +165,7 @@ def test_edit_predicts_the_attribute_of_its_direction(
     monkeypatch.setattr(
         steer_directions,
         "measure_effects",
-        lambda pipeline, found, samples, labels, controls, reader, dataset: (found, reader),
+        lambda pipeline, directions, samples, labels, controls, reader, dataset: (directions, reader),
     )
     last = make_direction(bands, "a2", "noise", "by hand", torch.ones(6))
     assert [
@@ -180,16 +184,26 @@ def test_acts_without_data_work_where_the_data_set_is_gone(
     runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(model: Pipeline) -> Dataset:
-        raise DataError("there is no folder of pictures any more")
+        raise DataError("there is no folder of images any more")
 
     monkeypatch.setattr(importlib.import_module("triptych.evaluation.evaluate"), "data_of", gone)
     kept, out = tmp_path / "d.safetensors", tmp_path / "x.png"
-    words = ["directions", "--method", "closed-form", "--count", "1", "--save", str(kept), "--out", str(out)]
-    assert cli.main(["steer", runs["plain"], *words]) == 0 and kept.is_file() and out.is_file()
-    assert "effects were not measured: there is no folder of pictures any more" in capsys.readouterr().err
+    arguments = [
+        "directions",
+        "--method",
+        "closed-form",
+        "--count",
+        "1",
+        "--save",
+        str(kept),
+        "--out",
+        str(out),
+    ]
+    assert cli.main(["steer", runs["plain"], *arguments]) == 0 and kept.is_file() and out.is_file()
+    assert "effects were not measured: there is no folder of images any more" in capsys.readouterr().err
     assert cli.main(["steer", runs["plain"], "edit", "--direction", str(kept), "--out", str(out)]) == 0
     assert "were not measured: there is no folder" in capsys.readouterr().err
-    assert cli.main(["steer", runs["plain"], *words, "--effect-samples", "0"]) == 0
+    assert cli.main(["steer", runs["plain"], *arguments, "--effect-samples", "0"]) == 0
     assert "not measured" not in capsys.readouterr().err
 
 
@@ -202,18 +216,18 @@ def test_layers_of_noise_are_refused(layers: Pipeline) -> None:
 
 def test_inversion(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, photo = str(tmp_path / "x.png"), tmp_path / "photo.png"
-    found = told(capsys, runs["flat"], "invert", "--test-rows", "0-2", "--out", out)
-    assert [p["image"] for p in found["images"]] == ["test 0", "test 1", "test 2"]
-    assert {p["extractor"] for p in found["images"]} == {"digits-cnn"}
+    result = steer(capsys, runs["flat"], "invert", "--test-rows", "0-2", "--out", out)
+    assert [p["image"] for p in result["images"]] == ["test 0", "test 1", "test 2"]
+    assert {p["extractor"] for p in result["images"]} == {"digits-cnn"}
     assert cli.main(["steer", runs["flat"], "invert", "--test-rows", "2", "--out", out]) == 0
-    distance = found["images"][2]["feature_distance"]
+    distance = result["images"][2]["feature_distance"]
     share = f"feature distance[digits-cnn] {distance:.2f} of that to unrelated samples"
     assert share in capsys.readouterr().out  # the same as among others
-    told(capsys, runs["told"], "invert", "--test-rows", "0-1", "--out", out)  # the split's own labels
+    steer(capsys, runs["conditional"], "invert", "--test-rows", "0-1", "--out", out)  # the split's own labels
     Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(photo)
     assert cli.main(["steer", runs["flat"], "invert", "--images", str(photo), "--out", out]) == 0
     assert "photo.png (30 x 20 px) was cropped to its middle square, then resized" in capsys.readouterr().err
-    assert cli.main(["steer", runs["told"], "invert", "--images", str(photo), "--out", out]) == 2
+    assert cli.main(["steer", runs["conditional"], "invert", "--images", str(photo), "--out", out]) == 2
     assert "give the class of each image" in capsys.readouterr().err
 
 
@@ -221,26 +235,26 @@ def test_labels_are_checked_before_a_classifier_is_trained(
     runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(*_: object) -> None:
-        pytest.fail("a judge was trained before the labels were looked at")
+        pytest.fail("a classifier was trained before the labels were checked")
 
     monkeypatch.setattr(importlib.import_module("triptych.evaluation.classifier"), "extractor_for", trained)
     Image.fromarray(np.full((16, 16), 90, np.uint8)).save(tmp_path / "photo.png")
-    words = ["steer", runs["told"], "invert", "--images", str(tmp_path / "photo.png")]
-    for more, said in (([], "give the class"), (["--labels", "10"], "there is no class 10")):
+    words = ["steer", runs["conditional"], "invert", "--images", str(tmp_path / "photo.png")]
+    for more, message in (([], "give the class"), (["--labels", "10"], "there is no class 10")):
         assert cli.main([*words, *more]) in (1, 2)
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def test_sweep_images_are_of_the_given_classes(
     runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--values", "0.5,1", "--samples", "20", "--seeds", "0-2", "--labels", "3,4,5"]
-    told(capsys, runs["told"], "sweep", *asked, "--out", str(tmp_path / "x.npy"))
-    shown = triptych.load(runs["told"]).sample(range(3), [3, 4, 5])
-    np.testing.assert_array_equal(np.load(tmp_path / "x.npy")[1], shown)
+    flags = ["--values", "0.5,1", "--samples", "20", "--seeds", "0-2", "--labels", "3,4,5"]
+    steer(capsys, runs["conditional"], "sweep", *flags, "--out", str(tmp_path / "x.npy"))
+    images = triptych.load(runs["conditional"]).sample(range(3), [3, 4, 5])
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy")[1], images)
 
 
-OWN_FAMILY = """
+USER_MODEL = """
 from triptych.models.stylegan import Stylegan
 
 class Mine(Stylegan):
@@ -250,16 +264,16 @@ class Mine(Stylegan):
 
 def test_donors_of_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own, out = tmp_path / "own.py", str(tmp_path / "x.npy")
-    own.write_text(OWN_FAMILY)
-    mine, known = (
-        str(triptych.train(family, "digits", runs=tmp_path / "runs", **TINY).path)
-        for family in (str(own), "stylegan")
+    own.write_text(USER_MODEL)
+    mine, builtin = (
+        str(triptych.train(model, "digits", runs=tmp_path / "runs", **TINY).path)
+        for model in (str(own), "stylegan")
     )
-    for donors in (mine, known):  # --model-file is of the runs that need it
-        asked = ["--donors", "0-1", "--bases", "2-4", "--model-file", str(own), "--donor-run", donors]
-        assert told(capsys, mine, "mix", *asked, "--out", out)["donors"] == [0, 1]
-        given = triptych.load(donors, model_file=str(own)).sample([0, 1])
-        np.testing.assert_array_equal(np.load(out)[1:, 0], given)
+    for donors in (mine, builtin):  # --model-file is of the runs that need it
+        flags = ["--donors", "0-1", "--bases", "2-4", "--model-file", str(own), "--donor-run", donors]
+        assert steer(capsys, mine, "mix", *flags, "--out", out)["donors"] == [0, 1]
+        images = triptych.load(donors, model_file=str(own)).sample([0, 1])
+        np.testing.assert_array_equal(np.load(out)[1:, 0], images)
 
 
 @pytest.mark.parametrize(("name", "of"), [("mix", "one for all"), ("sweep", "Classes of the images drawn")])
@@ -267,10 +281,10 @@ def test_labels_are_explained_as_the_act_reads_them(
     runs, name: str, of: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        cli.main(["steer", runs["told"], name, "--help"])
-    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert of in told and ("one for each seed" in told) == (name == "sweep")
-    assert ("sweep.svg" in told) == (name == "sweep")
+        cli.main(["steer", runs["conditional"], name, "--help"])
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert of in output and ("one for each seed" in output) == (name == "sweep")
+    assert ("sweep.svg" in output) == (name == "sweep")
 
 
 def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -278,7 +292,7 @@ def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     once = ["sweep", "--values", "1", "--samples", "30", "--out", str(out)]
     assert cli.main(["steer", runs["plain"], *once]) == 0
     assert re.search(r"FID\[digits-cnn\] \S+ \(\S+ to \S+\)", capsys.readouterr().out)
-    found = told(
+    result = steer(
         capsys,
         runs["plain"],
         "truncation",
@@ -291,13 +305,13 @@ def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         "--out",
         str(out),
     )
-    assert [p["value"] for p in found["points"]] == [0.5, 1.0]
+    assert [p["value"] for p in result["points"]] == [0.5, 1.0]
     assert out.is_file() and (tmp_path / "x.svg").read_text().startswith("<svg")
     assert not (Path(runs["plain"]) / "metrics.jsonl").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["directions", "--save", "x.pt"], "written to a .safetensors file"),
         (["directions", "--save", "/dev/null/x.safetensors"], "/dev/null is a file, and a folder is needed"),
@@ -324,10 +338,10 @@ def test_a_sweep(runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_wrong_flags_cost_no_work(
-    runs, words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    runs, words: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def drawn(*_: object, **__: object) -> None:
-        pytest.fail("pictures were drawn before the flags were looked at")
+        pytest.fail("images were generated before the flags were checked")
 
     for work in (
         "attribute_samples.sample_attributes",
@@ -338,7 +352,7 @@ def test_wrong_flags_cost_no_work(
     ):
         monkeypatch.setattr(f"triptych.latent.{work}", drawn)
     assert cli.main(["steer", runs["plain"], *words]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_all_of_a_few_test_images_are_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -347,12 +361,12 @@ def test_all_of_a_few_test_images_are_inverted(tmp_path: Path, capsys: pytest.Ca
     for k in range(30):
         Image.fromarray(np.full((16, 16, 3), 8 * k, np.uint8)).save(home / f"{k}.png")
     run = triptych.train("vae", f"folder:{home}", runs=tmp_path / "runs", **{**TINY, "size": 16})
-    found = told(capsys, str(run.path), "invert", "--out", str(tmp_path / "x.npy"))
-    assert [p["image"] for p in found["images"]] == ["test 0", "test 1", "test 2", "test 3"]
+    result = steer(capsys, str(run.path), "invert", "--out", str(tmp_path / "x.npy"))
+    assert [p["image"] for p in result["images"]] == ["test 0", "test 1", "test 2", "test 3"]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["interpolat"], "Did you mean interpolate"),
         (["mix"], "no style space"),
@@ -379,6 +393,6 @@ def test_all_of_a_few_test_images_are_inverted(tmp_path: Path, capsys: pytest.Ca
         (["invert", "--test-rows", "9999"], "the test split has the rows 0-"),
     ],
 )
-def test_wrong_usage(runs, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage(runs, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["steer", runs["plain"], *words]) in (1, 2)
-    assert re.search(said, capsys.readouterr().err)
+    assert re.search(message, capsys.readouterr().err)

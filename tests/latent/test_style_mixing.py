@@ -9,7 +9,7 @@ from triptych.latent.style_mixing import mix, mix_styles, parse_layers
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "layers_chosen"),
     [
         ("coarse", [0, 1]),
         ("middle", [2, 3]),
@@ -18,22 +18,22 @@ from triptych.latent.style_mixing import mix, mix_styles, parse_layers
         ("0-2,5", [0, 1, 2, 5]),
     ],
 )
-def test_parse_layers__names_and_ranges(name: str, found: list[int]) -> None:
-    assert parse_layers(name, 7) == found
+def test_parse_layers__names_and_ranges(name: str, layers_chosen: list[int]) -> None:
+    assert parse_layers(name, 7) == layers_chosen
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("course", "coarse, middle, fine"), ("3-7", "layers are 0-6"), ("", "numbers like")]
+    ("name", "message"), [("course", "coarse, middle, fine"), ("3-7", "layers are 0-6"), ("", "numbers like")]
 )
-def test_parse_layers__refuses_missing_layers(name: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_parse_layers__refuses_missing_layers(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_layers(name, 7)
 
 
 def test_mix_styles__replaces_the_chosen_layers() -> None:
     base, donor = torch.zeros(4, 3, 2), torch.ones(4, 3, 2)
-    found = mix_styles(base, donor, [1])
-    assert found[:, 1].eq(1).all() and found[:, [0, 2]].eq(0).all()
+    mixed = mix_styles(base, donor, [1])
+    assert mixed[:, 1].eq(1).all() and mixed[:, [0, 2]].eq(0).all()
     assert base.eq(0).all()
 
 

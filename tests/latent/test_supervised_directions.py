@@ -22,9 +22,9 @@ from triptych.latent.supervised_directions import (
 
 
 def test_fit_directions__is_exact_for_a_linear_generator(bands: Pipeline, reader) -> None:
-    found = fit_directions(bands, reader, sample_attributes(bands, reader, 300))
-    assert [d.name for d in found] == ["top", "middle", "bottom"]  # "nothing" never varies
-    for k, direction in enumerate(found):
+    fitted = fit_directions(bands, reader, sample_attributes(bands, reader, 300))
+    assert [d.name for d in fitted] == ["top", "middle", "bottom"]  # "nothing" never varies
+    for k, direction in enumerate(fitted):
         assert direction.vector.norm() == pytest.approx(1, abs=1e-5)  # a standard deviation of noise
         moved = torch.tensor(MIXING) @ direction.vector
         assert moved[k] > 0.5
@@ -32,12 +32,14 @@ def test_fit_directions__is_exact_for_a_linear_generator(bands: Pipeline, reader
 
 
 def test_fit_directions__holds_on_other_samples(bands: Pipeline, reader) -> None:
-    found = fit_directions(bands, reader, sample_attributes(bands, reader, 300), ["middle"])
-    effect = measure(bands, codes_at(bands, range(200)), found, 1.0, reader)[0]
+    fitted = fit_directions(bands, reader, sample_attributes(bands, reader, 300), ["middle"])
+    effect = measure(bands, codes_at(bands, range(200)), fitted, 1.0, reader)[0]
     assert effect.target is not None and effect.target.attribute == "middle"
-    spread = np.linalg.norm(MIXING[1])
-    expected = float(torch.tensor(MIXING)[1] @ found[0].vector) / spread
-    assert effect.target.two_sided == pytest.approx(expected, rel=0.15)  # the spread is of 200 samples
+    deviation = np.linalg.norm(MIXING[1])
+    expected = float(torch.tensor(MIXING)[1] @ fitted[0].vector) / deviation
+    assert effect.target.two_sided == pytest.approx(
+        expected, rel=0.15
+    )  # the standard deviation is of 200 samples
     assert effect.ratio is not None and effect.ratio > 50
     assert {c.factor for c in effect.others} == {"top", "bottom"}
 
@@ -60,7 +62,7 @@ def test_refinement_reduces_side_effects_of_a_nonlinear_generator(bent: Pipeline
 
 
 class Uneven(Layers):
-    """One layer; each band reads both numbers of its style, of which one spreads five times as far."""
+    """One layer; each band reads both numbers of its style; one has five times the standard deviation."""
 
     style_shape = (1, 2)
 
@@ -74,31 +76,31 @@ class Uneven(Layers):
 
 def test_refinement_and_fit_have_the_same_unit(reader, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Pipeline(Uneven(1))  # type: ignore[arg-type]
-    studied, seen = sample_attributes(model, reader, 400), []
+    studied, pairs = sample_attributes(model, reader, 400), []
     best = supervised_directions.refine_direction
 
-    def watched(white, slopes, k, held, chance, changes):
-        seen.append((changes(white)[0], slopes.T @ (white / np.linalg.norm(white))))
-        return best(white, slopes, k, held, chance, changes)
+    def recorded(white, slopes, k, frozen, chance, changes):
+        pairs.append((changes(white)[0], slopes.T @ (white / np.linalg.norm(white))))
+        return best(white, slopes, k, frozen, chance, changes)
 
-    monkeypatch.setattr(supervised_directions, "refine_direction", watched)
+    monkeypatch.setattr(supervised_directions, "refine_direction", recorded)
     fit_directions(model, reader, studied, ["top", "middle"], refinement_samples=400)
-    assert len(seen) == 2
-    for means, promised in seen:  # a straight generator answers both ways of looking alike
+    assert len(pairs) == 2
+    for means, promised in pairs:  # both estimates agree for a linear generator
         np.testing.assert_allclose(means, [promised, promised], rtol=0.06, atol=0.02)  # ridge, gray levels
 
 
 def test_weights_are_hashed_once_for_all_directions_and_rounds(
     bands: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, true = [], codes.model_hash
+    hashed, true = [], codes.model_hash
     for module in (supervised_directions, directions, edits):
-        monkeypatch.setattr(module, "model_hash", lambda model: asked.append(model) or true(model))
-    found = fit_directions(bands, reader, sample_attributes(bands, reader, 200), refinement_samples=20)
-    assert len(found) == 3 and len(asked) == 1
-    measure(bands, codes_at(bands, range(20)), found, 1.0, reader)
-    assert len(asked) == 2
-    assert len(directions.coordinate_directions(bands)) == 6 and len(asked) == 3
+        monkeypatch.setattr(module, "model_hash", lambda model: hashed.append(model) or true(model))
+    fitted = fit_directions(bands, reader, sample_attributes(bands, reader, 200), refinement_samples=20)
+    assert len(fitted) == 3 and len(hashed) == 1
+    measure(bands, codes_at(bands, range(20)), fitted, 1.0, reader)
+    assert len(hashed) == 2
+    assert len(directions.coordinate_directions(bands)) == 6 and len(hashed) == 3
 
 
 def test_other_factors__include_attributes_that_no_sample_showed(bands: Pipeline, reader) -> None:
@@ -114,22 +116,22 @@ def test_fit_directions__moves_all_layers_or_the_chosen(layers: Pipeline, reader
     effect = measure(layers, codes_at(layers, range(50), "style"), alike, 1.0, reader)[0]
     assert effect.ratio == pytest.approx(1, abs=0.01)
     for apart in (True, False):
-        known = sample_attributes(layers, lone(reader), 300, per_layer=apart)
-        one = fit_directions(layers, lone(reader), known, layers=[0])[0]
+        sampled = sample_attributes(layers, lone(reader), 300, per_layer=apart)
+        one = fit_directions(layers, lone(reader), sampled, layers=[0])[0]
         assert one.vector[1:].eq(0).all() and one.vector[0].abs().sum() > 0
 
 
 def test_fit_directions__per_layer(layers: Pipeline, reader) -> None:
-    told: list[tuple[str, int, int]] = []
-    studied = sample_attributes(layers, reader, 300, progress=lambda *now: told.append(now))
-    assert studied.blocks == 3 and studied.whitened.shape == (300, 6) and told[-1][1:] == (600, 600)
-    found = fit_directions(layers, reader, studied, refinement_samples=100)
-    effects = measure(layers, codes_at(layers, range(50), "style"), found, 1.0, reader)
+    progress: list[tuple[str, int, int]] = []
+    studied = sample_attributes(layers, reader, 300, progress=lambda *now: progress.append(now))
+    assert studied.blocks == 3 and studied.whitened.shape == (300, 6) and progress[-1][1:] == (600, 600)
+    fitted = fit_directions(layers, reader, studied, refinement_samples=100)
+    effects = measure(layers, codes_at(layers, range(50), "style"), fitted, 1.0, reader)
     assert len(effects) == 3
     for k, effect in enumerate(effects):  # layer k draws band k
         assert effect.ratio is None or effect.ratio > 20
         assert effect.target is not None and effect.target.two_sided > 0.5
-        strengths = found[k].vector.norm(dim=1)  # (layers,)
+        strengths = fitted[k].vector.norm(dim=1)  # (layers,)
         assert strengths.argmax() == k and strengths.sum() < 1.1 * strengths[k]
         assert strengths[k] == pytest.approx(1, abs=0.05)  # a standard deviation, where it moves most
     two = fit_directions(layers, reader, studied, ["middle"], layers=[1, 2], refinement_samples=100)[0]
@@ -138,21 +140,21 @@ def test_fit_directions__per_layer(layers: Pipeline, reader) -> None:
         fit_directions(layers, reader, studied, refinement_samples=19)
 
 
-def test_fit_directions__stays_within_a_label(labelled: Pipeline, reader) -> None:
-    assert sample_attributes(labelled, reader, 300).blocks == 1  # it was not trained on mixed styles
-    studied = sample_attributes(labelled, reader, 300, per_layer=True)
+def test_fit_directions__stays_within_a_label(labeled_bands: Pipeline, reader) -> None:
+    assert sample_attributes(labeled_bands, reader, 300).blocks == 1  # it was not trained on mixed styles
+    studied = sample_attributes(labeled_bands, reader, 300, per_layer=True)
     assert studied.codes.labels is not None and len(studied.codes.labels.unique()) == 3
     assert studied.distribution.std_along(np.array([1.0, 0.0])) == pytest.approx(1, abs=0.1)  # not some 8
-    found = fit_directions(labelled, reader, studied)
-    effects = measure(labelled, codes_at(labelled, range(60), "style"), found, 0.5, reader)
+    fitted = fit_directions(labeled_bands, reader, studied)
+    effects = measure(labeled_bands, codes_at(labeled_bands, range(60), "style"), fitted, 0.5, reader)
     assert [e.direction for e in effects] == ["top", "middle", "bottom"]
     assert all(e.ratio is None or e.ratio > 10 for e in effects)
-    one = sample_attributes(labelled, reader, 200, labels=[2])
+    one = sample_attributes(labeled_bands, reader, 200, labels=[2])
     assert one.codes.labels is not None and set(one.codes.labels.tolist()) == {2}
 
 
-def test_mixed_rows__permute_within_a_label(labelled: Pipeline) -> None:
-    drawn = codes_at(labelled, range(50), "style")
+def test_mixed_rows__permute_within_a_label(labeled_bands: Pipeline) -> None:
+    drawn = codes_at(labeled_bands, range(50), "style")
     rows = mixed_rows(drawn, 3, 7)
     np.testing.assert_array_equal(rows, mixed_rows(drawn, 3, 7))
     np.testing.assert_array_equal(np.sort(rows, 1), [range(50)] * 3)
@@ -209,7 +211,7 @@ def test_refine_direction__keeps_the_best_step() -> None:
 
 
 def test_refine_direction__counts_both_measures() -> None:
-    """The second number bends reading 1 in one way of looking, which the slopes do not know."""
+    """The second number bends reading 1 in one of the two estimates only, which the slopes do not show."""
 
     def changes(white: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         a, b, c = white / np.linalg.norm(white)
@@ -236,12 +238,12 @@ def test_fit_directions__refuses_codes_without_variance(
 
 
 def test_sample_attributes__refuses_equal_styles(
-    labelled: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
+    labeled_bands: Pipeline, reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        type(labelled.model),
+        type(labeled_bands.model),
         "styles",
         lambda self, noise, condition, controls: (condition.labels[:, None, None] + 0.1).expand(-1, 3, 2),
     )
     with pytest.raises(ValueError, match="all styles are alike"):
-        sample_attributes(labelled, reader, 200)
+        sample_attributes(labeled_bands, reader, 200)

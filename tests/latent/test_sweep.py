@@ -17,31 +17,33 @@ def digits() -> Dataset:
     return load("digits")
 
 
-def model_of(family: str, conditional: bool = False, **config) -> Pipeline:
-    kind = load_model_class(family)
+def model_of(name: str, conditional: bool = False, **config) -> Pipeline:
+    model_class = load_model_class(name)
     torch.manual_seed(0)
-    return Pipeline(kind(kind.Config(**config), ImageSpec(1, 16, 10 if conditional else 0)))
+    return Pipeline(model_class(model_class.Config(**config), ImageSpec(1, 16, 10 if conditional else 0)))
 
 
 def test_sweep__scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
     model = model_of("vae", latent=4, width=2)
-    found = sweep(model, [0, 2.5], seeds=[7, 8, 9], samples=64, features=random_conv(16), data=digits)
-    assert found.images.shape == (2, 3, 16, 16, 1)
-    assert (found.images[0] == found.images[0, :1]).all()  # at truncation 0 there is one picture
-    assert (found.images[1] == model.sample([7, 8, 9], truncation=2.5)).all()
-    none, much = found.scores.points
+    result = sweep(model, [0, 2.5], seeds=[7, 8, 9], samples=64, features=random_conv(16), data=digits)
+    assert result.images.shape == (2, 3, 16, 16, 1)
+    assert (result.images[0] == result.images[0, :1]).all()  # at truncation 0 there is one image
+    assert (result.images[1] == model.sample([7, 8, 9], truncation=2.5)).all()
+    none, much = result.scores.points
     assert none.vendi == pytest.approx(1, abs=1e-3) and much.vendi > none.vendi
     assert none.score("recall").value == 0
     assert {s.card.controls["truncation"] for s in much.scores} == {2.5}
     assert none.score("FID").card.data == digits.fingerprint
-    assert found.scores.vendi_real > much.vendi
+    assert result.scores.vendi_real > much.vendi
     fid, vendi = much.score("FID"), f"Vendi[random-conv] {much.vendi:.1f}"
-    told = f"FID[random-conv] {fid.value:.3g} ({fid.low:.3g} to {fid.high:.3g})"
-    assert row_labels(found.scores)[1].startswith(f"truncation 2.5, {vendi}\n{told}\nprecision[random-conv] ")
-    said = summary_lines(found.scores)
-    assert said[5:7] == ["truncation 2.5", f"  {told}"] and said[9] == f"  {vendi}"
-    assert said[10].startswith("64 samples against 346 real") and "95 % intervals by" in said[10]
-    drawn = chart(found.scores)
+    fid_text = f"FID[random-conv] {fid.value:.3g} ({fid.low:.3g} to {fid.high:.3g})"
+    assert row_labels(result.scores)[1].startswith(
+        f"truncation 2.5, {vendi}\n{fid_text}\nprecision[random-conv] "
+    )
+    lines = summary_lines(result.scores)
+    assert lines[5:7] == ["truncation 2.5", f"  {fid_text}"] and lines[9] == f"  {vendi}"
+    assert lines[10].startswith("64 samples against 346 real") and "95 % intervals by" in lines[10]
+    drawn = chart(result.scores)
     assert drawn.startswith("<svg") and drawn.count("<path") == 3 and "recall[random-conv]" in drawn
 
 
@@ -54,24 +56,24 @@ def test_sweep__integer_controls(digits: Dataset) -> None:
 
 def test_sweep__labels_are_of_the_kept_images(digits: Dataset) -> None:
     model = model_of("dcgan", latent=4, width=2, conditional=True)
-    asked = {"samples": 20, "features": random_conv(16), "data": digits}
-    found = sweep(model, [0.5, 1], seeds=iter([7, 8]), labels=[3], **asked)
-    for shown, value in zip(found.images, (0.5, 1), strict=True):
-        assert (shown == model.sample([7, 8], [3], truncation=value)).all()
-    assert not (found.images[1] == model.sample([7, 8])).all()
-    assert found.scores == sweep(model, [0.5, 1], **asked).scores
+    settings = {"samples": 20, "features": random_conv(16), "data": digits}
+    result = sweep(model, [0.5, 1], seeds=iter([7, 8]), labels=[3], **settings)
+    for images, value in zip(result.images, (0.5, 1), strict=True):
+        assert (images == model.sample([7, 8], [3], truncation=value)).all()
+    assert not (result.images[1] == model.sample([7, 8])).all()
+    assert result.scores == sweep(model, [0.5, 1], **settings).scores
 
 
 def test_sweep__checks_labels_first() -> None:
-    model = model_of("vae", latent=4, width=2)  # of no run: its data would be asked for
+    model = model_of("vae", latent=4, width=2)  # of no run: its data would be required
     with pytest.raises(ValueError, match="was trained without labels"):
         sweep(model, [1], labels=[3])
 
 
 @pytest.mark.parametrize(
-    ("values", "samples", "told"),
+    ("values", "samples", "message"),
     [([], 64, "needs a value"), ([-1.0], 64, "truncation"), ([1.0], 19, "at least 20")],
 )
-def test_sweep__refuses_bad_values(digits: Dataset, values, samples: int, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_sweep__refuses_bad_values(digits: Dataset, values, samples: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         sweep(model_of("vae", latent=4, width=2), values, samples=samples, data=digits)

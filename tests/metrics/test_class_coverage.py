@@ -20,7 +20,7 @@ def certain(labels: np.ndarray, classes: int, probability: float = 0.99) -> np.n
     return p
 
 
-def test_entropy_and_divergence_have_their_closed_forms():
+def test_entropy_and_divergence_have_their_closed_forms() -> None:
     assert entropy(np.array([5, 5, 5, 5])) == pytest.approx(np.log(4))
     assert entropy(np.array([0, 9, 0])) == 0
     p, q = np.array([3, 1]), np.array([1, 1])
@@ -30,7 +30,7 @@ def test_entropy_and_divergence_have_their_closed_forms():
     assert kl_divergence(np.array([1, 1]), np.array([0, 1])) == np.inf
 
 
-def test_expected_entropy_is_the_average_over_draws():
+def test_expected_entropy_is_the_average_over_draws() -> None:
     law, n = np.array([0.5, 0.3, 0.15, 0.05]), 12
     rng = np.random.default_rng(0)
     drawn = [entropy(counts) for counts in rng.multinomial(n, law, size=4000)]
@@ -41,7 +41,7 @@ def test_expected_entropy_is_the_average_over_draws():
     assert expected_entropy(np.array([1.0, 0.0]), 9) == 0
 
 
-def test_samples_of_the_data_distribution_are_at_the_floor():
+def test_samples_of_the_data_distribution_are_at_the_floor() -> None:
     rng = np.random.default_rng(1)
     labels, real = rng.integers(10, size=2000), np.arange(5000) % 10
     result = class_diversity(certain(labels, 10), certain(real, 10))
@@ -56,7 +56,7 @@ def test_samples_of_the_data_distribution_are_at_the_floor():
     assert sum(result.shares) == pytest.approx(1) and len(result.shares) == 10
 
 
-def test_dropped_classes_are_missed_and_named():
+def test_dropped_classes_are_missed_and_named() -> None:
     rng = np.random.default_rng(2)
     labels = rng.choice([0, 1, 2, 3, 4, 6, 8, 9], 2000)
     result = class_diversity(certain(labels, 10), certain(np.arange(5000) % 10, 10))
@@ -68,18 +68,18 @@ def test_dropped_classes_are_missed_and_named():
     assert result.kl_low < np.log(10 / 8) + 7 / 4000 < result.kl_high
 
 
-def test_a_few_stray_samples_do_not_cover_a_class():
+def test_a_few_stray_samples_do_not_cover_a_class() -> None:
     counts = np.array([996, 4])
     result = mode_coverage(counts, np.array([0.5, 0.5]), 1000)
     assert result.seen == 2 and result.covered == 1 and result.missed == (1,)
 
 
-def test_few_samples_give_a_wide_coverage_interval():
+def test_few_samples_give_a_wide_coverage_interval() -> None:
     result = mode_coverage(np.array([3, 0, 1, 0]), np.full(4, 0.25), 4)
     assert result.covered == 2 and result.low <= 1 and result.high == 4 and result.missed == ()
 
 
-def test_bounds_of_all_classes_hold_jointly_with_95_percent():
+def test_bounds_of_all_classes_hold_jointly_with_95_percent() -> None:
     rng = np.random.default_rng(3)
     law = np.full(8, 1 / 8)
     model = np.array([0.3, 0.3, 0.2, 0.1, 0.06, 0.03, 0.01, 0.0])
@@ -92,7 +92,7 @@ def test_bounds_of_all_classes_hold_jointly_with_95_percent():
     assert hits >= 380
 
 
-def test_expected_seen_and_covered_equal_simulated_means():
+def test_expected_seen_and_covered_equal_simulated_means() -> None:
     law = np.concatenate([np.full(50, 0.015), np.full(50, 0.005)])
     rng = np.random.default_rng(4)
     drawn = [mode_coverage(counts, law, 200, min_share=0.5) for counts in rng.multinomial(200, law, size=250)]
@@ -102,7 +102,7 @@ def test_expected_seen_and_covered_equal_simulated_means():
     assert drawn[0].expected == pytest.approx(np.mean([result.covered for result in drawn]), abs=0.5)
 
 
-def test_standard_deviation_of_seen_classes_is_exact():
+def test_standard_deviation_of_seen_classes_is_exact() -> None:
     one = mode_coverage(np.array([1, 0]), np.full(2, 0.5), 1)
     assert (one.seen_expected, one.seen_std) == (1, 0)  # one sample shows one class, whichever
     two = mode_coverage(np.array([1, 1, 0]), np.full(3, 1 / 3), 2)  # one class in a third of cases, else two
@@ -110,7 +110,7 @@ def test_standard_deviation_of_seen_classes_is_exact():
     assert two.seen_std == pytest.approx(np.sqrt(1 / 3 * 2 / 3))
 
 
-def test_stacked_mnist_reproduces_the_published_count():
+def test_stacked_mnist_reproduces_the_published_count() -> None:
     """1000 modes, 26,000 samples of the truth: all are seen, as published for it."""
     law = np.full(1000, 1e-3)
     counts = np.random.default_rng(5).multinomial(26_000, law)
@@ -120,7 +120,7 @@ def test_stacked_mnist_reproduces_the_published_count():
     assert mode_coverage(counts, law, 26_000).seen == 900
 
 
-def test_noise_counts_for_no_class_among_confident_predictions():
+def test_noise_counts_for_no_class_among_confident_predictions() -> None:
     rng = np.random.default_rng(6)
     fine, rubbish = certain(np.arange(500) % 5, 10), certain(rng.integers(10, size=500), 10, 0.3)
     real = certain(np.arange(1000) % 10, 10)
@@ -131,25 +131,25 @@ def test_noise_counts_for_no_class_among_confident_predictions():
     assert strict.kl == pytest.approx(np.log(2))
 
 
-def test_shares_count_unconfident_predictions_on_both_sides():
+def test_shares_count_unconfident_predictions_on_both_sides() -> None:
     half = np.concatenate([certain(np.arange(50) % 2, 2), np.full((50, 2), 0.5)])
     result = class_diversity(half, half, 0.9, min_share=0.9)
     assert result.modes.covered == 2 and result.shares_real == (0.25, 0.25)
 
 
-def test_no_confident_prediction_gives_no_entropy():
+def test_no_confident_prediction_gives_no_entropy() -> None:
     result = class_diversity(certain(np.arange(40) % 4, 4, 0.5), certain(np.arange(40) % 4, 4), 0.9)
     assert result.counted == 0 and result.entropy is None and result.kl is None
     assert result.modes.covered == 0
 
 
-def test_class_missing_in_the_data_gives_no_finite_divergence():
+def test_class_missing_in_the_data_gives_no_finite_divergence() -> None:
     result = class_diversity_of_counts(np.array([5, 5]), np.array([0, 10]))
     assert result.kl is None and result.kl_low is None and result.modes.total == 1
     assert type(result).model_validate_json(result.model_dump_json()) == result
 
 
-def test_order_and_duplicates_of_the_data_change_nothing():
+def test_order_and_duplicates_of_the_data_change_nothing() -> None:
     rng = np.random.default_rng(7)
     fake, real = rng.dirichlet(np.ones(6), 300), rng.dirichlet(np.ones(6), 200)
     once = class_diversity(fake, real)
@@ -158,7 +158,7 @@ def test_order_and_duplicates_of_the_data_change_nothing():
     )
 
 
-def test_the_jackknife_covers_the_mean_of_kl():
+def test_the_jackknife_covers_the_mean_of_kl() -> None:
     law, model = np.full(6, 1 / 6), np.array([0.3, 0.2, 0.2, 0.1, 0.1, 0.1])
     rng = np.random.default_rng(8)
     result = [class_diversity_of_counts(c, np.full(6, 100)) for c in rng.multinomial(500, model, size=400)]
@@ -167,7 +167,7 @@ def test_the_jackknife_covers_the_mean_of_kl():
     assert kl_divergence(model, law) < mean
 
 
-def test_invalid_input_raises_value_error():
+def test_invalid_input_raises_value_error() -> None:
     fine = certain(np.arange(6) % 3, 3)
     with pytest.raises(ValueError, match="4 classes for fake images and 3 for real ones"):
         class_diversity(certain(np.arange(8) % 4, 4), fine)
@@ -187,7 +187,7 @@ def test_invalid_input_raises_value_error():
         mode_coverage(np.array([2, 2]), np.array([0.5, 0.5]), 4, min_share=10)
 
 
-def test_predictions_are_counted_above_the_confidence_threshold():
+def test_predictions_are_counted_above_the_confidence_threshold() -> None:
     p = np.array([[0.95, 0.05], [0.6, 0.4], [0.1, 0.9]])
     assert class_counts(p).tolist() == [2, 1]
     assert class_counts(p, 0.9).tolist() == [1, 0]  # 0.9 is not above 0.9

@@ -27,11 +27,11 @@ def with_moments(rng: np.random.Generator, mean: np.ndarray, covariance: np.ndar
     return x @ np.linalg.cholesky(covariance).T + mean
 
 
-def test_the_golden_vector():
+def test_the_golden_vector() -> None:
     assert fid(*golden()) == pytest.approx(1.1926942410, abs=1e-9)
 
 
-def test_two_gaussians_against_the_formula():
+def test_two_gaussians_against_the_formula() -> None:
     """N(0, I) and N(m, s^2 I): |m|^2 + d (1 - s)^2."""
     rng, d, s = np.random.default_rng(1), 6, 1.7
     m = rng.standard_normal(d)
@@ -40,7 +40,7 @@ def test_two_gaussians_against_the_formula():
     assert fid(real, fake) == pytest.approx(m @ m + d * (1 - s) ** 2, abs=1e-9)
 
 
-def test_heusel_2017_eq_6_with_covariances_that_do_not_commute():
+def test_heusel_2017_eq_6_with_covariances_that_do_not_commute() -> None:
     """Against the eigenvalues of S1 S2, which need no symmetric root."""
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((2, 5, 5))
@@ -50,18 +50,18 @@ def test_heusel_2017_eq_6_with_covariances_that_do_not_commute():
     assert fid(real, fake) == pytest.approx(5 + np.trace(s1) + np.trace(s2) - 2 * root, abs=1e-8)
 
 
-def test_identical_sets_and_order():
+def test_identical_sets_and_order() -> None:
     real, fake = golden()
     assert fid(real, real[::-1]) == pytest.approx(0, abs=1e-10)
     assert fid(real, fake) == pytest.approx(fid(fake, real), abs=1e-10)
 
 
-def test_large_mean_loses_no_digits():
+def test_large_mean_loses_no_digits() -> None:
     real, fake = golden()
     assert fid(real + 1e6, fake + 1e6) == pytest.approx(1.1926942410, abs=1e-6)
 
 
-def test_singular_and_constant_features_do_not_crash():
+def test_singular_and_constant_features_do_not_crash() -> None:
     rng = np.random.default_rng(3)
     few = rng.standard_normal((5, 40))  # 5 images, 40 features: rank 4
     assert np.isfinite(fid(few, rng.standard_normal((6, 40))))
@@ -69,7 +69,7 @@ def test_singular_and_constant_features_do_not_crash():
     assert fid(np.ones((9, 4)), np.full((8, 4), 3.0)) == pytest.approx(16)
 
 
-def test_covariances_of_any_rank_against_the_square_root():
+def test_covariances_of_any_rank_against_the_square_root() -> None:
     """Where one is singular, both, or neither, and in either order."""
     rng = np.random.default_rng(6)
     mixing = rng.standard_normal((30, 30))
@@ -85,13 +85,13 @@ def test_covariances_of_any_rank_against_the_square_root():
         assert fid(a, b) == pytest.approx(expected, abs=1e-6 * np.trace(s1))
 
 
-def test_the_bias_at_small_n_is_as_documented():
+def test_the_bias_at_small_n_is_as_documented() -> None:
     rng, d, n = np.random.default_rng(4), 32, 800
     result = np.mean([fid(rng.standard_normal((n, d)), rng.standard_normal((n, d))) for _ in range(5)])
     assert result == pytest.approx(d * (d + 1) / (2 * n) + 2 * d / n, rel=0.1)
 
 
-def test_moments_add_up_and_leave_one_out():
+def test_moments_add_up_and_leave_one_out() -> None:
     rng = np.random.default_rng(5)
     parts = [rng.standard_normal((n, 4)) + n for n in (7, 11, 1, 5)]
     for g, moments in enumerate(leave_one_out_sums([Moments.from_features(p) for p in parts])):
@@ -101,7 +101,7 @@ def test_moments_add_up_and_leave_one_out():
         np.testing.assert_allclose(moments.covariance(), rest.covariance(), rtol=1e-12)
 
 
-def test_leave_one_out_equals_recomputation():
+def test_leave_one_out_equals_recomputation() -> None:
     real, fake = golden()
     reals, fakes = np.array_split(real, 5), np.array_split(fake, 5)
     whole, *without = fid_leave_groups_out(reals, fakes, [(), *((g,) for g in range(5))])
@@ -114,7 +114,7 @@ def test_leave_one_out_equals_recomputation():
     )
 
 
-def test_moments_leave_one_out_with_an_empty_group():
+def test_moments_leave_one_out_with_an_empty_group() -> None:
     rng = np.random.default_rng(6)
     x, groups = rng.standard_normal((40, 3)), rng.integers(0, 4, 40)
     whole, without = moments_leave_one_out(x, groups, 6)
@@ -140,6 +140,6 @@ def test_moments_leave_one_out_with_an_empty_group():
         (np.ones(5), np.ones((5, 4)), r"real features of shape \(N, D\)"),
     ],
 )
-def test_invalid_features_raise_value_error(real: np.ndarray, fake: np.ndarray, words: str):
+def test_invalid_features_raise_value_error(real: np.ndarray, fake: np.ndarray, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         fid(real, fake)

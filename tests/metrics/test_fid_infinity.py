@@ -12,7 +12,7 @@ def mean_of(values: list[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def test_two_samples_of_one_gaussian_are_near_0_where_fid_is_not():
+def test_two_samples_of_one_gaussian_are_near_0_where_fid_is_not() -> None:
     rng, d, n = np.random.default_rng(0), 16, 640
     pairs = [(rng.standard_normal((n, d)), rng.standard_normal((n, d))) for _ in range(12)]
     plain = np.mean([fid(*p) for p in pairs])
@@ -22,7 +22,7 @@ def test_two_samples_of_one_gaussian_are_near_0_where_fid_is_not():
     assert abs(mean) < plain / 10
 
 
-def test_two_gaussians_against_the_population_value():
+def test_two_gaussians_against_the_population_value() -> None:
     """N(0, I) and N(m, s^2 I): |m|^2 + d (1 - s)^2."""
     rng, d, n, s, m = np.random.default_rng(1), 12, 500, 1.3, 0.2
     target = d * m**2 + d * (1 - s) ** 2
@@ -37,7 +37,7 @@ def test_two_gaussians_against_the_population_value():
     assert np.mean(plain) - target > 0.2
 
 
-def test_varying_fakes_only_keeps_the_bias_of_the_real_set():
+def test_varying_fakes_only_keeps_the_bias_of_the_real_set() -> None:
     """The paper's form: half of the bias is the real set's, whose number never changes."""
     rng, d, n = np.random.default_rng(2), 16, 640
     pairs = [(rng.standard_normal((n, d)), rng.standard_normal((n, d))) for _ in range(12)]
@@ -45,7 +45,7 @@ def test_varying_fakes_only_keeps_the_bias_of_the_real_set():
     assert np.mean([fd_infinity(*p, vary="fake") for p in pairs]) == pytest.approx(half, rel=0.2)
 
 
-def test_line_in_one_over_n_is_extrapolated_exactly(monkeypatch: pytest.MonkeyPatch):
+def test_line_in_one_over_n_is_extrapolated_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     """FID put in place by 3 + 40 / n_real + 70 / n_fake."""
     from triptych.metrics import fid_infinity
 
@@ -56,7 +56,7 @@ def test_line_in_one_over_n_is_extrapolated_exactly(monkeypatch: pytest.MonkeyPa
     assert fd_infinity(real, fake, vary="fake") == pytest.approx(3 + 40 / 600, abs=1e-9)
 
 
-def test_sizes_are_those_of_the_paper():
+def test_sizes_are_those_of_the_paper() -> None:
     """15 evenly from min(5000, N/10) to N; never below D + 1."""
     from triptych.metrics.fid_infinity import _shares
 
@@ -67,7 +67,7 @@ def test_sizes_are_those_of_the_paper():
     assert _shares(200, 400, 49, 15, "fake")[0] * 400 == pytest.approx(50)
 
 
-def test_result_is_deterministic_and_close_for_another_seed():
+def test_result_is_deterministic_and_close_for_another_seed() -> None:
     rng = np.random.default_rng(4)
     real, fake = rng.standard_normal((400, 6)), rng.standard_normal((400, 6)) + 0.5
     once = fd_infinity(real, fake)
@@ -77,7 +77,7 @@ def test_result_is_deterministic_and_close_for_another_seed():
     assert other == pytest.approx(once, abs=0.1)
 
 
-def test_leave_one_out_removes_a_group_from_every_sample():
+def test_leave_one_out_removes_a_group_from_every_sample() -> None:
     rng = np.random.default_rng(5)
     real, fake = rng.standard_normal((300, 4)), rng.standard_normal((260, 4)) * 1.4
     reals, fakes = split_groups(real, 6, 0), split_groups(fake, 6, 1)
@@ -91,7 +91,7 @@ def test_leave_one_out_removes_a_group_from_every_sample():
     assert np.std(without) < np.std(anew)
 
 
-def test_each_leave_one_out_sample_has_its_own_size(monkeypatch: pytest.MonkeyPatch):
+def test_each_leave_one_out_sample_has_its_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line is fitted to the numbers that are left: else it would be read off at another place."""
     from triptych.metrics import fid_infinity
 
@@ -103,7 +103,7 @@ def test_each_leave_one_out_sample_has_its_own_size(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.4])
-def test_interval_covers_the_population_value(shift: float):
+def test_interval_covers_the_population_value(shift: float) -> None:
     rng, d, target = np.random.default_rng(6), 5, 5 * shift**2
     held = []
     for _ in range(60):
@@ -126,13 +126,13 @@ def test_interval_covers_the_population_value(shift: float):
         (40, 40, {"vary": "real"}, "'both' or 'fake', got 'real'"),
     ],
 )
-def test_invalid_input_raises_value_error(n: int, m: int, options: dict[str, object], words: str):
+def test_invalid_input_raises_value_error(n: int, m: int, options: dict[str, object], words: str) -> None:
     rng = np.random.default_rng(7)
     with pytest.raises(ValueError, match=words):
         fd_infinity(rng.standard_normal((n, 8)), rng.standard_normal((m, 8)), **options)
 
 
-def test_groups_that_leave_too_few_images_raise_value_error():
+def test_groups_that_leave_too_few_images_raise_value_error() -> None:
     x = np.random.default_rng(8).standard_normal((8, 1))
     with pytest.raises(ValueError, match="fewer than 2 are left when one group is left out"):
         fd_infinity_leave_one_out([x[:4], x[4:]], [x[:4], x[4:]])

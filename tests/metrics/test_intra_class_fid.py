@@ -15,7 +15,7 @@ def classes(seed: int, counts: tuple[int, ...] = (60, 40, 50)) -> tuple[np.ndarr
     return rng.standard_normal((len(labels), 4)) + centres[labels], labels
 
 
-def test_identical_sets_score_0_in_every_class():
+def test_identical_sets_score_0_in_every_class() -> None:
     x, labels = classes(0)
     mean, each = intra_class_fid(x, x[::-1], labels, labels[::-1])
     assert mean == pytest.approx(0, abs=1e-9)
@@ -23,14 +23,14 @@ def test_identical_sets_score_0_in_every_class():
     assert max(each.values()) == pytest.approx(0, abs=1e-9)
 
 
-def test_intra_class_fid_is_the_mean_of_the_fid_of_each_class():
+def test_intra_class_fid_is_the_mean_of_the_fid_of_each_class() -> None:
     (real, a), (fake, b) = classes(1), classes(2)
     mean, each = intra_class_fid(real, fake, a, b)
     assert each == pytest.approx({c: fid(real[a == c], fake[b == c]) for c in range(3)}, abs=1e-10)
     assert mean == pytest.approx(np.mean(list(each.values())))
 
 
-def test_swapped_classes_raise_intra_class_fid_but_not_fid():
+def test_swapped_classes_raise_intra_class_fid_but_not_fid() -> None:
     x, labels = classes(3)
     swapped = np.array([1, 0, 2])[labels]
     assert fid(x, x) == pytest.approx(0, abs=1e-9)
@@ -40,7 +40,7 @@ def test_swapped_classes_raise_intra_class_fid_but_not_fid():
     assert mean == pytest.approx(54, rel=0.1)
 
 
-def test_leave_one_out_equals_recomputation():
+def test_leave_one_out_equals_recomputation() -> None:
     (real, a), (fake, b) = classes(4), classes(5, (30, 45, 70))
     sets = split_groups(real, 5, 0), split_groups(fake, 5, 1), split_groups(a, 5, 0), split_groups(b, 5, 1)
     (mean, means), each = intra_class_fid_leave_one_out(*sets)
@@ -51,7 +51,7 @@ def test_leave_one_out_equals_recomputation():
     assert means[2] == pytest.approx(np.mean([without[2] for _, without in each.values()]))
 
 
-def test_too_few_images_of_a_class_are_reported_with_class_and_count():
+def test_too_few_images_of_a_class_are_reported_with_class_and_count() -> None:
     (real, a), (fake, b) = classes(6), classes(7, (60, 40, 19))
     with pytest.raises(ValueError, match=r"at least 20 images .*: class 2 has 19 fake images\. Give more"):
         intra_class_fid(real, fake, a, b)
@@ -71,13 +71,13 @@ def test_too_few_images_of_a_class_are_reported_with_class_and_count():
         (np.zeros((150, 1), int), "got .150, 1. int64"),
     ],
 )
-def test_invalid_labels_raise_value_error(labels: np.ndarray, words: str):
+def test_invalid_labels_raise_value_error(labels: np.ndarray, words: str) -> None:
     x, good = classes(8)
     with pytest.raises(ValueError, match=words):
         intra_class_fid(x, x, labels, good)
 
 
-def test_unequal_groups_raise_value_error():
+def test_unequal_groups_raise_value_error() -> None:
     x, labels = classes(9)
     with pytest.raises(ValueError, match="got 1 real, 1 fake, 2 and 1 of labels"):
         intra_class_fid_leave_one_out([x], [x], [labels, labels], [labels])

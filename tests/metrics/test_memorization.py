@@ -21,13 +21,13 @@ def images(n: int, seed: int, width: int = 40) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 7), (1, 7), (7, 7), (3, 400), (399, 400)])
-def test_clopper_pearson_1934(count: int, n: int):
+def test_clopper_pearson_1934(count: int, n: int) -> None:
     share, other = Proportion.of(count, n), stats.binomtest(count, n).proportion_ci(method="exact")
     assert (share.low, share.high) == pytest.approx((other.low, other.high), abs=1e-12)
     assert (share.value, share.count, share.total) == (count / n, count, n)
 
 
-def test_p_value_equals_the_count_of_orderings():
+def test_p_value_equals_the_count_of_orderings() -> None:
     """All orders are equally likely: count those with so many below the rank-th honest image."""
     honest, asked, rank = 6, 5, 2
     for count in range(asked + 1):
@@ -41,7 +41,7 @@ def test_p_value_equals_the_count_of_orderings():
     )
 
 
-def test_a_model_that_returns_training_images_scores_1():
+def test_a_model_that_returns_training_images_scores_1() -> None:
     train, held_out = images(300, 0), images(250, 1)
     rng = np.random.default_rng(2)
     for fake in (train[:100], train[rng.integers(0, 300, 500)], train[:50] + 1e-3 * rng.random((50, 40))):
@@ -52,7 +52,7 @@ def test_a_model_that_returns_training_images_scores_1():
     assert sorted(near_duplicate_test(train, train[:100], held_out).indices) == list(range(100))
 
 
-def test_samples_of_the_data_distribution_score_the_expected_share():
+def test_samples_of_the_data_distribution_score_the_expected_share() -> None:
     train = images(400, 3)
     result = near_duplicate_test(train, images(2000, 4), images(1999, 5), alpha=0.05)
     assert result.expected == 0.05
@@ -60,7 +60,7 @@ def test_samples_of_the_data_distribution_score_the_expected_share():
     assert not result.significant and "not significantly more" in str(result)
 
 
-def test_p_value_is_uniform_without_memorization():
+def test_p_value_is_uniform_without_memorization() -> None:
     """At most p of all held-out samplers get a p-value of at most p, and not many fewer."""
     rng = np.random.default_rng(6)
     values = []
@@ -71,7 +71,7 @@ def test_p_value_is_uniform_without_memorization():
     assert shares[0] <= 0.09 and 0.1 < shares[1] <= 0.31 and 0.3 < shares[2] <= 0.57
 
 
-def test_few_copies_among_new_samples_are_found_and_listed():
+def test_few_copies_among_new_samples_are_found_and_listed() -> None:
     train, held_out, fake = images(500, 7), images(999, 8), images(1000, 9)
     few = fake.copy()
     few[[11, 500, 640, *range(700, 725)]] = train[:28] + 1e-6
@@ -81,7 +81,7 @@ def test_few_copies_among_new_samples_are_found_and_listed():
     assert near_duplicate_test(train, few, held_out).indices[0] == 11
 
 
-def test_the_threshold_by_hand():
+def test_the_threshold_by_hand() -> None:
     train = np.array([[0.0], [10]])
     held_out = np.array([[1.0], [13], [2], [14]])  # 1, 3, 2, 4 from a training image
     fake = np.array([[11.5], [-2], [8.5], [5]])  # 1.5, 2, 1.5, 5: on the threshold is not below it
@@ -92,7 +92,7 @@ def test_the_threshold_by_hand():
     assert result.p_value == pytest.approx(stats.betabinom.sf(1, 4, 2, 3))
 
 
-def test_near_duplicates_far_from_the_origin_are_resolved():
+def test_near_duplicates_far_from_the_origin_are_resolved() -> None:
     """float32 features about 1e4: products alone would lose the distance of 0.1."""
     train = (images(200, 10, 64) + 1e4).astype(np.float32)
     fake = train[:40].copy()
@@ -102,7 +102,7 @@ def test_near_duplicates_far_from_the_origin_are_resolved():
 
 
 @pytest.mark.parametrize("width", [2, 80])
-def test_nearest_against_whole_matrices(width: int):
+def test_nearest_against_whole_matrices(width: int) -> None:
     rng = np.random.default_rng(11)
     train = np.concatenate([rng.standard_normal((150, width)), np.zeros((30, width))])
     train[60:90] = train[:30]  # of equal distances the lowest number comes first
@@ -118,7 +118,7 @@ def test_nearest_against_whole_matrices(width: int):
     ) == ((82, 5), 0)
 
 
-def test_authenticity_by_hand():
+def test_authenticity_by_hand() -> None:
     """Alaa et al. 2022: training images 0, 1 and 5; 0 and 1 are 1 from their neighbor, 5 is 4."""
     train = np.array([[0.0], [1], [5]])
     assert authenticity(train, np.array([[-0.5]])).value == 0  # 0.5 from 0
@@ -126,7 +126,7 @@ def test_authenticity_by_hand():
     assert authenticity(train, np.array([[-1.5], [8], [9.5]])) == Proportion.of(2, 3)  # 3 < 4
 
 
-def test_authenticity_against_whole_matrices():
+def test_authenticity_against_whole_matrices() -> None:
     train, fake = images(200, 12), images(150, 13)
     train[50:60] = train[:10]
     fake[:30] = train[40:70] + 1e-9
@@ -138,7 +138,7 @@ def test_authenticity_against_whole_matrices():
     assert 0.2 < authentic.mean() < 0.9
 
 
-def test_recovered_canaries_are_counted():
+def test_recovered_canaries_are_counted() -> None:
     rng = np.random.default_rng(14)
     marked = images(140, 15)
     marked[:, -1] += 20  # the mark
@@ -151,7 +151,7 @@ def test_recovered_canaries_are_counted():
     assert result.significant and result.expected == 1 / 121
 
 
-def test_invalid_input_raises_value_error():
+def test_invalid_input_raises_value_error() -> None:
     train, fake, held_out = images(30, 17), images(20, 18), images(40, 19)
     with pytest.raises(ValueError, match=r"at least 99 held-out images, got 40.* alpha of 0.024 or more"):
         near_duplicate_test(train, fake, held_out)

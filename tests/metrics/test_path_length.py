@@ -6,7 +6,7 @@ from triptych.metrics.stats.intervals import leave_one_out
 from triptych.metrics.stats.resampling import split_groups
 
 
-def test_karras_2019_eq_3_of_a_linear_map():
+def test_karras_2019_eq_3_of_a_linear_map() -> None:
     """G(w) = A w on a straight line from a to b: |A (b - a)|^2 whatever epsilon and the place."""
     rng = np.random.default_rng(0)
     matrix, a, b = rng.standard_normal((7, 4)), rng.standard_normal((50, 4)), rng.standard_normal((50, 4))
@@ -19,14 +19,14 @@ def test_karras_2019_eq_3_of_a_linear_map():
         assert whole == pytest.approx(expected.mean(), rel=1e-8)
 
 
-def test_karras_2019_eq_2_on_a_circle():
+def test_karras_2019_eq_2_on_a_circle() -> None:
     """The arc between two unit noises at angle w moves at speed w: w^2 for the identity, up to epsilon^2."""
     t, epsilon, w = np.linspace(0, 0.9, 20), 1e-3, 1.2
     start, end = (np.stack([np.cos(w * x), np.sin(w * x)], axis=1) for x in (t, t + epsilon))
     assert perceptual_path_length(start, end, epsilon) == pytest.approx(w**2, rel=1e-6)
 
 
-def test_percentiles_exclude_outliers_and_are_inclusive():
+def test_percentiles_exclude_outliers_and_are_inclusive() -> None:
     end = np.sqrt(np.arange(1.0, 102))[:, None]  # squared lengths 1 ... 101: percentiles p are 1 + p
     start = np.zeros((101, 1))
     assert perceptual_path_length(start, end, 1.0) == pytest.approx(51)
@@ -38,13 +38,13 @@ def test_percentiles_exclude_outliers_and_are_inclusive():
     )
 
 
-def test_equal_steps_are_all_kept_and_a_constant_path_is_0():
+def test_equal_steps_are_all_kept_and_a_constant_path_is_0() -> None:
     start = np.random.default_rng(1).standard_normal((9, 3))
     assert perceptual_path_length(start, start + 1.0, 1.0) == pytest.approx(3)
     assert perceptual_path_length(start, start) == 0
 
 
-def test_8_bit_images_measure_the_rounding():
+def test_8_bit_images_measure_the_rounding() -> None:
     """Features = pixels, each moving at speed 1: rounding makes that 1/(255 epsilon) times too long."""
     rng, epsilon = np.random.default_rng(2), 1e-4
     start = rng.uniform(size=(4000, 30))
@@ -57,7 +57,7 @@ def test_8_bit_images_measure_the_rounding():
     assert perceptual_path_length(*wide, 0.1) == pytest.approx(30, rel=0.01)
 
 
-def test_leave_one_out_keeps_pairs_together():
+def test_leave_one_out_keeps_pairs_together() -> None:
     rng = np.random.default_rng(3)
     start = rng.standard_normal((60, 3))
     groups = [split_groups(x, 5, seed=0) for x in (start, start + 0.5)]
@@ -77,6 +77,6 @@ def test_leave_one_out_keeps_pairs_together():
 )
 def test_invalid_input_raises_value_error(
     shapes: tuple[tuple[int, int], ...], options: dict[str, object], words: str
-):
+) -> None:
     with pytest.raises(ValueError, match=words):
         perceptual_path_length(*map(np.ones, shapes), **options)

@@ -33,13 +33,13 @@ def golden() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(
     ("k", "both"), [(3, (0.506, 0.934, 0.430, 0.652)), (5, (0.622, 0.972, 0.4312, 0.808))]
 )
-def test_the_golden_vectors(k: int, both: tuple[float, ...]):
+def test_the_golden_vectors(k: int, both: tuple[float, ...]) -> None:
     result = precision_recall(*golden(), k=k) + density_coverage(*golden(), k=k)
     assert result == pytest.approx(both, abs=1e-9)
     assert tuple(prdc_scores(*golden(), precision_k=k, density_k=k).values()) == result
 
 
-def test_kynkaanniemi_2019_eq_1_by_hand():
+def test_kynkaanniemi_2019_eq_1_by_hand() -> None:
     """Real 0, 1, 3 on a line, k = 1: radii 1, 1, 2, so the manifold is [-1, 2] and [1, 5]."""
     real = np.array([[0.0], [1], [3]])
     fake = np.array([[-1.0], [5], [5.5], [9]])  # the first two lie on the rim: <= counts them
@@ -50,7 +50,7 @@ def test_kynkaanniemi_2019_eq_1_by_hand():
     assert precision_recall(real, np.array([[20.0], [21], [22]]), k=1) == (0.0, 0.0)
 
 
-def test_naeem_2020_eq_5_and_6_by_hand():
+def test_naeem_2020_eq_5_and_6_by_hand() -> None:
     """Real 0, 1, 3 and k = 1: radii 1, 1, 2; strict, so a fake on the rim is outside."""
     real = np.array([[0.0], [1], [3]])
     fake = np.array([[-1.0], [0.5], [1.5], [9]])
@@ -59,13 +59,13 @@ def test_naeem_2020_eq_5_and_6_by_hand():
     assert density_coverage(real, np.array([[-1.0], [-1]]), k=1) == (0.0, 0.0)
 
 
-def test_identical_sets():
+def test_identical_sets() -> None:
     real, _ = golden()
     assert precision_recall(real, real) == (1.0, 1.0)
     assert density_coverage(real, real)[1] == 1.0
 
 
-def test_naeem_2020_expected_coverage_on_one_distribution():
+def test_naeem_2020_expected_coverage_on_one_distribution() -> None:
     """1 - prod_{i=1..k} (N - i) / (2N - i), whatever the distribution."""
     n, rng = 60, np.random.default_rng(1)
     for k in (3, 5):
@@ -78,7 +78,7 @@ def test_naeem_2020_expected_coverage_on_one_distribution():
         assert density == pytest.approx(1, abs=0.05)
 
 
-def test_mode_collapse_has_precision_and_noise_has_recall():
+def test_mode_collapse_has_precision_and_noise_has_recall() -> None:
     rng = np.random.default_rng(42)
     wide, narrow = rng.standard_normal((200, 16)) * 3, rng.standard_normal((200, 16)) * 0.1
     precision, recall = precision_recall(wide, narrow)
@@ -90,7 +90,7 @@ def test_mode_collapse_has_precision_and_noise_has_recall():
     assert density_coverage(wide, one_point)[1] < 0.2
 
 
-def test_duplicates_are_at_distance_0():
+def test_duplicates_are_at_distance_0() -> None:
     """Near-copies far from the origin: |a|^2 + |b|^2 - 2 a.b would lose them in its rounding."""
     rng = np.random.default_rng(2)
     real = np.repeat(rng.standard_normal((30, 8)) + 1e4, 4, axis=0)  # 3 copies each: radius 0 at k = 3
@@ -99,7 +99,7 @@ def test_duplicates_are_at_distance_0():
     assert density_coverage(real, real, k=3) == (0.0, 0.0)  # strict: nothing is nearer than 0
 
 
-def test_constant_features_do_not_crash():
+def test_constant_features_do_not_crash() -> None:
     same = np.ones((20, 4))
     assert precision_recall(same, same) == (1.0, 1.0)
     assert density_coverage(same, same) == (0.0, 0.0)
@@ -153,7 +153,7 @@ def by_whole_matrices(real: np.ndarray, fake: np.ndarray, k: int, density_k: int
 )  # fmt: skip
 def test_bounds_give_the_results_of_exact_distances(
     kind: str, dtype: str, seed: int, n: int, m: int, width: int, k: int, density_k: int, tile: int
-):
+) -> None:
     real, fake = (x.clip(-3e4, 3e4).astype(dtype) for x in drawn(kind, seed, n, m, width))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distances, "CHUNK_ROWS", tile)
@@ -162,12 +162,12 @@ def test_bounds_give_the_results_of_exact_distances(
 
 
 @pytest.mark.parametrize("size", [1e200, 1e-200])
-def test_overflowing_squares_use_exact_distances(size: float):
+def test_overflowing_squares_use_exact_distances(size: float) -> None:
     real, fake = (x[:40].repeat(3, axis=1) * size for x in golden())
     assert list(prdc_scores(real, fake).values()) == by_whole_matrices(real, fake, 3, 5)
 
 
-def test_memory_stays_within_chunks(monkeypatch: pytest.MonkeyPatch):
+def test_memory_stays_within_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: dict[str, list[int]] = {"_Products": [], "_Precision": []}
     for rung in (distances._Products, distances._Precision):
 
@@ -185,7 +185,7 @@ def test_memory_stays_within_chunks(monkeypatch: pytest.MonkeyPatch):
         assert sum(sizes[name]) < 1.2 * (1050**2 / 2 * 2 + 1050**2)
 
 
-def test_features_are_not_converted_as_a_whole():
+def test_features_are_not_converted_as_a_whole() -> None:
     real, fake = np.random.default_rng(5).standard_normal((2, 3000, 256)).astype(np.float32)
     real.flags.writeable = False  # a memory map is
     tracemalloc.start()
@@ -203,6 +203,6 @@ def test_features_are_not_converted_as_a_whole():
         (np.ones((9, 2)), np.ones((9, 2)), 0, "k must be at least 1"),
     ],
 )
-def test_invalid_input_raises_value_error(real: np.ndarray, fake: np.ndarray, k: int, words: str):
+def test_invalid_input_raises_value_error(real: np.ndarray, fake: np.ndarray, k: int, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         precision_recall(real, fake, k)

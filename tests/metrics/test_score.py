@@ -30,13 +30,13 @@ def score(**changes: Any) -> Score:
     return Score(name="recall[x]", value=0.5, low=0.4, high=0.6, method="m", better="higher", card=card)
 
 
-def test_cards_with_the_same_protocol_are_comparable_whatever_they_describe():
+def test_cards_with_the_same_protocol_are_comparable_whatever_they_describe() -> None:
     comparable(score(model="GAN", run="1"), score(model="VAE", run="2", controls={"steps": 5}))
     assert first_difference(score().card, score(seeds="0-9").card) is None
 
 
 @pytest.mark.parametrize("field", Card.PROTOCOL)
-def test_each_protocol_field_forbids_a_comparison(field: str):
+def test_each_protocol_field_forbids_a_comparison(field: str) -> None:
     other = {"k": 5} if field == "parameters" else 7 if isinstance(PROTOCOL[field], int) else "other"
     with pytest.raises(UnlikeCardsError, match=f"{field} differs") as caught:
         comparable(score(), score(**{field: other}))
@@ -54,7 +54,7 @@ def test_how_labels_were_drawn_is_protocol_and_old_cards_say_it_in_other_words()
             comparable(card, drawn)
 
 
-def test_every_field_is_protocol_or_description():
+def test_every_field_is_protocol_or_description() -> None:
     described = {
         "model",
         "run",
@@ -70,7 +70,7 @@ def test_every_field_is_protocol_or_description():
     assert set(Card.PROTOCOL) == set(PROTOCOL)
 
 
-def test_a_score_survives_json_and_is_frozen():
+def test_a_score_survives_json_and_is_frozen() -> None:
     made = score(controls={"steps": 20, "guidance": 1.0})
     assert Score.model_validate(json.loads(json.dumps(made.model_dump(mode="json")))) == made
     with pytest.raises(ValidationError, match="frozen"):
@@ -85,7 +85,7 @@ def stored(**changes: Any) -> dict[str, Any]:
     return json.loads(json.dumps(made.model_dump(mode="json")))
 
 
-def test_stored_score_has_a_checksum_and_round_trips():
+def test_stored_score_has_a_checksum_and_round_trips() -> None:
     record = stored()
     assert has_checksum(record) and len(record["checksum"]) == 64
     back = Score.model_validate(record)
@@ -106,14 +106,14 @@ def edits() -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("edit", [edit for _, edit in edits()], ids=[name for name, _ in edits()])
-def test_an_edit_by_hand_is_refused(edit: Any):
+def test_an_edit_by_hand_is_refused(edit: Any) -> None:
     record = stored()
     edit(record)
     with pytest.raises(ValidationError, match=r"the score recall\[x\] was changed after .*triptych evaluate"):
         Score.model_validate(record)
 
 
-def test_checksum_does_not_depend_on_json_formatting():
+def test_checksum_does_not_depend_on_json_formatting() -> None:
     record = stored(value=1.0, high=1.0)
     rewritten = {name: record[name] for name in reversed(record)} | {"value": 1, "high": 1}
     assert Score.model_validate(rewritten).value == 1.0
@@ -121,7 +121,7 @@ def test_checksum_does_not_depend_on_json_formatting():
     assert checksum({"a": 1.5}) != checksum({"a": 1})
 
 
-def test_scores_without_a_checksum_are_read():
+def test_scores_without_a_checksum_are_read() -> None:
     record = stored()
     for name in ("checksum", "resampling", "trials", "target"):
         record.pop(name)
@@ -130,7 +130,7 @@ def test_scores_without_a_checksum_are_read():
     assert back.resampling is None and back.target == "expectation"
 
 
-def test_new_field_does_not_break_an_old_checksum():
+def test_new_field_does_not_break_an_old_checksum() -> None:
     """The seal is of the record as it stands: fields that get defaults today were not in it."""
     record = stored()
     record.pop("target")
@@ -138,7 +138,7 @@ def test_new_field_does_not_break_an_old_checksum():
     assert Score.model_validate(record).target == "expectation"
 
 
-def test_scores_stored_under_former_names_are_read():
+def test_scores_stored_under_former_names_are_read() -> None:
     record = stored(trials=200)
     errors = record.pop("resampling")
     errors["freedom"], errors["dealt"] = errors.pop("dof"), "5 deals of 4"

@@ -35,12 +35,12 @@ def wave(across: float, down: float, size: int = 32, height: float = 100.0) -> n
     )
 
 
-def test_white_noise_of_variance_v_has_sharpness_20_v():
+def test_white_noise_of_variance_v_has_sharpness_20_v() -> None:
     """The squares of the Laplacian's weights: 4 x 1 + 16."""
     assert sharpness(noise(0)) == pytest.approx(20 * 0.2**2, rel=0.02)
 
 
-def test_sharpness_by_hand():
+def test_sharpness_by_hand() -> None:
     """One white pixel on black: the 3 x 3 inner Laplacians are -8, four times 2, four times 0."""
     image = np.zeros((1, 5, 5, 1), np.uint8)
     image[0, 2, 2] = 255
@@ -48,7 +48,7 @@ def test_sharpness_by_hand():
     assert sharpness(image) == pytest.approx(np.var(laplacian), rel=1e-6)
 
 
-def test_blur_lowers_sharpness_and_a_flat_image_or_ramp_has_none():
+def test_blur_lowers_sharpness_and_a_flat_image_or_ramp_has_none() -> None:
     pixels = noise(1)
     assert sharpness(blurred(pixels)) < 0.2 * sharpness(pixels)
     assert sharpness(np.full((3, 8, 8, 3), 77, np.uint8)) == 0
@@ -56,7 +56,7 @@ def test_blur_lowers_sharpness_and_a_flat_image_or_ramp_has_none():
     assert sharpness(ramp[..., None]) == pytest.approx(0, abs=1e-10)
 
 
-def test_brightness_does_not_matter_contrast_does():
+def test_brightness_does_not_matter_contrast_does() -> None:
     pixels = noise(2, 0.1)
     assert sharpness(pixels + 40) == pytest.approx(sharpness(pixels), rel=1e-5)
     assert sharpness(255 - pixels) == pytest.approx(sharpness(pixels), rel=1e-5)
@@ -64,7 +64,7 @@ def test_brightness_does_not_matter_contrast_does():
     assert sharpness(double) == pytest.approx(4 * sharpness(pixels), rel=1e-5)
 
 
-def test_artifact_in_color_alone_is_seen():
+def test_artifact_in_color_alone_is_seen() -> None:
     """Red against green: their mean is flat."""
     fault = noise(3)
     colored = np.concatenate([fault, 255 - fault, np.full_like(fault, 127)], axis=3)
@@ -76,7 +76,7 @@ def test_artifact_in_color_alone_is_seen():
     assert radial_spectrum(three) == pytest.approx(radial_spectrum(fault), abs=1e-6)
 
 
-def test_white_noise_is_flat_at_its_variance():
+def test_white_noise_is_flat_at_its_variance() -> None:
     result = radial_spectrum(noise(4, 0.2, (300, 32, 32, 1)))
     assert len(result) == 23  # the corner, 16 sqrt 2
     assert result[1:] == pytest.approx(10 * np.log10(0.2**2), abs=0.6)
@@ -84,12 +84,12 @@ def test_white_noise_is_flat_at_its_variance():
 
 
 @pytest.mark.parametrize(("across", "down", "radius"), [(5, 0, 5), (0, 9, 9), (6, 8, 10), (16, 16, 23)])
-def test_sinusoid_has_its_power_at_its_radius(across: int, down: int, radius: int):
+def test_sinusoid_has_its_power_at_its_radius(across: int, down: int, radius: int) -> None:
     result = radial_spectrum(wave(across, down))
     assert int(result.argmax()) + 1 == radius
 
 
-def test_total_power_is_the_variance():
+def test_total_power_is_the_variance() -> None:
     """Parseval: weighted by the number of frequencies in each ring, whatever the window."""
     pixels = noise(5, 0.2, (200, 16, 16, 1))
     y, x = np.meshgrid(np.fft.fftfreq(16) * 16, np.fft.fftfreq(16) * 16)
@@ -99,7 +99,7 @@ def test_total_power_is_the_variance():
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 9), (8, 13), (14, 9)])
-def test_rings_are_means_over_all_frequencies_of_the_full_transform(height: int, width: int):
+def test_rings_are_means_over_all_frequencies_of_the_full_transform(height: int, width: int) -> None:
     pixels = noise(14, 0.2, (1, height, width, 1))
     down, across = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
     radii = np.rint(np.hypot(down, across) * min(height, width)).astype(int)
@@ -111,7 +111,7 @@ def test_rings_are_means_over_all_frequencies_of_the_full_transform(height: int,
     assert radial_power(pixels)[0] == pytest.approx(rings, rel=1e-4)
 
 
-def test_window_prevents_leakage_from_the_border():
+def test_window_prevents_leakage_from_the_border() -> None:
     """A slow slope from left to right has nothing at high frequencies, but on a torus it jumps."""
     slope = np.tile(np.linspace(20, 235, 32).round().astype(np.uint8), (1, 32, 1))[..., None]
     x = slope[0, ..., 0] / 127.5 - 1
@@ -120,13 +120,13 @@ def test_window_prevents_leakage_from_the_border():
     assert radial_spectrum(slope)[9:].max() < -40
 
 
-def test_constant_image_has_no_power_and_db_stop_at_the_rounding_floor():
+def test_constant_image_has_no_power_and_db_stop_at_the_rounding_floor() -> None:
     result = radial_spectrum(np.full((2, 16, 16, 3), 3, np.uint8))
     assert result == pytest.approx(10 * np.log10(ROUNDING))
     assert result[0] == pytest.approx(-52.9, abs=0.05)
 
 
-def test_blur_lowers_high_frequencies_and_a_checkerboard_raises_the_corner():
+def test_blur_lowers_high_frequencies_and_a_checkerboard_raises_the_corner() -> None:
     pixels = blurred(blurred(noise(6)))
     loss = radial_spectrum(pixels) - radial_spectrum(blurred(pixels))
     assert loss[12] > loss[2] + 1
@@ -137,7 +137,7 @@ def test_blur_lowers_high_frequencies_and_a_checkerboard_raises_the_corner():
     assert np.abs(gain[:15]).max() < 0.5
 
 
-def test_log_spectral_distance_is_0_for_equal_sets_and_in_db():
+def test_log_spectral_distance_is_0_for_equal_sets_and_in_db() -> None:
     pixels = noise(7, 0.1)
     assert log_spectral_distance(pixels, pixels[::-1]) == pytest.approx(0, abs=1e-9)
     half = (127 + (pixels.astype(int) - 127) * 2).astype(np.uint8)
@@ -146,12 +146,12 @@ def test_log_spectral_distance_is_0_for_equal_sets_and_in_db():
     assert log_spectral_distance(pixels, blurred(pixels)) == pytest.approx(by_hand)
 
 
-def test_rectangular_images():
+def test_rectangular_images() -> None:
     assert radial_power(noise(8, 0.2, (60, 12, 20, 1))).mean(0)[1:] == pytest.approx(0.04, rel=0.25)
     assert radial_power(noise(9, 0.2, (60, 13, 9, 2))).mean(0)[1:] == pytest.approx(0.04, rel=0.25)
 
 
-def test_batches_do_not_change_results(monkeypatch: pytest.MonkeyPatch):
+def test_batches_do_not_change_results(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = noise(10)
     whole = radial_power(pixels), image_sharpness(pixels)
     monkeypatch.setattr(spectral, "BATCH_PX", 3000)
@@ -159,7 +159,7 @@ def test_batches_do_not_change_results(monkeypatch: pytest.MonkeyPatch):
     np.testing.assert_allclose(image_sharpness(pixels), whole[1], rtol=1e-12)
 
 
-def test_leave_one_out_equals_recomputation():
+def test_leave_one_out_equals_recomputation() -> None:
     groups = [np.array_split(x, 5) for x in (noise(11), blurred(noise(12)))]
     whole, without = log_spectral_distance_leave_one_out(*groups)
     same, anew = leave_one_out(log_spectral_distance, *groups)
@@ -169,7 +169,7 @@ def test_leave_one_out_equals_recomputation():
         log_spectral_distance_leave_one_out(groups[0][:1], groups[1])
 
 
-def test_invalid_pixels_raise_value_error():
+def test_invalid_pixels_raise_value_error() -> None:
     with pytest.raises(ValueError, match=r"\(N, H, W, C\) uint8 pixels, N >= 1, got .* float64"):
         sharpness(np.zeros((2, 8, 8, 1)))
     with pytest.raises(ValueError, match=r"got \(0, 8, 8, 1\)"):

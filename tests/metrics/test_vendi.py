@@ -6,24 +6,24 @@ from triptych.metrics.stats.intervals import leave_one_out
 from triptych.metrics.vendi import vendi_leave_one_out, vendi_score
 
 
-def test_identical_features_score_1():
+def test_identical_features_score_1() -> None:
     assert vendi_score(np.tile([3.0, -1, 2], (20, 1))) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("each", [1, 9])  # N < D and N > D
-def test_k_equal_clusters_at_right_angles_score_k(each: int):
+def test_k_equal_clusters_at_right_angles_score_k(each: int) -> None:
     features = np.repeat(np.eye(12)[:5] * 7, each, axis=0)
     assert vendi_score(features) == pytest.approx(5, abs=1e-10)
 
 
-def test_unequal_clusters_score_their_own_entropy():
+def test_unequal_clusters_score_their_own_entropy() -> None:
     sizes = np.array([40, 10, 5])
     shares = sizes / sizes.sum()
     features = np.repeat(np.eye(3), sizes, axis=0)
     assert vendi_score(features) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()), abs=1e-12)
 
 
-def test_friedman_dieng_2022_on_the_similarity_matrix_itself():
+def test_friedman_dieng_2022_on_the_similarity_matrix_itself() -> None:
     rng = np.random.default_rng(0)
     for n, d in ((30, 8), (8, 30)):
         x = rng.standard_normal((n, d)) + 0.5
@@ -32,20 +32,20 @@ def test_friedman_dieng_2022_on_the_similarity_matrix_itself():
         assert vendi_score(x) == pytest.approx(np.exp(-(values * np.log(values)).sum()), abs=1e-10)
 
 
-def test_norm_does_not_matter_but_direction_does():
+def test_norm_does_not_matter_but_direction_does() -> None:
     rng = np.random.default_rng(1)
     x = rng.standard_normal((50, 6))
     assert vendi_score(x * rng.uniform(0.1, 9, (50, 1))) == pytest.approx(vendi_score(x), abs=1e-10)
     assert vendi_score(x + 3) < vendi_score(x)
 
 
-def test_duplicates_change_nothing_and_collapse_lowers_the_score():
+def test_duplicates_change_nothing_and_collapse_lowers_the_score() -> None:
     x = np.random.default_rng(2).standard_normal((60, 10))
     assert vendi_score(np.repeat(x, 3, axis=0)) == pytest.approx(vendi_score(x), abs=1e-10)
     assert vendi_score(np.concatenate([x[:30], np.repeat(x[:1], 30, 0)])) < 0.8 * vendi_score(x)
 
 
-def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
+def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(3).standard_normal((200, 7))
     whole = vendi_score(x)
     monkeypatch.setattr(vendi, "TILE", 13)
@@ -53,7 +53,7 @@ def test_tiles_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("width", [5, 90])
-def test_leave_one_out_equals_recomputation(width: int):
+def test_leave_one_out_equals_recomputation(width: int) -> None:
     groups = np.array_split(np.random.default_rng(4).standard_normal((80, width)), 6)
     whole, without = vendi_leave_one_out(groups)
     same, anew = leave_one_out(vendi_score, groups)
@@ -70,11 +70,11 @@ def test_leave_one_out_equals_recomputation(width: int):
         (np.ones(3), r"Vendi features of shape \(N, D\)"),
     ],
 )
-def test_invalid_features_raise_value_error(x: np.ndarray, words: str):
+def test_invalid_features_raise_value_error(x: np.ndarray, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         vendi_score(x)
 
 
-def test_single_group_raises_value_error():
+def test_single_group_raises_value_error() -> None:
     with pytest.raises(ValueError, match="at least 2 groups, got 1"):
         vendi_leave_one_out([np.ones((4, 2))])

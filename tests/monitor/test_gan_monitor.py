@@ -45,23 +45,24 @@ class SickConfig(DcganConfig):
     bears: float = 0.0
 
 class Sick(Dcgan):
-    """A DCGAN whose loss is not a number at a step, unless its last learning rate was borne."""
+    """A DCGAN whose loss is not a number at a step, unless its learning rate is low enough."""
     Config = SickConfig
 
     def objectives(self):
-        made = super().objectives()
-        self.optimizer = made[1].optimizer
-        return made
+        objectives = super().objectives()
+        self.optimizer = objectives[1].optimizer
+        return objectives
 
-    def generator_loss(self, batch, turn):
-        loss, extras = super().generator_loss(batch, turn)
-        ill = turn.step == self.config.fails_at and self.optimizer.param_groups[0]["lr"] > self.config.bears
-        return (loss * float("nan") if ill else loss), extras
+    def generator_loss(self, batch, context):
+        loss, extras = super().generator_loss(batch, context)
+        lr = self.optimizer.param_groups[0]["lr"]
+        fails = context.step == self.config.fails_at and lr > self.config.bears
+        return (loss * float("nan") if fails else loss), extras
 '''
 
 
 @pytest.fixture(autouse=True)
-def looks_every_four_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def observe_every_four_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gan_monitor, "IMAGES_BETWEEN", 64)
     monkeypatch.setattr(sample_statistics, "SAMPLES", 32)  # seconds rather than minutes
     monkeypatch.setattr(sample_statistics, "POOL_IMAGES", 150)
@@ -83,48 +84,56 @@ def hashes(run: Run, step: int = 40) -> list[str]:
 
 
 def stopping_at(step: int) -> Any:
-    def watch(progress: Any) -> None:
+    def on_step(progress: Any) -> None:
         if progress.step == step:
             raise KeyboardInterrupt  # as hard as a second Ctrl-C
 
-    return watch
+    return on_step
 
 
 def test_observations_do_not_change_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
-    looks = observations(run)
-    assert [look["step"] for look in looks] == list(range(0, 41, 4))
-    assert all(0 <= look["modes"] <= 1.5 and look["verdict"] for look in looks)
-    assert all(look["projection_shift"] > 0 for look in looks[1:])  # of the weights of the moment
+    observed = observations(run)
+    assert [observation["step"] for observation in observed] == list(range(0, 41, 4))
+    assert all(0 <= observation["modes"] <= 1.5 and observation["verdict"] for observation in observed)
+    assert all(
+        observation["projection_shift"] > 0 for observation in observed[1:]
+    )  # of the weights of the moment
     assert (run.path / "monitor" / "step-00000040.png").is_file()
     assert {"discriminator/gradient", "generator/gradient"} <= set(run.log()[-1])
-    for player, weights in looks[0]["weight_probes"].items():
-        scales = looks[0]["weight_scales"][player]
+    for objective, weights in observed[0]["weight_probes"].items():
+        scales = observed[0]["weight_scales"][objective]
         assert len(scales) == len(weights) and 0.3 < np.std(np.divide(weights, scales)) < 3
     monkeypatch.setattr(gan_monitor, "IMAGES_BETWEEN", 10**9)
     monkeypatch.setattr(gan_monitor, "STEPS_BETWEEN", 10**9)
-    unwatched = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
-    assert observations(unwatched) == [] and hashes(unwatched) == hashes(run)
+    unmonitored = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
+    assert observations(unmonitored) == [] and hashes(unmonitored) == hashes(run)
 
 
 @pytest.mark.parametrize("count", [3, 10, 30])  # a tenth or so is kept for testing
 def test_tiny_data_sets_are_observed_only_if_they_can_be(count: int, tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (count, 16, 16), dtype=np.uint8)
-    run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "data": pictures})
+    images = np.random.default_rng(0).integers(0, 256, (count, 16, 16), dtype=np.uint8)
+    run = triptych.train("dcgan", runs=tmp_path, **{**OPTIONS, "data": images})
     assert bool(observations(run)) == (run.card.data.train >= 24) == (count == 30)
-    assert all(math.isfinite(look["data_distance"]) and look["modes"] > 0 for look in observations(run))
+    assert all(
+        math.isfinite(observation["data_distance"]) and observation["modes"] > 0
+        for observation in observations(run)
+    )
 
 
 def test_a_run_that_runs_out_of_time_has_a_last_observation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def out_of_time(*asked: Any) -> Any:
-        plan, timing = make_plan(*asked)
+    def out_of_time(*arguments: Any) -> Any:
+        plan, timing = make_plan(*arguments)
         return plan.model_copy(update={"limit_seconds": 0.0}), timing
 
     monkeypatch.setattr(runner, "make_plan", out_of_time)
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
-    assert [look["step"] for look in observations(run)] == [0, 1] and run.checkpoints() == [0, 1]
+    assert [observation["step"] for observation in observations(run)] == [0, 1] and run.checkpoints() == [
+        0,
+        1,
+    ]
 
 
 def test_a_resumed_run_has_the_same_observations(tmp_path: Path) -> None:
@@ -144,7 +153,7 @@ def test_an_extended_short_run_has_an_observation_of_the_untrained_generator(tmp
     short = triptych.train("dcgan", runs=tmp_path / "b", **{**OPTIONS, "steps": 10})
     assert observations(short) == []
     longer = resume(short.path, 40)
-    assert [look["step"] for look in observations(longer)] == [0, *range(12, 41, 4)]
+    assert [observation["step"] for observation in observations(longer)] == [0, *range(12, 41, 4)]
     assert timeless(observations(longer)[:1]) == timeless(observations(whole)[:1])
     assert sha256(longer.checkpoint_path(40) / "weights.safetensors") == hashes(whole)[0]
 
@@ -152,10 +161,14 @@ def test_an_extended_short_run_has_an_observation_of_the_untrained_generator(tmp
 def test_observations_are_drawn_without_random_detail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, sample = [], Pipeline.sample
-    monkeypatch.setattr(Pipeline, "sample", lambda self, *a, **kw: asked.append(kw) or sample(self, *a, **kw))
+    controls_used, sample = [], Pipeline.sample
+    monkeypatch.setattr(
+        Pipeline, "sample", lambda self, *a, **kw: controls_used.append(kw) or sample(self, *a, **kw)
+    )
     triptych.train("stylegan", runs=tmp_path, **OPTIONS)
-    assert asked.count({"detail": 0.0}) == 11 and {} in asked  # looks; and samples for people
+    assert (
+        controls_used.count({"detail": 0.0}) == 11 and {} in controls_used
+    )  # observations; and samples for people
 
 
 def test_a_failure_while_steps_are_timed_is_recorded(sick: str, tmp_path: Path) -> None:
@@ -179,16 +192,16 @@ def test_nan_stops_the_training_with_a_post_mortem(sick: str, tmp_path: Path) ->
 
 
 def test_a_run_with_a_rollback_resumes_exactly(sick: str, tmp_path: Path) -> None:
-    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
-    run = triptych.train(sick, runs=tmp_path / "a", **asked)
-    (way,) = run.card.rollbacks
-    assert way.lr_scale == 0.5 and way.verdict == "non-finite values" and "nan" in way.reason
+    options = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
+    run = triptych.train(sick, runs=tmp_path / "a", **options)
+    (rollback,) = run.card.rollbacks
+    assert rollback.lr_scale == 0.5 and rollback.verdict == "non-finite values" and "nan" in rollback.reason
     assert run.checkpoints()[-1] == 40 and run.checkpoint_meta().lr_scale == 0.5
-    after = [line for line in run.log() if line["step"] > way.to_step]
+    after = [line for line in run.log() if line["step"] > rollback.to_step]
     assert after and all(line["rollbacks"] == 1 and line["lr_scale"] == 0.5 for line in after)
     assert [line["step"] for line in run.log()] == list(range(1, 41))  # nothing of the lost way is left
     with pytest.raises(KeyboardInterrupt):
-        triptych.train(sick, runs=tmp_path / "b", on_step=stopping_at(33), **asked)
+        triptych.train(sick, runs=tmp_path / "b", on_step=stopping_at(33), **options)
     stopped = open_run(tmp_path / "b" / "0001-sick-digits")
     again = resume(stopped.path, model_file=sick)
     assert hashes(again) == hashes(run) and timeless(observations(again)) == timeless(observations(run))
@@ -197,13 +210,13 @@ def test_a_run_with_a_rollback_resumes_exactly(sick: str, tmp_path: Path) -> Non
 def test_time_before_a_rollback_counts(sick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds, save = [], Run.save_checkpoint
 
-    def noted(self: Run, step: int, files: Any, meta: Any, **more: Any) -> None:
+    def recorded(self: Run, step: int, files: Any, meta: Any, **more: Any) -> None:
         seconds.append(meta.seconds)
         save(self, step, files, meta, **more)
 
-    monkeypatch.setattr(Run, "save_checkpoint", noted)
-    asked = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
-    run = triptych.train(sick, runs=tmp_path, **asked)
+    monkeypatch.setattr(Run, "save_checkpoint", recorded)
+    options = {**OPTIONS, "on_collapse": "rollback", "bears": 1.2e-4, "lr": 2e-4, "save_every": 8}
+    run = triptych.train(sick, runs=tmp_path, **options)
     assert len(run.card.rollbacks) == 1 and seconds == sorted(set(seconds))
 
 
@@ -211,22 +224,22 @@ def test_there_are_at_most_three_rollbacks(sick: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"became nan.*post-mortem-4\.html"):  # the last, not the first
         triptych.train(sick, runs=tmp_path / "runs", on_collapse="rollback", save_every=8, **OPTIONS)
     run = open_run(next((tmp_path / "runs").glob("0*")))
-    assert [way.lr_scale for way in run.card.rollbacks] == [0.5, 0.25, 0.125]
+    assert [rollback.lr_scale for rollback in run.card.rollbacks] == [0.5, 0.25, 0.125]
     assert len(list(run.path.glob("post-mortem*.html"))) == 4
 
 
 def test_mode_collapse_stops_or_warns_as_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sick = Diagnosis("mode collapse", 12, ("one picture",), fatal=True)
+    sick = Diagnosis("mode collapse", 12, ("one image",), fatal=True)
     fine = Diagnosis("healthy", clean=True)
 
-    def say(self: Any, looks: Any = None) -> Any:
-        seen = observations(self.run) if looks is None else looks
-        return sick if seen and seen[-1]["step"] > 20 else fine
+    def fake_diagnosis(self: Any, lines: Any = None) -> Any:
+        observed = observations(self.run) if lines is None else lines
+        return sick if observed and observed[-1]["step"] > 20 else fine
 
-    monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", say)
-    told: list[str] = []
-    run = triptych.train("dcgan", runs=tmp_path, on_step=lambda p: told.append(p.news), **OPTIONS)
-    assert told[-1] == "GAN monitor: mode collapse since step 12: one picture" and "" in told
+    monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", fake_diagnosis)
+    messages: list[str] = []
+    run = triptych.train("dcgan", runs=tmp_path, on_step=lambda p: messages.append(p.news), **OPTIONS)
+    assert messages[-1] == "GAN monitor: mode collapse since step 12: one image" and "" in messages
     assert run.checkpoints()[-1] == 40 and (run.path / "post-mortem.html").is_file()
     assert run.healthy_checkpoints() == [8, 16]  # kept from pruning although others came after them
     with pytest.raises(TrainingError, match=r"mode collapse.*last healthy checkpoint, of step 8, is kept"):
@@ -240,11 +253,14 @@ def test_mode_collapse_stops_or_warns_as_configured(tmp_path: Path, monkeypatch:
 def test_only_observed_checkpoints_are_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", lambda *_: Diagnosis("healthy", clean=True))
     run = triptych.train("dcgan", runs=tmp_path, save_every=3, **OPTIONS)
-    assert run.healthy_checkpoints() == [32, 40]  # looks are at multiples of 4, states well apart are marked
+    assert run.healthy_checkpoints() == [
+        32,
+        40,
+    ]  # observations are at multiples of 4, checkpoints between them are marked
     assert run.checkpoints() == [0, 32, 39, 40]
 
 
-def went_back(step: int) -> Rollback:
+def rolled_back(step: int) -> Rollback:
     return Rollback(at_step=30, to_step=step, reason="mode collapse", lr_scale=0.5)
 
 
@@ -254,9 +270,9 @@ def test_rollback_candidates__go_back_farther_each_time(tmp_path: Path) -> None:
         run.save_checkpoint(step, {"weights": {}}, CheckpointMeta(step=step, healthy=step in (10, 20)), 9)
     late = Diagnosis("mode collapse", 25, fatal=True)
     assert rollback_candidates(run, late) == [20, 10, 0]
-    run.update_card(rollbacks=(went_back(20),))  # it was tried, and led to the same end
+    run.update_card(rollbacks=(rolled_back(20),))  # it was tried, and led to the same end
     assert rollback_candidates(run, late) == [10, 0, 20]
-    run.update_card(rollbacks=(went_back(20), went_back(10)))
+    run.update_card(rollbacks=(rolled_back(20), rolled_back(10)))
     assert rollback_candidates(run, late) == [0, 20, 10]
     assert rollback_candidates(run, None) == [30, 0, 20, 10]
 
@@ -264,9 +280,9 @@ def test_rollback_candidates__go_back_farther_each_time(tmp_path: Path) -> None:
 def test_the_command_line_prints_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [w for k, v in OPTIONS.items() for w in (f"--{k}", str(v))]
     assert cli.main(["train", "dcgan", "--runs", str(tmp_path), "--json", *words]) == 0
-    told = capsys.readouterr()
-    assert re.search(r"GAN monitor: (healthy|too early|still learning)", told.err)
-    assert json.loads(told.out.splitlines()[-1])["monitor"]["verdict"] in (
+    output = capsys.readouterr()
+    assert re.search(r"GAN monitor: (healthy|too early|still learning)", output.err)
+    assert json.loads(output.out.splitlines()[-1])["monitor"]["verdict"] in (
         "healthy",
         "too early",
         "still learning",
@@ -279,9 +295,9 @@ def test_a_remedy_is_a_command(tmp_path: Path) -> None:
         "triptych train dcgan --data digits --no-conditional --steps=5 --lr 0.001"
     )
     assert "--steps=5" not in command_with(card, {"--steps": "9"})
-    asked = {**OPTIONS, "steps": 2, "micro_batch": 8, "flip": True, "size": 8, "color": "gray"}
+    options = {**OPTIONS, "steps": 2, "micro_batch": 8, "flip": True, "size": 8, "color": "gray"}
     adaptive = {"kind": "adaptive", "target": 0.5}
-    run = triptych.train("dcgan", runs=tmp_path, augment=adaptive, **asked)
+    run = triptych.train("dcgan", runs=tmp_path, augment=adaptive, **options)
     words = shlex.split(command_with(run.card, {"--latent": "7"}))
     assert words[:3] == ["triptych", "train", "dcgan"] and words[words.index("--latent") + 1] == "7"
     assert cli.main([*words[1:], "--runs", str(tmp_path)]) == 0
@@ -292,8 +308,8 @@ def test_a_remedy_is_a_command(tmp_path: Path) -> None:
 
 def test_a_remedy_for_images_in_memory_is_an_argument() -> None:
     card = a_card(options={"data": "given from Python"})
-    told = command_with(card, {"--lr": "1e-4", "--loss": "non-saturating", "--no-conditional": ""})
-    assert told == "triptych.train(..., lr=0.0001, loss='non-saturating', conditional=False)"
+    argument = command_with(card, {"--lr": "1e-4", "--loss": "non-saturating", "--no-conditional": ""})
+    assert argument == "triptych.train(..., lr=0.0001, loss='non-saturating', conditional=False)"
 
 
 def test_a_problem_that_is_not_fatal_leaves_a_post_mortem_at_the_end(
@@ -301,14 +317,14 @@ def test_a_problem_that_is_not_fatal_leaves_a_post_mortem_at_the_end(
 ) -> None:
     ill = Diagnosis("oscillation", 12, ("to and fro",))
 
-    def say(self: Any, looks: Any = None) -> Any:
-        seen = observations(self.run) if looks is None else looks
-        return ill if len(seen) > 5 else Diagnosis("healthy", clean=True)
+    def fake_diagnosis(self: Any, lines: Any = None) -> Any:
+        observed = observations(self.run) if lines is None else lines
+        return ill if len(observed) > 5 else Diagnosis("healthy", clean=True)
 
-    monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", say)
+    monkeypatch.setattr(gan_monitor.GanMonitor, "diagnose", fake_diagnosis)
     run = triptych.train("dcgan", runs=tmp_path, **OPTIONS)
     assert "<h1>Oscillation</h1>" in (run.path / "post-mortem.html").read_text()
-    summarize(run)  # whose real looks are of health, or too early to say
+    summarize(run)  # whose real observations are healthy, or too early
     assert "was written at step 40; the run has recovered since" in capsys.readouterr().err
     monkeypatch.setattr(gan_monitor, "diagnose", lambda *_: ill)
     summarize(run)
@@ -318,6 +334,8 @@ def test_a_problem_that_is_not_fatal_leaves_a_post_mortem_at_the_end(
 def test_observation_interval__short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert gan_monitor.observation_interval(10_000, 64) == 313  # some thirty in a run
-    assert gan_monitor.observation_interval(300, 32) == 25  # twelve, where 2,000 pictures apart would be four
+    assert (
+        gan_monitor.observation_interval(300, 32) == 25
+    )  # twelve, where an interval of 2,000 images would give four
     assert gan_monitor.observation_interval(60, 128) == 10
     assert 40 // gan_monitor.observation_interval(40, 16) < gan_monitor.MIN_OBSERVATIONS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_diagnosis import Line, game, verdict
+from test_diagnosis import Line, simulated_run, verdict
 
 from triptych.core.objectives import AdversarialSpec
 from triptych.data.dataset import Split
@@ -29,8 +29,8 @@ def photos(count: int, seed: int = 0) -> np.ndarray:
     waves = np.zeros((count, 32, 32, 3))
     for _ in range(6):
         down, right = rng.integers(0, 4, (2, count, 1, 1))
-        turn = rng.uniform(0, 2 * np.pi, (count, 1, 1))
-        wave = np.sin(down * at[:, None] + right * at[None, :] + turn)  # (N, 32, 32)
+        angle = rng.uniform(0, 2 * np.pi, (count, 1, 1))
+        wave = np.sin(down * at[:, None] + right * at[None, :] + angle)  # (N, 32, 32)
         waves += wave[..., None] * rng.normal(0, 30, (count, 1, 1, 3))
     grain = rng.normal(0, 2, waves.shape)
     return np.clip(np.round(127 + waves + grain), 0, 255).astype(np.uint8)
@@ -80,9 +80,9 @@ def test_observe_samples__includes_image_statistics_and_counts(
     digits: tuple[Reference, np.ndarray],
 ) -> None:
     reference, held_out = digits
-    seen = observe_samples(reference, held_out, detailed=noisy(held_out, np.random.default_rng(0))[:64])
-    assert seen["samples"] == reference.samples and seen["images"] == reference.count
-    assert seen["shape_density"] > 0.8 and seen["grain"] > 0.8
+    statistics = observe_samples(reference, held_out, detailed=noisy(held_out, np.random.default_rng(0))[:64])
+    assert statistics["samples"] == reference.samples and statistics["images"] == reference.count
+    assert statistics["shape_density"] > 0.8 and statistics["grain"] > 0.8
 
 
 WELL = {
@@ -95,43 +95,43 @@ WELL = {
 }
 
 
-def after(updates: int, look: Line, done: float) -> None:
-    look["updates"] = {"discriminator": round(updates * done), "generator": round(updates * done)}
+def after(updates: int, observation: Line, done: float) -> None:
+    observation["updates"] = {"discriminator": round(updates * done), "generator": round(updates * done)}
 
 
-def said_of(updates: int = 5000, **seen: float) -> Diagnosis:
-    def change(done: float, line: Line, look: Line) -> None:
-        look |= WELL | seen
-        after(updates, look, done)
+def diagnosis_of(updates: int = 5000, **measured: float) -> Diagnosis:
+    def change(done: float, line: Line, observation: Line) -> None:
+        observation |= WELL | measured
+        after(updates, observation, done)
 
     return verdict(change)
 
 
 def test_diagnose__grain_blur_and_fragments_are_poor_or_still_learning() -> None:
-    assert said_of().verdict == "healthy"
+    assert diagnosis_of().verdict == "healthy"
     for fault, word in (
         ({"grain": 1.4}, "grain"), ({"blur": 1.3}, "blur"), ({"shape_density": 0.19}, "no nearer"),
     ):  # fmt: skip
-        old, young = said_of(**fault), said_of(updates=600, **fault)
+        old, young = diagnosis_of(**fault), diagnosis_of(updates=600, **fault)
         assert old.verdict == "poor image quality" and word in old.summary(), old
         assert young.verdict == "still learning" and word in young.summary(), young
         assert not old.is_problem and not young.is_problem and old.clean and young.clean
 
 
 def test_diagnose__improving_shapes_are_still_learning() -> None:
-    def rising(done: float, line: Line, look: Line) -> None:
-        look |= WELL | {"shape_density": 0.05 + 0.15 * done}
+    def rising(done: float, line: Line, observation: Line) -> None:
+        observation |= WELL | {"shape_density": 0.05 + 0.15 * done}
 
     assert verdict(rising).verdict == "still learning"
 
 
 def test_diagnose__not_healthy_where_shapes_cannot_be_measured() -> None:
-    found = said_of(shape_density=0.9, shape_density_halves=0.8)
-    assert found.verdict == "not assessed" and "shapes were not measured" in found.summary()
+    diagnosis = diagnosis_of(shape_density=0.9, shape_density_halves=0.8)
+    assert diagnosis.verdict == "not assessed" and "shapes were not measured" in diagnosis.summary()
     assert (
-        said_of(shape_density=0.3, shape_density_halves=0.8).verdict == "poor image quality"
+        diagnosis_of(shape_density=0.3, shape_density_halves=0.8).verdict == "poor image quality"
     )  # far below even so
-    assert said_of(shape_density_halves=0.8, grain=2.0).verdict == "poor image quality"
+    assert diagnosis_of(shape_density_halves=0.8, grain=2.0).verdict == "poor image quality"
 
 
 def test_diagnose__a_handful_of_samples_is_not_assessed() -> None:
@@ -142,22 +142,29 @@ def test_diagnose__a_handful_of_samples_is_not_assessed() -> None:
         {"shape_density": 0.0, "grain": 3.0},
         {"nearest_sample_ratio": 0.1},
     ):
-        found = said_of(**WELL | few | fault)
-        assert found.verdict == "not assessed" and "30 training images allow 8 samples" in found.summary(), (
-            found
-        )
+        diagnosis = diagnosis_of(**WELL | few | fault)
+        assert (
+            diagnosis.verdict == "not assessed"
+            and "30 training images allow 8 samples" in diagnosis.summary()
+        ), diagnosis
 
 
 def test_diagnose__few_modes_in_a_young_run_are_no_mode_collapse() -> None:
     """A few hundred moves of the generator: blurs of the mean fall into one mode, in every run."""
 
-    def alarmed(updates: int, **seen: float) -> set[str]:
-        def change(done: float, line: Line, look: Line) -> None:
-            look |= {"modes": 0.1, "pairwise_distance": 0.3, "coverage": 0.2, "data_distance": 1.2, **seen}
-            after(updates, look, done)
+    def alarmed(updates: int, **measured: float) -> set[str]:
+        def change(done: float, line: Line, observation: Line) -> None:
+            observation |= {
+                "modes": 0.1,
+                "pairwise_distance": 0.3,
+                "coverage": 0.2,
+                "data_distance": 1.2,
+                **measured,
+            }
+            after(updates, observation, done)
 
-        log, looks = game(change)
-        return {name for _, name in alarms(log, looks, AdversarialSpec(), 1000)}
+        log, observations = simulated_run(change)
+        return {name for _, name in alarms(log, observations, AdversarialSpec(), 1000)}
 
     assert alarmed(600) == set()
     assert alarmed(600, nearest_sample_ratio=0.5) == set()
@@ -168,30 +175,35 @@ def test_diagnose__few_modes_in_a_young_run_are_no_mode_collapse() -> None:
 
 
 def test_diagnose__lost_diversity_is_mode_collapse_in_a_young_run_too() -> None:
-    def narrowed(done: float, line: Line, look: Line) -> None:
-        after(600, look, done)
+    def narrowed(done: float, line: Line, observation: Line) -> None:
+        after(600, observation, done)
         if done > 0.5:
-            look |= {"modes": 0.2, "pairwise_distance": 0.3}
+            observation |= {"modes": 0.2, "pairwise_distance": 0.3}
 
     assert verdict(narrowed).verdict == "mode collapse"
 
 
 def test_diagnose__a_young_run_far_from_the_data_is_no_divergence() -> None:
-    def far(done: float, line: Line, look: Line, nearer: bool) -> None:
-        after(600, look, done)
+    def far(done: float, line: Line, observation: Line, nearer: bool) -> None:
+        after(600, observation, done)
         if not nearer or done > 0.5:
-            look |= {"data_distance": 3.6, "coverage": 0.0}
+            observation |= {"data_distance": 3.6, "coverage": 0.0}
 
-    away = verdict(lambda done, line, look: far(done, line, look, nearer=False))
+    away = verdict(lambda done, line, observation: far(done, line, observation, nearer=False))
     assert away.verdict in NO_PROBLEM, away
-    assert verdict(lambda done, line, look: far(done, line, look, nearer=True)).verdict == "divergence"
+    assert (
+        verdict(lambda done, line, observation: far(done, line, observation, nearer=True)).verdict
+        == "divergence"
+    )
 
 
 def test_diagnose__observations_without_update_counts() -> None:
-    log, looks = game()
-    for look in looks:
-        look.pop("updates")
-    assert diagnose(log, looks, AdversarialSpec(), 1000).verdict == "healthy"  # they were asked less
+    log, observations = simulated_run()
+    for observation in observations:
+        observation.pop("updates")
+    assert (
+        diagnose(log, observations, AdversarialSpec(), 1000).verdict == "healthy"
+    )  # earlier versions asked for less
     assert Diagnosis("mode collapse").is_problem and not Diagnosis("too early").is_problem
 
 

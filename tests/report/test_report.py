@@ -28,10 +28,10 @@ TINY: dict[str, Any] = {"data": "digits", "steps": 2, "batch": 8, "threads": 1, 
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     torch.set_num_threads(1)
     home = tmp_path_factory.mktemp("runs")
-    made = [triptych.train(f, runs=home, **TINY) for f in ("dcgan", "vae", "diffusion")]
-    for run in made:
+    trained = [triptych.train(f, runs=home, **TINY) for f in ("dcgan", "vae", "diffusion")]
+    for run in trained:
         evaluate_run(run.path, 40)
-    return made
+    return trained
 
 
 @pytest.fixture(scope="module")

@@ -37,8 +37,8 @@ def test_it_is_read_under_the_present_names(old: Path) -> None:
     assert meta.last_log.step == 36 and run.checkpoint_meta(24).last_log.step == 24
     assert set(run.load_checkpoint().tensors) == {"weights", "ema", "optimizers"}
     assert set(run.load_snapshot(18).tensors) == {"raw", "ema"}
-    (made,) = evaluations(run)
-    assert made.step == 36 and made.scores[0].name == "FID[coordinates]"
+    (evaluation,) = evaluations(run)
+    assert evaluation.step == 36 and evaluation.scores[0].name == "FID[coordinates]"
     assert sorted(p.name for p in old.iterdir()) == sorted(
         p.name for p in RING.iterdir()
     )  # nothing was written
@@ -59,7 +59,7 @@ def test_every_verb_takes_it(words: list[str], old: Path, monkeypatch: pytest.Mo
     assert cli.main([str(old) if word == "RUN" else word for word in words]) == 0
 
 
-def test_weights_of_both_kinds_are_sampled(old: Path) -> None:
+def test_ema_and_raw_weights_are_sampled(old: Path) -> None:
     raw, ema = (triptych.load(old, weights=weights).sample(range(4)) for weights in ("raw", "ema"))
     assert not np.array_equal(raw, ema)
     assert not np.array_equal(triptych.load(old, step=18, weights="ema").sample(range(4)), ema)

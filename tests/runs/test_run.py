@@ -32,7 +32,7 @@ def test_runs_are_numbered_and_named(run: Run) -> None:
     assert runs.open_run(run.path).card == CARD
 
 
-def test_a_state_comes_back_as_it_was(run: Run) -> None:
+def test_a_checkpoint_is_read_as_it_was_written(run: Run) -> None:
     turned = {"weights": {"a": torch.arange(6.0).reshape(2, 3).t()}}  # not contiguous
     run.save_checkpoint(5, turned, CheckpointMeta(step=5))
     tensors, meta, complaints = run.load_checkpoint()
@@ -40,14 +40,14 @@ def test_a_state_comes_back_as_it_was(run: Run) -> None:
     assert not complaints
 
 
-def test_old_states_go_but_never_the_first_or_the_newest(run: Run) -> None:
+def test_old_checkpoints_are_deleted_but_the_first_and_the_newest(run: Run) -> None:
     for step in (0, 10, 20, 30):
         run.save_checkpoint(step, FILES, CheckpointMeta(step=step))
     assert run.checkpoints() == [0, 20, 30]
 
 
 @pytest.mark.parametrize("spoil", ["flip", "cut", "remove", "manifest", "no manifest"])
-def test_a_damaged_state_is_passed_over_and_named(
+def test_a_damaged_checkpoint_is_skipped_and_named(
     run: Run, spoil: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run.save_checkpoint(10, FILES, CheckpointMeta(step=10))
@@ -65,14 +65,14 @@ def test_a_damaged_state_is_passed_over_and_named(
     assert meta.step == 10
     assert len(complaints) == 1 and "step 20 is damaged (" in complaints[0]
     assert "Errno" not in complaints[0]
-    (said,) = caplog.messages
-    assert said == f"{run.path}: {complaints[0]}: using that of step 10"
+    (message,) = caplog.messages
+    assert message == f"{run.path}: {complaints[0]}: using that of step 10"
     caplog.clear()
     assert run.load_checkpoint(warning=None)[2] == complaints and run.load_checkpoint(10)[2] == []
     assert not caplog.messages
 
 
-def test_states_are_read_by_whom_the_umask_lets(run: Run) -> None:
+def test_checkpoints_have_the_permissions_of_the_umask(run: Run) -> None:
     before = os.umask(0o027)
     try:
         run.save_checkpoint(5, FILES, CheckpointMeta(step=5))
@@ -91,7 +91,7 @@ def test_where_nobody_may_write_is_said(run: Run) -> None:
         run.append_metrics({})
 
 
-def test_no_state_is_said_plainly(run: Run) -> None:
+def test_a_run_without_checkpoints_says_so(run: Run) -> None:
     with pytest.raises(RunError, match="no checkpoint that can be opened"):
         run.load_checkpoint()
 
@@ -160,7 +160,7 @@ def test_what_was_given_up_is_forgotten_whole(run: Run) -> None:
 
 
 @pytest.mark.parametrize("broke_off", ["before the second rename", "after it"])
-def test_a_state_written_anew_is_never_lost(
+def test_a_checkpoint_written_again_is_never_lost(
     run: Run, monkeypatch: pytest.MonkeyPatch, broke_off: str
 ) -> None:
     run.save_checkpoint(10, FILES, CheckpointMeta(step=10, images=1))
@@ -185,7 +185,7 @@ def test_a_state_written_anew_is_never_lost(
         assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["step-00000010"]
 
 
-def test_a_pickle_in_a_state_is_never_opened(run: Run) -> None:
+def test_a_pickle_in_a_checkpoint_is_never_opened(run: Run) -> None:
     import pickle
 
     class Trap:

@@ -90,9 +90,9 @@ def test_a_batch_of_images_has_the_loss_of_its_latents(first_stage: Run, tmp_pat
 
 
 def test_evaluation_of_an_autoencoder_is_of_reconstructions(first_stage: Run) -> None:
-    found = evaluate_run(first_stage.path, 60, "random-conv", save=False)
-    assert found.reconstruction is not None and found.reconstruction.n == 60
-    assert {score.card.labels for score in found.scores} == {reconstruction.LABELS_RECONSTRUCTIONS}
+    evaluation = evaluate_run(first_stage.path, 60, "random-conv", save=False)
+    assert evaluation.reconstruction is not None and evaluation.reconstruction.n == 60
+    assert {score.card.labels for score in evaluation.scores} == {reconstruction.LABELS_RECONSTRUCTIONS}
     pipeline = triptych.load(first_stage.path)
     pixels = load_data("digits", size=8).test.pixels
     error = reconstruction.measure_reconstruction(pipeline, pixels, pixels, ())

@@ -1,4 +1,4 @@
-"""Labels are an option of the training, and every family obeys it."""
+"""Labels are an option of the training, and every model obeys it."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ NARROW: dict[str, dict[str, Any]] = {
     "diffusion": {"channels": (8, 8)},
     "flow_matching": {"channels": (8, 8)},
 }
-LABELLED = ImageSpec(1, 8, classes=2)
+LABELED = ImageSpec(1, 8, classes=2)
 
 
-def narrow(family: str) -> dict[str, Any]:
-    return NARROW.get(family, {"width": 8})
+def narrow(name: str) -> dict[str, Any]:
+    return NARROW.get(name, {"width": 8})
 
 
 def gray(count: int) -> np.ndarray:
@@ -56,14 +56,16 @@ def drawn(model: Pipeline, label: int) -> torch.Tensor:
         return last.image()
 
 
-@pytest.mark.parametrize("family", [n for n in model_names() if not load_model_class(n).reconstructs])
-def test_every_family_is_told_labels_or_never_sees_them(family: str) -> None:
-    kind, split = load_model_class(family), Split(gray(16), np.arange(16) % 2)
+@pytest.mark.parametrize("name", [n for n in model_names() if not load_model_class(n).reconstructs])
+def test_every_model_reads_labels_or_never_sees_them(name: str) -> None:
+    model_class, split = load_model_class(name), Split(gray(16), np.arange(16) % 2)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
     for conditional in (True, False):
-        told = model_spec(LABELLED, conditional)
+        image_spec = model_spec(LABELED, conditional)
         training = Trainer(
-            kind(kind.Config(**narrow(family)), told, untrained_components(kind, told)),
+            model_class(
+                model_class.Config(**narrow(name)), image_spec, untrained_components(model_class, image_spec)
+            ),
             split,
             Options(batch=4),
             plan,
@@ -85,8 +87,8 @@ def test_every_family_is_told_labels_or_never_sees_them(family: str) -> None:
 
 
 def test_left_out_it_is_on_where_there_are_two_classes() -> None:
-    assert model_spec(LABELLED, None) == LABELLED
-    assert model_spec(LABELLED, False) == ImageSpec(1, 8, classes=0)
+    assert model_spec(LABELED, None) == LABELED
+    assert model_spec(LABELED, False) == ImageSpec(1, 8, classes=0)
     assert model_spec(ImageSpec(1, 8, classes=1), None).classes == 0
     assert model_spec(ImageSpec(1, 8, classes=1), True).classes == 1
     assert model_spec(ImageSpec(3, 8), None) == model_spec(ImageSpec(3, 8), False) == ImageSpec(3, 8)
@@ -94,13 +96,13 @@ def test_left_out_it_is_on_where_there_are_two_classes() -> None:
 
 def test_the_flags_say_yes_no_or_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
-    asked: dict[str, tuple[list[str], bool]] = {
+    cases: dict[str, tuple[list[str], bool]] = {
         "left-out": ([], True),
         "off": (["--no-conditional"], False),
         "paper": (["--preset", "paper"], False),
         "both": (["--preset", "paper", "--conditional"], True),
     }
-    for name, (flags, expected) in asked.items():
+    for name, (flags, expected) in cases.items():
         more = ["--width", "8", *flags, "--runs", str(tmp_path / name)]
         assert cli.main(["train", "dcgan", *words, *more]) == 0
         card = json.loads(next((tmp_path / name).glob("0*/run.json")).read_text())
@@ -111,14 +113,14 @@ def test_the_flags_say_yes_no_or_nothing(tmp_path: Path, capsys: pytest.CaptureF
     assert "give --conditional or --no-conditional, not both" in capsys.readouterr().err
 
 
-def test_labels_asked_of_a_source_without_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    for family in model_names():
+def test_conditional_on_data_without_labels_is_refused(tmp_path: Path) -> None:
+    for name in model_names():
         with pytest.raises(UsageError, match=r"^--conditional needs labels, and these images have none"):
-            triptych.train(family, data=gray(30), conditional=True, runs=tmp_path, **SMALL)
+            triptych.train(name, data=gray(30), conditional=True, runs=tmp_path, **SMALL)
     assert not list(tmp_path.iterdir())
 
 
-def test_labels_asked_of_a_family_that_reads_none_are_refused(tmp_path: Path) -> None:
+def test_conditional_of_a_model_without_labels_is_refused(tmp_path: Path) -> None:
     own = tmp_path / "deaf.py"
     own.write_text(
         "from triptych.models.dcgan import Dcgan, DcganConfig\n"
@@ -137,7 +139,7 @@ def test_labels_asked_of_a_family_that_reads_none_are_refused(tmp_path: Path) ->
 
 
 def as_it_was(run: Run, where: Path) -> Path:
-    """A copy of a run, its run.json in the form of when labels were a setting of three families."""
+    """A copy of a run, its run.json as written when labels were a setting of three models."""
     shutil.copytree(run.path, where)
     card = json.loads((run.path / "run.json").read_text())
     for gone in ("format", "image_spec"):
@@ -153,14 +155,14 @@ def as_it_was(run: Run, where: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("family", "conditional"),
+    ("model", "conditional"),
     [("dcgan", True), ("dcgan", False), ("vae", False), ("diffusion", True)],
 )
 def test_old_runs_open_sample_and_go_on_to_the_same_bits(
-    family: str, conditional: bool, tmp_path: Path
+    model: str, conditional: bool, tmp_path: Path
 ) -> None:
-    own = {**narrow(family), **SMALL, "conditional": conditional, "save_every": 2}
-    run = triptych.train(family, runs=tmp_path / "runs", **own)
+    own = {**narrow(model), **SMALL, "conditional": conditional, "save_every": 2}
+    run = triptych.train(model, runs=tmp_path / "runs", **own)
     old = as_it_was(run, tmp_path / "old")
     assert (
         open_run(old).card.config == run.card.config and open_run(old).card.image_spec == run.card.image_spec
@@ -173,14 +175,14 @@ def test_old_runs_open_sample_and_go_on_to_the_same_bits(
     again, meta, _ = resume(old).load_checkpoint()
     assert meta.step == 4
     for file, tensors in whole.items():
-        assert all(torch.equal(tensors[name], again[file][name]) for name in tensors), file
+        assert all(torch.equal(tensors[key], again[file][key]) for key in tensors), file
 
 
-def test_old_cards_without_a_word_on_labels_and_of_ones_own_families() -> None:
+def test_old_cards_without_labels_and_of_user_models() -> None:
     spec = asdict(ImageSpec(1, 8, 10))
     card: dict[str, Any] = {"family": "diffusion", "config": {}, "spec": spec}
     card |= {"options": {}, "plan": {}, "data": {}}
-    assert to_present_form(card)["image_spec"]["classes"] == 10  # it was always told
+    assert to_present_form(card)["image_spec"]["classes"] == 10  # it always read labels
     assert to_present_form({**card, "family": "vae"})["image_spec"]["classes"] == 0
     own = {**card, "family": "own.py", "config": {"conditional": True}}
     assert to_present_form(own)["config"] == own["config"]
@@ -192,70 +194,79 @@ def test_old_cards_without_a_word_on_labels_and_of_ones_own_families() -> None:
 
 
 @pytest.fixture(scope="module", params=["flow", "normal"])
-def told(request: pytest.FixtureRequest) -> Pipeline:
+def conditional_vae(request: pytest.FixtureRequest) -> Pipeline:
     """A VAE of two classes, dark squares and bright ones, trained for a moment."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
     levels = np.where(labels, 200, 50)[:, None, None, None] + rng.integers(-20, 20, (400, 1, 1, 1))
     pixels = np.broadcast_to(levels, (400, 8, 8, 1)).astype(np.uint8)
     torch.manual_seed(0)
-    family = Vae(VaeConfig(latent=2, width=8, prior=request.param, kl_warmup=0, lr=1e-2), LABELLED)
+    model = Vae(VaeConfig(latent=2, width=8, prior=request.param, kl_warmup=0, lr=1e-2), LABELED)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 150})
-    training = Trainer(family, Split(pixels, labels), Options(batch=32), plan)
+    training = Trainer(model, Split(pixels, labels), Options(batch=32), plan)
     steps = training.steps()
     for _ in range(150):
         next(steps)
-    return Pipeline(family)
+    return Pipeline(model)
 
 
 def squares(*levels: int) -> np.ndarray:
     return np.stack([np.full((8, 8, 1), level, np.uint8) for level in levels])
 
 
-def test_a_conditional_vae_draws_what_is_asked_for(told: Pipeline) -> None:
-    dark, bright = (told.sample(range(16), label).mean() for label in (0, 1))
+def test_a_conditional_vae_samples_the_given_class(conditional_vae: Pipeline) -> None:
+    dark, bright = (conditional_vae.sample(range(16), label).mean() for label in (0, 1))
     assert dark < 90 and bright > 160
 
 
-def test_a_conditional_vae_inverts_and_prices_with_the_label(told: Pipeline) -> None:
-    shown, labels = squares(45, 60, 195, 210), [0, 0, 1, 1]
-    again = told.generate(told.invert(shown, labels), labels)
-    assert np.abs(again.astype(int) - shown).mean() < 15
-    right, wrong = told.bits_per_dim(shown, labels, "iwae"), told.bits_per_dim(shown, [1, 1, 0, 0], "iwae")
+def test_a_conditional_vae_inverts_and_bounds_with_the_label(conditional_vae: Pipeline) -> None:
+    images, labels = squares(45, 60, 195, 210), [0, 0, 1, 1]
+    again = conditional_vae.generate(conditional_vae.invert(images, labels), labels)
+    assert np.abs(again.astype(int) - images).mean() < 15
+    right, wrong = (
+        conditional_vae.bits_per_dim(images, labels, "iwae"),
+        conditional_vae.bits_per_dim(images, [1, 1, 0, 0], "iwae"),
+    )
     assert (right < wrong).all()
 
 
-def test_a_label_that_is_not_given_is_summed_out(told: Pipeline) -> None:
-    shown = squares(50, 200)
-    each = np.stack([told.bits_per_dim(shown, y, "iwae", draws=4) for y in (0, 1)]) * 64 * np.log(2)  # nats
+def test_a_missing_label_is_marginalized(conditional_vae: Pipeline) -> None:
+    images = squares(50, 200)
+    each = (
+        np.stack([conditional_vae.bits_per_dim(images, y, "iwae", draws=4) for y in (0, 1)]) * 64 * np.log(2)
+    )  # nats
     expected = (np.log(2) - np.logaddexp(-each[0], -each[1])) / (64 * np.log(2))
-    np.testing.assert_allclose(told.bits_per_dim(shown, None, "iwae", draws=4), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        conditional_vae.bits_per_dim(images, None, "iwae", draws=4), expected, rtol=1e-6
+    )
 
 
-def test_a_conditional_vae_without_a_label_says_what_it_needs(told: Pipeline) -> None:
+def test_a_conditional_vae_without_a_label_says_what_it_needs(conditional_vae: Pipeline) -> None:
     with pytest.raises(UsageError, match="was trained with labels"):
-        told.model.invert(to_float(squares(50)), Condition(), told.model.Controls(), [0])
+        conditional_vae.model.invert(
+            to_float(squares(50)), Condition(), conditional_vae.model.Controls(), [0]
+        )
 
 
-def test_the_first_layer_of_a_conditional_vae_reads_noise_and_label_apart(told: Pipeline) -> None:
-    matrix = told.model.first_layer_weight()
-    assert (matrix is None) == (told.model.config.prior == "flow")
+def test_the_first_layer_of_a_conditional_vae_reads_noise_and_label_apart(conditional_vae: Pipeline) -> None:
+    matrix = conditional_vae.model.first_layer_weight()
+    assert (matrix is None) == (conditional_vae.model.config.prior == "flow")
     assert matrix is None or matrix.shape[1] == 2
 
 
-def test_the_watch_knows_the_classes_that_an_unconditional_family_is_not_told(
+def test_the_gan_monitor_knows_the_classes_that_an_unconditional_model_does_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from triptych.monitor import gan_monitor
 
-    seen: list[int] = []
+    class_counts: list[int] = []
     reference = gan_monitor.Reference
 
-    def noted(split: Split, classes: int = 0) -> Any:
-        seen.append(classes)
+    def recorded(split: Split, classes: int = 0) -> Any:
+        class_counts.append(classes)
         return reference(split, classes)
 
-    monkeypatch.setattr(gan_monitor, "Reference", noted)
+    monkeypatch.setattr(gan_monitor, "Reference", recorded)
     settings = {**SMALL, "steps": 60, "conditional": False}
     triptych.train("dcgan", data="digits", runs=tmp_path, width=8, **settings)
-    assert seen == [len(load("digits").class_names)]
+    assert class_counts == [len(load("digits").class_names)]

@@ -13,9 +13,9 @@ from triptych.training.planning import AIM, Timing, arithmetic, make_plan
 CPU = torch.device("cpu")
 
 
-def timed(asked: list[float], pace: float = 0.1) -> object:
+def timed(timeouts: list[float], pace: float = 0.1) -> object:
     def time_steps(choice: Arithmetic, patience: float) -> Timing:
-        asked.append(patience)
+        timeouts.append(patience)
         return Timing(pace if patience else None, 7)
 
     return time_steps
@@ -23,7 +23,7 @@ def timed(asked: list[float], pace: float = 0.1) -> object:
 
 @pytest.mark.parametrize("pays", [False, True])
 @pytest.mark.parametrize("network", [False, True])
-def test_the_arithmetic_follows_from_device_and_family(
+def test_the_arithmetic_follows_from_device_and_model(
     pays: bool, network: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "bf16_pays", lambda device: (pays, "why"))
@@ -58,20 +58,20 @@ def test_where_bf16_pays(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: products)
     monkeypatch.setattr(devices, "vendor", lambda: vendor)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-    found, words = devices.bf16_pays(CPU)
-    assert found is pays and why in words
+    faster, reason = devices.bf16_pays(CPU)
+    assert faster is pays and why in reason
     assert (
         devices.instructions().endswith(f", ONEDNN_MAX_CPU_ISA={limit}" if limit else "AVX512") or not limit
     )
 
 
 def test_minutes_are_timed_and_the_steps_they_came_to_are_kept() -> None:
-    asked: list[float] = []
-    plan, timing = make_plan(Options(precision="fp32", minutes=1), 100, timed(asked))  # type: ignore[arg-type]
-    assert timing == Timing(0.1, 7) and asked == [1.2]
+    timeouts: list[float] = []
+    plan, timing = make_plan(Options(precision="fp32", minutes=1), 100, timed(timeouts))  # type: ignore[arg-type]
+    assert timing == Timing(0.1, 7) and timeouts == [1.2]
     assert plan.steps == int(60 * AIM / 0.1) and plan.threads == torch.get_num_threads()
-    told = "1 minute came to 581 steps: --steps 581 in their place repeats this run"
-    assert plan.how_to_repeat(581) == told
+    advice = "1 minute came to 581 steps: --steps 581 in their place repeats this run"
+    assert plan.how_to_repeat(581) == advice
     assert plan.how_to_repeat(9) == "1 minute were over at step 9 of 581: --steps 581 trains all"
     assert plan.words(64, 0.1).startswith("about 1 minute: 581 steps of 64 images on cpu, 1 thread, fp32 (")
 
@@ -89,13 +89,13 @@ def test_minutes_are_timed_and_the_steps_they_came_to_are_kept() -> None:
 def test_the_clock_decides_nothing_but_minutes(budget: dict[str, float], patience: float) -> None:
     plans = []
     for pace in (1e-3, 10.0):
-        asked: list[float] = []
+        timeouts: list[float] = []
         options = Options(device="cpu", **budget)  # type: ignore[arg-type]
-        plans.append(make_plan(options, 100, timed(asked, pace))[0])  # type: ignore[arg-type]
-        assert asked == [patience]
+        plans.append(make_plan(options, 100, timed(timeouts, pace))[0])  # type: ignore[arg-type]
+        assert timeouts == [patience]
     assert plans[0] == plans[1] and plans[0].how_to_repeat(plans[0].steps) == ""
-    told = plans[0].words(1, None)
-    assert told.startswith(f"{plans[0].steps:,} step") and "about" not in told
+    summary = plans[0].words(1, None)
+    assert summary.startswith(f"{plans[0].steps:,} step") and "about" not in summary
 
 
 def test_a_plan_of_an_older_version_is_read() -> None:
@@ -109,7 +109,7 @@ def test_a_plan_of_an_older_version_is_read() -> None:
     [(3, "a few seconds"), (40, "under a minute"), (65, "about 1 minute"), (300, "about 5 minutes"),
      (9000, "about 2.5 hours")],
 )  # fmt: skip
-def test_durations_in_words(seconds: float, words: str) -> None:
+def test_readable_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 

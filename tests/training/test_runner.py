@@ -1,4 +1,4 @@
-"""Training from outside: exact resume, kills, signals, NaN, families of one's own."""
+"""Training from outside: exact resume, kills, signals, NaN, user models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {"steps": 24, "batch": 16, "threads": 1, "precision": 
 WORDS = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
 TIME_FIELDS = ("seconds", "images_per_second")
 
-OWN_FAMILY = '''
+USER_MODEL = '''
 from collections.abc import Iterator
 import torch
 from triptych.core.config import Settings
@@ -42,7 +42,7 @@ class OwnConfig(Settings):
     poison: int = -1
 
 class Toy(GenerativeModel[OwnConfig, Settings]):
-    """One number is learnt; after `poison` steps the loss is not a number."""
+    """One number is learned; after `poison` steps the loss is not a number."""
     Config, Controls = OwnConfig, Settings
     title = "Toy"
     ema_modules = ("level",)
@@ -55,9 +55,9 @@ class Toy(GenerativeModel[OwnConfig, Settings]):
     def objectives(self):
         return [Objective("toy", torch.optim.SGD([self.level], 0.1), self.loss)]
 
-    def loss(self, batch, turn):
-        loss = (batch.images.mean() + turn.randn(1).mean() - self.level).square()
-        return (loss * float("nan") if turn.step == self.config.poison else loss), {}
+    def loss(self, batch, context):
+        loss = (batch.images.mean() + context.randn(1).mean() - self.level).square()
+        return (loss * float("nan") if context.step == self.config.poison else loss), {}
 
     def generate(self, noise, condition, controls, seeds):
         size = (len(noise), self.spec.channels, self.spec.size, self.spec.size)
@@ -80,7 +80,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return triptych.train("vae", data="digits", runs=tmp_path_factory.mktemp("runs"), **OPTIONS)
 
 
-def test_averages_are_set_aside_on_the_way(undisturbed: Run, tmp_path: Path) -> None:
+def test_ema_snapshots_are_saved_during_training(undisturbed: Run, tmp_path: Path) -> None:
     assert undisturbed.snapshots() == [1, 3, 6, 12, 24]
     last = triptych.load(undisturbed.path).sample(range(4))
     assert np.array_equal(triptych.load(undisturbed.path, step=24).sample(range(4)), last)
@@ -92,15 +92,15 @@ def test_averages_are_set_aside_on_the_way(undisturbed: Run, tmp_path: Path) -> 
     assert not np.array_equal(raw, triptych.load(undisturbed.path, step=3, weights="ema").sample(range(4)))
 
 
-def test_a_snapshot_of_another_network_is_not_drawn_with(undisturbed: Run, tmp_path: Path) -> None:
+def test_a_snapshot_of_another_network_is_not_sampled(undisturbed: Run, tmp_path: Path) -> None:
     """What a snapshot lacks would be left as it was drawn at random."""
     shutil.copytree(undisturbed.path, tmp_path / "old")
     old = open_run(tmp_path / "old")
     kept, meta = old.load_snapshot(3)
-    average = kept["ema"]
-    name = next(iter(average))
-    del average[name]
-    old.save_snapshot(3, average, meta)
+    ema = kept["ema"]
+    name = next(iter(ema))
+    del ema[name]
+    old.save_snapshot(3, ema, meta)
     with pytest.raises(RunError, match=f"{re.escape(name)}.*another version"):
         triptych.load(old.path, step=3, weights="ema")
 
@@ -122,14 +122,14 @@ def begin(runs: Path, *extra: str) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_state(runs: Path, step: int) -> Run:
+def wait_for_checkpoint(runs: Path, step: int) -> Run:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for path in runs.glob("0*"):
             if any(saved >= step for saved in Run(path, a_card()).checkpoints()):
                 return open_run(path)
         time.sleep(0.02)
-    raise AssertionError("no state was written in two minutes")
+    raise AssertionError("no checkpoint was written in two minutes")
 
 
 def test_a_run_is_all_there(undisturbed: Run) -> None:
@@ -151,7 +151,7 @@ def test_the_same_options_give_the_same_bits(undisturbed: Run, tmp_path: Path) -
 
 def test_killed_and_resumed_is_undisturbed(undisturbed: Run, tmp_path: Path) -> None:
     process = begin(tmp_path)
-    run = wait_for_state(tmp_path, 6)
+    run = wait_for_checkpoint(tmp_path, 6)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert run.checkpoints()[-1] < 24, "the kill came too late to show anything"
@@ -161,15 +161,15 @@ def test_killed_and_resumed_is_undisturbed(undisturbed: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop_it_saves_and_says_how_to_go_on(
+def test_a_stopped_run_saves_and_says_how_to_resume(
     undisturbed: Run, tmp_path: Path, number: signal.Signals
 ) -> None:
     process = begin(tmp_path)
-    run = wait_for_state(tmp_path, 3)
+    run = wait_for_checkpoint(tmp_path, 3)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"triptych resume {run.path}" in told
+    assert f"triptych resume {run.path}" in errors
     stopped = run.checkpoints()[-1]
     assert stopped < 24 and run.checkpoint_meta().step == stopped
     assert hashes(resume(run.path)) == hashes(undisturbed)
@@ -180,13 +180,13 @@ def test_a_finished_run_says_so(undisturbed: Run) -> None:
         resume(undisturbed.path)
 
 
-def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
+def test_a_run_can_be_extended(tmp_path: Path) -> None:
     run = triptych.train("vae", data="digits", runs=tmp_path, **{**OPTIONS, "steps": 4})
     assert resume(run.path, 6).checkpoints()[-1] == 6
     assert [line["step"] for line in open_run(run.path).log()] == [1, 2, 3, 4, 5, 6]
     for steps in (4, 6):
-        told = f"is already at step 6: --steps must be larger, got {steps}"
-        with pytest.raises(UsageError, match=told):
+        message = f"is already at step 6: --steps must be larger, got {steps}"
+        with pytest.raises(UsageError, match=message):
             resume(run.path, steps)
 
 
@@ -204,8 +204,8 @@ def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
     def add(label: str) -> None:
         (tmp_path / "set" / label).mkdir(parents=True)
         for k in range(8):
-            picture = Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8))
-            picture.save(tmp_path / "set" / label / f"{k}.png")
+            image = Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8))
+            image.save(tmp_path / "set" / label / f"{k}.png")
 
     add("cat")
     add("dog")
@@ -218,9 +218,9 @@ def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
     assert resume(run.path, 4).checkpoints()[-1] == 4
 
 
-def test_not_a_number_leaves_the_last_good_state(tmp_path: Path) -> None:
+def test_nan_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     own = tmp_path / "toy.py"
-    own.write_text(OWN_FAMILY)
+    own.write_text(USER_MODEL)
     options = {"steps": 20, "batch": 8, "threads": 1, "precision": "fp32", "save_every": 2}
     with pytest.raises(TrainingError, match=r"loss became nan.*checkpoint, of step \d, is kept"):
         triptych.train(str(own), data="digits", runs=tmp_path / "runs", poison=7, **options)
@@ -230,9 +230,9 @@ def test_not_a_number_leaves_the_last_good_state(tmp_path: Path) -> None:
     assert all(t.isfinite().all() for t in tensors["weights"].values())
 
 
-def test_a_family_of_ones_own(tmp_path: Path) -> None:
+def test_a_user_model(tmp_path: Path) -> None:
     own = tmp_path / "toy.py"
-    own.write_text(OWN_FAMILY)
+    own.write_text(USER_MODEL)
     options = {"steps": 5, "batch": 8, "threads": 1, "precision": "fp32"}
     run = triptych.train(str(own), data="digits", runs=tmp_path / "runs", **options)
     assert run.path.name == "0001-toy-digits"
@@ -265,7 +265,7 @@ def test_a_run_that_the_clock_ended_is_finished(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(RunError, match=r"its 0\.02 minutes were over at step 4 of 5"):
             resume(run.path)
-    assert resume(run.path, 5).checkpoints()[-1] == 5  # asked for in steps, the clock counts no more
+    assert resume(run.path, 5).checkpoints()[-1] == 5  # with a budget in steps the clock does not count
 
 
 def test_public_names_are_functions_whatever_was_imported_first() -> None:

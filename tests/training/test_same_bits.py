@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {"batch": 16, "width": 4, "seed": 3}
 
 
 class Clock:
-    """A clock of our own in the place of time's: each look at it moves it."""
+    """A clock in the place of time's: each reading advances it."""
 
     def __init__(self, pace: Iterator[float]) -> None:
         self.now, self.pace = 0.0, pace
@@ -35,7 +35,7 @@ class Clock:
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
     files, *_ = run.load_checkpoint()
-    return {f"{file}/{name}": tensor for file, held in files.items() for name, tensor in held.items()}
+    return {f"{file}/{name}": tensor for file, tensors in files.items() for name, tensor in tensors.items()}
 
 
 def same(one: Run, other: Run) -> bool:
@@ -76,13 +76,13 @@ def test_no_clock_decides(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_minutes_are_repeated_by_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", Clock(itertools.repeat(0.4)))
-        timed = triptych.train("vae", runs=tmp_path, minutes=0.05, announce=told.append, **SMALL)
+        timed = triptych.train("vae", runs=tmp_path, minutes=0.05, announce=messages.append, **SMALL)
     steps = timed.card.plan.steps
     assert 2 <= steps <= 9 and timed.checkpoint_meta().step == steps
-    assert told == [
+    assert messages == [
         f"a few seconds: {steps} steps of 16 images on cpu, 1 thread, "
         f"{timed.card.plan.precision}, channels last ({timed.card.plan.precision_reason})"
     ]
@@ -94,36 +94,36 @@ def test_the_command_line_says_how_to_repeat_minutes(
 ) -> None:
     words = ["--minutes", "0.01", "--batch", "16", "--width", "4", "--runs", str(tmp_path)]
     assert cli.main(["train", "vae", *words]) == 0
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     (run,) = tmp_path.glob("0*")
     steps = triptych.load(run).run.card.plan.steps  # type: ignore[union-attr]
-    assert f"{steps:,} steps of 16 images on cpu, " in told
-    (repeat,) = (line for line in told.splitlines() if "0.01 minutes" in line)
+    assert f"{steps:,} steps of 16 images on cpu, " in output
+    (repeat,) = (line for line in output.splitlines() if "0.01 minutes" in line)
     assert f"--steps {steps} " in repeat
 
 
 def test_trainings_of_a_duel_share_one_arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duel, "bf16_pays", lambda device: (True, "here"))
-    made = duel.create_duel(["vae", "dcgan --precision fp32"], "digits", home=tmp_path, amount=1)
+    created = duel.create_duel(["vae", "dcgan --precision fp32"], "digits", home=tmp_path, amount=1)
     monkeypatch.setattr(duel, "bf16_pays", lambda device: (False, "elsewhere"))
-    words = [duel._train_command(duel.open_duel(made.path), c, 0) for c in made.rules.contestants]
-    for line in words:
+    commands = [duel._train_command(duel.open_duel(created.path), c, 0) for c in created.rules.contestants]
+    for line in commands:
         assert line[line.index("--precision") + 1] == "bf16" and line[line.index("--threads") + 1] == "1"
-    assert "fp32" in words[1][words[1].index("bf16") :]  # a contestant's own flag comes last and counts
-    old = made.rules.model_dump(mode="json", exclude={"precision", "threads"})
+    assert "fp32" in commands[1][commands[1].index("bf16") :]  # a contestant's own flag comes last and counts
+    old = created.rules.model_dump(mode="json", exclude={"precision", "threads"})
     assert "--precision" not in duel._train_command(
-        duel.Duel(made.path, duel.Rules.model_validate(old)), made.rules.contestants[0], 0
+        duel.Duel(created.path, duel.Rules.model_validate(old)), created.rules.contestants[0], 0
     )
 
 
 def test_long_work_says_how_much_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     monkeypatch.setattr(time, "monotonic", Clock(itertools.repeat(1.0)))
-    tell = throttled_progress(told.append)
+    progress = throttled_progress(messages.append)
     for done in range(1, 201):
-        tell("judge", done, 200)
-    assert told[0] == "judge: 3 of 200, about 3 minutes left"
-    assert told[1] == "judge: 13 of 200, about 3 minutes left"
-    assert told[-1].endswith("of 200, a few seconds left")
-    tell("samples", 1, 2)
-    assert len(told) < 25
+        progress("extractor", done, 200)
+    assert messages[0] == "extractor: 3 of 200, about 3 minutes left"
+    assert messages[1] == "extractor: 13 of 200, about 3 minutes left"
+    assert messages[-1].endswith("of 200, a few seconds left")
+    progress("samples", 1, 2)
+    assert len(messages) < 25

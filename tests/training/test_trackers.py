@@ -25,17 +25,17 @@ TINY: dict[str, Any] = {
 
 
 class Notes:
-    """Keeps what it is told by accelerate's names; it draws random numbers and may fall over."""
+    """Records the calls of accelerate's interface; it draws random numbers and may raise."""
 
     name = "notes"
 
     def __init__(self, falls_at: str = "") -> None:
-        self.told: list[tuple[str, Any]] = []
+        self.calls: list[tuple[str, Any]] = []
         self.falls_at = falls_at
 
     def _note(self, what: str, *values: Any) -> None:
         random.random(), np.random.rand(), torch.rand(1)
-        self.told.append((what, values))
+        self.calls.append((what, values))
         if what == self.falls_at:
             raise ConnectionError("no network")
 
@@ -66,7 +66,7 @@ class TwoMethods:
 
 def bits(run: triptych.Run) -> dict[str, torch.Tensor]:
     files, _, _ = run.load_checkpoint()
-    return {f"{part}/{name}": value for part, held in files.items() for name, value in held.items()}
+    return {f"{part}/{name}": value for part, tensors in files.items() for name, value in tensors.items()}
 
 
 @pytest.fixture(scope="module")
@@ -79,21 +79,21 @@ def same(one: triptych.Run, other: triptych.Run) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_a_tracker_is_told_what_the_log_says_and_changes_no_bit(alone: triptych.Run, tmp_path: Path) -> None:
+def test_a_tracker_gets_the_log_and_changes_no_bit(alone: triptych.Run, tmp_path: Path) -> None:
     notes = Notes()
     before = random.getstate()
     run = triptych.train("vae", runs=tmp_path, trackers=[notes], **TINY)
     assert random.getstate() == before
-    assert [what for what, _ in notes.told[:2]] == ["start", "configuration"]
-    logged = [values for what, values in notes.told if what == "log"]
+    assert [what for what, _ in notes.calls[:2]] == ["start", "configuration"]
+    logged = [values for what, values in notes.calls if what == "log"]
     assert [step for _, step in logged] == [1, 2, 3, 4]
     assert [values["autoencoder/loss"] for values, _ in logged] == [
         line["autoencoder/loss"] for line in run.log()
     ]
-    drawn = [values for what, values in notes.told if what == "images"]
+    drawn = [values for what, values in notes.calls if what == "images"]
     assert [(step, more) for _, step, more in drawn] == [(1, {}), (2, {}), (4, {})]
     assert drawn[0][0]["samples"][0] == 1 and drawn[0][0]["samples"][3] == 3
-    assert notes.told[-1][0] == "finish"
+    assert notes.calls[-1][0] == "finish"
     assert same(run, alone)
 
 
@@ -108,37 +108,39 @@ def test_one_that_falls_over_is_dropped_with_one_warning(
     assert len(warned) == 2
     assert "the tracker notes failed and is left out from now on (ConnectionError: no network)" in str(warned)
     assert "the tracker TwoMethods failed" in str(warned)
-    assert [what for what, _ in falls.told].count(falls_at) == 1 and falls.told[-1][0] == falls_at
-    assert stands.told[-1][0] == "finish" and len(stands.told) == 2 + 4 + 3 + 1
+    assert [what for what, _ in falls.calls].count(falls_at) == 1 and falls.calls[-1][0] == falls_at
+    assert stands.calls[-1][0] == "finish" and len(stands.calls) == 2 + 4 + 3 + 1
     assert same(run, alone)
 
 
-def test_accelerates_tensorboard_tracker_is_told_the_order_of_the_axes(alone: triptych.Run) -> None:
+def test_accelerates_tensorboard_tracker_gets_the_order_of_the_axes(alone: triptych.Run) -> None:
     notes = Notes()
     notes.name = "tensorboard"
     TrackerGroup(alone, (), [notes], 0).log_samples(alone.path / "samples" / "step-00000004.png", 4)
-    assert notes.told[-1][1][2] == {"dataformats": "NHWC"}
+    assert notes.calls[-1][1][2] == {"dataformats": "NHWC"}
 
 
 def read(home: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = EventAccumulator(str(home))
-    found.Reload()
-    return found
+    events = EventAccumulator(str(home))
+    events.Reload()
+    return events
 
 
 def test_tensorboard_is_live_and_goes_on_with_a_resumed_run(alone: triptych.Run, tmp_path: Path) -> None:
-    seen: list[list[int]] = []
+    logged_steps: list[list[int]] = []
 
-    def watch(progress: Any) -> None:
+    def on_step(progress: Any) -> None:
         if progress.step == 3:
-            seen.append([e.step for e in read(progress.run.path / "tensorboard").Scalars("autoencoder/loss")])
+            logged_steps.append(
+                [e.step for e in read(progress.run.path / "tensorboard").Scalars("autoencoder/loss")]
+            )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of what TensorBoard itself imports
-        run = triptych.train("vae", runs=tmp_path, track=["tensorboard"], on_step=watch, **TINY)
-        assert seen == [[1, 2, 3]]
+        run = triptych.train("vae", runs=tmp_path, track=["tensorboard"], on_step=on_step, **TINY)
+        assert logged_steps == [[1, 2, 3]]
         assert same(run, alone)
         notes = Notes()
         resume(run.path, 6, trackers=[notes])
@@ -149,7 +151,7 @@ def test_tensorboard_is_live_and_goes_on_with_a_resumed_run(alone: triptych.Run,
             [x["autoencoder/loss"] for x in run.log()], rel=1e-6
         )
         assert [event.step for event in events.Images("samples")] == [1, 2, 4, 6]
-    assert [values[1] for what, values in notes.told if what == "log"] == [5, 6]
+    assert [values[1] for what, values in notes.calls if what == "log"] == [5, 6]
     assert run.card.options.track == ("tensorboard",)
 
 

@@ -17,7 +17,7 @@ def course(label: str, values: list[float]) -> Course:
     return Course(label, f"var(--{label})", points)
 
 
-def test_a_course_is_a_band_a_line_and_a_dot_a_look() -> None:
+def test_a_course_is_a_band_a_line_and_a_dot_per_evaluation() -> None:
     drawn = ElementTree.fromstring(
         against_budget("FID", "minutes", [course("one", [9, 4, 1]), course("two", [8, 5, 3])], True, 0.5)
     )
@@ -40,7 +40,7 @@ def test_labels_that_would_overlap_are_moved_apart() -> None:
     assert min(b - a for a, b in pairwise(places)) >= 13.9
 
 
-def test_one_look_alone_can_be_drawn() -> None:
+def test_a_single_evaluation_can_be_drawn() -> None:
     ElementTree.fromstring(against_budget("KID", "minutes", [course("one", [0.0])], False, 0.0))
 
 

@@ -1,4 +1,4 @@
-"""Drawn images as files of every kind, and films of their making."""
+"""Generated images as files of every format, and films of the generation."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DRAWN = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
 
 @pytest.fixture(scope="module")
 def diffusion() -> Pipeline:
-    kind = load_model_class("diffusion")
+    model_class = load_model_class("diffusion")
     torch.manual_seed(0)
-    return Pipeline(kind(kind.Config(channels=(8,)), ImageSpec(1, 8, 2)))
+    return Pipeline(model_class(model_class.Config(channels=(8,)), ImageSpec(1, 8, 2)))
 
 
 @pytest.mark.parametrize("end", [".png", ".jpg", ".JPEG", ".webp", ".gif"])
@@ -35,9 +35,9 @@ def test_a_grid_in_every_format(end: str, tmp_path: Path) -> None:
         write_images(out, DRAWN, range(4), ["a", "b", "a", "b"])
     expected = captioned(DRAWN, range(4), ["a", "b", "a", "b"])
     with Image.open(out) as written:
-        found = np.asarray(written.convert("RGB")).astype(int)
-    assert found.shape == expected.shape
-    off = np.abs(found - expected).mean()
+        decoded = np.asarray(written.convert("RGB")).astype(int)
+    assert decoded.shape == expected.shape
+    off = np.abs(decoded - expected).mean()
     assert off == 0 if end in (".png", ".webp") else off < 30
     assert [p.name for p in out.parent.iterdir()] == [out.name]
 
@@ -45,31 +45,31 @@ def test_a_grid_in_every_format(end: str, tmp_path: Path) -> None:
 def test_gray_images_are_kept_to_the_level_by_gif(tmp_path: Path) -> None:
     write_images(tmp_path / "x.gif", DRAWN[..., :1], range(4))
     with Image.open(tmp_path / "x.gif") as written:
-        found = np.asarray(written.convert("L"))
-    np.testing.assert_array_equal(found, captioned(DRAWN[..., :1], range(4))[..., 0])
+        decoded = np.asarray(written.convert("L"))
+    np.testing.assert_array_equal(decoded, captioned(DRAWN[..., :1], range(4))[..., 0])
 
 
 def test_arrays_hold_seeds_and_labels(tmp_path: Path) -> None:
     write_images(tmp_path / "x.npz", DRAWN, [3, 1, 2**62, 0], list("abab"), [0, 1, 0, 1])
-    with np.load(tmp_path / "x.npz") as found:
-        np.testing.assert_array_equal(found["images"], DRAWN)
-        assert found["seeds"].tolist() == [3, 1, 2**62, 0] and found["labels"].tolist() == [0, 1, 0, 1]
+    with np.load(tmp_path / "x.npz") as arrays:
+        np.testing.assert_array_equal(arrays["images"], DRAWN)
+        assert arrays["seeds"].tolist() == [3, 1, 2**62, 0] and arrays["labels"].tolist() == [0, 1, 0, 1]
     write_images(tmp_path / "y.npz", DRAWN, range(4))
-    with np.load(tmp_path / "y.npz") as found:
-        assert sorted(found.files) == ["images", "seeds"]
+    with np.load(tmp_path / "y.npz") as arrays:
+        assert sorted(arrays.files) == ["images", "seeds"]
     write_images(tmp_path / "y.npy", DRAWN, range(4))
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), DRAWN)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("x.jpq", ".npz, or a folder's name. Did you mean x.jpg?"),
         ("x.pdf", "expected a file ending in .png, .jpg, .jpeg, .webp, .gif, .npy, .npz"),
     ],
 )
-def test_an_unknown_extension_is_named(name: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=re.escape(told)):
+def test_an_unknown_extension_is_named(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         write_images(tmp_path / name, DRAWN, range(4))
     assert not list(tmp_path.iterdir())
 
@@ -97,16 +97,16 @@ def test_a_film_moves_and_ends_with_the_sample(end: str, diffusion: Pipeline, tm
 def test_films_as_arrays_and_films_that_there_are_not(diffusion: Pipeline, tmp_path: Path) -> None:
     film = film_of(diffusion, [0], None, "predicted", steps=2)
     write_sampling_animation(tmp_path / "x.npz", film, [0], labels=[1])
-    with np.load(tmp_path / "x.npz") as found:
-        np.testing.assert_array_equal(found["images"], film)
+    with np.load(tmp_path / "x.npz") as arrays:
+        np.testing.assert_array_equal(arrays["images"], film)
     with pytest.raises(ValueError, match=r"\.gif, \.webp, \.npy, \.npz \(an animation\)"):
         write_sampling_animation(tmp_path / "x.png", film, [0])
     with pytest.raises(ValueError, match="with --steps 1 makes an image in one step"):
         film_of(diffusion, [0], None, "noisy", steps=1)
     with pytest.raises(ValueError, match="at most 64 images"):
         film_of(diffusion, range(65), None, "noisy")
-    kind = load_model_class("vae")
-    vae = Pipeline(kind(kind.Config(latent=2, width=2), ImageSpec(1, 8)))
+    model_class = load_model_class("vae")
+    vae = Pipeline(model_class(model_class.Config(latent=2, width=2), ImageSpec(1, 8)))
     with pytest.raises(ValueError, match="VAE makes an image in one step"):
         film_of(vae, [0], None, "noisy")
 
@@ -123,15 +123,15 @@ def test_the_verb_films_and_refuses_before_it_draws(
     assert cli.main(["sample", run, "--film", "noisy", "--out", "x.png"]) == 2
     assert cli.main(["sample", run, "--out", "x.doc"]) == 2
     assert cli.main(["sample", run, "--seeds", "0-3", "--steps", "2", "--out", "x.npz", "--labels", "3"]) == 0
-    with np.load("x.npz") as found:
-        assert found["labels"].tolist() == [3] * 4
+    with np.load("x.npz") as arrays:
+        assert arrays["labels"].tolist() == [3] * 4
 
 
 def test_a_grid_of_one_animation_frame_is_the_grid_of_its_images(tmp_path: Path) -> None:
     from triptych.viz.sheets import write_sheet
 
-    shown = np.random.default_rng(1).integers(0, 256, (2, 3, 64, 64, 1), dtype=np.uint8)
-    write_sheet(tmp_path / "way.gif", shown, moves=True)
+    images = np.random.default_rng(1).integers(0, 256, (2, 3, 64, 64, 1), dtype=np.uint8)
+    write_sheet(tmp_path / "way.gif", images, moves=True)
     with Image.open(tmp_path / "way.gif") as written:
         assert written.n_frames == 4  # type: ignore[attr-defined]  # there and back: 0 1 2 1
         frames = []
@@ -139,11 +139,11 @@ def test_a_grid_of_one_animation_frame_is_the_grid_of_its_images(tmp_path: Path)
             written.seek(k)
             frames.append(np.asarray(written.convert("L")))
     for k, column in enumerate((0, 1, 2, 1)):
-        np.testing.assert_array_equal(frames[k], grid(shown[:, column])[..., 0])
-    write_sheet(tmp_path / "still.gif", shown)
+        np.testing.assert_array_equal(frames[k], grid(images[:, column])[..., 0])
+    write_sheet(tmp_path / "still.gif", images)
     with Image.open(tmp_path / "still.gif") as written:
         assert written.n_frames == 1  # type: ignore[attr-defined]
-    write_sheet(tmp_path / "way.npz", shown, ["one", "two"], list("abc"))
-    with np.load(tmp_path / "way.npz") as found:
-        np.testing.assert_array_equal(found["images"], shown)
-        assert found["rows"].tolist() == ["one", "two"] and found["columns"].tolist() == list("abc")
+    write_sheet(tmp_path / "way.npz", images, ["one", "two"], list("abc"))
+    with np.load(tmp_path / "way.npz") as arrays:
+        np.testing.assert_array_equal(arrays["images"], images)
+        assert arrays["rows"].tolist() == ["one", "two"] and arrays["columns"].tolist() == list("abc")

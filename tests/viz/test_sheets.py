@@ -9,18 +9,18 @@ from PIL import Image
 from triptych.viz.scatter import cloud
 from triptych.viz.sheets import framed, sheet, write_sheet
 
-SHOWN = np.random.default_rng(0).integers(0, 200, (2, 3, 64, 64, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 200, (2, 3, 64, 64, 3), dtype=np.uint8)
 
 
-def test_names_take_room_and_pictures_keep_their_pixels() -> None:
-    bare = sheet(SHOWN)
+def test_names_take_space_and_images_keep_their_pixels() -> None:
+    bare = sheet(IMAGES)
     assert bare.shape == (2 * 66 + 2, 3 * 66 + 2, 3)
-    named = sheet(SHOWN, ["one", "two\nlines"], ["a", "b", "c"])
+    named = sheet(IMAGES, ["one", "two\nlines"], ["a", "b", "c"])
     grown = np.array(named.shape) - bare.shape
     assert grown[0] > 10 and grown[1] > 10
     np.testing.assert_array_equal(named[grown[0] :, grown[1] :], bare)
     assert named[:, : grown[1]].min() < 100  # something is written there
-    assert sheet(SHOWN[..., :1], ["gray", "too"]).shape[2] == 1
+    assert sheet(IMAGES[..., :1], ["gray", "too"]).shape[2] == 1
 
 
 def test_points_are_drawn_a_row_together() -> None:
@@ -38,21 +38,21 @@ def test_some_points_of_a_row_are_drawn_faintly() -> None:
 
 
 def test_a_frame_puts_the_parents_beside_and_above() -> None:
-    found = framed(SHOWN, SHOWN[:, 0], SHOWN[1])
-    assert found.shape == (3, 4, 64, 64, 3)
-    assert (found[0, 0] == 255).all()
-    np.testing.assert_array_equal(found[1:, 0], SHOWN[:, 0])
-    np.testing.assert_array_equal(found[0, 1:], SHOWN[1])
-    np.testing.assert_array_equal(found[1:, 1:], SHOWN)
+    result = framed(IMAGES, IMAGES[:, 0], IMAGES[1])
+    assert result.shape == (3, 4, 64, 64, 3)
+    assert (result[0, 0] == 255).all()
+    np.testing.assert_array_equal(result[1:, 0], IMAGES[:, 0])
+    np.testing.assert_array_equal(result[0, 1:], IMAGES[1])
+    np.testing.assert_array_equal(result[1:, 1:], IMAGES)
 
 
 def test_sheets_and_arrays_are_written(tmp_path: Path) -> None:
-    write_sheet(tmp_path / "in" / "x.npy", SHOWN)
-    np.testing.assert_array_equal(np.load(tmp_path / "in" / "x.npy"), SHOWN)
-    write_sheet(tmp_path / "x.png", SHOWN, ["one", "two"])
+    write_sheet(tmp_path / "in" / "x.npy", IMAGES)
+    np.testing.assert_array_equal(np.load(tmp_path / "in" / "x.npy"), IMAGES)
+    write_sheet(tmp_path / "x.png", IMAGES, ["one", "two"])
     with Image.open(tmp_path / "x.png") as written:
-        np.testing.assert_array_equal(np.asarray(written), sheet(SHOWN, ["one", "two"]))
+        np.testing.assert_array_equal(np.asarray(written), sheet(IMAGES, ["one", "two"]))
     with pytest.raises(ValueError, match=r"expected a file ending in \.png"):
-        write_sheet(tmp_path / "x.svg", SHOWN)
+        write_sheet(tmp_path / "x.svg", IMAGES)
     with pytest.raises(ValueError, match=r"--out .*y\.png cannot be written: .*x\.png is a file"):
-        write_sheet(tmp_path / "x.png" / "y.png", SHOWN)
+        write_sheet(tmp_path / "x.png" / "y.png", IMAGES)

@@ -81,14 +81,14 @@ def _kept(generator: list[nn.Module], critic: list[nn.Module]) -> list[tuple[boo
 def _norms(generator: list[nn.Module], critic: list[nn.Module]) -> tuple[bool, str]:
     generator_norms, critic_norms = _followed(generator), _followed(critic)
     inner = generator_norms[:-1] + critic_norms[1:-1]  # the critic's last layer is its output
-    found = (
+    evidence = (
         f"after {sum(inner)} of {len(inner)} inner convolutions; at the generator's output "
         f"{'there is one' if generator_norms and generator_norms[-1] else 'none'}, at the critic's input "
         f"{'there is one' if critic_norms and critic_norms[0] else 'none'}"
     )
     both = bool(generator_norms) and bool(critic_norms)
     good = both and bool(inner) and all(inner) and not generator_norms[-1] and not critic_norms[0]
-    return good, found
+    return good, evidence
 
 
 def _followed(layers: list[nn.Module]) -> list[bool]:
@@ -99,17 +99,17 @@ def _followed(layers: list[nn.Module]) -> list[bool]:
 
 
 def _activations(layers: list[nn.Module]) -> list[str]:
-    kinds = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.PReLU, nn.Mish)
-    return [type(m).__name__ for m in layers if isinstance(m, kinds)]
+    types = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.PReLU, nn.Mish)
+    return [type(m).__name__ for m in layers if isinstance(m, types)]
 
 
 def _generator_activations(layers: list[nn.Module]) -> tuple[bool, str]:
-    found = _activations(layers)
-    good = bool(found) and found[-1] == "Tanh" and set(found[:-1]) == {"ReLU"}
-    return good, ", ".join(found) or "none found among its modules"
+    names = _activations(layers)
+    good = bool(names) and names[-1] == "Tanh" and set(names[:-1]) == {"ReLU"}
+    return good, ", ".join(names) or "none found among its modules"
 
 
 def _critic_activations(layers: list[nn.Module]) -> tuple[bool, str]:
-    found = _activations(layers)
-    kept = [name for name in found if name != "Sigmoid"]  # at its end it may be part of the loss
-    return bool(kept) and set(kept) == {"LeakyReLU"}, ", ".join(found) or "none found among its modules"
+    names = _activations(layers)
+    kept = [name for name in names if name != "Sigmoid"]  # at its end it may be part of the loss
+    return bool(kept) and set(kept) == {"LeakyReLU"}, ", ".join(names) or "none found among its modules"

@@ -173,10 +173,10 @@ def _by_monitor(run: Run, model: Model) -> list[Answer]:
     if model.adversarial is None:
         return [not_applicable("samples", q, f"{model.title} is not adversarial") for q in questions]
     diagnosis = diagnose_run(run, model.adversarial)
-    seen = [record for record in observations(run) if "modes" in record]
-    if not seen:
+    records = [record for record in observations(run) if "modes" in record]
+    if not records:
         return [unknown("samples", q, diagnosis.summary()) for q in questions]
-    last = seen[-1]
+    last = records[-1]
     evidence = (
         f"{last['modes']:.0%} of the data's modes, pairwise distance {last['pairwise_distance']:.0%}, "
         f"nearest sample {last['nearest_sample_ratio']:.2f} and distance to the data "
@@ -216,11 +216,11 @@ def _labels(record: Mapping[str, Any], diagnosis: Diagnosis) -> Answer:
 
 def _by_evaluation(run: Run, model: Model, step: int, weights: Which) -> list[Answer]:
     question = "are the samples good and diverse by the scores of an evaluation"
-    made, command = evaluations(run), f"triptych evaluate {run.path}"
-    if not made:
+    recorded, command = evaluations(run), f"triptych evaluate {run.path}"
+    if not recorded:
         return [unknown("samples", question, f"no evaluation yet: {command}")]
-    reasons = [_not_applicable_because(evaluation, model, step, weights) for evaluation in made]
-    usable_ones = [one for one, reason in zip(made, reasons, strict=True) if reason is None]
+    reasons = [_not_applicable_because(evaluation, model, step, weights) for evaluation in recorded]
+    usable_ones = [one for one, reason in zip(recorded, reasons, strict=True) if reason is None]
     if not usable_ones:
         return [unknown("samples", question, f"{reasons[-1]}: {command}")]
     scores = {score.card.metric: score for score in usable_ones[-1].scores}
@@ -240,26 +240,30 @@ def _by_evaluation(run: Run, model: Model, step: int, weights: Which) -> list[An
     return answers
 
 
-def _not_applicable_because(made: Evaluation, model: Model, step: int, weights: Which) -> str | None:
+def _not_applicable_because(evaluation: Evaluation, model: Model, step: int, weights: Which) -> str | None:
     """Why an evaluation does not describe the run as it is now, with these weights; None if it does."""
-    if made.step is None:
+    if evaluation.step is None:
         return "the step of the evaluation was not recorded"
-    if made.step != step:
+    if evaluation.step != step:
         since = (
-            f"trained to {step:,} since" if made.step < step else f"and the run was rolled back to {step:,}"
+            f"trained to {step:,} since"
+            if evaluation.step < step
+            else f"and the run was rolled back to {step:,}"
         )
-        return f"evaluated at step {made.step:,}, {since}"
-    scored: str = made.weights or "ema"  # older evaluations knew no others
+        return f"evaluated at step {evaluation.step:,}, {since}"
+    scored: str = evaluation.weights or "ema"  # older evaluations knew no others
     if scored != weights:
         return (
-            f"evaluated at step {made.step:,} with {NAMES.get(scored, scored)}, and {NAMES[weights]} are "
-            "used for sampling"
+            f"evaluated at step {evaluation.step:,} with {NAMES.get(scored, scored)}, and {NAMES[weights]} "
+            "are used for sampling"
         )
     defaults = model.Controls().model_dump(mode="json")
-    controls = made.scores[0].card.controls
+    controls = evaluation.scores[0].card.controls
     changed = {name: value for name, value in controls.items() if value != defaults.get(name)}
     if changed:
-        return f"evaluated at step {made.step:,} with {', '.join(f'{n} {v}' for n, v in changed.items())}"
+        return (
+            f"evaluated at step {evaluation.step:,} with {', '.join(f'{n} {v}' for n, v in changed.items())}"
+        )
     return None
 
 

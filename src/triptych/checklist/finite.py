@@ -106,9 +106,9 @@ def _log(log: Sequence[Mapping[str, Any]]) -> Answer:
 def _zero(training: Trainer, tensors: Mapping[str, Mapping[str, Tensor]], part: str) -> Answer:
     """Whether each objective has weights other than 0: a file of zeros is finite, too."""
     names = {id(p): name for name, p in training.model.named_parameters()}
-    empty, found = [], tensors.get(part, {})
+    empty, weights = [], tensors.get(part, {})
     for objective in training.objectives:
-        own = [found[n] for p in objective.parameters() if (n := names.get(id(p), "")) in found]
+        own = [weights[n] for p in objective.parameters() if (n := names.get(id(p), "")) in weights]
         if own and not any(bool(tensor.any()) for tensor in own):
             empty.append(objective.name)
     evidence = f"those of the {' and the '.join(empty)} are all 0" if empty else "every network has some"

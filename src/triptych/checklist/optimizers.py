@@ -96,12 +96,15 @@ def _updated(training: Trainer, objective: Objective, run: Run) -> Answer:
         _changed_since_start(training, objective, run),
         _changed_between_observations(objective, run),
     ]
-    known = [sign for sign in signs if sign is not None]
-    if not known:
+    available = [sign for sign in signs if sign is not None]
+    if not available:
         name = type(objective.optimizer).__name__
         return unknown(CHAPTER, question, f"{name} counts no steps, and no earlier weights are kept")
     return pass_or_fail(
-        CHAPTER, question, all(good for good, _ in known), "; ".join(evidence for _, evidence in known)
+        CHAPTER,
+        question,
+        all(good for good, _ in available),
+        "; ".join(evidence for _, evidence in available),
     )
 
 

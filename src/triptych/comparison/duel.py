@@ -45,7 +45,7 @@ SPLITS: tuple[SplitName, ...] = ("selection", "report")
 BUDGETS = ("minutes", "images", "flops")
 TOLERANCE = 0.02  # budgets may differ by this share; where they differ by more, the report says so
 
-Say = Callable[[str], None]
+Announce = Callable[[str], None]
 
 
 class Contestant(Record):
@@ -118,8 +118,8 @@ class Duel:
 
     def runs(self, contestant: Contestant) -> list[Run]:
         """A contestant's runs that were trained to their end, in the order of the seeds."""
-        known = [self.run_of(contestant, seed) for seed in self.rules.seeds]
-        return [run for run in known if run is not None and finished(run)]
+        found_runs = [self.run_of(contestant, seed) for seed in self.rules.seeds]
+        return [run for run in found_runs if run is not None and finished(run)]
 
     def model_files(self) -> tuple[str, ...]:
         """The .py files that the contestants' models live in."""
@@ -213,7 +213,7 @@ def is_duel(path: Path | str) -> bool:
     return (Path(path) / "duel.json").is_file()
 
 
-def run_duel(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
+def run_duel(duel: Duel, announce: Announce, files: Sequence[str] = ()) -> int:
     """Do what is not done yet: train every run, then evaluate its snapshots.
 
     A training that fails or is interrupted ends the duel with its code; the same call goes on later. A
@@ -221,7 +221,7 @@ def run_duel(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
 
     Args:
         duel: The duel, new or stopped.
-        say: Is called with each line of news.
+        announce: Is called with each line of progress.
         files: The .py files of models that the user named just now: duel.json may name others, and no code
             runs because a file names it.
 
@@ -234,24 +234,28 @@ def run_duel(duel: Duel, say: Say, files: Sequence[str] = ()) -> int:
     if waiting:
         amount = f"{rules.amount:,.10g} {rules.budget.replace('flops', 'FLOPs')}"
         lasts = f", {duration(60 * waiting * rules.amount)} in all" if rules.budget == "minutes" else ""
-        say(f"{waiting} training{'s' * (waiting != 1)} of {amount}{lasts}, then evaluations and a report")
+        announce(
+            f"{waiting} training{'s' * (waiting != 1)} of {amount}{lasts}, then evaluations and a report"
+        )
     for contestant, seed in duel.trainings():
         run = duel.run_of(contestant, seed)
         if run is not None and finished(run):
             continue
         begun = run is not None and bool(run.checkpoints())
-        words = _resume_command(contestant, run) if run and begun else _train_command(duel, contestant, seed)
-        say(f"$ {shlex.join(['triptych', *words])}")
-        code, _ = run_apart(words)
+        arguments = (
+            _resume_command(contestant, run) if run and begun else _train_command(duel, contestant, seed)
+        )
+        announce(f"$ {shlex.join(['triptych', *arguments])}")
+        code, _ = run_apart(arguments)
         if code:
             own = f" --model-file {shlex.quote(','.join(files))}" if files else ""
-            say(f"the duel stopped; continue it with: triptych resume {duel.path}{own}")
+            announce(f"the duel stopped; continue it with: triptych resume {duel.path}{own}")
             return code
     dataset = load_data(rules.data, size=rules.size)
     for contestant, seed in duel.trainings():
         run = duel.run_of(contestant, seed)
         assert run is not None
-        evaluate_snapshots(run, contestant, dataset, rules, say)
+        evaluate_snapshots(run, contestant, dataset, rules, announce)
     return 0
 
 
@@ -287,7 +291,9 @@ def with_files(rules: Rules, files: Sequence[str]) -> Rules:
     return rules.model_copy(update={"contestants": tuple(contestants)})
 
 
-def evaluate_snapshots(run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, say: Say) -> None:
+def evaluate_snapshots(
+    run: Run, contestant: Contestant, dataset: Dataset, rules: Rules, announce: Announce
+) -> None:
     """Sample from each of a run's snapshots and score it on both halves, where that was not done before.
 
     The scores are then in the run's metrics.jsonl, one line for each snapshot and half, the earliest first.
@@ -297,14 +303,17 @@ def evaluate_snapshots(run: Run, contestant: Contestant, dataset: Dataset, rules
         contestant: Whose run it is.
         dataset: The source.
         rules: Number of samples and feature extractor.
-        say: Is called with each line of news.
+        announce: Is called with each line of progress.
     """
-    extractor = extractor_for(dataset, rules.features, throttled_progress(say))
-    done = {(made.step, made.scores[0].card.split, made.sampling.n) for made in evaluations(run)}
+    extractor = extractor_for(dataset, rules.features, throttled_progress(announce))
+    done = {
+        (evaluation.step, evaluation.scores[0].card.split, evaluation.sampling.n)
+        for evaluation in evaluations(run)
+    }
     for step in run.snapshots():
         missing = [s for s in SPLITS if (step, f"{s} half of test", rules.samples) not in done]
         if missing:
-            say(f"{run.path.name}: evaluating step {step}")
+            announce(f"{run.path.name}: evaluating step {step}")
             model = load(run.path, step=step, model_file=contestant.model_file)
             samples = draw(model, rules.samples)
             for split in missing:  # the report half last, and at the end of the run in detail
@@ -351,7 +360,7 @@ def budget_mismatches(duel: Duel) -> list[str]:
 
 def _contestants(models: Sequence[str]) -> Iterator[Contestant]:
     """Each text as a contestant with a label of its own. Raises UsageError for unknown models and presets."""
-    seen: list[str] = []
+    labels: list[str] = []
     for text in models:
         try:
             model, *flags = shlex.split(text)
@@ -361,14 +370,16 @@ def _contestants(models: Sequence[str]) -> Iterator[Contestant]:
         preset_values(model_class, preset_in_arguments(flags))
         title = model_class.title
         label = title if not flags else f"{title} {' '.join(flags)}"
-        if label in seen:
+        if label in labels:
             raise UsageError(f"{text!r} takes part twice: give one of them other flags, or more --repeats")
-        seen.append(label)
+        labels.append(label)
         yield Contestant(label=label, model=model, flags=tuple(flags))
 
 
 def _run_name(contestant: Contestant, seed: int) -> str:
-    slug = readable_name(contestant.label, marks="._", most_bytes=MOST_BYTES - 20)  # room for the seed
+    slug = readable_name(
+        contestant.label, marks="._", most_bytes=MOST_BYTES - 20
+    )  # leaves bytes for the seed
     return f"{slug}-seed{seed}"
 
 
@@ -380,12 +391,12 @@ def _resume_command(contestant: Contestant, run: Run) -> list[str]:
 def _train_command(duel: Duel, contestant: Contestant, seed: int) -> list[str]:
     rules = duel.rules
     amount = int(rules.amount) if rules.budget == "images" else f"{rules.amount:g}"
-    words = ["train", contestant.model, "--data", rules.data, f"--{rules.budget}", str(amount)]
-    words += [] if rules.size is None else ["--size", str(rules.size)]
+    arguments = ["train", contestant.model, "--data", rules.data, f"--{rules.budget}", str(amount)]
+    arguments += [] if rules.size is None else ["--size", str(rules.size)]
     if rules.threads is not None and "--device" not in contestant.flags:  # its own flags come after
-        words += ["--precision", rules.precision, "--threads", str(rules.threads)]
-    words += [*contestant.flags, "--seed", str(seed), "--runs", str(duel.path / "runs")]
-    return [*words, "--name", _run_name(contestant, seed)]
+        arguments += ["--precision", rules.precision, "--threads", str(rules.threads)]
+    arguments += [*contestant.flags, "--seed", str(seed), "--runs", str(duel.path / "runs")]
+    return [*arguments, "--name", _run_name(contestant, seed)]
 
 
 def as_dict(duel: Duel) -> dict[str, Any]:

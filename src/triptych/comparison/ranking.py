@@ -107,11 +107,11 @@ def compare(paths: Sequence[Path | str], metric: str | None = None, each: bool =
     """
     if len(paths) < 2:
         raise UsageError("a comparison needs at least two runs: triptych compare RUN RUN ...")
-    seen: dict[Path, str] = {}
+    given: dict[Path, str] = {}
     for path in map(str, paths):
-        if (real := Path(path).resolve()) in seen:
+        if (real := Path(path).resolve()) in given:
             raise UsageError(f"{path} is given twice: name each run once")
-        seen[real] = path
+        given[real] = path
     entries = [read(path) for path in paths]
     for one, other in itertools.combinations(entries, 2):
         if one.identity == other.identity:
@@ -133,11 +133,11 @@ def read(path: Path | str) -> Entry:
 
 def _read_run(path: Path) -> Entry:
     run = open_run(path)
-    made = newest_evaluation(evaluations(run))
-    if made is None or not made.scores:
+    evaluation = newest_evaluation(evaluations(run))
+    if evaluation is None or not evaluation.scores:
         raise CompareError(f"{path} has no evaluation yet. Make one: {AGAIN} {path}")
-    checkpoints, plan, step = run.checkpoints(), run.card.plan, made.step
-    scores = {score.card.metric: score for score in made.scores}
+    checkpoints, plan, step = run.checkpoints(), run.card.plan, evaluation.step
+    scores = {score.card.metric: score for score in evaluation.scores}
     sealed = all(has_checksum(score) for line in run.metrics() for score in line["scores"])
     notes = [] if sealed else [UNSEALED]
     if step is not None and checkpoints and step < checkpoints[-1]:
@@ -158,7 +158,7 @@ def _read_run(path: Path) -> Entry:
         "weights": "auto" if card.weights_requested == "auto" else card.weights,
     }
     alike, seed = json.dumps(key, sort_keys=True), run.card.options.seed
-    identity = checksum(made.model_dump(mode="json"))
+    identity = checksum(evaluation.model_dump(mode="json"))
     return Entry(str(path), run.card.title, scores, alike, seed, plan.budget, tuple(notes), identity)
 
 
@@ -341,28 +341,30 @@ def _verdict(a: Contestant, b: Contestant, scored: dict[str, list[Score]], level
     """a stands before b."""
     first, second = scored[a.label], scored[b.label]
     over_seeds = a.covers_other_seeds and b.covers_other_seeds
-    found = (
+    estimate = (
         difference_over_runs(first, second, level)
         if over_seeds
         else difference(mean_of(first), mean_of(second), level)
     )
     name = first[0].name
     values = f"{mean_of(first).value:.4g} against {mean_of(second).value:.4g}"
-    span = f"difference {found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    span = f"difference {estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
     whose = ""
     if over_seeds:
         whose = f" over seeds ({len(first)} and {len(second)} runs)"
     elif len(first) + len(second) > 2:
         whose = " (these runs only)"
-    if found.significant:
+    if estimate.significant:
         sentence = f"{a.label} is better than {b.label} in {name}{whose}: {values}, {span}"
     else:
         sentence = (
             f"{a.label} and {b.label} are not separable in {name}{whose} with {_counts(first[0].card)}: "
-            f"{values}, {span}; {_sufficient(found, first, second, over_seeds)}"
+            f"{values}, {span}; {_sufficient(estimate, first, second, over_seeds)}"
         )
-    winner = a.label if found.significant else None
-    return Verdict(a.label, b.label, winner, found.value, found.low, found.high, found.method, sentence)
+    winner = a.label if estimate.significant else None
+    return Verdict(
+        a.label, b.label, winner, estimate.value, estimate.low, estimate.high, estimate.method, sentence
+    )
 
 
 def _counts(card: Card) -> str:
@@ -371,17 +373,19 @@ def _counts(card: Card) -> str:
     return f"n = {card.n_fake:,} samples and {card.n_real:,} real images"
 
 
-def _sufficient(found: Difference, first: Sequence[Score], second: Sequence[Score], over_seeds: bool) -> str:
+def _sufficient(
+    estimate: Difference, first: Sequence[Score], second: Sequence[Score], over_seeds: bool
+) -> str:
     """How many would suffice: an estimate, as the width goes as 1/sqrt(n)."""
     if over_seeds:
-        if math.isinf(found.factor):
+        if math.isinf(estimate.factor):
             return "more runs alone would hardly suffice"
-        sufficient = math.ceil(min(len(first), len(second)) * found.factor)
+        sufficient = math.ceil(min(len(first), len(second)) * estimate.factor)
         return f"about {sufficient} runs of each would suffice"
     card = first[0].card
-    if found.factor * max(card.n_fake, card.n_real) > MAX_IMAGES:
+    if estimate.factor * max(card.n_fake, card.n_real) > MAX_IMAGES:
         return "no number of images is likely to suffice"
-    fake, real = (_rounded(n * found.factor) for n in (card.n_fake, card.n_real))
+    fake, real = (_rounded(n * estimate.factor) for n in (card.n_fake, card.n_real))
     return f"about {fake} would suffice" if fake == real else f"about {fake} and {real} would suffice"
 
 

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 
-def run_apart(words: list[str]) -> tuple[int, Path]:
+def run_apart(arguments: list[str]) -> tuple[int, Path]:
     """Run a verb that makes a run, in a process of its own.
 
     On Ctrl-C the terminal interrupts the training too; it is waited for while it saves.
 
     Args:
-        words: The verb and its arguments.
+        arguments: The verb and its arguments.
 
     Returns:
         The exit code, and the run's path where it is 0.
@@ -22,7 +22,7 @@ def run_apart(words: list[str]) -> tuple[int, Path]:
     Raises:
         KeyboardInterrupt: On Ctrl-C, once the training has saved.
     """
-    command = [sys.executable, "-m", "triptych", *words, "--json"]
+    command = [sys.executable, "-m", "triptych", *arguments, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

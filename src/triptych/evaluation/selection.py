@@ -114,8 +114,8 @@ class Selector:
 
     def load(self, which: Which) -> Pipeline:
         """The model with these weights of the training as it is now."""
-        average = self.trainer.ema.tensors if which == "ema" else {}
-        self.pipeline.model.load_state_dict({**self.trainer.model.state_dict(), **average})
+        ema_weights = self.trainer.ema.tensors if which == "ema" else {}
+        self.pipeline.model.load_state_dict({**self.trainer.model.state_dict(), **ema_weights})
         self.pipeline.weights = which
         return self.pipeline
 
@@ -123,7 +123,7 @@ class Selector:
         began = time.perf_counter()
         with one_thread():  # equal features then, whatever else the machine does
             extractor, real, split = self._features()
-            count = between(self._images_seen() // SAMPLES_SHARE, *SAMPLES)
+            count = between(self._training_images() // SAMPLES_SHARE, *SAMPLES)
             raw, ema = (extractor(draw(self.load(which), count)) for which in ("raw", "ema"))
             scores, difference, reach = frechet_pair(real, raw, ema)
         return self._comparison(
@@ -134,7 +134,7 @@ class Selector:
     def _by_loss(self) -> Comparison:
         began = time.perf_counter()
         split, rows, where = self._reference(2)
-        rows = rows[subset_rows(len(rows), between(self._images_seen() // LOSSES_SHARE, *LOSSES))]
+        rows = rows[subset_rows(len(rows), between(self._training_images() // LOSSES_SHARE, *LOSSES))]
         device = self.trainer.device
         raw, ema = (losses(self.load(which), split, rows, device) for which in ("raw", "ema"))  # (units,)
         gaps = raw - ema
@@ -170,7 +170,7 @@ class Selector:
             **more,
         )
 
-    def _images_seen(self) -> int:
+    def _training_images(self) -> int:
         return self.trainer.step * self.trainer.options.batch
 
     def _reference(self, least: int) -> tuple[Split, np.ndarray, str]:
@@ -264,13 +264,13 @@ def frechet_pair(
     left_out = [(), *((g,) for g in range(count))]
     reals = split_groups(real.astype(np.float64), count, seed=0)
     # dealt with one seed: samples of the same noise are left out together, so what both share cancels
-    found = [
+    distances = [
         fid_leave_groups_out(reals, split_groups(x.astype(np.float64), count, seed=1), left_out)
         for x in (raw, ema)
     ]
-    gaps = np.array(found[0]) - np.array(found[1])
+    gaps = np.array(distances[0]) - np.array(distances[1])
     estimate = jackknife_interval(float(gaps[0]), gaps[1:].tolist())
-    return (found[0][0], found[1][0]), estimate.value, estimate.high - estimate.value
+    return (distances[0][0], distances[1][0]), estimate.value, estimate.high - estimate.value
 
 
 def losses(model: Pipeline, split: Split, rows: np.ndarray, device: torch.device) -> np.ndarray:
@@ -287,7 +287,7 @@ def losses(model: Pipeline, split: Split, rows: np.ndarray, device: torch.device
     Returns:
         One loss a batch, (units,).
     """
-    player = model.model.objectives()[0]
+    objective = model.model.objectives()[0]
     again = -(-LOSSES[0] // len(rows))
     order = np.tile(rows, again)
     size = max(1, min(LOSS_BATCH, len(order) // 4))
@@ -295,8 +295,8 @@ def losses(model: Pipeline, split: Split, rows: np.ndarray, device: torch.device
     for number, start in enumerate(range(0, len(order) - size + 1, size)):
         part = order[start : start + size]
         batch = batch_of(split, np.asarray(part)).to(device)
-        turn = StepContext(rng.mix("selection", 0), number, 1.0, frozenset((player.name,)), batch)
-        values.append(float(player.loss(batch, turn)[0]))
+        context = StepContext(rng.mix("selection", 0), number, 1.0, frozenset((objective.name,)), batch)
+        values.append(float(objective.loss(batch, context)[0]))
     return np.array(values)
 
 

@@ -17,7 +17,7 @@ from triptych.evaluation.evaluate import data_of
 from triptych.inference.pipeline import Pipeline
 from triptych.latent.interpolation import map_coordinates
 from triptych.viz import grids
-from triptych.viz.image_files import ARRAYS, kind_of, write_arrays, write_image
+from triptych.viz.image_files import ARRAYS, extension_of, write_arrays, write_image
 from triptych.viz.sheets import fit_for_a_sheet, write_sheet
 
 CELL_PX, MARGIN_PX, FONT_PX = 40, 48, 12
@@ -80,7 +80,7 @@ def write_map(out: Path, images: np.ndarray, dimensions: tuple[int, int], encode
         encoded: Encoded test images, drawn beside the map; None for none.
     """
     fit_for_a_sheet(out)
-    if kind_of(out) in ARRAYS:
+    if extension_of(out) in ARRAYS:
         codes, labels = (None, None) if encoded is None else (encoded.coordinates, encoded.labels)
         write_arrays(out, images, coordinates=map_coordinates(len(images)), codes=codes, labels=labels)
         return

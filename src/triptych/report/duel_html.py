@@ -118,10 +118,10 @@ def _scores(standings: Sequence[Standing]) -> Rows:
     for metric in dict.fromkeys(metric for s in standings for metric in s.final):
         if metric == BOUND:  # unlike bounds are no row to rank: they stand with the traits, each by its name
             continue
-        known = [s.final[metric] for s in standings if metric in s.final]
-        arrow = "\u2193" if known[0].better == "lower" else "\u2191"
+        measured = [s.final[metric] for s in standings if metric in s.final]
+        arrow = "\u2193" if measured[0].better == "lower" else "\u2191"
         cells = [_cell(s.final.get(metric)) for s in standings]
-        rows.append((f"{known[0].name} {arrow}", cells))
+        rows.append((f"{measured[0].name} {arrow}", cells))
     return rows
 
 

@@ -80,7 +80,7 @@ def _standing(duel: Duel, contestant: Contestant, color: str, runs: Sequence[Run
         there, here = (_score(half[step], CHOOSE_BY) for half in (selection, report))
         gaps.append((here.value - (here.floor or 0.0)) - (there.value - (there.floor or 0.0)))
         last = report[max(report)]
-        scores = {s.card.metric: s for made in (last, report[step]) for s in made.scores}
+        scores = {s.card.metric: s for evaluation in (last, report[step]) for s in evaluation.scores}
         seed = run.card.options.seed
         entries.append(Entry(str(run.path), contestant.label, scores, seed=seed))
     metrics = list(entries[0].scores)
@@ -123,15 +123,15 @@ def verdicts(standings: Sequence[Standing]) -> list[str]:
 
 def _by_half(run: Run) -> tuple[dict[int, Evaluation], dict[int, Evaluation]]:
     halves: dict[str, dict[int, Evaluation]] = {"selection": {}, "report": {}}
-    for made in evaluations(run):
-        half = made.scores[0].card.split.split(" ")[0]
-        if half in halves and made.step is not None:
-            halves[half][made.step] = made
+    for evaluation in evaluations(run):
+        half = evaluation.scores[0].card.split.split(" ")[0]
+        if half in halves and evaluation.step is not None:
+            halves[half][evaluation.step] = evaluation
     return halves["selection"], halves["report"]
 
 
-def _score(made: Evaluation, metric: str) -> Score:
-    return next(score for score in made.scores if score.card.metric == metric)
+def _score(evaluation: Evaluation, metric: str) -> Score:
+    return next(score for score in evaluation.scores if score.card.metric == metric)
 
 
 def _course(

@@ -199,12 +199,12 @@ def _classes(s: RunSummary) -> str | None:
 
 def _progress(run: Run) -> list[tuple[int, str]]:
     """(step, a corner of the sample grid of that step, of 2-D points all) for up to six steps."""
-    shown, part = [], 1 if run.card.image_spec.size == 1 else 2
+    images, part = [], 1 if run.card.image_spec.size == 1 else 2
     for file in sorted(run.samples_folder.glob("step-*.png"))[-PROGRESS_GRIDS:]:
         with Image.open(file) as grid:
             corner = grid.crop((0, 0, grid.width // part, grid.height // part))
             array = np.asarray(corner.convert("RGB" if corner.mode != "L" else "L"))
-        shown.append(
+        images.append(
             (int(file.stem.split("-")[1]), image_uri(array if array.ndim == 3 else array[..., None]))
         )
-    return shown
+    return images

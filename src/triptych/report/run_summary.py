@@ -107,8 +107,8 @@ def differences(summaries: Sequence[RunSummary]) -> list[str]:
 
     def note(what: str, values: Sequence[Any]) -> None:
         if len({str(value) for value in values}) > 1:
-            shown = "; ".join(f"{s.label}: {value}" for s, value in zip(summaries, values, strict=True))
-            reasons.append(f"different {what} ({shown})")
+            listed = "; ".join(f"{s.label}: {value}" for s, value in zip(summaries, values, strict=True))
+            reasons.append(f"different {what} ({listed})")
 
     note("data", [s.run.card.data.fingerprint[:12] for s in summaries])
     note("budgets", [s.run.card.plan.budget for s in summaries])

@@ -49,11 +49,11 @@ def score_rows(summaries: Sequence[RunSummary]) -> TableRows:
 
 
 def _metric_row(metric: str, scores: Sequence[Score | None]) -> tuple[str, list[str]]:
-    known = [score for score in scores if score is not None]
-    arrow = "" if not known else (" \u2193" if known[0].better == "lower" else " \u2191")
-    name = known[0].name if known else metric
+    measured = [score for score in scores if score is not None]
+    arrow = "" if not measured else (" \u2193" if measured[0].better == "lower" else " \u2191")
+    name = measured[0].name if measured else metric
     cells = [_score_cell(score) for score in scores]
-    if len({score.name for score in known}) > 1:  # two kinds of bound: each cell says which
+    if len({score.name for score in measured}) > 1:  # two kinds of bound: each cell says which
         name = f"{metric} (different bounds)"
         cells = [
             f"{cell}, {score.name}" if score else cell for cell, score in zip(cells, scores, strict=True)

@@ -33,8 +33,11 @@ def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
         with closing_tracker(TensorBoard(home)) as board:
             for line in run.log():
                 board.log({k: v for k, v in line.items() if k not in NOT_CURVES}, line["step"])
-            for made in evaluations(run):
-                board.log({f"scores/{s.name}/{s.card.split}": s.value for s in made.scores}, made.step or 0)
+            for evaluation in evaluations(run):
+                board.log(
+                    {f"scores/{s.name}/{s.card.split}": s.value for s in evaluation.scores},
+                    evaluation.step or 0,
+                )
             for file in sorted((run.samples_folder).glob("step-*.png")):
                 with Image.open(file) as grid:
                     pixels = np.asarray(grid.convert("RGB"))[None]  # (1, H, W, 3)

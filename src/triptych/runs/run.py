@@ -72,11 +72,11 @@ class Run:
         """
         lines = read_jsonl(self.path / LOG)
         for line in lines:
-            found = line.pop("format", FORMAT)
-            if found != FORMAT:
+            version = line.pop("format", FORMAT)
+            if version != FORMAT:
                 raise RunError(
-                    f"{self.path}/{LOG} has a line of format {found}, and this version ({__version__}) reads "
-                    f"formats up to {FORMAT}: open the run with the version that wrote it."
+                    f"{self.path}/{LOG} has a line of format {version}, and this version ({__version__}) "
+                    f"reads formats up to {FORMAT}: open the run with the version that wrote it."
                 )
         return [log_line_in_present_form(line) for line in lines]
 
@@ -319,13 +319,13 @@ class Run:
         """
         with ExitStack() as stack:
             try:
-                held = stack.enter_context(locked(self.path / "lock", wait=False))
+                acquired = stack.enter_context(locked(self.path / "lock", wait=False))
             except OSError as error:
                 raise RunError(
                     f"{self.path} cannot be written: {error.strerror or error}. "
                     "Allow it, or go on with a copy of the run that you may write"
                 ) from error
-            if not held:
+            if not acquired:
                 raise RunError(
                     f"{self.path} is being written by another process. Wait for it, or stop it first."
                 )

@@ -1,7 +1,7 @@
 """Which weights of a run are used for sampling: the raw ones or their exponential moving average (EMA).
 
 When a training ends or stops, `selection` compares both on held-out images and writes a `Comparison` beside
-the state. Whatever opens the run reads it here.
+the checkpoint. Whatever opens the run reads it here.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Comparison(Record):
     """What the comparison took; no training time."""
 
     def sentence(self) -> str:
-        """What was found, for people."""
+        """The result as a sentence."""
         name = self.metric + (f"[{self.features}]" if self.features else "")
         tie = ", not separable" if self.low <= 0 <= self.high else ""
         unit = "samples" if self.features else "images"
@@ -73,7 +73,7 @@ def checked(requested: str) -> RequestedWeights:
 def choose(
     requested: RequestedWeights, comparison: Comparison | None, kept: Sequence[Which], where: str
 ) -> Which:
-    """Which weights of a state or snapshot to take.
+    """Which weights of a checkpoint or snapshot to take.
 
     Args:
         requested: "auto" goes by the recorded comparison, and takes the raw weights where there is none.

@@ -156,7 +156,7 @@ def _frame(
 
 
 class _TightLog(svg.Axis):
-    """A log axis that ends where the data do and is labelled at doublings."""
+    """A log axis that ends where the data do and is labeled at doublings."""
 
     def ticks(self, most: int = 5) -> list[float]:
         doublings = max(1, round(math.log2(self.high / self.low)))
@@ -165,8 +165,8 @@ class _TightLog(svg.Axis):
 
 
 def _tight_log(values: Sequence[float], start_px: float, end_px: float) -> svg.Axis:
-    known = [v for v in values if v > 0] or [1.0]
-    low, high = min(known), max(known)
+    positive = [v for v in values if v > 0] or [1.0]
+    low, high = min(positive), max(positive)
     return _TightLog(low if low < high else high / 2, high, start_px, end_px, True)
 
 

@@ -55,9 +55,9 @@ def _value(row: Measured) -> str:
 
 def _panel(panel: Panel, top: float, width: float, row_px: float, head_px: float) -> list[str]:
     left, right = 120.0, width - 110.0
-    known = [v for r in panel.rows for v in (r.value, r.low, r.high) if v is not None]
-    known += [panel.reference[1]] if panel.reference else []
-    axis = svg.around(known, panel.log, left, right, zero=not panel.log)
+    numbers = [v for r in panel.rows for v in (r.value, r.low, r.high) if v is not None]
+    numbers += [panel.reference[1]] if panel.reference else []
+    axis = svg.around(numbers, panel.log, left, right, zero=not panel.log)
     arrow = "better \u2192" if panel.better == "right" else "\u2190 better"
     end = top + head_px + row_px * len(panel.rows)
     parts = [
@@ -104,9 +104,9 @@ def curve(
     width, height, left, bottom = 340.0, 170.0, 46.0, 24.0
     xs = [x for _, _, x_values, _ in series for x in x_values] or [0.0, 1.0]
     ys = [y for *_, values in series for y in values if math.isfinite(y)]
-    shown = _without_spikes(ys)
+    plotted = _without_spikes(ys)
     across = svg.Axis(min(xs), max(xs), left, width - 8)
-    up = svg.around(shown, False, height - bottom, 10)
+    up = svg.around(plotted, False, height - bottom, 10)
     parts = []
     for tick in up.ticks(4):
         parts += [svg.line(left, up.at(tick), width - 8, up.at(tick), "gridline")]
@@ -123,7 +123,7 @@ def curve(
 
 
 def _without_spikes(values: Sequence[float]) -> list[float]:
-    """Values for the axis: a few wild ones are held at its edge rather than flatten the rest."""
+    """Values for the axis: a few extreme ones are drawn at its edge rather than flatten the rest."""
     if len(values) < 20:
         return list(values)
     ordered = sorted(values)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from triptych.viz import grids, image_files
-from triptych.viz.image_files import ARRAYS, MOVING, STILL, kind_of, write_arrays, write_image
+from triptych.viz.image_files import ARRAYS, MOVING, STILL, extension_of, write_arrays, write_image
 
 FILM_MS, LAST_MS = 120, 2000  # how long a frame of an animation is shown, and the finished images
 
@@ -47,10 +47,10 @@ def write_images(
         labels: N class numbers; None: without.
     """
     check_images_path(out)
-    if kind_of(out) in ARRAYS:
+    if extension_of(out) in ARRAYS:
         numbers = None if labels is None else np.asarray(labels, np.int64)
         write_arrays(out, drawn, seeds=np.asarray(seeds, np.int64), labels=numbers)
-    elif kind_of(out) in STILL and not out.is_dir():
+    elif extension_of(out) in STILL and not out.is_dir():
         write_image(out, captioned(drawn, seeds, names))
     else:
         out.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def write_sampling_animation(
         labels: N class numbers; None: without.
     """
     check_images_path(out, film=True)
-    if kind_of(out) in ARRAYS:
+    if extension_of(out) in ARRAYS:
         numbers = None if labels is None else np.asarray(labels, np.int64)
         write_arrays(out, film, seeds=np.asarray(seeds, np.int64), labels=numbers)
         return

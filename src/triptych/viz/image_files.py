@@ -28,28 +28,28 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def kind_of(path: Path) -> str:
+def extension_of(path: Path) -> str:
     """A file's extension, in lower case."""
     return path.suffix.lower()
 
 
-def fit_for(path: Path, known: Sequence[str], what: str = "", flag: str = "--out") -> None:
+def fit_for(path: Path, extensions: Sequence[str], what: str = "", flag: str = "--out") -> None:
     """Check that a file can be written as requested: its extension and its place.
 
     Args:
         path: Where it is to be written.
-        known: The extensions there are.
+        extensions: Those that are allowed.
         what: More on what may be given, for the message.
         flag: What the path was given by.
 
     Raises:
         UsageError: If it could not be written.
     """
-    if kind_of(path) not in known:
-        near = nearest(path.suffix, known) if path.suffix else None
+    if extension_of(path) not in extensions:
+        near = nearest(path.suffix, extensions) if path.suffix else None
         hint = f" Did you mean {path.with_suffix(near).name}?" if near else ""
-        raise UsageError(f"{flag} {path}: expected a file ending in {', '.join(known)}{what}.{hint}")
-    if kind_of(path) == ".webp" and not features.check("webp"):
+        raise UsageError(f"{flag} {path}: expected a file ending in {', '.join(extensions)}{what}.{hint}")
+    if extension_of(path) == ".webp" and not features.check("webp"):
         raise UsageError(f"{flag} {path}: this Pillow was built without WebP: take .png or .gif")
     fit_to_write(path, flag)
 
@@ -63,7 +63,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
         path: Where to.
         image: (H, W, C) uint8.
     """
-    _whole(path, lambda file: to_pil(image).save(file, **OPTIONS[kind_of(path)]))
+    _whole(path, lambda file: to_pil(image).save(file, **OPTIONS[extension_of(path)]))
 
 
 def write_animation(
@@ -80,7 +80,7 @@ def write_animation(
     first, *rest = [to_pil(frame) for frame in frames]
     times = [frame_ms] * len(rest) + [frame_ms if last_ms is None else last_ms]
     more: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": times, "loop": 0}
-    _whole(path, lambda file: first.save(file, **OPTIONS[kind_of(path)], **more))
+    _whole(path, lambda file: first.save(file, **OPTIONS[extension_of(path)], **more))
 
 
 def write_arrays(path: Path, images: np.ndarray, **more: np.ndarray | None) -> None:
@@ -91,7 +91,7 @@ def write_arrays(path: Path, images: np.ndarray, **more: np.ndarray | None) -> N
         images: Any array of images.
         **more: Further arrays; None: left out.
     """
-    if kind_of(path) == ".npy":
+    if extension_of(path) == ".npy":
         _whole(path, lambda file: np.save(file, images, allow_pickle=False))
         return
     arrays: dict[str, Any] = {name: array for name, array in more.items() if array is not None}

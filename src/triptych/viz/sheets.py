@@ -14,8 +14,8 @@ from triptych.viz.image_files import (
     ARRAYS,
     MOVING,
     STILL,
+    extension_of,
     fit_for,
-    kind_of,
     write_animation,
     write_arrays,
     write_image,
@@ -27,7 +27,7 @@ FONT_PX = 11
 
 
 def sheet(
-    shown: np.ndarray,
+    images: np.ndarray,
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     faint: int = 0,
@@ -37,7 +37,7 @@ def sheet(
     2-D points, (R, F, 1, 1, 2), become one scatter plot for each row, without names of columns.
 
     Args:
-        shown: (R, F, H, W, C) uint8.
+        images: (R, F, H, W, C) uint8.
         rows: R short names; None: without.
         columns: F short names; None: without.
         faint: Of 2-D points: how many of a row's first ones are drawn faintly, below the others.
@@ -45,11 +45,11 @@ def sheet(
     Returns:
         (height, width, C) uint8.
     """
-    if is_points(shown):
-        shown, columns = np.stack([cloud(row[faint:], row[:faint]) for row in shown])[:, None], None
-    count, across, height, width, channels = shown.shape
+    if is_points(images):
+        images, columns = np.stack([cloud(row[faint:], row[:faint]) for row in images])[:, None], None
+    count, across, height, width, channels = images.shape
     scale = max(1, CELL_PX // height)
-    cells = grids.grid(shown.reshape(-1, height, width, channels), across, scale=scale)
+    cells = grids.grid(images.reshape(-1, height, width, channels), across, scale=scale)
     font = ImageFont.load_default(size=FONT_PX)
     left = 8 + int(
         max((font.getlength(line) for name in rows or () for line in name.split("\n")), default=-8)
@@ -67,11 +67,11 @@ def sheet(
     return np.asarray(drawn).reshape(page.shape)
 
 
-def framed(shown: np.ndarray, left: np.ndarray, top: np.ndarray) -> np.ndarray:
+def framed(images: np.ndarray, left: np.ndarray, top: np.ndarray) -> np.ndarray:
     """Put an image before each row and above each column of a table, white in the corner.
 
     Args:
-        shown: (R, F, H, W, C) uint8.
+        images: (R, F, H, W, C) uint8.
         left: (R, H, W, C) uint8.
         top: (F, H, W, C) uint8.
 
@@ -79,7 +79,7 @@ def framed(shown: np.ndarray, left: np.ndarray, top: np.ndarray) -> np.ndarray:
         (R + 1, F + 1, H, W, C) uint8.
     """
     corner = np.full_like(left[:1], 255)
-    below = np.concatenate([left[:, None], shown], 1)
+    below = np.concatenate([left[:, None], images], 1)
     return np.concatenate([np.concatenate([corner, top])[None], below])
 
 
@@ -90,7 +90,7 @@ def fit_for_a_sheet(out: Path) -> None:
 
 def write_sheet(
     out: Path,
-    shown: np.ndarray,
+    images: np.ndarray,
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     faint: int = 0,
@@ -103,7 +103,7 @@ def write_sheet(
 
     Args:
         out: Where to.
-        shown: (R, F, H, W, C) uint8.
+        images: (R, F, H, W, C) uint8.
         rows: R short names; None: without.
         columns: F short names; None: without.
         faint: As in `sheet`.
@@ -111,20 +111,23 @@ def write_sheet(
             back, with one image for each row.
     """
     fit_for_a_sheet(out)
-    if kind_of(out) in ARRAYS:
+    if extension_of(out) in ARRAYS:
         names = {"rows": rows, "columns": columns}
-        write_arrays(out, shown, **{k: np.asarray(v, np.str_) for k, v in names.items() if v is not None})
-    elif moves and kind_of(out) in MOVING and shown.shape[1] > 1:
+        write_arrays(out, images, **{k: np.asarray(v, np.str_) for k, v in names.items() if v is not None})
+    elif moves and extension_of(out) in MOVING and images.shape[1] > 1:
         frames = [
-            _moment(shown[:, k], rows, None if columns is None else columns[k]) for k in range(shown.shape[1])
+            _moment(images[:, k], rows, None if columns is None else columns[k])
+            for k in range(images.shape[1])
         ]
         write_animation(out, frames + frames[-2:0:-1])
     else:
-        write_image(out, sheet(shown, rows, columns, faint))
+        write_image(out, sheet(images, rows, columns, faint))
 
 
-def _moment(shown: np.ndarray, rows: Sequence[str] | None, column: str | None) -> np.ndarray:
+def _moment(images: np.ndarray, rows: Sequence[str] | None, column: str | None) -> np.ndarray:
     """One frame of an animation: (R, H, W, C) with the names of row and column below each image."""
-    names = list(rows or [""] * len(shown)) if len(shown) > 1 else [""]
+    names = list(rows or [""] * len(images)) if len(images) > 1 else [""]
     texts = [" ".join(filter(None, (name.replace("\n", " "), column))) for name in names]
-    return grids.grid(shown, captions=texts if any(texts) else None, scale=max(1, CELL_PX // shown.shape[1]))
+    return grids.grid(
+        images, captions=texts if any(texts) else None, scale=max(1, CELL_PX // images.shape[1])
+    )

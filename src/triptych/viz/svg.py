@@ -85,7 +85,7 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def line(x1: float, y1: float, x2: float, y2: float, kind: str, style: str = "") -> str:
+def line(x1: float, y1: float, x2: float, y2: float, css_class: str, style: str = "") -> str:
     """Draw a straight line.
 
     Args:
@@ -93,29 +93,33 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str, style: str = "")
         y1: Start.
         x2: End.
         y2: End.
-        kind: A CSS class.
+        css_class: The class in style.css.
         style: More CSS.
 
     Returns:
         SVG.
     """
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"{_style(style)}/>'
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css_class}"{_style(style)}/>'
+    )
 
 
-def text(x: float, y: float, words: str, kind: str, anchor: str = "start") -> str:
+def text(x: float, y: float, content: str, css_class: str, anchor: str = "start") -> str:
     """Write text.
 
     Args:
         x: Where.
         y: Where: the base line.
-        words: The text.
-        kind: A CSS class.
+        content: The text.
+        css_class: The class in style.css.
         anchor: Which part of the text is at x: start, middle or end.
 
     Returns:
         SVG.
     """
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" class="{css_class}" text-anchor="{anchor}">{escape(content)}</text>'
+    )
 
 
 def circle(x: float, y: float, radius: float, color: str) -> str:

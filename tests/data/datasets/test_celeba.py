@@ -26,9 +26,9 @@ def face(k: int, size: tuple[int, int] = (178, 218)) -> bytes:
     """A white square of 148 pixels whose gray level in the middle is 10 k, on black."""
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     pixels[35:183, 15:163] = (10 * k, 60, 90)
-    held = io.BytesIO()
-    Image.fromarray(pixels).save(held, "JPEG", quality=95, subsampling=0)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
 
 
 def write_lists(folder: Path) -> None:
@@ -63,23 +63,23 @@ def rewrite(path: Path, old: str, new: str) -> None:
 
 
 def test_center_crop_of_148_pixels_in_the_published_split(faces: Path) -> None:
-    found = load("celeba")
-    assert found.spec.size == 64 and found.spec.channels == 3 and found.spec.classes == 0
-    assert (len(found.train), len(found.test)) == (15, 5)
-    reds = found.test.pixels[..., 0].reshape(5, -1).astype(int)
+    dataset = load("celeba")
+    assert dataset.spec.size == 64 and dataset.spec.channels == 3 and dataset.spec.classes == 0
+    assert (len(dataset.train), len(dataset.test)) == (15, 5)
+    reds = dataset.test.pixels[..., 0].reshape(5, -1).astype(int)
     for k, red in zip(range(16, 21), reds, strict=True):
         assert red.min() > 10 * k - 12, "the black border is cut away"
         assert abs(red.mean() - 10 * k) < 3
-    assert "nothing here is tuned" in found.split_rule and not found.skipped
+    assert "nothing here is tuned" in dataset.split_rule and not dataset.skipped
 
 
 def test_attributes_are_factors(faces: Path) -> None:
-    found = load("celeba", size=16)
-    assert set(found.train.factors) == {"Smiling", "Bald", "5_o_Clock_Shadow"}
-    smiling = found.test.factors["Smiling"]
+    dataset = load("celeba", size=16)
+    assert set(dataset.train.factors) == {"Smiling", "Bald", "5_o_Clock_Shadow"}
+    smiling = dataset.test.factors["Smiling"]
     assert smiling.dtype == np.int64 and smiling.tolist() == [0, 1, 0, 1, 0]
-    assert found.train.factors["Smiling"].tolist() == [1, 0] * 7 + [1]
-    assert found.train.factors["Bald"].sum() == 0 and found.train.factors["5_o_Clock_Shadow"].all()
+    assert dataset.train.factors["Smiling"].tolist() == [1, 0] * 7 + [1]
+    assert dataset.train.factors["Bald"].sum() == 0 and dataset.train.factors["5_o_Clock_Shadow"].all()
 
 
 def test_gray_other_sizes_and_the_official_folders(faces: Path) -> None:
@@ -118,20 +118,22 @@ def test_a_few_broken_images_are_skipped_with_their_attributes(faces: Path, spoi
     else:
         own.write_bytes(face(2)[:400] if spoilt == "half a file" else face(2, (300, 300)))
         (faces / "list_attr_celeba.txt").touch()
-        (faces / "img_align_celeba" / "a note").touch()  # a picture changed in its place has no new time
-    found = load("celeba", size=16)
-    assert len(found.train) == 14 and [b.file for b in found.skipped] == [NAMES[1]]
+        (
+            faces / "img_align_celeba" / "a note"
+        ).touch()  # an image changed in place has the same modification time
+    dataset = load("celeba", size=16)
+    assert len(dataset.train) == 14 and [b.file for b in dataset.skipped] == [NAMES[1]]
     kept = [0, *range(2, 15)]
-    assert np.array_equal(found.train.pixels, whole.train.pixels[kept])
-    assert np.array_equal(found.train.factors["Smiling"], whole.train.factors["Smiling"][kept])
+    assert np.array_equal(dataset.train.pixels, whole.train.pixels[kept])
+    assert np.array_equal(dataset.train.factors["Smiling"], whole.train.factors["Smiling"][kept])
 
 
 def test_missing_data_error_names_the_search_paths_and_the_files(home: Path) -> None:
-    with pytest.raises(DataError, match="CelebA project page") as told:
+    with pytest.raises(DataError, match="CelebA project page") as error:
         load("celeba")
-    words = str(told.value)
-    assert str(home / "celeba") in words and "cache" in words and "--data folder:PATH" in words
-    assert all(name in words for name in ("img_align_celeba.zip", "list_attr", "list_eval_partition"))
+    message = str(error.value)
+    assert str(home / "celeba") in message and "cache" in message and "--data folder:PATH" in message
+    assert all(name in message for name in ("img_align_celeba.zip", "list_attr", "list_eval_partition"))
     with pytest.raises(UsageError, match="Did you mean celeba"):
         load("celebs")
 
@@ -148,13 +150,13 @@ def test_a_partial_folder_is_refused_before_work_begins(faces: Path) -> None:
         (faces / "img_align_celeba" / name).unlink()
     with pytest.raises(
         DataError, match=r"contains 10 of the 20 images .* lists; 000011.jpg is missing"
-    ) as told:
+    ) as error:
         load("celeba")
-    assert f"--data folder:{faces / 'img_align_celeba'}" in str(told.value)
+    assert f"--data folder:{faces / 'img_align_celeba'}" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "told"),
+    ("file", "old", "new", "message"),
     [
         ("list_attr_celeba.txt", "20\n", "21\n", "declares 21 rows and has 20"),
         ("list_attr_celeba.txt", "20\n", "", "must begin with a count"),
@@ -165,13 +167,13 @@ def test_a_partial_folder_is_refused_before_work_begins(faces: Path) -> None:
         ("list_eval_partition.txt", " 2", " 1", None),
     ],
 )
-def test_malformed_lists_are_named(faces: Path, file: str, old: str, new: str, told: str | None) -> None:
-    if told is None:  # nothing to test on
+def test_malformed_lists_are_named(faces: Path, file: str, old: str, new: str, message: str | None) -> None:
+    if message is None:  # nothing to test on
         (faces / file).write_text((faces / file).read_text().replace(" 2\n", " 1\n"))
-        told = "none for testing"
+        message = "none for testing"
     else:
         rewrite(faces / file, old, new)
-    with pytest.raises(DataError, match=told) as error:
+    with pytest.raises(DataError, match=message) as error:
         load("celeba")
     assert str(faces / file) in str(error.value)
 
@@ -204,9 +206,9 @@ def test_inspect_counts_the_attributes(faces: Path, capsys: pytest.CaptureFixtur
     assert inspect("celeba").attributes == {"Smiling": 10, "Bald": 0, "5_o_Clock_Shadow": 20}
     assert not inspect("digits").attributes
     assert cli.main(["data", "inspect", "celeba"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())
     assert (
-        "3 attributes: 5_o_Clock_Shadow 20 (100%) Bald 0 (0%) Smiling 10 (50%)" in told
-        and "center-cropped" in told
+        "3 attributes: 5_o_Clock_Shadow 20 (100%) Bald 0 (0%) Smiling 10 (50%)" in output
+        and "center-cropped" in output
     )
-    assert "of 148 pixels" in told
+    assert "of 148 pixels" in output

@@ -33,15 +33,15 @@ def test_the_ring_is_a_uniform_mixture_of_eight_gaussians() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("settings", "message"),
     [
         ({"size": 32}, "points are 1 x 1 px, got a size of 32: leave out --size"),
         ({"color": "rgb"}, "not colors, got rgb: leave out --color"),
     ],
 )
-def test_points_have_neither_size_nor_color(asked: dict[str, object], message: str) -> None:
+def test_points_have_neither_size_nor_color(settings: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        load("points:ring", **asked)  # type: ignore[arg-type]
+        load("points:ring", **settings)  # type: ignore[arg-type]
     assert load("points:ring", size=1).spec.size == 1
 
 
@@ -53,13 +53,13 @@ def test_other_sources_refuse_images_of_one_pixel() -> None:
 
 
 def test_inspect_describes_points() -> None:
-    found = inspect("points:ring")
-    assert found.plan[0].startswith("points in the plane") and found.classes["east"] > 2000
+    report = inspect("points:ring")
+    assert report.plan[0].startswith("points in the plane") and report.classes["east"] > 2000
 
 
 @pytest.fixture
 def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An MNIST whose digit k is a flat picture of level k + 1 in training, k + 101 in testing."""
+    """An MNIST whose digit k is a constant image of level k + 1 in training, k + 101 in testing."""
     monkeypatch.setenv("TRIPTYCH_DATA", str(tmp_path / "sets"))
     monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("triptych.data.datasets.stacked_mnist.COUNTS", {"train": (300, 1), "test": (100, 2)})
@@ -68,22 +68,24 @@ def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for stem, level in (("train", 1), ("t10k", 101)):
         labels = np.arange(40, dtype=np.uint8) % 10
         pixels = np.repeat(labels + level, 28 * 28).reshape(40, 28, 28).astype(np.uint8)
-        for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+        for idx_type, array in (("images-idx3", pixels), ("labels-idx1", labels)):
             head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-            (home / f"{stem}-{kind}-ubyte").write_bytes(head + array.tobytes())
+            (home / f"{stem}-{idx_type}-ubyte").write_bytes(head + array.tobytes())
 
 
 @pytest.mark.usefixtures("digits")
 def test_stacked_digits_are_three_digits_of_their_own_split() -> None:
-    found = load("stacked:mnist")
-    assert found.spec == ImageSpec(channels=3, size=32) and found.content_box == (2, 2, 30, 30)
-    assert (len(found.train), len(found.test)) == (300, 100)
-    for split, level in ((found.train, 1), (found.test, 101)):
-        told = np.stack([split.factors[color] for color in ("red", "green", "blue")], axis=1)  # (N, 3)
-        assert np.array_equal(split.pixels[:, 16, 16], told + level)
+    dataset = load("stacked:mnist")
+    assert dataset.spec == ImageSpec(channels=3, size=32) and dataset.content_box == (2, 2, 30, 30)
+    assert (len(dataset.train), len(dataset.test)) == (300, 100)
+    for split, level in ((dataset.train, 1), (dataset.test, 101)):
+        digits_stacked = np.stack(
+            [split.factors[color] for color in ("red", "green", "blue")], axis=1
+        )  # (N, 3)
+        assert np.array_equal(split.pixels[:, 16, 16], digits_stacked + level)
         assert split.pixels[:, 0].max() == 0
-        assert len(set(mode_numbers(told).tolist())) > 60  # independent draws
-    assert load("stacked:mnist").fingerprint == found.fingerprint
+        assert len(set(mode_numbers(digits_stacked).tolist())) > 60  # independent draws
+    assert load("stacked:mnist").fingerprint == dataset.fingerprint
     assert load("stacked:mnist", size=16).spec.size == 16
     with pytest.raises(UsageError, match="its three digits: leave out --color gray"):
         load("stacked:mnist", color="gray")

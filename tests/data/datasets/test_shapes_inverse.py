@@ -18,39 +18,39 @@ def noisy(pixels: np.ndarray, levels: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("size", "right"), [(16, 0.97), (32, 1.0), (48, 1.0)])
-def test_factors_are_recovered(size: int, right: float):
+def test_factors_are_recovered(size: int, right: float) -> None:
     pixels, factors = drawn(120, size)
-    found = read(pixels)
+    result = read(pixels)
     for name in ("color", "ground"):
-        np.testing.assert_array_equal(found.factors[name], factors[name])
-    assert (found.factors["kind"] == factors["kind"]).mean() >= right
+        np.testing.assert_array_equal(result.factors[name], factors[name])
+    assert (result.factors["kind"] == factors["kind"]).mean() >= right
     for name in NUMBERS:
-        assert np.abs(found.factors[name] - factors[name]).mean() * size < 0.02  # pixels
-    assert np.quantile(found.residual, 0.9) < 0.01
-    assert found.residual.dtype == np.float64 and found.factors["radius"].dtype == np.float32
+        assert np.abs(result.factors[name] - factors[name]).mean() * size < 0.02  # pixels
+    assert np.quantile(result.residual, 0.9) < 0.01
+    assert result.residual.dtype == np.float64 and result.factors["radius"].dtype == np.float32
 
 
-def test_rotation_is_recovered_up_to_the_symmetry_of_the_kind():
+def test_rotation_is_recovered_up_to_the_symmetry_of_the_shape() -> None:
     pixels, factors = drawn(100)
-    found = read(pixels).factors
+    recovered = read(pixels).factors
     period = np.array([PERIODS.get(name, 0.0) for name in shapes.KINDS])[factors["kind"]]
     round_, turned = period == 0, period > 0
-    assert (found["turn"][round_] == 0).all()
-    assert (found["turn"][turned] < period[turned] + 1e-6).all() and (found["turn"] >= 0).all()
-    gap = ((found["turn"] - factors["turn"]) / np.where(turned, period, 1))[turned]
+    assert (recovered["turn"][round_] == 0).all()
+    assert (recovered["turn"][turned] < period[turned] + 1e-6).all() and (recovered["turn"] >= 0).all()
+    gap = ((recovered["turn"] - factors["turn"]) / np.where(turned, period, 1))[turned]
     assert np.abs(gap - np.round(gap)).max() < 0.01
 
 
-def test_factors_are_recovered_under_noise():
+def test_factors_are_recovered_under_noise() -> None:
     pixels, factors = drawn(80)
-    found = read(noisy(pixels, 8))
+    result = read(noisy(pixels, 8))
     for name in ("kind", "color", "ground"):
-        np.testing.assert_array_equal(found.factors[name], factors[name])
+        np.testing.assert_array_equal(result.factors[name], factors[name])
     for name in NUMBERS:
-        assert np.abs(found.factors[name] - factors[name]).mean() * 32 < 0.1
+        assert np.abs(result.factors[name] - factors[name]).mean() * 32 < 0.1
 
 
-def test_areas_and_periods_equal_those_rendered():
+def test_areas_and_periods_equal_those_rendered() -> None:
     for number, name in enumerate(shapes.KINDS):
         half = np.full(1, 0.5, np.float32)
         one = {"kind": np.full(1, number), "x": half, "y": half, "radius": half * 0.6}
@@ -63,7 +63,7 @@ def test_areas_and_periods_equal_those_rendered():
         np.testing.assert_allclose(shapes.cover(one, 256), first, atol=0.01)
 
 
-def test_residual_is_relative_to_the_contrast_in_the_worst_window():
+def test_residual_is_relative_to_the_contrast_in_the_worst_window() -> None:
     pixels, factors = drawn(1)
     assert residuals(pixels, factors)[0] == 0
     front, back = (
@@ -77,7 +77,7 @@ def test_residual_is_relative_to_the_contrast_in_the_worst_window():
     assert residuals(spoilt, factors)[0] <= 1 + 1e-6
 
 
-def test_images_outside_the_range_leave_a_residual():
+def test_images_outside_the_range_leave_a_residual() -> None:
     pixels, factors = drawn(40)
     rng = np.random.default_rng(1)
     assert read(rng.integers(0, 256, pixels.shape, dtype=np.uint8)).residual.min() > 0.5
@@ -91,7 +91,7 @@ def test_images_outside_the_range_leave_a_residual():
     assert np.median(read(cut).residual) > 0.3
 
 
-def test_results_do_not_depend_on_the_other_images(monkeypatch: pytest.MonkeyPatch):
+def test_results_do_not_depend_on_the_other_images(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, _ = drawn(30)
     whole = read(noisy(pixels, 10))
     monkeypatch.setattr("triptych.data.datasets.shapes_inverse.CHUNK", 7)
@@ -101,12 +101,12 @@ def test_results_do_not_depend_on_the_other_images(monkeypatch: pytest.MonkeyPat
         np.testing.assert_allclose(parts.factors[name], whole.factors[name], atol=1e-4)
 
 
-def test_empty_input_gives_empty_factors():
-    found = read(np.empty((0, 32, 32, 3), np.uint8))
-    assert found.residual.shape == found.factors["kind"].shape == (0,)
+def test_empty_input_gives_empty_factors() -> None:
+    result = read(np.empty((0, 32, 32, 3), np.uint8))
+    assert result.residual.shape == result.factors["kind"].shape == (0,)
 
 
-def test_bad_input_is_refused_with_a_sentence():
+def test_bad_input_is_refused_with_a_sentence() -> None:
     for shape in ((4, 32, 32, 1), (4, 32, 30, 3), (32, 32, 3), (4, 6, 6, 3)):
         with pytest.raises(ValueError, match=r"expected \(N, S, S, 3\) RGB images"):
             read(np.zeros(shape, np.uint8))
@@ -114,7 +114,7 @@ def test_bad_input_is_refused_with_a_sentence():
         read(np.zeros((4, 32, 32, 3)))
 
 
-def test_shapes_are_rendered_as_before():
+def test_shapes_are_rendered_as_before() -> None:
     """Splitting `cover` from `paint` changed no pixel."""
     pixels, _ = drawn(64, seed=1)
     assert int(pixels.astype(np.int64).sum()) == 32_746_106

@@ -37,7 +37,7 @@ def made(stock: CorruptionSource, kind: str, grade: str) -> LabeledImages:
     return next(s for s in corruptions(stock) if (s.kind, s.strength) == (kind, grade)).make(stock)
 
 
-def test_blur_spreads_a_point_within_its_image_and_channel():
+def test_blur_spreads_a_point_within_its_image_and_channel() -> None:
     pixels = np.zeros((2, 9, 9, 2), np.uint8)
     pixels[0, 4, 4, 0] = 255
     soft = blurred(pixels, 1.0)
@@ -46,7 +46,7 @@ def test_blur_spreads_a_point_within_its_image_and_channel():
     assert soft[1].max() == soft[..., 1].max() == 0
 
 
-def test_noise_has_the_stated_levels_and_a_seed():
+def test_noise_has_the_stated_levels_and_a_seed() -> None:
     gray = np.full((40, 16, 16, 1), 128, np.uint8)
     rough = noisy(gray, 20, seed=3)
     assert np.std(rough) == pytest.approx(20, abs=0.5)
@@ -55,7 +55,7 @@ def test_noise_has_the_stated_levels_and_a_seed():
     assert noisy(np.full_like(gray, 250), 20, 0).min() > 120  # clipped, not wrapped
 
 
-def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(images: np.ndarray):
+def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(images: np.ndarray) -> None:
     def loss(changed: np.ndarray) -> float:
         assert changed.shape == images.shape and changed.dtype == np.uint8
         return float(np.abs(changed.astype(int) - images).mean())
@@ -67,7 +67,7 @@ def test_jpeg_and_filters_keep_shapes_and_lose_more_at_lower_quality(images: np.
     assert all((halved(flat, name) == 90).all() for name in module.FILTERS)
 
 
-def test_dropped_classes_are_gone_and_the_rest_is_untouched(images: np.ndarray):
+def test_dropped_classes_are_gone_and_the_rest_is_untouched(images: np.ndarray) -> None:
     labels = np.arange(30) % 5
     s = stock(images, labels, np.arange(5))
     grades = [x.strength for x in corruptions(s) if x.kind == "dropped classes"]
@@ -77,7 +77,7 @@ def test_dropped_classes_are_gone_and_the_rest_is_untouched(images: np.ndarray):
     np.testing.assert_array_equal(left.pixels, images[labels < 3])
 
 
-def test_duplicates_one_of_each_class_and_copies(images: np.ndarray):
+def test_duplicates_one_of_each_class_and_copies(images: np.ndarray) -> None:
     labels = np.arange(30) % 3
     s = stock(images, labels, np.array([3, 4, 5]))
     five = made(s, "duplicates", "each 5 times")
@@ -92,7 +92,7 @@ def test_duplicates_one_of_each_class_and_copies(images: np.ndarray):
     np.testing.assert_array_equal(made(s, "copies", "100% of training").pixels, 255 - images)
 
 
-def test_disguised_copies_are_training_images_a_little_changed(images: np.ndarray):
+def test_disguised_copies_are_training_images_a_little_changed(images: np.ndarray) -> None:
     s = stock(images)
     soft = made(s, "disguised copies", "blur, sigma 0.5 px")
     np.testing.assert_array_equal(soft.pixels, blurred(255 - images, 0.5))
@@ -100,12 +100,12 @@ def test_disguised_copies_are_training_images_a_little_changed(images: np.ndarra
     np.testing.assert_array_equal(rough.pixels, noisy(255 - images, 5, seed=0))
 
 
-def test_without_labels_nothing_asks_for_classes(images: np.ndarray):
+def test_without_labels_nothing_asks_for_classes(images: np.ndarray) -> None:
     kinds = {x.kind for x in corruptions(stock(images))}
     assert kinds == set(KINDS) - {"honest", "dropped classes", "one fine image"}
 
 
-def test_salt_checkerboard_contrast_and_levels():
+def test_salt_checkerboard_contrast_and_levels() -> None:
     gray = np.full((20, 16, 16, 3), 100, np.uint8)
     grains = salted(gray, 0.2, seed=1)
     changed = (grains != gray).all(-1)
@@ -118,7 +118,7 @@ def test_salt_checkerboard_contrast_and_levels():
     assert np.unique(posterized(steps, 3)).tolist() == [0, 128, 255]
 
 
-def test_shuffling_moves_blocks_and_swapping_moves_halves():
+def test_shuffling_moves_blocks_and_swapping_moves_halves() -> None:
     pixels = np.arange(2 * 9 * 9, dtype=np.uint8).reshape(2, 9, 9, 1)
     moved = shuffled(pixels, 2, seed=0)
     assert not np.array_equal(moved, pixels)

@@ -45,13 +45,13 @@ def found(digits: Dataset, knower: NetworkExtractor) -> SensitivityStudy:
         return study_sensitivity(digits, SAMPLES, knower, kinds=TRAPS)
 
 
-def test_one_fine_image_per_class_fools_the_inception_score(found: SensitivityStudy):
+def test_one_fine_image_per_class_fools_the_inception_score(found: SensitivityStudy) -> None:
     assert found.verdict("one fine image", "IS") == "fooled"
     for metric in ("recall", "coverage", "FID"):
         assert found.verdict("one fine image", metric) == "noticed"
 
 
-def test_copies_are_noticed_by_the_memorization_metrics_alone(found: SensitivityStudy):
+def test_copies_are_noticed_by_the_memorization_metrics_alone(found: SensitivityStudy) -> None:
     row = found.row("copies", "100% of training")
     verdicts = {reading.metric: reading.verdict for reading in row.readings}
     assert {name for name, verdict in verdicts.items() if verdict == "noticed"} == set(COPY_METRICS)
@@ -60,7 +60,7 @@ def test_copies_are_noticed_by_the_memorization_metrics_alone(found: Sensitivity
     assert found.verdict("copies", "near-duplicate share", "10% of training") == "noticed"
 
 
-def test_dropped_classes_are_seen_by_recall_and_coverage_not_by_precision(found: SensitivityStudy):
+def test_dropped_classes_are_seen_by_recall_and_coverage_not_by_precision(found: SensitivityStudy) -> None:
     assert found.verdict("dropped classes", "recall", "5 of 10") == "noticed"
     assert found.verdict("dropped classes", "coverage", "5 of 10") == "noticed"
     assert found.verdict("dropped classes", "precision", "5 of 10") == "missed"
@@ -68,18 +68,18 @@ def test_dropped_classes_are_seen_by_recall_and_coverage_not_by_precision(found:
     assert trends["recall"] == trends["IS"] == "worsens" and trends["precision"] == "unmoved"
 
 
-def test_another_honest_draw_raises_few_alarms(found: SensitivityStudy):
+def test_another_honest_draw_raises_few_alarms(found: SensitivityStudy) -> None:
     verdicts = [reading.verdict for reading in found.row("honest").readings]
     assert verdicts.count("noticed") + verdicts.count("fooled") <= 2
 
 
-def test_a_refusal_is_no_miss(found: SensitivityStudy):
+def test_a_refusal_is_no_miss(found: SensitivityStudy) -> None:
     row = found.row("dropped classes", "5 of 10")
     intra = next(reading for reading in row.readings if reading.metric == "intra-class FID")
     assert intra.verdict == "refused" and intra.value is None and "20 images" in intra.reason
 
 
-def test_the_record_goes_through_json(found: SensitivityStudy):
+def test_the_record_goes_through_json(found: SensitivityStudy) -> None:
     assert SensitivityStudy.model_validate_json(found.model_dump_json()) == found
     assert [reading.metric for reading in found.honest] == list(BETTER)
     assert all(reading.change in (0, None) for reading in found.honest)
@@ -89,7 +89,7 @@ def test_the_record_goes_through_json(found: SensitivityStudy):
         found.verdict("copies", "fid")
 
 
-def test_the_table_names_who_was_fooled(found: SensitivityStudy, capsys: pytest.CaptureFixture[str]):
+def test_the_table_names_who_was_fooled(found: SensitivityStudy, capsys: pytest.CaptureFixture[str]) -> None:
     print_study(found)
     told = capsys.readouterr().out
     assert all(word in told for word in ("noticed", "missed", "fooled", "refused", "worsens", "IS"))
@@ -98,7 +98,7 @@ def test_the_table_names_who_was_fooled(found: SensitivityStudy, capsys: pytest.
     assert len(lines) == 3 + len(found.rows) and all(line.count("|") == 4 + len(BETTER) for line in lines)
 
 
-def test_parts_share_no_image(digits: Dataset):
+def test_parts_share_no_image(digits: Dataset) -> None:
     for source in (digits, load("shapes", size=8)):
         dealt = partition(source, 100, seed=1)
         parts = [dealt.reference, dealt.honest, dealt.second_honest, dealt.train]
@@ -108,7 +108,7 @@ def test_parts_share_no_image(digits: Dataset):
     assert dealt.rule == "thirds of the test split"
 
 
-def test_without_labels_class_metrics_refuse():
+def test_without_labels_class_metrics_refuse() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
     source = Dataset("noise", "noise", Split(pixels[:200]), Split(pixels[200:]), fingerprint="0")
     made = study_sensitivity(source, 30, kinds=("JPEG",))
@@ -121,7 +121,7 @@ def test_without_labels_class_metrics_refuse():
         study_sensitivity(source, 30, kinds=("fog",))
 
 
-def test_an_extractor_without_classes_still_finds_a_typical_image_of_each(digits: Dataset):
+def test_an_extractor_without_classes_still_finds_a_typical_image_of_each(digits: Dataset) -> None:
     stock = corruption_source(digits, 60, "random-conv")
     assert stock.prototypes is not None and stock.honest.labels is not None
     np.testing.assert_array_equal(stock.honest.labels[stock.prototypes], np.unique(stock.honest.labels))
@@ -130,7 +130,7 @@ def test_an_extractor_without_classes_still_finds_a_typical_image_of_each(digits
 
 def test_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     monkeypatch.setattr(
         study_sensitivity, "__kwdefaults__", {**(study_sensitivity.__kwdefaults__ or {}), "kinds": ("JPEG",)}
     )

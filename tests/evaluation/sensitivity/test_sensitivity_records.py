@@ -27,23 +27,23 @@ def about(value: float, reach: float = 1.0) -> Measured:
 )
 def test_a_verdict_asks_for_each_value_outside_the_others_interval(
     metric: str, before: Measured, after: Measured, verdict: str
-):
+) -> None:
     assert compare(metric, before, after) == verdict
 
 
-def test_a_ratio_of_nothing_is_as_bad_as_can_be():
+def test_a_ratio_of_nothing_is_as_bad_as_can_be() -> None:
     assert badness("sharpness ratio", 0.0) == float("inf")
     assert badness("sharpness ratio", 2.0) == pytest.approx(badness("sharpness ratio", 0.5))
 
 
-def test_a_refusal_keeps_its_reason():
+def test_a_refusal_keeps_its_reason() -> None:
     told = reading("FID", "too few", about(1))
     assert (told.value, told.verdict, told.reason, told.honest) == (None, "refused", "too few", 1)
     told = reading("FID", about(2), "too few")
     assert (told.value, told.change, told.verdict) == (2, None, "refused") and "too few" in told.reason
 
 
-def test_trends():
+def test_trends() -> None:
     def along(metric: str, *values: float, honest: float = 0.0) -> str:
         return trend(metric, [(about(value, 0.1), about(honest, 0.1)) for value in values])
 
@@ -55,7 +55,7 @@ def test_trends():
     assert trend("KID", [(about(1), about(0)), ("too few", about(0))]) == "refused"
 
 
-def test_a_trend_does_not_show_what_honest_sets_of_those_sizes_do():
+def test_a_trend_does_not_show_what_honest_sets_of_those_sizes_do() -> None:
     shrinking = [(about(1.0, 0.1), about(1.0, 0.1)), (about(5.0, 0.1), about(5.0, 0.1))]
     assert trend("FID", shrinking) == "unmoved"
     assert trend(

@@ -22,13 +22,13 @@ def result() -> Conformance:
         return conformance()
 
 
-def test_this_installation_passes_all_checks(result: Conformance):
+def test_this_installation_passes_all_checks(result: Conformance) -> None:
     assert [check.name for check in result.checks if not check.passed] == []
     assert len(result.checks) > 40 and result.passed
     assert len({check.name for check in result.checks}) == len(result.checks)
 
 
-def test_a_wrong_metric_fails(monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_metric_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def swapped(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[float, float]:
         precision, recall = precision_recall(real, fake, k)
         return recall, precision
@@ -39,7 +39,7 @@ def test_a_wrong_metric_fails(monkeypatch: pytest.MonkeyPatch):
     assert "coverage, k = 5" not in failed
 
 
-def test_nan_never_passes():
+def test_nan_never_passes() -> None:
     assert not Check.of("x", float("nan"), 0, 1e9, "").passed
     assert Check.of("x", 1.5, 1, 0.5, "").passed and not Check.of("x", 1.6, 1, 0.5, "").passed
 
@@ -74,7 +74,7 @@ def verdicts(made: list[Agreement]) -> dict[tuple[str, str], str]:
 
 def test_peer_agrees_or_differs_as_expected(
     with_prdc: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     with_prdc.setitem(sys.modules, "prdc", prdc_that(strict=True))
     made = peers.agreements()
     said = verdicts(made)
@@ -85,14 +85,14 @@ def test_peer_agrees_or_differs_as_expected(
     assert capsys.readouterr().out == ""  # what a peer prints is not ours to print
 
 
-def test_a_peer_that_differs_without_a_reason_fails(with_prdc: pytest.MonkeyPatch):
+def test_a_peer_that_differs_without_a_reason_fails(with_prdc: pytest.MonkeyPatch) -> None:
     with_prdc.setitem(sys.modules, "prdc", prdc_that(strict=False, shift=1e-3))
     made = peers.agreements()
     assert verdicts(made)[("golden", "precision, k = 5")] == "differs"
     assert not Conformance(versions={}, checks=(), agreements=tuple(made)).passed
 
 
-def test_failing_peer_is_reported_and_not_raised(with_prdc: pytest.MonkeyPatch):
+def test_failing_peer_is_reported_and_not_raised(with_prdc: pytest.MonkeyPatch) -> None:
     with_prdc.setitem(sys.modules, "prdc", ModuleType("prdc"))
     made = peers.agreements()
     assert {a.verdict for a in made} == {"does not run"}
@@ -100,13 +100,15 @@ def test_failing_peer_is_reported_and_not_raised(with_prdc: pytest.MonkeyPatch):
     assert Conformance(versions={}, checks=(), agreements=tuple(made)).passed
 
 
-def test_missing_peer_is_reported(monkeypatch: pytest.MonkeyPatch):
+def test_missing_peer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers.util, "find_spec", lambda name: None)
     made = peers.agreements()
     assert [(a.peer, a.verdict) for a in made] == [(p.distribution, "not installed") for p in peers.PEERS]
 
 
-def test_the_tables(result: Conformance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_the_tables(
+    result: Conformance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = markdown(result)
     assert "| FID | golden vector | 1.192694241 | 1.192694241 | 1e-09 | pass |" in text
     failing = result.model_copy(update={"checks": (Check.of("FID", 2, 1, 0, "made up"),)})

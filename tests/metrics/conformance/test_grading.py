@@ -45,13 +45,13 @@ def pair(real: np.ndarray, fake: np.ndarray, k: int = 3, strict: bool = False) -
     ("kind", "function"),
     [("fid", fid), ("fid", textbook_fid), ("kid", kid), ("precision_recall", precision_recall)],
 )
-def test_correct_metrics_are_graded_correct(kind: Kind, function: Metric):
+def test_correct_metrics_are_graded_correct(kind: Kind, function: Metric) -> None:
     made = grade(function, kind)
     assert made.right and made.mistakes == ()
     assert made.got == pytest.approx(made.expected, rel=1e-9)
 
 
-def test_independent_implementation_is_graded_correct():
+def test_independent_implementation_is_graded_correct() -> None:
     assert grade(pair, "precision_recall").right
     assert grade(lambda real, fake: pair(real, fake, 5), "precision_recall", k=5).right
 
@@ -74,18 +74,18 @@ def test_independent_implementation_is_graded_correct():
         ("precision_recall", lambda r, f: pair(r, f, k=5), "5th neighbor"),
     ],
 )
-def test_mistakes_are_identified(kind: Kind, function: Metric, mistake: str):
+def test_mistakes_are_identified(kind: Kind, function: Metric, mistake: str) -> None:
     made = grade(function, kind)
     assert not made.right
     assert mistake in made.mistakes[0]
 
 
-def test_batched_metrics_depend_on_the_order():
+def test_batched_metrics_depend_on_the_order() -> None:
     assert any("order of the images" in mistake for mistake in grade(batched).mistakes)
     assert len(grade(biased_kid, "kid").mistakes) == 1
 
 
-def test_invalid_functions_raise_value_error():
+def test_invalid_functions_raise_value_error() -> None:
     with pytest.raises(ValueError, match="must return 2 numbers, got 1"):
         grade(fid, "precision_recall")
     with pytest.raises(ValueError, match="unknown kind 'is': expected fid, kid"):

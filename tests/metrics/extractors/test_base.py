@@ -25,7 +25,7 @@ def cnn(channels: int = 1, size: int = 16) -> NetworkExtractor:
 
 
 @pytest.mark.parametrize("make", [cnn, lambda: random_conv(16)])
-def test_features_of_an_image_do_not_depend_on_other_images(make):
+def test_features_of_an_image_do_not_depend_on_other_images(make) -> None:
     extractor, pixels = make(), images(300)
     whole = extractor(pixels)
     assert isinstance(extractor, Extractor)
@@ -35,7 +35,7 @@ def test_features_of_an_image_do_not_depend_on_other_images(make):
     np.testing.assert_array_equal(whole[::-1], extractor(pixels[::-1]))
 
 
-def test_the_random_network_is_the_same_everywhere():
+def test_the_random_network_is_the_same_everywhere() -> None:
     before = torch.get_rng_state()
     first, second = random_conv(16), random_conv(64)
     assert first.hash == second.hash and first.name == "random-conv" and len(first.hash) == 64
@@ -44,12 +44,12 @@ def test_the_random_network_is_the_same_everywhere():
     assert weights.double().sum().item() == pytest.approx(FIRST_SUM, abs=1e-4)
 
 
-def test_random_network_repeats_gray_images():
+def test_random_network_repeats_gray_images() -> None:
     gray = images(5)
     np.testing.assert_array_equal(random_conv(16)(gray), random_conv(16)(np.repeat(gray, 3, axis=3)))
 
 
-def test_fid_of_the_random_network_grows_with_noise():
+def test_fid_of_the_random_network_grows_with_noise() -> None:
     pixels, rng = images(400, 32), np.random.default_rng(1)
     extractor = random_conv(32)
     real, other = extractor(pixels[:200]), pixels[200:].astype(float)
@@ -60,14 +60,14 @@ def test_fid_of_the_random_network_grows_with_noise():
     assert scores == sorted(scores) and scores[3] > 10 * scores[0]
 
 
-def test_large_images_are_averaged_down_and_resize_records_it():
+def test_large_images_are_averaged_down_and_resize_records_it() -> None:
     small = images(6, 64)
     large = small.repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(random_conv(128)(large), random_conv(64)(small), atol=1e-5)
     assert random_conv(128).resize == "area 64" and random_conv(64).resize == "none"
 
 
-def test_the_hash_is_of_the_weights():
+def test_the_hash_is_of_the_weights() -> None:
     first, second = cnn(), cnn()
     assert first.hash == second.hash
     with torch.no_grad():
@@ -75,7 +75,7 @@ def test_the_hash_is_of_the_weights():
     assert weights_hash(second.network) != first.hash
 
 
-def test_probabilities():
+def test_probabilities() -> None:
     p = cnn()(images(3)), cnn().probabilities(images(3))
     assert p[1].shape == (3, 5) and p[1].dtype == np.float64
     np.testing.assert_allclose(p[1].sum(1), 1, atol=1e-12)
@@ -85,7 +85,7 @@ def test_probabilities():
         random_conv(16).probabilities(images(3))
 
 
-def test_autocast_does_not_reach_the_extractor():
+def test_autocast_does_not_reach_the_extractor() -> None:
     extractor, pixels = cnn(), images(4)
     plain = extractor(pixels)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -93,6 +93,6 @@ def test_autocast_does_not_reach_the_extractor():
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8, 1), (3, 16, 16, 3), (16, 16, 1)])
-def test_images_of_another_shape_raise_value_error(shape: tuple[int, ...]):
+def test_images_of_another_shape_raise_value_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"test-cnn expects \(N, 16, 16, 1\) images, got"):
         cnn()(np.zeros(shape, np.uint8))

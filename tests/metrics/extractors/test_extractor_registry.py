@@ -68,7 +68,9 @@ def source(channels: int, labelled: bool = True) -> Dataset:
         ("clip", "corner-vit", "Pillow bicubic 8 uint8, CLIP mean and std"),
     ],
 )
-def test_pretrained_extractor_of_a_name(features: str, name: str, resize: str, stand_ins: list[Path | None]):
+def test_pretrained_extractor_of_a_name(
+    features: str, name: str, resize: str, stand_ins: list[Path | None]
+) -> None:
     rgb, gray = extractor_for(source(3), features), extractor_for(source(1, labelled=False), features)
     assert (rgb.name, rgb.resize) == (name, resize)
     assert (gray.name, gray.resize) == (f"{name}-gray", f"{resize}, gray repeated to RGB")
@@ -77,7 +79,7 @@ def test_pretrained_extractor_of_a_name(features: str, name: str, resize: str, s
     assert rgb(source(3).test.pixels).shape == (60, 3)
 
 
-def test_inception_scaling_maps_128_to_0():
+def test_inception_scaling_maps_128_to_0() -> None:
     """The graph's scaling: (x - 128) / 128."""
     pixels = np.full((3, 1, 1, 3), 128, np.uint8)
     pixels[1], pixels[2] = 0, 255
@@ -85,7 +87,7 @@ def test_inception_scaling_maps_128_to_0():
     np.testing.assert_array_equal(result, np.outer([0, -1, 127 / 128], [1, 1, 1]))
 
 
-def test_unverified_weights_are_not_called_published(stand_ins: list[Path | None]):
+def test_unverified_weights_are_not_called_published(stand_ins: list[Path | None]) -> None:
     made = extractor_for(source(3), "inception:/some/where.safetensors")
     assert made.name == "inception-other-legacy"
     assert pretrained("inception-clean", Path("/x")).name == "inception-other-clean"
@@ -94,7 +96,7 @@ def test_unverified_weights_are_not_called_published(stand_ins: list[Path | None
     assert stand_ins[-1] == Path.home() / "models" / "clip"
 
 
-def test_names():
+def test_names() -> None:
     assert split_name("auto") == ("auto", None)
     assert split_name("dinov2:a:b") == ("dinov2", Path("a:b"))
     for wrong in ("inceptoin", "inception:", "auto:x", "random-conv:x", "", "Inception"):
@@ -107,7 +109,7 @@ def test_names():
     assert FEATURES[0] == "auto" and len(set(FEATURES)) == len(FEATURES)
 
 
-def test_score_names_contain_the_protocol():
+def test_score_names_contain_the_protocol() -> None:
     pixels = source(3).test.pixels
     scores = score_pixels(pixels[:30], pixels[30:], pretrained("inception-clean"))
     assert scores[0].name == "FID[inception-clean]"
@@ -116,7 +118,7 @@ def test_score_names_contain_the_protocol():
     assert gray[1].name == "KID[inception-legacy-gray]"
 
 
-def test_evaluation_with_the_real_inception_network(monkeypatch: pytest.MonkeyPatch):
+def test_evaluation_with_the_real_inception_network(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = InceptionV3()

@@ -109,7 +109,7 @@ def network() -> InceptionV3:
 
 
 @torch.inference_mode()
-def test_every_block_agrees_with_the_second_implementation(network: InceptionV3):
+def test_every_block_agrees_with_the_second_implementation(network: InceptionV3) -> None:
     # 107 px: the smallest size whose last blocks are 2 x 2, so that padding and pooling are seen
     images = torch.rand(1, 3, 107, 107, generator=torch.Generator().manual_seed(1)) * 2 - 1
     wanted = Second(network.state_dict()).stages(images.double())
@@ -124,7 +124,7 @@ def test_every_block_agrees_with_the_second_implementation(network: InceptionV3)
     torch.testing.assert_close(features.double(), wanted[-1].mean((2, 3)), rtol=1e-4, atol=1e-4)
 
 
-def test_names_and_shapes_are_those_of_the_pytorch_port(network: InceptionV3):
+def test_names_and_shapes_are_those_of_the_pytorch_port(network: InceptionV3) -> None:
     weights = network.state_dict()
     for name, shape in KERNELS.items():
         assert weights[f"{name}.conv.weight"].shape == shape, name
@@ -137,7 +137,7 @@ def test_names_and_shapes_are_those_of_the_pytorch_port(network: InceptionV3):
 
 
 @torch.inference_mode()
-def test_inception_scores_use_logits_without_their_bias(network: InceptionV3):
+def test_inception_scores_use_logits_without_their_bias(network: InceptionV3) -> None:
     features = torch.rand(3, 2048)
     plain = network.logits(features)
     torch.testing.assert_close(plain, features @ network.fc.weight.T)

@@ -74,7 +74,7 @@ def serving(path: Path) -> Callable[[str, Path], None]:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_pickle_is_converted_once(
     home: Home, monkeypatch: pytest.MonkeyPatch, name: str, zipped: bool
-):
+) -> None:
     source = published(home[0] / name, monkeypatch, zipped)
     state = torch.get_rng_state()
     network, known = load_inception()
@@ -92,7 +92,7 @@ def test_the_published_pickle_is_converted_once(
 
 def test_download_is_verified_converted_and_the_pickle_deleted(
     home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+) -> None:
     monkeypatch.setattr(
         inception_weights, "fetch", serving(published(tmp_path / "there" / "a.pth", monkeypatch))
     )
@@ -103,7 +103,7 @@ def test_download_is_verified_converted_and_the_pickle_deleted(
 
 def test_download_of_another_file_is_refused_and_deleted(
     home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+) -> None:
     torch.save(weights(), tmp_path / "other.pth")
     monkeypatch.setattr(inception_weights, "fetch", serving(tmp_path / "other.pth"))
     with pytest.raises(WeightsError, match=r"github.com.* is not the published file"):
@@ -113,7 +113,7 @@ def test_download_of_another_file_is_refused_and_deleted(
 
 def test_offline_error_names_the_searched_folders_and_alternatives(
     home: Home, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     with pytest.raises(WeightsError, match="no network") as caught:
         load_inception()
     said = str(caught.value)
@@ -133,7 +133,7 @@ class Bomb:
 @pytest.mark.parametrize("right_sum", [False, True])
 def test_malicious_pickle_is_not_executed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right_sum: bool, home: Home
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "weights.pth"
     torch.save({"conv.weight": Bomb()}, path)
@@ -145,14 +145,14 @@ def test_malicious_pickle_is_not_executed(
     assert not (tmp_path / "exploded").exists()
 
 
-def test_any_other_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_any_other_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(weights(), tmp_path / "own.pth")
     monkeypatch.setattr(torch, "load", None)  # it is not even opened
     with pytest.raises(WeightsError, match=r"own.pth is not the published file .* \.safetensors file"):
         load_inception(tmp_path / "own.pth")
 
 
-def test_own_weights_are_used_but_not_called_published(tmp_path: Path):
+def test_own_weights_are_used_but_not_called_published(tmp_path: Path) -> None:
     save_file(weights(1), tmp_path / "own.safetensors")
     network, known = load_inception(tmp_path / "own.safetensors")
     assert is_ours(network, 1) and not known
@@ -160,7 +160,7 @@ def test_own_weights_are_used_but_not_called_published(tmp_path: Path):
 
 def test_search_order_is_safetensors_before_pickle_and_data_before_cache(
     home: Home, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     published(home[0] / PUBLISHED[0], monkeypatch)
     home[1].mkdir(parents=True)
     save_file(weights(1), home[1] / KEPT)
@@ -169,7 +169,7 @@ def test_search_order_is_safetensors_before_pickle_and_data_before_cache(
     assert is_ours(load_inception()[0], 2)
 
 
-def test_damaged_and_forged_weights_are_detected(home: Home, monkeypatch: pytest.MonkeyPatch):
+def test_damaged_and_forged_weights_are_detected(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     published(home[0] / PUBLISHED[0], monkeypatch)
     load_inception()
     kept = home[1] / KEPT
@@ -189,7 +189,7 @@ def test_damaged_and_forged_weights_are_detected(home: Home, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("change", ["missing", "more", "shape", "type"])
-def test_another_network_is_refused(tmp_path: Path, change: str):
+def test_another_network_is_refused(tmp_path: Path, change: str) -> None:
     tensors = weights()
     if change == "missing":
         del tensors["fc.bias"]
@@ -203,14 +203,14 @@ def test_another_network_is_refused(tmp_path: Path, change: str):
         load_inception(tmp_path / "other.safetensors")
 
 
-def test_a_missing_file_is_named(tmp_path: Path):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"there is no file .*gone.safetensors"):
         load_inception(tmp_path / "gone.safetensors")
 
 
 def test_unwritable_cache_is_only_a_warning(
     home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     published(home[0] / PUBLISHED[0], monkeypatch)
     home[1].parent.write_text("a file where the folder should be")
     network, known = load_inception()

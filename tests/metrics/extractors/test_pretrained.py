@@ -43,7 +43,7 @@ def extractor(channels: int = 3, **options: int) -> PretrainedExtractor:
     return PretrainedExtractor(Means(), "means", TF1Bilinear(10), HALF, channels, **options)
 
 
-def test_images_are_resized_scaled_and_run_in_fixed_batches():
+def test_images_are_resized_scaled_and_run_in_fixed_batches() -> None:
     made, flat = extractor(batch=4), np.zeros((6, 5, 7, 3), np.uint8)
     flat[..., 1] = np.arange(6)[:, None, None] * 10
     result = made(flat)
@@ -54,14 +54,14 @@ def test_images_are_resized_scaled_and_run_in_fixed_batches():
     assert made(flat[:0]).shape == (0, 3)
 
 
-def test_features_of_an_image_do_not_depend_on_other_images():
+def test_features_of_an_image_do_not_depend_on_other_images() -> None:
     made, pixels = extractor(batch=4), images(10)
     whole = made(pixels)
     np.testing.assert_array_equal(whole[3:4], made(pixels[3:4]))
     np.testing.assert_array_equal(whole[::-1], made(pixels[::-1]))
 
 
-def test_name_and_resize_describe_the_preprocessing():
+def test_name_and_resize_describe_the_preprocessing() -> None:
     rgb, gray = extractor(), extractor(1)
     assert (rgb.name, rgb.resize) == ("means", "TF1 bilinear 10, x / 2")
     assert (gray.name, gray.resize) == ("means-gray", "TF1 bilinear 10, x / 2, gray repeated to RGB")
@@ -70,7 +70,7 @@ def test_name_and_resize_describe_the_preprocessing():
     assert clean.hash == rgb.hash and clean.resize != rgb.resize
 
 
-def test_gray_images_are_repeated_and_never_mixed_with_rgb():
+def test_gray_images_are_repeated_and_never_mixed_with_rgb() -> None:
     gray = images(3, 1)
     np.testing.assert_array_equal(extractor(1)(gray), extractor(3)(gray.repeat(3, axis=3)))
     with pytest.raises(ValueError, match=r"means expects \(N, H, W, 3\) uint8 images, got \(3, 5, 5, 1\)"):
@@ -84,12 +84,12 @@ def test_gray_images_are_repeated_and_never_mixed_with_rgb():
 @pytest.mark.parametrize(
     "pixels", [np.zeros((5, 5, 3), np.uint8), np.zeros((2, 5, 5, 3)), np.zeros((2, 0, 5, 3), np.uint8)]
 )
-def test_invalid_pixels_raise_value_error(pixels: np.ndarray):
+def test_invalid_pixels_raise_value_error(pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"expects .* uint8 images, got"):
         extractor()(pixels)
 
 
-def test_probabilities():
+def test_probabilities() -> None:
     flat = np.zeros((1, 4, 4, 3), np.uint8)
     flat[..., 0] = 4  # logits 2 and 0
     np.testing.assert_allclose(extractor().probabilities(flat), [[1 / (1 + np.exp(-2)), 1 / (1 + np.exp(2))]])
@@ -99,13 +99,13 @@ def test_probabilities():
         blind.probabilities(flat)
 
 
-def test_scaling_is_per_channel():
+def test_scaling_is_per_channel() -> None:
     scaling = Scaling("", (1.0, 2.0, 3.0), (1.0, 2.0, 4.0))
     result = scaling(torch.full((1, 3, 1, 1), 5.0)).flatten()
     assert result.tolist() == [4.0, 1.5, 0.5]
 
 
-def test_full_precision_turns_reduced_precision_off_and_back_on():
+def test_full_precision_turns_reduced_precision_off_and_back_on() -> None:
     matmul, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, convolutions.allow_tf32, convolutions.benchmark
     try:
@@ -120,7 +120,7 @@ def test_full_precision_turns_reduced_precision_off_and_back_on():
         matmul.allow_tf32, convolutions.allow_tf32, convolutions.benchmark = before
 
 
-def test_autocast_does_not_reach_the_network():
+def test_autocast_does_not_reach_the_network() -> None:
     class Product(Means):
         def features(self, images: Tensor) -> Tensor:
             return self.fc.weight.new_ones(len(images), 2) @ self.fc.weight * (1 + 2**-12)
@@ -131,7 +131,7 @@ def test_autocast_does_not_reach_the_network():
         assert made(images(1)).dtype == np.float32
 
 
-def test_invalid_json_raises_weights_error(tmp_path: Path):
+def test_invalid_json_raises_weights_error(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1]")
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(WeightsError, match=r"a.json must contain one JSON object"):

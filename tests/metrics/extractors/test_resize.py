@@ -11,7 +11,7 @@ def line(*levels: int) -> np.ndarray:
     return np.tile(np.array(levels, np.uint8), (len(levels), 1))[None, :, :, None]
 
 
-def test_tf1_samples_at_i_times_scale_without_half_pixel_centers():
+def test_tf1_samples_at_i_times_scale_without_half_pixel_centers() -> None:
     larger = TF1Bilinear(4)(line(0, 10))[0, 0]  # places 0, 0.5, 1 and 1.5, which is beyond the last
     np.testing.assert_array_equal(larger, [[0, 5, 10, 10]] * 4)
     smaller = TF1Bilinear(2)(line(0, 10, 20, 60))[0, 0]  # places 0 and 2: the others are not seen
@@ -20,14 +20,14 @@ def test_tf1_samples_at_i_times_scale_without_half_pixel_centers():
     np.testing.assert_array_equal(between, [[0, 15]] * 2)
 
 
-def test_tf1_upsamples_and_downsamples():
+def test_tf1_upsamples_and_downsamples() -> None:
     pixels = np.array([[0, 100], [200, 240]], np.uint8)[None, :, :, None]
     result = TF1Bilinear(4)(pixels)[0, 0]
     np.testing.assert_array_equal(result[1], [100, (0 + 100 + 200 + 240) / 4, 170, 170])
     np.testing.assert_array_equal(result[:, 0], [0, 100, 200, 200])
 
 
-def test_clean_is_cubic_convolution_with_a_minus_half():
+def test_clean_is_cubic_convolution_with_a_minus_half() -> None:
     """Keys 1981, a = -1/2. The first new pixel lies 1/4 from the first old one and 5/4 from the second,
     the next one 1/4 and 3/4; weights are divided by their sum at the edge.
     """
@@ -44,13 +44,13 @@ def test_clean_is_cubic_convolution_with_a_minus_half():
     np.testing.assert_array_equal(PillowBicubic(4, "uint8")(line(100, 200))[0, 0], np.rint([wanted] * 4))
 
 
-def test_clean_clips_and_does_not_round():
+def test_clean_clips_and_does_not_round() -> None:
     result = PillowBicubic(4)(line(0, 255))[0, 0].numpy()
     assert result[0, 0] == 0 and result[0, 3] == 255
     assert result[0, 1] == pytest.approx(255 * 29 / 140)
 
 
-def test_downsampled_stripes_alias_under_tf1_only():
+def test_downsampled_stripes_alias_under_tf1_only() -> None:
     stripes = line(*[0, 255] * 32)
     assert TF1Bilinear(32)(stripes).unique().tolist() == [0]  # every second column, unseen
     inner = PillowBicubic(32)(stripes)[..., 2:-2]
@@ -58,7 +58,7 @@ def test_downsampled_stripes_alias_under_tf1_only():
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_same_size_is_the_same_image(rule):
+def test_the_same_size_is_the_same_image(rule) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
     result = rule(9)(pixels)
     assert result.shape == (2, 3, 9, 9)
@@ -66,7 +66,7 @@ def test_the_same_size_is_the_same_image(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_channels_are_resized_independently_for_any_shape(rule):
+def test_channels_are_resized_independently_for_any_shape(rule) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 23, 3), dtype=np.uint8)
     pixels.flags.writeable = False
     whole = rule(11)(pixels).numpy()
@@ -77,7 +77,7 @@ def test_channels_are_resized_independently_for_any_shape(rule):
     np.testing.assert_array_equal(one, np.full((1, 1, 11, 11), 7.0))
 
 
-def test_names_identify_the_rules():
+def test_names_identify_the_rules() -> None:
     assert TF1Bilinear(299).name == "TF1 bilinear 299"
     assert PillowBicubic(299).name == "Pillow bicubic 299 float"
     assert PillowBicubic(224, "uint8").name == "Pillow bicubic 224 uint8"

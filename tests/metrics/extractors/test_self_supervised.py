@@ -59,7 +59,7 @@ def random_images(count: int, size: int, channels: int) -> Dataset:
     return Dataset("noise", "noise", Split(pixels), Split(pixels), fingerprint=f"{count} {size} {channels}")
 
 
-def test_features_respond_to_grain_and_swapped_halves_only(cache: Path):
+def test_features_respond_to_grain_and_swapped_halves_only(cache: Path) -> None:
     source = digits()
     made = extractor_for(source)
     assert made.name == "digits-ssl-v1" and made.width == 64 and made.classes == 0
@@ -82,7 +82,7 @@ def test_features_respond_to_grain_and_swapped_halves_only(cache: Path):
         assert known[metric].low <= floor[metric].high and floor[metric].low <= known[metric].high
 
 
-def test_the_same_images_give_the_same_network(cache: Path, hasty: None):
+def test_the_same_images_give_the_same_network(cache: Path, hasty: None) -> None:
     before = torch.get_rng_state()
     first = extractor_for(digits())
     assert torch.equal(torch.get_rng_state(), before)
@@ -95,7 +95,7 @@ def test_the_same_images_give_the_same_network(cache: Path, hasty: None):
 
 def test_network_is_trained_once_and_again_if_damaged(
     cache: Path, hasty: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     steps: list[tuple[int, int]] = []
     first = extractor_for(digits(), progress=lambda _, *done: steps.append(done))
     assert steps == [(1, 3), (2, 3), (3, 3)]
@@ -111,13 +111,15 @@ def test_network_is_trained_once_and_again_if_damaged(
 
 
 @pytest.mark.parametrize(("count", "size", "channels"), [(8, 8, 1), (30, 13, 3), (9, 50, 1), (12, 96, 3)])
-def test_any_number_size_and_color_of_images(cache: Path, hasty: None, count: int, size: int, channels: int):
+def test_any_number_size_and_color_of_images(
+    cache: Path, hasty: None, count: int, size: int, channels: int
+) -> None:
     source = random_images(count, size, channels)
     result = extractor_for(source)(source.train.pixels)
     assert result.shape == (count, 64) and np.isfinite(result).all() and result.std() > 0.1
 
 
-def test_few_images_are_noted_and_too_few_refused(cache: Path, hasty: None):
+def test_few_images_are_noted_and_too_few_refused(cache: Path, hasty: None) -> None:
     source = digits(8)
     made = extractor_for(source)
     scores = score_pixels(source.test.pixels[:30], source.test.pixels[30:60], made)
@@ -130,7 +132,7 @@ def test_few_images_are_noted_and_too_few_refused(cache: Path, hasty: None):
         extractor_for(digits(7), "self-supervised")
 
 
-def test_labels_are_ignored_if_self_supervised_is_requested(cache: Path, hasty: None):
+def test_labels_are_ignored_if_self_supervised_is_requested(cache: Path, hasty: None) -> None:
     source = digits()
     labelled = replace(source, train=Split(source.train.pixels, np.arange(300) % 2))
     assert extractor_for(labelled, "self-supervised").hash == extractor_for(source).hash
@@ -142,7 +144,7 @@ def test_labels_are_ignored_if_self_supervised_is_requested(cache: Path, hasty: 
 
 def test_dinov2_is_the_default_where_available_and_fast(
     cache: Path, hasty: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     asked: list[str] = []
 
     def stand_in(name: str, *rest: object) -> NetworkExtractor:
@@ -160,7 +162,7 @@ def test_dinov2_is_the_default_where_available_and_fast(
     assert asked == ["dinov2", "dinov2"]
 
 
-def test_distortions_grow_with_their_strength():
+def test_distortions_grow_with_their_strength() -> None:
     images = torch.rand(40, 3, 16, 16, generator=rng.generator("images")) * 1.6 - 0.8
     weak, strong = torch.full((40,), 0.1), torch.ones(40)
     for name, change in DISTORTIONS.items():
@@ -179,7 +181,7 @@ def test_distortions_grow_with_their_strength():
     assert torch.equal(jumbled.flatten(1).sort().values, images.flatten(1).sort().values)
 
 
-def test_whitening_gives_unit_variance_and_does_not_amplify_constants():
+def test_whitening_gives_unit_variance_and_does_not_amplify_constants() -> None:
     network = network_module.SelfSupervised(1, 8)
     x = np.random.default_rng(0).normal(size=(2000, 64)) * np.array([5.0] * 32 + [0.0] * 32) + 3
     network.whiten(x)
@@ -189,7 +191,9 @@ def test_whitening_gives_unit_variance_and_does_not_amplify_constants():
     assert network.scale.diag().max() < 1  # 1 / sqrt of a tenth of the mean variance, 1.25
 
 
-def test_from_the_command_line(cache: Path, hasty: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_from_the_command_line(
+    cache: Path, hasty: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from PIL import Image
 
     for name in ("real", "made"):

@@ -65,7 +65,7 @@ def copy(folder: Path, to: Path, **config: object) -> Path:
 
 def test_flops_of_local_weights_follow_their_size(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *asked: None)
     assert dinov2_flops_if_available() is None
     monkeypatch.setenv("TRIPTYCH_DATA", str(published))
@@ -85,7 +85,7 @@ def test_flops_of_local_weights_follow_their_size(
 
 
 @torch.inference_mode()
-def test_dinov2_gives_its_class_token(published: Path):
+def test_dinov2_gives_its_class_token(published: Path) -> None:
     network = load_dinov2(published / "dinov2-large")
     assert (network.title, network.width, network.size_px) == ("dinov2-vit16x2p14", 16, 224)
     images = torch.randn(2, 3, 224, 224)
@@ -97,7 +97,7 @@ def test_dinov2_gives_its_class_token(published: Path):
 
 
 @torch.inference_mode()
-def test_clip_gives_its_projected_embedding(published: Path, caplog: pytest.LogCaptureFixture):
+def test_clip_gives_its_projected_embedding(published: Path, caplog: pytest.LogCaptureFixture) -> None:
     network = load_clip(published / "clip-vit-large-patch14").eval()
     assert (network.title, network.width, network.size_px) == ("clip-vit16x2p14", 8, 28)
     assert caplog.text == ""  # of the text encoder's tensors, which are left over
@@ -107,7 +107,7 @@ def test_clip_gives_its_projected_embedding(published: Path, caplog: pytest.LogC
     torch.testing.assert_close(network.features(images), seen @ whole.visual_projection.weight.T)
 
 
-def test_pixels_are_scaled_as_in_the_papers(published: Path):
+def test_pixels_are_scaled_as_in_the_papers(published: Path) -> None:
     gray = torch.full((1, 3, 2, 2), 255 * 0.456)
     torch.testing.assert_close(IMAGENET(gray)[0, :, 0, 0], torch.tensor([-0.029 / 0.229, 0, 0.05 / 0.225]))
     white = OPENAI(torch.full((1, 3, 2, 2), 255.0))[0, :, 0, 0]
@@ -124,20 +124,20 @@ def test_pixels_are_scaled_as_in_the_papers(published: Path):
     np.testing.assert_allclose(extractor(pixels), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_weights_are_found_under_triptych_data(published: Path, monkeypatch: pytest.MonkeyPatch):
+def test_weights_are_found_under_triptych_data(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_DATA", str(published))
     assert load_dinov2().width == 16
     assert load_clip().width == 8
 
 
-def test_half_precision_weights_are_computed_in_float32(published: Path, tmp_path: Path):
+def test_half_precision_weights_are_computed_in_float32(published: Path, tmp_path: Path) -> None:
     folder = copy(published / "dinov2-large", tmp_path / "half", dtype="float16", torch_dtype="float16")
     halves = {name: x.half() for name, x in load_file(folder / "model.safetensors").items()}
     save_file(halves, folder / "model.safetensors", {"format": "pt"})
     assert {x.dtype for x in load_dinov2(folder).state_dict().values()} == {torch.float32}
 
 
-def test_missing_tensor_is_not_initialized_at_random(published: Path, tmp_path: Path):
+def test_missing_tensor_is_not_initialized_at_random(published: Path, tmp_path: Path) -> None:
     folder = copy(published / "dinov2-large", tmp_path / "cut")
     tensors = load_file(folder / "model.safetensors")
     del tensors["embeddings.patch_embeddings.projection.weight"]
@@ -148,7 +148,7 @@ def test_missing_tensor_is_not_initialized_at_random(published: Path, tmp_path: 
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_incompatible_and_damaged_weights_raise_weights_error(published: Path, tmp_path: Path):
+def test_incompatible_and_damaged_weights_raise_weights_error(published: Path, tmp_path: Path) -> None:
     folder = copy(published / "dinov2-large", tmp_path / "wide", hidden_size=32)
     with pytest.raises(WeightsError, match="damaged or incompatible weights"):
         load_dinov2(folder)
@@ -157,7 +157,9 @@ def test_incompatible_and_damaged_weights_raise_weights_error(published: Path, t
         load_dinov2(folder)
 
 
-def test_pickled_weights_are_not_opened(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_pickled_weights_are_not_opened(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = copy(published / "dinov2-large", tmp_path / "old")
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
@@ -167,7 +169,7 @@ def test_pickled_weights_are_not_opened(published: Path, tmp_path: Path, monkeyp
         load_dinov2(folder)
 
 
-def test_another_model_or_none_is_refused(published: Path, tmp_path: Path):
+def test_another_model_or_none_is_refused(published: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="a model of type 'clip': dinov2 features need dinov2"):
         load_dinov2(published / "clip-vit-large-patch14")
     with pytest.raises(WeightsError, match="there is no folder"):
@@ -180,7 +182,7 @@ def test_another_model_or_none_is_refused(published: Path, tmp_path: Path):
 @pytest.mark.parametrize("kind", [DINOV2, CLIP])
 def test_the_hub_is_asked_last_and_for_safetensors(
     kind: Any, reachable: bool, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     asked: list[dict[str, Any]] = []
 
     def absent(where: str, **options: Any) -> None:
@@ -205,7 +207,7 @@ def test_the_hub_is_asked_last_and_for_safetensors(
         assert part in said
 
 
-def test_missing_library_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_missing_library_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def blocked(name: str, *rest: Any) -> Any:
@@ -227,6 +229,6 @@ def test_missing_library_names_the_package_to_install(monkeypatch: pytest.Monkey
         (8, 1, 4, "x-vit8x1p4"),
     ],
 )
-def test_titles(hidden: int, layers: int, patch: int, title: str):
+def test_titles(hidden: int, layers: int, patch: int, title: str) -> None:
     config = transformers.Dinov2Config(hidden_size=hidden, num_hidden_layers=layers, patch_size=patch)
     assert vit._title("x", config) == title

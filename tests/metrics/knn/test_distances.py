@@ -28,7 +28,7 @@ def mirrored(rng: np.random.Generator, width: int) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("width", [32, 500])
 @pytest.mark.parametrize("made", [far_apart, near_each_other, mirrored])
-def test_distances_stay_within_the_bounds_of_every_precision(made, width: int, dtype: type):
+def test_distances_stay_within_the_bounds_of_every_precision(made, width: int, dtype: type) -> None:
     points = _Features(made(np.random.default_rng(width), width).astype(dtype))
     (chunk,) = points.chunks()
     precisions = _precisions(points)
@@ -46,7 +46,7 @@ def test_distances_stay_within_the_bounds_of_every_precision(made, width: int, d
     assert farthest.max() == pytest.approx(exact.max(), rel=1e-9)  # a bound, and a close one
 
 
-def test_single_pairs_equal_block_distances_bitwise(monkeypatch: pytest.MonkeyPatch):
+def test_single_pairs_equal_block_distances_bitwise(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     for width in (1, 7, 64, 333):
         a = _Features(rng.standard_normal((18, width)).astype(np.float32))
@@ -59,7 +59,7 @@ def test_single_pairs_equal_block_distances_bitwise(monkeypatch: pytest.MonkeyPa
         assert (exact_distances(b.features, a.features) == whole.T).all()
 
 
-def test_narrow_constant_and_huge_features_use_exact_distances_only():
+def test_narrow_constant_and_huge_features_use_exact_distances_only() -> None:
     narrow, same = np.random.default_rng(1).standard_normal((9, 31)), np.ones((9, 64))
     for features in (narrow, same, np.full((2, 64), [[1e200], [-1e200]])):
         assert [type(precision) for precision in _precisions(_Features(features))] == [_Precision]

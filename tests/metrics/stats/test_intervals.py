@@ -30,7 +30,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prdc, "prdc_estimates", lambda *_: {})
 
 
-def test_fid_and_kid_intervals_cover(monkeypatch: pytest.MonkeyPatch):
+def test_fid_and_kid_intervals_cover(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch)
     shares = coverage_of(
         ("FID", "KID"),
@@ -41,7 +41,7 @@ def test_fid_and_kid_intervals_cover(monkeypatch: pytest.MonkeyPatch):
     assert all(0.90 <= share <= 0.99 for share in shares.values()), shares
 
 
-def test_error_near_the_floor_is_not_doubled(monkeypatch: pytest.MonkeyPatch):
+def test_error_near_the_floor_is_not_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of equal distributions only second-order terms are left, which a plain jackknife doubles."""
     only(monkeypatch)
     rng = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def test_error_near_the_floor_is_not_doubled(monkeypatch: pytest.MonkeyPatch):
         assert np.mean(plain) / truth > 1.6
 
 
-def test_prdc_intervals_cover_and_are_not_too_wide():
+def test_prdc_intervals_cover_and_are_not_too_wide() -> None:
     names = ("precision", "recall", "density", "coverage")
     rng = np.random.default_rng(0)
     made = [
@@ -68,7 +68,7 @@ def test_prdc_intervals_cover_and_are_not_too_wide():
         assert variance / np.var(values) < 1.8, name  # a jackknife's is 2 to 3 times too large
 
 
-def test_jackknife_interval_of_a_mean_is_the_t_interval():
+def test_jackknife_interval_of_a_mean_is_the_t_interval() -> None:
     """For a plain mean and groups of one the jackknife is the t interval itself."""
     x = np.random.default_rng(1).standard_normal(20)
     without = [np.delete(x, i).mean() for i in range(20)]
@@ -78,7 +78,7 @@ def test_jackknife_interval_of_a_mean_is_the_t_interval():
     assert made.method == "delete-a-group jackknife (20 groups), t with 9.5 degrees of freedom"
 
 
-def test_wilson_intervals_stay_within_0_and_1_and_have_a_width():
+def test_wilson_intervals_stay_within_0_and_1_and_have_a_width() -> None:
     def of(value: float, error: float) -> intervals.Estimate:
         return wilson_interval(value, ResamplingErrors((error, -error), 10.0, "2 groups"), trials=500)
 
@@ -91,7 +91,7 @@ def test_wilson_intervals_stay_within_0_and_1_and_have_a_width():
     assert near.high - 0.99 < 0.99 - near.low
 
 
-def test_estimates_have_the_values_of_the_metrics():
+def test_estimates_have_the_values_of_the_metrics() -> None:
     rng = np.random.default_rng(2)
     real, fake = rng.standard_normal((150, 5)), rng.standard_normal((90, 5)) + 0.2
     made = estimates(real, fake)
@@ -101,7 +101,7 @@ def test_estimates_have_the_values_of_the_metrics():
     assert all(e.low <= e.value <= e.high for e in made.values())
 
 
-def test_groups_are_shuffled_and_depend_on_the_row_number_only():
+def test_groups_are_shuffled_and_depend_on_the_row_number_only() -> None:
     """Pictures in order of their labels: no group may be one class."""
     labels = np.repeat(np.arange(10), 40)[:, None]
     groups = split_groups(labels, 20, seed=0)
@@ -111,7 +111,7 @@ def test_groups_are_shuffled_and_depend_on_the_row_number_only():
     assert all((a * 2 == b).all() for a, b in zip(groups, again, strict=True))
 
 
-def test_duplicates_do_not_widen_or_break_an_interval():
+def test_duplicates_do_not_widen_or_break_an_interval() -> None:
     """The reason for no bootstrap: a set with every image twice still gives sane intervals."""
     rng = np.random.default_rng(3)
     real, fake = rng.standard_normal((100, 3)), rng.standard_normal((100, 3)) * 1.5
@@ -124,7 +124,7 @@ def test_duplicates_do_not_widen_or_break_an_interval():
     assert same["precision"].value == 1.0
 
 
-def test_few_images_still_have_an_interval_or_a_clear_error():
+def test_few_images_still_have_an_interval_or_a_clear_error() -> None:
     rng = np.random.default_rng(4)
     made = estimates(rng.standard_normal((20, 4)), rng.standard_normal((20, 4)))
     assert "4 groups" in made["FID"].method
@@ -135,7 +135,7 @@ def test_few_images_still_have_an_interval_or_a_clear_error():
         estimates(rng.standard_normal((20, 4)), rng.standard_normal((19, 4)))
 
 
-def test_generic_leave_one_out_equals_the_fast_forms():
+def test_generic_leave_one_out_equals_the_fast_forms() -> None:
     rng = np.random.default_rng(5)
     groups = [np.array_split(rng.standard_normal((60, 3)), 5) for _ in range(2)]
     whole, without = leave_one_out(fid, *groups)
@@ -145,7 +145,7 @@ def test_generic_leave_one_out_equals_the_fast_forms():
     assert leave_one_out(lambda x: float(x.sum()), [np.ones(2), np.ones(3)]) == (5, [3, 2])
 
 
-def test_unequal_or_single_groups_raise_value_error():
+def test_unequal_or_single_groups_raise_value_error() -> None:
     with pytest.raises(ValueError, match=r"same number of groups .* got \[2, 3\]"):
         leave_one_out(fid, [np.ones((2, 2))] * 2, [np.ones((2, 2))] * 3)
     with pytest.raises(ValueError, match=r"at least 2, got \[1\]"):

@@ -22,7 +22,7 @@ def share(value: float, errors: tuple[float, ...] = (0.0, 0.0), images: int = 10
     return wilson_interval(value, ResamplingErrors(errors, 10.0, "2 groups"), images)
 
 
-def test_paired_differences_cover_and_are_narrow():
+def test_paired_differences_cover_and_are_narrow() -> None:
     rng = np.random.default_rng(0)
     held, widths = [], []
     for _ in range(300):
@@ -37,7 +37,7 @@ def test_paired_differences_cover_and_are_narrow():
     assert np.mean(widths) < 0.5  # the real images' part, nine tenths of each variance, is gone
 
 
-def test_over_runs_covers_where_a_plain_t_interval_does_not():
+def test_over_runs_covers_where_a_plain_t_interval_does_not() -> None:
     """The real images are one draw for all runs: their error is not in the variance over runs."""
     rng = np.random.default_rng(1)
     held, held_runs = [], []
@@ -53,14 +53,14 @@ def test_over_runs_covers_where_a_plain_t_interval_does_not():
     assert np.mean(held_runs) < 0.85
 
 
-def test_over_runs_without_shared_errors_is_the_t_interval():
+def test_over_runs_without_shared_errors_is_the_t_interval() -> None:
     runs = [Estimate(v, v - 1, v + 1, "m", None) for v in (1.0, 2.0, 4.0)]
     low, high, _ = over_runs(runs)
     assert (low + high) / 2 == pytest.approx(7 / 3)
     assert (high - low) / 2 == pytest.approx(4.302653 * np.std([1, 2, 4], ddof=1) / np.sqrt(3), rel=1e-6)
 
 
-def test_difference_of_two_models_is_welchs_t_test():
+def test_difference_of_two_models_is_welchs_t_test() -> None:
     first = [Estimate(v, v - 1, v + 1, "m", None) for v in (1.0, 2.0, 3.0)]
     second = [Estimate(v, v - 1, v + 1, "m", None) for v in (5.0, 7.0, 9.0, 11.0)]
     result = difference_over_runs(first, second)
@@ -71,7 +71,7 @@ def test_difference_of_two_models_is_welchs_t_test():
     assert (result.high - result.low) / 2 == pytest.approx(2.7764451 * error, rel=0.02)  # t of 4, here 4.06
 
 
-def test_differences_over_runs_cover():
+def test_differences_over_runs_cover() -> None:
     rng = np.random.default_rng(2)
     held = []
     for _ in range(400):
@@ -85,7 +85,7 @@ def test_differences_over_runs_cover():
     assert 0.92 <= np.mean(held) <= 0.99
 
 
-def test_unshared_errors_of_the_real_images_count():
+def test_unshared_errors_of_the_real_images_count() -> None:
     """One family's score does not look at the real images: their error stays in the difference."""
     rng = np.random.default_rng(3)
     held = []
@@ -97,7 +97,7 @@ def test_unshared_errors_of_the_real_images_count():
     assert 0.91 <= np.mean(held) <= 1.0
 
 
-def test_fewer_than_three_runs_raise_value_error():
+def test_fewer_than_three_runs_raise_value_error() -> None:
     runs = [share(0.5), share(0.6)]
     with pytest.raises(ValueError, match=r"2 runs are too few .* train at least 3"):
         over_runs(runs)
@@ -105,7 +105,7 @@ def test_fewer_than_three_runs_raise_value_error():
         difference_over_runs(runs, [*runs, share(0.7)])
 
 
-def test_mean_of_runs_pairs_their_errors():
+def test_mean_of_runs_pairs_their_errors() -> None:
     one = jackknife_interval(1.0, [0.9, 1.1, 1.0, 1.0])
     assert mean_of([one]) == one
     other = jackknife_interval(2.0, [1.9, 2.1, 2.0, 2.0])
@@ -117,14 +117,14 @@ def test_mean_of_runs_pairs_their_errors():
     assert mixed.resampling is None and mixed.high == pytest.approx((one.high + 5.0) / 2)
 
 
-def test_difference_of_proportions_at_1_has_a_width():
+def test_difference_of_proportions_at_1_has_a_width() -> None:
     result = difference(share(1.0), share(1.0))
     assert result.value == 0 and result.low < -0.01 and result.high > 0.01 and not result.significant
     sure = difference(share(1.0), share(0.2))
     assert sure.significant and 0.6 < sure.low < 0.8 < sure.high <= 1.0
 
 
-def test_paired_proportions_are_narrower_than_unpaired_ones():
+def test_paired_proportions_are_narrower_than_unpaired_ones() -> None:
     errors = (0.05, -0.04)
     paired = difference(share(0.6, errors), share(0.5, errors))
     other = wilson_interval(0.5, ResamplingErrors(errors, 10.0, "another deal"), 100)
@@ -133,7 +133,7 @@ def test_paired_proportions_are_narrower_than_unpaired_ones():
     assert loose.method.startswith("not paired")
 
 
-def test_higher_level_is_wider_also_without_resampling_errors():
+def test_higher_level_is_wider_also_without_resampling_errors() -> None:
     for one in (share(0.6, (0.05, -0.05)), Estimate(1.0, 0.8, 1.3, "m", None)):
         usual, strict = difference(one, one), difference(one, one, level=0.99)
         assert strict.low < usual.low and strict.high > usual.high
@@ -141,7 +141,7 @@ def test_higher_level_is_wider_also_without_resampling_errors():
     assert normal.high - 1.0 == pytest.approx(0.3 * 2.575829 / 1.959964, rel=1e-5)
 
 
-def test_factor_is_the_sample_size_that_makes_a_difference_significant():
+def test_factor_is_the_sample_size_that_makes_a_difference_significant() -> None:
     """The factor makes the reach at n x factor, with room for four tries in five, equal the difference."""
     errors = ResamplingErrors((1.0, -1.0), 1e9, "2 groups")
     zero = interval(0.0, ResamplingErrors((0.0, 0.0), 1e9, "2 groups"))

@@ -12,14 +12,14 @@ from triptych.metrics.stats.resampling import (
 )
 
 
-def test_the_jackknife_of_a_mean_is_its_textbook_variance():
+def test_the_jackknife_of_a_mean_is_its_textbook_variance() -> None:
     x = np.random.default_rng(0).standard_normal(20)
     errors = jackknife_errors(x.mean(), [np.delete(x, i).mean() for i in range(20)])
     assert errors.variance() == pytest.approx(x.var(ddof=1) / 20)
     assert errors.dof == 9.5 and errors.grouping == "20 groups" and errors.excess == ()
 
 
-def test_jackknife_excess_equals_the_second_order_variance():
+def test_jackknife_excess_equals_the_second_order_variance() -> None:
     """A degenerate sum over pairs, all second order: the jackknife gives 2 (G-1)/(G-2) times its variance."""
     count, made = 20, {"errors": [], "variance": [], "free": [], "value": []}
     rng = np.random.default_rng(1)
@@ -44,7 +44,7 @@ def test_jackknife_excess_equals_the_second_order_variance():
     assert np.mean(made["variance"]) == pytest.approx(truth, rel=0.25)
 
 
-def test_a_mean_has_no_excess():
+def test_a_mean_has_no_excess() -> None:
     x = np.random.default_rng(2).standard_normal(12)
     left = [np.delete(x, [g]).mean() for g in range(12)]
     left_two = [np.delete(x, [g, (g + 1) % 12]).mean() for g in range(12)]
@@ -53,7 +53,7 @@ def test_a_mean_has_no_excess():
     assert errors.variance() == pytest.approx(x.var(ddof=1) / 12)
 
 
-def test_blocks_of_a_mean_give_its_variance():
+def test_blocks_of_a_mean_give_its_variance() -> None:
     rng = np.random.default_rng(3)
     x = rng.standard_normal(600)
     values = np.array([[b.mean() for b in split_groups(x, 3, (p, 0))] for p in range(200)])
@@ -64,7 +64,7 @@ def test_blocks_of_a_mean_give_its_variance():
     )
 
 
-def test_shared_errors_cancel_in_a_difference():
+def test_shared_errors_cancel_in_a_difference() -> None:
     rng = np.random.default_rng(4)
     shared, a, b = rng.standard_normal((3, 20))
     spreads = [jackknife_errors(0.0, (shared * 5 + own).tolist()) for own in (a, b)]
@@ -77,7 +77,7 @@ def test_shared_errors_cancel_in_a_difference():
     assert mean.variance() == pytest.approx(parts / 4)
 
 
-def test_only_scores_with_the_same_grouping_pair():
+def test_only_scores_with_the_same_grouping_pair() -> None:
     one = ResamplingErrors((1.0, -1.0), 10.0, "2 groups")
     assert one.pairs_with(ResamplingErrors((0.0, 0.0), 5.0, "2 groups"))
     others = (
@@ -88,7 +88,7 @@ def test_only_scores_with_the_same_grouping_pair():
     assert not any(one.pairs_with(other) for other in others)
 
 
-def test_leave_groups_out_equals_scores_of_the_remaining_images():
+def test_leave_groups_out_equals_scores_of_the_remaining_images() -> None:
     rng = np.random.default_rng(5)
     real, fake = rng.standard_normal((60, 3)), rng.standard_normal((45, 3)) * 1.2
     groups = split_groups(real, 5, 0), split_groups(fake, 5, 1)
