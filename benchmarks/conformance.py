@@ -20,7 +20,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--note", default="", help="a sentence to stand above the tables")
     note = parser.parse_args().note
-    found = conformance()
-    print_conformance(found)
+    result = conformance()
+    print_conformance(result)
     OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text("# Conformance\n\n" + (note and f"{note}\n\n") + markdown(found), encoding="utf-8")
+    OUT.write_text("# Conformance\n\n" + (note and f"{note}\n\n") + markdown(result), encoding="utf-8")

@@ -1,10 +1,10 @@
 """How fast a training is quiet and beside a busy process, by how its idle threads wait.
 
-    python benchmarks/contention.py [--turns 9] [--seconds 3] [--families dcgan,vae,diffusion] [--pinned]
+    python benchmarks/contention.py [--turns 9] [--seconds 3] [--models dcgan,vae,diffusion] [--pinned]
 
 Between two parallel stretches OpenMP's threads wait for the next: they spin for a while, then sleep. Spinning
 answers faster; but where another process needs the core, a thread that spins keeps the one that works from
-it. For each setting a process is started that trains when asked; in each turn every setting is asked once
+it. For each setting a process is started that trains on request; in each turn every setting trains once
 quiet and once beside a process that keeps a core busy (`while True: pass`, left to the system or pinned to
 core 0), so that what else the machine does hits all alike. Medians over turns. Writes
 benchmarks/results/contention.json and .md.
@@ -33,8 +33,8 @@ RESULTS = Path(__file__).parent / "results"
 QUIET, BUSY = "quiet", "beside a busy process"
 
 
-def trainer(families: list[str]) -> None:
-    """The process that trains: reads "family seconds" lines, answers images a second."""
+def trainer(models: list[str]) -> None:
+    """The process that trains: reads "model seconds" lines, answers images a second."""
     from pacing import Steps, machine
 
     from triptych.core import device as devices
@@ -45,34 +45,34 @@ def trainer(families: list[str]) -> None:
 
     data = load_data("digits", size=32)
     steps = {}
-    for family in families:
-        layout = load_model_class(family).channels_last
+    for name in models:
+        layout = load_model_class(name).channels_last
         chosen, _ = arithmetic(Options(device="cpu"), devices.choose("cpu"), layout)
-        steps[family] = Steps(family, data, chosen)
-        steps[family].take(2)
+        steps[name] = Steps(name, data, chosen)
+        steps[name].take(2)
     print(json.dumps(machine()), flush=True)
     for line in sys.stdin:
-        family, seconds = line.split()
-        print(steps[family].batch / steps[family].pace(float(seconds)), flush=True)
+        name, seconds = line.split()
+        print(steps[name].batch / steps[name].pace(float(seconds)), flush=True)
 
 
 class Trainer:
-    """A process that trains under one setting when asked."""
+    """A process that trains under one setting on request."""
 
-    def __init__(self, setting: dict[str, str], families: list[str]) -> None:
-        ways = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-        env = {**{k: v for k, v in os.environ.items() if k not in ways}, **setting}
-        words = [sys.executable, __file__, "--trainer", "--families", ",".join(families)]
+    def __init__(self, setting: dict[str, str], models: list[str]) -> None:
+        variables = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+        env = {**{k: v for k, v in os.environ.items() if k not in variables}, **setting}
+        command = [sys.executable, __file__, "--trainer", "--models", ",".join(models)]
         self.process = subprocess.Popen(
-            words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         self.machine: dict[str, Any] = json.loads(self.process.stdout.readline())
 
-    def ask(self, family: str, seconds: float) -> float:
+    def pace(self, model: str, seconds: float) -> float:
         """Images a second over about so many seconds."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        print(family, seconds, file=self.process.stdin, flush=True)
+        print(model, seconds, file=self.process.stdin, flush=True)
         return float(self.process.stdout.readline())
 
 
@@ -86,51 +86,51 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=3.0, help="of one turn")
-    parser.add_argument("--families", default="dcgan,vae,diffusion")
+    parser.add_argument("--models", default="dcgan,vae,diffusion")
     parser.add_argument("--settings", default="", help="some of them, with semicolons between; left out: all")
     parser.add_argument("--pinned", action="store_true", help="the busy process keeps to core 0")
     parser.add_argument("--trainer", action="store_true", help=argparse.SUPPRESS)
     flags = parser.parse_args()
-    families = flags.families.split(",")
+    models = flags.models.split(",")
     if flags.trainer:
-        return trainer(families)
+        return trainer(models)
     chosen = flags.settings.split(";") if flags.settings else list(SETTINGS)
-    trainers = {name: Trainer(SETTINGS[name], families) for name in chosen}
-    seen: dict[str, dict[str, dict[str, list[float]]]] = {
-        family: {name: {QUIET: [], BUSY: []} for name in trainers} for family in families
+    trainers = {name: Trainer(SETTINGS[name], models) for name in chosen}
+    paces: dict[str, dict[str, dict[str, list[float]]]] = {
+        model: {name: {QUIET: [], BUSY: []} for name in trainers} for model in models
     }
     try:
-        for turn in range(flags.turns):
-            for family in families:
+        for repetition in range(flags.turns):
+            for model in models:
                 for name, trainer_ in trainers.items():
-                    seen[family][name][QUIET].append(trainer_.ask(family, flags.seconds))
+                    paces[model][name][QUIET].append(trainer_.pace(model, flags.seconds))
                     neighbor = busy(flags.pinned)
                     try:
-                        seen[family][name][BUSY].append(trainer_.ask(family, flags.seconds))
+                        paces[model][name][BUSY].append(trainer_.pace(model, flags.seconds))
                     finally:
                         neighbor.kill()
                         neighbor.wait()
-            print(f"turn {turn + 1} of {flags.turns}", file=sys.stderr, flush=True)
-            write(seen, trainers[chosen[0]].machine, flags)
+            print(f"turn {repetition + 1} of {flags.turns}", file=sys.stderr, flush=True)
+            write(paces, trainers[chosen[0]].machine, flags)
     finally:
         for trainer_ in trainers.values():
             trainer_.process.kill()
 
 
-def write(seen: dict[str, Any], where: dict[str, Any], flags: argparse.Namespace) -> None:
+def write(paces: dict[str, Any], where: dict[str, Any], flags: argparse.Namespace) -> None:
     """The table and the figures behind it."""
     rows = []
-    for family, settings in seen.items():
+    for model, settings in paces.items():
         medians = {
-            name: {state: statistics.median(paces) for state, paces in found.items()}
-            for name, found in settings.items()
+            name: {condition: statistics.median(values) for condition, values in own.items()}
+            for name, own in settings.items()
         }
         first = next(iter(medians.values()))[QUIET]
-        for name, found in medians.items():
-            quiet, beside = found[QUIET], found[BUSY]
+        for name, own in medians.items():
+            quiet, beside = own[QUIET], own[BUSY]
             cells = f"{quiet:,.0f} | {quiet / first:.2f} | {beside:,.0f} | {beside / first:.2f}"
-            rows.append(f"| {family} | {name} | {cells} |")
-    turns = len(next(iter(next(iter(seen.values())).values()))[QUIET])
+            rows.append(f"| {model} | {name} | {cells} |")
+    turns = len(next(iter(next(iter(paces.values())).values()))[QUIET])
     text = [
         "# Beside a busy process",
         "",
@@ -139,13 +139,13 @@ def write(seen: dict[str, Any], where: dict[str, Any], flags: argparse.Namespace
         f"row's quiet pace. The busy process: `while True: pass`, {'' if flags.pinned else 'not '}pinned to "
         "core 0.",
         "",
-        "| family | idle threads | quiet | share | beside a busy process | share |",
+        "| model | idle threads | quiet | share | beside a busy process | share |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
         *rows,
     ]
     name = "contention-pinned" if flags.pinned else "contention"
     (RESULTS / f"{name}.md").write_text("\n".join(text) + "\n", encoding="utf-8")
-    record = {"machine": where, "settings": SETTINGS, "images_per_second": seen}
+    record = {"machine": where, "settings": SETTINGS, "images_per_second": paces}
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -44,13 +44,13 @@ OURS = {
 }
 
 
-def ours(words: list[str], data: str, minutes: float, runs: Path) -> Trained:
+def ours(arguments: list[str], data: str, minutes: float, runs: Path) -> Trained:
     command = [
         sys.executable,
         "-m",
         "triptych",
         "train",
-        *words,
+        *arguments,
         "--data",
         data,
         "--minutes",
@@ -61,11 +61,11 @@ def ours(words: list[str], data: str, minutes: float, runs: Path) -> Trained:
     )
     model = triptych.load(json.loads(done.stdout.splitlines()[-1])["run"])
     assert model.run is not None
-    state, cost = model.run.checkpoint_meta(), model.run.card.cost
+    meta, cost = model.run.checkpoint_meta(), model.run.card.cost
     seeds = 10**9  # far from those of the training's own grids
     return lambda n: model.sample(range(seeds, seeds + n)), {
-        "images": state.images,
-        "train_seconds": state.seconds,
+        "images": meta.images,
+        "train_seconds": meta.seconds,
         "parameters": cost.parameters,
         "precision": model.run.card.plan.precision,
         "class_conditional": model.model.conditional,
@@ -91,53 +91,55 @@ def textbook_dcgan(data: Dataset, minutes: float) -> Trained:
     def down(narrow: int, wide: int) -> list[nn.Module]:
         return [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2, True)]
 
-    forger = nn.Sequential(
+    generator = nn.Sequential(
         *up(100, 256, 1, 0), *up(256, 128, 2, 1), *up(128, 64, 2, 1),
         nn.ConvTranspose2d(64, 1, 4, 2, 1, bias=False), nn.Tanh(),
     )  # fmt: skip
-    judge = nn.Sequential(
+    discriminator = nn.Sequential(
         nn.Conv2d(1, 64, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True), *down(64, 128), *down(128, 256),
         nn.Conv2d(256, 1, 4, 1, 0, bias=False), nn.Sigmoid(), nn.Flatten(0),
     )  # fmt: skip
-    for module in (*forger.modules(), *judge.modules()):
+    for module in (*generator.modules(), *discriminator.modules()):
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
-    adams = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (judge, forger)]
+    adams = [
+        torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (discriminator, generator)
+    ]
     entropy = nn.BCELoss()
-    seen, began = 0, time.monotonic()
+    images_seen, began = 0, time.monotonic()
     for real in batches(data, 128):
         if time.monotonic() - began > 60 * minutes:
             break
         one, zero = torch.ones(len(real)), torch.zeros(len(real))
-        fake = forger(torch.randn(len(real), 100, 1, 1))
-        judge.zero_grad()
-        (entropy(judge(real), one) + entropy(judge(fake.detach()), zero)).backward()
+        fake = generator(torch.randn(len(real), 100, 1, 1))
+        discriminator.zero_grad()
+        (entropy(discriminator(real), one) + entropy(discriminator(fake.detach()), zero)).backward()
         adams[0].step()
-        forger.zero_grad()
-        entropy(judge(fake), one).backward()
+        generator.zero_grad()
+        entropy(discriminator(fake), one).backward()
         adams[1].step()
-        seen += len(real)
-    forger.eval()
+        images_seen += len(real)
+    generator.eval()
 
     def sample(n: int) -> np.ndarray:
         torch.manual_seed(1)
         with torch.inference_mode():
-            drawn = [forger(torch.randn(min(100, n - k), 100, 1, 1)) for k in range(0, n, 100)]
+            drawn = [generator(torch.randn(min(100, n - k), 100, 1, 1)) for k in range(0, n, 100)]
         return images.to_uint8(torch.cat(drawn))
 
     return sample, {
-        "images": seen,
+        "images": images_seen,
         "train_seconds": time.monotonic() - began,
-        "parameters": sum(p.numel() for net in (forger, judge) for p in net.parameters()),
+        "parameters": sum(p.numel() for net in (generator, discriminator) for p in net.parameters()),
         "precision": "fp32",
         "class_conditional": False,
     }
 
 
 def pythae_vae(data: Dataset, minutes: float) -> Trained:
-    """Its default networks, likelihood, optimiser and batch, through its own trainer and sampler."""
+    """Its default networks, likelihood, optimizer and batch, through its own trainer and sampler."""
     from pythae.models import VAE, VAEConfig
     from pythae.samplers import NormalSampler
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
@@ -187,22 +189,22 @@ def pythae_vae(data: Dataset, minutes: float) -> Trained:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--data", default="mnist")
-    asked.add_argument("--minutes", type=float, default=5.0)
-    asked.add_argument("--samples", type=int, default=5000)
-    asked.add_argument("--only", default="", help="run the contestants whose name holds this")
-    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    flags = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--only", default="", help="run the contestants whose name holds this")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = parser.parse_args()
     data = load(flags.data)
-    judge = extractor_for(data)
+    extractor = extractor_for(data)
     runs = Path(tempfile.mkdtemp(prefix="first-minutes-"))
     contestants: dict[str, Callable[[], Trained]] = {
         "textbook DCGAN, plain loop": lambda: textbook_dcgan(data, flags.minutes),
         "pythae VAE, its defaults": lambda: pythae_vae(data, flags.minutes),
         **{
-            name: (lambda words=words: ours(words, flags.data, flags.minutes, runs))
-            for name, words in OURS.items()
+            name: (lambda arguments=arguments: ours(arguments, flags.data, flags.minutes, runs))
+            for name, arguments in OURS.items()
         },
     }
     rows = []
@@ -218,31 +220,31 @@ def main() -> None:
         began = time.monotonic()
         drawn = sample(flags.samples)
         facts["seconds_for_1000"] = (time.monotonic() - began) / flags.samples * 1000
-        row = {"name": name, **facts, **judged(data, drawn, judge)}
+        row = {"name": name, **facts, **evaluated(data, drawn, extractor)}
         grid = grids.grid(drawn[:64], 8, scale=2)
         grids.write_png(runs / f"{name.replace(',', '').replace(' ', '-')}.png", grid)
         print(json.dumps(row), flush=True)
         rows.append(row)
-    write(rows, flags, judge.name, data)
+    write(rows, flags, extractor.name, data)
     print(f"grids of samples: {runs}")
 
 
-def judged(data: Dataset, drawn: np.ndarray, judge: Any) -> dict[str, Any]:
+def evaluated(data: Dataset, drawn: np.ndarray, extractor: Any) -> dict[str, Any]:
     test = np.asarray(data.test.pixels)
     train = np.asarray(data.train.pixels[: len(drawn)])
     scores = {
         score.card.metric: {"value": score.value, "low": score.low, "high": score.high, "floor": score.floor}
-        for score in score_pixels(test, drawn, judge, train=train)
+        for score in score_pixels(test, drawn, extractor, train=train)
     }
-    view = class_view(EvaluationInputs.of(test, drawn, judge), None)
-    return {"scores": scores, "sure": view.confident, "rarest_class": min(view.shares)}
+    view = class_view(EvaluationInputs.of(test, drawn, extractor), None)
+    return {"scores": scores, "confident": view.confident, "rarest_class": min(view.shares)}
 
 
-def write(rows: list[dict[str, Any]], flags: argparse.Namespace, judge: str, data: Dataset) -> None:
+def write(rows: list[dict[str, Any]], flags: argparse.Namespace, extractor: str, data: Dataset) -> None:
     machine = device.describe(torch.device("cpu"))
     setting = {
         "minutes": flags.minutes, "samples": flags.samples, "real": f"{len(data.test):,} test images",
-        "judge": judge, "processor": machine, "threads": torch.get_num_threads(),
+        "extractor": extractor, "processor": machine, "threads": torch.get_num_threads(),
         "torch": torch.__version__, "triptych": triptych.__version__,
     }  # fmt: skip
     flags.out.mkdir(parents=True, exist_ok=True)
@@ -252,10 +254,10 @@ def write(rows: list[dict[str, Any]], flags: argparse.Namespace, judge: str, dat
         f"# {data.name}, {flags.minutes:g} minutes of training each",
         "",
         f"{machine}, {setting['threads']} threads, PyTorch {torch.__version__}; {flags.samples:,} samples "
-        f"against the {len(data.test):,} test images; FID on the features of {judge}.",
+        f"against the {len(data.test):,} test images; FID on the features of {extractor}.",
         "",
-        "| model | class-conditional | images seen | FID (floor) | precision | recall | sure | rarest class "
-        "| s for 1,000 |",
+        "| model | class-conditional | images seen | FID (floor) | precision | recall | confident "
+        "| rarest class | s for 1,000 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -267,7 +269,7 @@ def write(rows: list[dict[str, Any]], flags: argparse.Namespace, judge: str, dat
             f"| {row['name']} | {'yes' if row['class_conditional'] else 'no'} | {row['images']:,} | "
             f"{s['FID']['value']:.2f} [{s['FID']['low']:.2f}, {s['FID']['high']:.2f}] "
             f"({s['FID']['floor']:.2f}) | {s['precision']['value']:.3f} | {s['recall']['value']:.3f} | "
-            f"{row['sure']:.1%} | {row['rarest_class']:.1%} | {row['seconds_for_1000']:.1f} |"
+            f"{row['confident']:.1%} | {row['rarest_class']:.1%} | {row['seconds_for_1000']:.1f} |"
         )
     (flags.out / f"{stem}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -2,7 +2,7 @@
 
     python benchmarks/healthy.py --minutes 1 --seeds 10 --only wgan
 
-Every GAN family is trained with its default preset, once a seed, each in a fresh process. A run counts
+Every GAN is trained with its default preset, once a seed, each in a fresh process. A run counts
 as good when its FID is within 1.5 times its model's median. Each is diagnosed at the end and at every
 observation, as a training does. Models that were not run again are kept from the file.
 """
@@ -29,16 +29,16 @@ from triptych.monitor.diagnosis import alarms, diagnose
 from triptych.monitor.records import observations
 from triptych.runs.run import Run
 
-SOUND = 1.5  # times the median FID of its family
+SOUND = 1.5  # times the median FID of its model
 Row = dict[str, Any]
 
 
-def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Row:
+def trained(model_name: str, seed: int, flags: argparse.Namespace, runs: Path) -> Row:
     """Train once and measure: FID, the last verdict, and the first alarm on the way."""
     data = load(flags.data)
-    words = ["train", family, "--data", flags.data]
-    words += ["--minutes", str(flags.minutes), "--seed", str(seed), "--runs", str(runs)]
-    code, path = run_apart([*words, "--threads", str(torch.get_num_threads())])
+    arguments = ["train", model_name, "--data", flags.data]
+    arguments += ["--minutes", str(flags.minutes), "--seed", str(seed), "--runs", str(runs)]
+    code, path = run_apart([*arguments, "--threads", str(torch.get_num_threads())])
     if code:
         return {"seed": seed, "not_run": f"the training ended with exit code {code}"}
     model = triptych.load(path)
@@ -49,40 +49,40 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
         "seed": seed,
         "fid": fid.value,
         "steps": model.run.checkpoint_meta().step,
-        **heard(family, model.run),
+        **diagnosed(model_name, model.run),
     }
 
 
-def heard(family: str, run: Run) -> Row:
+def diagnosed(name: str, run: Run) -> Row:
     """The last verdict, and the first alarm if there was any."""
-    game, log, looks, steps = (
-        load_model_class(family).adversarial,
+    spec, log, records, steps = (
+        load_model_class(name).adversarial,
         run.log(),
         observations(run),
         run.card.plan.steps,
     )
-    assert game is not None
-    calls = [f"{verdict} at {step / steps:.0%}" for step, verdict in alarms(log, looks, game, steps)]
-    last = diagnose(log, looks, game, steps).verdict
-    return {"verdict": last, "alarm": calls[0] if calls else None, "looks": len(looks)}
+    assert spec is not None
+    calls = [f"{verdict} at {step / steps:.0%}" for step, verdict in alarms(log, records, spec, steps)]
+    last = diagnose(log, records, spec, steps).verdict
+    return {"verdict": last, "alarm": calls[0] if calls else None, "observations": len(records)}
 
 
-def write(families: dict[str, Any], out: Path) -> None:
+def write(results: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    (out / "healthy.json").write_text(json.dumps(families, indent=1) + "\n")
+    (out / "healthy.json").write_text(json.dumps(results, indent=1) + "\n")
     lines = [
         "# Good runs and the GAN monitor",
         "",
-        f"Each family with its default preset, one run per seed. Good: FID within {SOUND} times its "
+        f"Each model with its default preset, one run per seed. Good: FID within {SOUND} times its "
         "model's median. Alarm: the verdict of any observation named a problem.",
         "",
         "| model | data | runs | good | alarms in good runs | in the others | FID: least, median, most "
         "| observations per run | last verdicts | run under |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, told in families.items():
-        family = name.split()[0]
-        done = [row for row in told["seeds"] if "not_run" not in row]
+    for name, result in results.items():
+        model = name.split()[0]
+        done = [row for row in result["seeds"] if "not_run" not in row]
         middle = median(row["fid"] for row in done) if done else float("nan")
         sound = [row for row in done if row["fid"] <= SOUND * middle]
         others = [row for row in done if row not in sound]
@@ -91,40 +91,44 @@ def write(families: dict[str, Any], out: Path) -> None:
             "; ".join(row["alarm"] for row in rows if row["alarm"]) or "none" for rows in (sound, others)
         ]
         verdicts = ", ".join(sorted({row["verdict"] for row in done}))
-        looks = f"{min(row['looks'] for row in done)} to {max(row['looks'] for row in done)}" if done else "-"
+        count = (
+            f"{min(row['observations'] for row in done)} to {max(row['observations'] for row in done)}"
+            if done
+            else "-"
+        )
         lines.append(
-            f"| {family} | {told['data']} | {len(done)} of {len(told['seeds'])} | {len(sound)} | {calls[0]} "
-            f"| {calls[1]} | {fids[0]:.3g}, {middle:.3g}, {fids[-1]:.3g} | {looks} | {verdicts} "
-            f"| {told['under']} |"
+            f"| {model} | {result['data']} | {len(done)} of {len(result['seeds'])} | {len(sound)} "
+            f"| {calls[0]} | {calls[1]} | {fids[0]:.3g}, {middle:.3g}, {fids[-1]:.3g} | {count} | {verdicts} "
+            f"| {result['under']} |"
         )
     (out / "healthy.md").write_text("\n".join(lines) + "\n")
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--data", default="fashion-mnist")
-    asked.add_argument("--minutes", type=float, default=1.0)
-    asked.add_argument("--seeds", type=int, default=10)
-    asked.add_argument("--samples", type=int, default=1000)
-    asked.add_argument("--only", default="", help="run the families whose name holds this")
-    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    flags = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="fashion-mnist")
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--only", default="", help="run the models whose name holds this")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = parser.parse_args()
     file = flags.out / "healthy.json"
-    families: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    results: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     under = (
         f"{flags.minutes:g} minutes, {flags.samples:,} samples; {device.describe(torch.device('cpu'))}, "
         f"{torch.get_num_threads()} thread(s), torch {torch.__version__}"
     )
     runs = Path(tempfile.mkdtemp(prefix="healthy-"))
-    for family in [name for name in model_names() if load_model_class(name).adversarial is not None]:
-        if flags.only not in family:
+    for model in [name for name in model_names() if load_model_class(name).adversarial is not None]:
+        if flags.only not in model:
             continue
-        name = f"{family} on {flags.data}"
-        families[name] = {"data": flags.data, "under": under, "seeds": []}
+        name = f"{model} on {flags.data}"
+        results[name] = {"data": flags.data, "under": under, "seeds": []}
         for seed in range(flags.seeds):
-            families[name]["seeds"].append(trained(family, seed, flags, runs))
-            print(family, families[name]["seeds"][-1], flush=True)
-            write(families, flags.out)
+            results[name]["seeds"].append(trained(model, seed, flags, runs))
+            print(model, results[name]["seeds"][-1], flush=True)
+            write(results, flags.out)
     print(f"runs: {runs}")
 
 

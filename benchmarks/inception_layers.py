@@ -1,6 +1,6 @@
 """FID's Inception network and its legacy resizing, layer by layer beside torch-fidelity's own.
 
-Both get the same random weights and the same pictures. Needs no download, but torch-fidelity without
+Both get the same random weights and the same images. Needs no download, but torch-fidelity without
 what it depends on (it would bring torchvision): `pip install --no-deps torch-fidelity`; without it the
 rows are written "not run". Writes a JSON file and a table to `results/`.
 
@@ -27,7 +27,7 @@ from triptych.metrics.extractors.inception import SIZE_PX, InceptionV3
 from triptych.metrics.extractors.registry import INCEPTION_SCALING
 from triptych.metrics.extractors.resize import TF1Bilinear
 
-SIDES = (16, 32, 64, 128, 299, 300, 512, 1024)  # pixels, of the pictures that are resized
+SIDES = (16, 32, 64, 128, 299, 300, 512, 1024)  # pixels, of the images that are resized
 FOLLOWS = {"Conv2d_2b_3x3": "MaxPool_1", "Conv2d_4a_3x3": "MaxPool_2"}  # their poolings are modules
 OUTPUTS = ("2048", "logits_unbiased", "logits")
 
@@ -35,16 +35,16 @@ OUTPUTS = ("2048", "logits_unbiased", "logits")
 def random_weights(network: nn.Module) -> dict[str, Tensor]:
     """Weights that let every block's outputs vary on about the same scale."""
     source = torch.Generator().manual_seed(0)
-    made = {}
+    weights = {}
     for name, like in network.state_dict().items():
         noise = torch.randn(like.shape, generator=source)
         if name.endswith("conv.weight"):
-            made[name] = noise * like[0].numel() ** -0.5
+            weights[name] = noise * like[0].numel() ** -0.5
         elif name.endswith(("running_var", "bn.weight")):
-            made[name] = 0.5 + noise.abs()
+            weights[name] = 0.5 + noise.abs()
         else:
-            made[name] = noise * 0.1
-    return made
+            weights[name] = noise * 0.1
+    return weights
 
 
 def peer(weights: dict[str, Tensor]) -> tuple[nn.Module, Callable[..., Tensor], str] | None:
@@ -113,12 +113,12 @@ def resize_rows(theirs: Callable[..., Tensor]) -> list[dict[str, Any]]:
     rows = []
     for side in SIDES:
         pixels = rng.integers(0, 256, (2, side, side, 3), dtype=np.uint8)
-        given = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
         rows.append(
             row(
                 f"resize {side} to {SIZE_PX}",
                 TF1Bilinear(SIZE_PX)(pixels),
-                theirs(given, size=(SIZE_PX, SIZE_PX), align_corners=False),
+                theirs(images, size=(SIZE_PX, SIZE_PX), align_corners=False),
             )
         )
     return rows
@@ -133,63 +133,63 @@ def seconds(compute: Callable[[], object], times: int = 3) -> float:
     return min(taken)
 
 
-def table(found: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
     lines = [
         "# InceptionV3 as FID means it: Triptych beside torch-fidelity",
         "",
-        f"Random weights, {found['pictures']} random pictures of 64 px, float32. torch {found['torch']}, "
-        f"torch-fidelity {found['peer']}. The largest absolute difference of each block's outputs.",
+        f"Random weights, {result['images']} random images of 64 px, float32. torch {result['torch']}, "
+        f"torch-fidelity {result['peer']}. The largest absolute difference of each block's outputs.",
         "",
         "| Block | Shape | Std of outputs | Largest difference | Bit for bit |",
         "|---|---|---|---|---|",
     ]
-    for one in found["rows"]:
+    for one in result["rows"]:
         shape = " x ".join(map(str, one["shape"]))
         gap = f"{one['max_abs_difference']:.2g}"
         lines.append(
             f"| {one['what']} | {shape} | {one['std']:.3g} | {gap} | {'yes' if one['bit_equal'] else 'no'} |"
         )
-    if not found["rows"]:
+    if not result["rows"]:
         lines.append("| all | | | *not run* | |")
-    lines += ["", "Same names and shapes of all tensors: " + found["names"] + "."]
-    if found["seconds"]:
-        lines += ["", f"Seconds for {found['pictures']} pictures on one thread, best of 3: "]
-        lines[-1] += ", ".join(f"{who} {value:.2f}" for who, value in found["seconds"].items()) + "."
+    lines += ["", "Same names and shapes of all tensors: " + result["names"] + "."]
+    if result["seconds"]:
+        lines += ["", f"Seconds for {result['images']} images on one thread, best of 3: "]
+        lines[-1] += ", ".join(f"{who} {value:.2f}" for who, value in result["seconds"].items()) + "."
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    asked.add_argument("--pictures", type=int, default=4)
-    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    flags = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = parser.parse_args()
     torch.set_num_threads(1)
     ours = InceptionV3().eval().requires_grad_(False)
     weights = random_weights(ours)
     ours.load_state_dict(weights)
-    pixels = np.random.default_rng(0).integers(0, 256, (flags.pictures, 64, 64, 3), dtype=np.uint8)
-    found: dict[str, Any] = {
-        "pictures": flags.pictures, "torch": torch.__version__, "peer": "not here", "rows": [],
+    pixels = np.random.default_rng(0).integers(0, 256, (flags.images, 64, 64, 3), dtype=np.uint8)
+    result: dict[str, Any] = {
+        "images": flags.images, "torch": torch.__version__, "peer": "not here", "rows": [],
         "names": "not run", "seconds": {},
     }  # fmt: skip
     if (other := peer(weights)) is not None:
-        theirs, resize, found["peer"] = other
+        theirs, resize, result["peer"] = other
         shapes = [
             {name: list(x.shape) for name, x in net.state_dict().items() if "num_batches" not in name}
             for net in (ours, theirs)
         ]
-        found["names"] = f"{'yes' if shapes[0] == shapes[1] else 'no'}, {len(shapes[0])}"
-        found["rows"] = layer_rows(ours, theirs, pixels) + resize_rows(resize)
-        given = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        result["names"] = f"{'yes' if shapes[0] == shapes[1] else 'no'}, {len(shapes[0])}"
+        result["rows"] = layer_rows(ours, theirs, pixels) + resize_rows(resize)
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         scaled = TF1Bilinear(SIZE_PX)
-        found["seconds"] = {
+        result["seconds"] = {
             "Triptych": seconds(lambda: ours.logits(ours.features(INCEPTION_SCALING(scaled(pixels))))),
-            "torch-fidelity": seconds(lambda: theirs(given)),
+            "torch-fidelity": seconds(lambda: theirs(images)),
         }
     flags.out.mkdir(parents=True, exist_ok=True)
-    (flags.out / "inception_layers.json").write_text(json.dumps(found, indent=2) + "\n")
-    (flags.out / "inception_layers.md").write_text(table(found))
-    print(table(found))
+    (flags.out / "inception_layers.json").write_text(json.dumps(result, indent=2) + "\n")
+    (flags.out / "inception_layers.md").write_text(table(result))
+    print(table(result))
 
 
 if __name__ == "__main__":

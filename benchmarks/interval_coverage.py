@@ -6,7 +6,7 @@ mean over all repetitions (of KID where nothing differs: 0). In the scenes of tw
 also draws runs: models whose shift differs by their seed. An interval of 95 % should hold in 93 to 97 %
 of the repetitions; 2,000 of them tell the share to within 1 %. Writes JSON and a table to `results/`.
 
-    python benchmarks/interval_coverage.py --repetitions 2000 --workers 2 [--scenes modes families]
+    python benchmarks/interval_coverage.py --repetitions 2000 --workers 2 [--scenes modes models]
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from triptych.metrics.stats.paired import difference, difference_over_runs, mean
 from triptych.metrics.suite import estimates, names_of
 
 Arrays = list[np.ndarray]
-CENTRES = np.random.default_rng(7).standard_normal((10, 16)) * 2
-RUNS = (3, 4)  # of the two families
+CENTERS = np.random.default_rng(7).standard_normal((10, 16)) * 2
+RUNS = (3, 4)  # of the two models
 
 
 def gauss(rng: np.random.Generator, n: int, d: int, scale: float = 1.0, shift: float = 0.0) -> np.ndarray:
@@ -36,7 +36,7 @@ def gauss(rng: np.random.Generator, n: int, d: int, scale: float = 1.0, shift: f
 
 
 def modes(rng: np.random.Generator, n: int, kept: int, scale: float = 1.0) -> np.ndarray:
-    return CENTRES[rng.integers(0, kept, n)] + rng.standard_normal((n, 16)) * scale
+    return CENTERS[rng.integers(0, kept, n)] + rng.standard_normal((n, 16)) * scale
 
 
 FALLING = 1 / np.arange(1, 33)  # deviations of features, as steep as those of real images
@@ -85,9 +85,9 @@ PAIRS: dict[str, tuple[str, Callable[[np.random.Generator], tuple[np.ndarray, Ar
     "digits": ("pixels of digits, n = 200: A other digits, B digits with noise", of_digits),
 }
 NOTHING_DIFFERS = ("equal", "falling", "unlike_n", "digits")  # between A and the real images
-FAMILIES_SEED = 4
+MODELS_SEED = 4
 ABOUT = {name: about for name, (about, _) in PAIRS.items()} | {
-    "families": "two levels, d = 8, n = 250: 3 runs of A and 4 of B, whose shifts differ by run"
+    "models": "two levels, d = 8, n = 250: 3 runs of A and 4 of B, whose shifts differ by run"
 }
 
 
@@ -103,38 +103,39 @@ def pair_repetition(scene: str, number: int) -> list[Any]:
     return rows
 
 
-def family_repetition(_: str, number: int) -> list[Any]:
+def models_repetition(_: str, number: int) -> list[Any]:
     """[metric][A over runs, B over runs, A - B over runs] -> (value, low, high)."""
-    rng = np.random.default_rng((FAMILIES_SEED, number))
+    rng = np.random.default_rng((MODELS_SEED, number))
     real = gauss(rng, 250, 8)
-    families = []
-    for count, centre in zip(RUNS, (0.2, 0.3), strict=True):
-        shifts = rng.normal(centre, 0.05, count)
-        families.append([estimates(real, gauss(rng, 250, 8, 1.1, shift)) for shift in shifts])
+    models = []
+    for count, center in zip(RUNS, (0.2, 0.3), strict=True):
+        shifts = rng.normal(center, 0.05, count)
+        models.append([estimates(real, gauss(rng, 250, 8, 1.1, shift)) for shift in shifts])
     rows = []
     for name in names_of("always"):
-        runs = [[run[name] for run in family] for family in families]
+        runs = [[run[name] for run in model] for model in models]
         row = [(mean_of(r).value, *over_runs(r)[:2]) for r in runs]
         apart = difference_over_runs(*runs)
         rows.append([*row, (apart.value, apart.low, apart.high)])
     return rows
 
 
-def coverage(made: np.ndarray, nothing: bool = False) -> list[dict[str, float]]:
-    """made: (repetitions, columns, 3). What the intervals of each column did.
+def coverage(intervals: np.ndarray, nothing: bool = False) -> list[dict[str, float]]:
+    """How often the intervals of each column cover the target.
 
+    intervals: (repetitions, columns, 3).
     nothing: the first column's target is 0.
     """
-    value, low, high = made[..., 0], made[..., 1], made[..., 2]
+    value, low, high = intervals[..., 0], intervals[..., 1], intervals[..., 2]
     target, deviation = value.mean(0), value.std(0, ddof=1)
     if nothing:
         target[0] = 0.0
-    held = (low <= target) & (target <= high)
+    covered = (low <= target) & (target <= high)
     return [
         {
             "expectation": float(target[c]),
             "deviation": float(deviation[c]),
-            "held": float(held[:, c].mean()),
+            "held": float(covered[:, c].mean()),
             "below": float((high[:, c] < target[c]).mean()),
             "above": float((low[:, c] > target[c]).mean()),
             "width": float((high - low)[:, c].mean() / (2 * 1.96 * deviation[c])),
@@ -182,12 +183,12 @@ def main() -> None:
     with ProcessPoolExecutor(args.workers) as pool:
         for scene in args.scenes:
             began = time.perf_counter()
-            work = family_repetition if scene == "families" else pair_repetition
-            made = np.array(list(pool.map(partial(work, scene), range(args.repetitions), chunksize=10)))
+            work = models_repetition if scene == "models" else pair_repetition
+            intervals = np.array(list(pool.map(partial(work, scene), range(args.repetitions), chunksize=10)))
             results[scene] = {
                 "repetitions": args.repetitions,
                 "metrics": {
-                    name: coverage(made[:, k], name == "KID" and scene in NOTHING_DIFFERS)
+                    name: coverage(intervals[:, k], name == "KID" and scene in NOTHING_DIFFERS)
                     for k, name in enumerate(names_of("always"))
                 },
             }

@@ -7,7 +7,7 @@ problem solved. What is not installed is written "not run" (`pip install -e .[be
 its row). Writes a JSON file and a table to `results/`.
 
     python benchmarks/metrics_speed.py --repeats 5
-    python benchmarks/metrics_speed.py --large 50000     also the neighbours of so many
+    python benchmarks/metrics_speed.py --large 50000     also the neighbors of so many
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ Score = Callable[[np.ndarray, np.ndarray], Value]
 K = 3
 
 
-def features(pictures: int, width: int, seed: int, shift: float) -> np.ndarray:
-    """Like those of a network's last layer: no negatives, spread that falls off as 1 / sqrt(rank)."""
+def features(images: int, width: int, seed: int, shift: float) -> np.ndarray:
+    """Like those of a network's last layer: no negatives, standard deviations fall off as 1 / sqrt(rank)."""
     rng = np.random.default_rng(seed)
     mixing = np.random.default_rng(0).standard_normal((width, width)) / np.arange(1, width + 1) ** 0.5
-    made = np.empty((pictures, width), np.float32)
-    for rows in np.array_split(np.arange(pictures), pictures // 1000 + 1):
-        # the directions with most spread come first, so the mixing's rows are what decays
-        made[rows] = np.maximum(rng.standard_normal((len(rows), width)) @ mixing.T * 0.3 + shift, 0)
-    return made
+    values = np.empty((images, width), np.float32)
+    for rows in np.array_split(np.arange(images), images // 1000 + 1):
+        # the directions with most variance come first, so the mixing's rows are what decays
+        values[rows] = np.maximum(rng.standard_normal((len(rows), width)) @ mixing.T * 0.3 + shift, 0)
+    return values
 
 
 def fid_by_square_root(real: np.ndarray, fake: np.ndarray) -> float:
@@ -70,7 +70,7 @@ def prdc_formula(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
 
     def radii(x: np.ndarray) -> np.ndarray:
         distances = pairwise_distances(x, x)
-        nearest = np.argpartition(distances, K + 1, axis=-1)[:, : K + 1]  # with the picture itself
+        nearest = np.argpartition(distances, K + 1, axis=-1)[:, : K + 1]  # with the image itself
         return np.take_along_axis(distances, nearest, axis=-1).max(-1)
 
     real_radii, fake_radii, cross = radii(real), radii(fake), pairwise_distances(real, fake)
@@ -81,8 +81,8 @@ def prdc_formula(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
 def prdc_package(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
     compute = importlib.import_module("prdc").compute_prdc
     with contextlib.redirect_stdout(io.StringIO()):  # it prints
-        found = compute(real, fake, nearest_k=K)
-    return float(found["precision"]), float(found["recall"])
+        result = compute(real, fake, nearest_k=K)
+    return float(result["precision"]), float(result["recall"])
 
 
 def torchmetrics_kid(real: np.ndarray, fake: np.ndarray) -> float:
@@ -140,9 +140,9 @@ def peak_memory(contest: str, name: str, folder: Path) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew from here (Linux)
     before, began, cpu_began = memory_kb("VmRSS"), time.perf_counter(), time.process_time()
     value = score(real, fake)
-    found = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu_began}
-    found["peak_mb"] = (memory_kb("VmHWM") - before) / 1024
-    print(json.dumps({**found, "value": value}))
+    result = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu_began}
+    result["peak_mb"] = (memory_kb("VmHWM") - before) / 1024
+    print(json.dumps({**result, "value": value}))
 
 
 def memory_kb(name: str) -> int:
@@ -157,8 +157,8 @@ def measured_alone(contest: str, name: str, folder: Path) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def save_features(folder: Path, pictures: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    real, fake = features(pictures, width, 1, -0.1), features(pictures, width, 2, -0.12)
+def save_features(folder: Path, images: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    real, fake = features(images, width, 1, -0.1), features(images, width, 2, -0.12)
     np.save(folder / "real.npy", real)
     np.save(folder / "fake.npy", fake)
     return real, fake
@@ -198,9 +198,9 @@ def run(contest: str, folder: Path, flags: argparse.Namespace) -> list[dict[str,
 def large(flags: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         save_features(Path(name), flags.large, flags.width)
-        found = measured_alone("precision and recall", "ours", Path(name))
+        result = measured_alone("precision and recall", "ours", Path(name))
     title = f"precision and recall, {flags.large:,} x {flags.large:,}"
-    return {"score": title, "name": "ours", "all_seconds": [found["seconds"]], **found}
+    return {"score": title, "name": "ours", "all_seconds": [result["seconds"]], **result}
 
 
 def setting(flags: argparse.Namespace) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def setting(flags: argparse.Namespace) -> dict[str, Any]:
     ]
     names = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OMP_NUM_THREADS")
     return {
-        "pictures": flags.pictures,
+        "images": flags.images,
         "width": flags.width,
         "repeats": flags.repeats,
         "processor": device.describe(torch.device("cpu")),
@@ -229,21 +229,22 @@ def setting(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--pictures", type=int, default=10_000)
-    asked.add_argument("--width", type=int, default=2048)
-    asked.add_argument("--repeats", type=int, default=3)
-    asked.add_argument("--large", type=int, default=0, help="also the neighbours of so many pictures, once")
-    asked.add_argument("--only", default="", help="run the scores whose name holds this")
-    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    asked.add_argument("--memory", nargs=2, metavar=("SCORE", "NAME"), help=argparse.SUPPRESS)
-    asked.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    flags = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--width", type=int, default=2048)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--large", type=int, default=0, help="also the neighbors of so many images, once")
+    parser.add_argument("--only", default="", help="run the scores whose name holds this")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--memory", nargs=2, metavar=("SCORE", "NAME"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
     if flags.memory:
-        return peak_memory(*flags.memory, flags.folder)
+        contest, name = flags.memory
+        return peak_memory(contest, name, flags.folder)
     facts, rows = setting(flags), []
     with tempfile.TemporaryDirectory() as name:
-        save_features(Path(name), flags.pictures, flags.width)
+        save_features(Path(name), flags.images, flags.width)
         for contest in CONTESTS:
             if flags.only.lower() in contest.lower():
                 rows += run(contest, Path(name), flags)
@@ -260,7 +261,7 @@ def write(facts: dict[str, Any], rows: list[dict[str, Any]], out: Path) -> None:
     kernels = "; ".join(f"{x['prefix']} {x['version']} ({x['architecture']})" for x in facts["blas"])
     environment = ", ".join(f"{name} {value}" for name, value in facts["environment"].items())
     lines = [
-        f"# Scores of {facts['pictures']:,} x {facts['pictures']:,} features, {facts['width']:,} wide",
+        f"# Scores of {facts['images']:,} x {facts['images']:,} features, {facts['width']:,} wide",
         "",
         f"{facts['processor']}, {facts['threads']} threads; load average {facts['load_before'][0]:.1f} "
         f"before, {facts['load_after'][0]:.1f} after. {packages}.",

@@ -27,18 +27,20 @@ BATCH = {
 
 
 class Steps:
-    """A training whose steps are taken in rounds: where steps differ (lazy penalties), all kinds of them."""
+    """A training whose steps are taken in rounds: where steps differ (lazy penalties), all of them."""
 
-    def __init__(self, family: str, dataset: Dataset, arithmetic: Arithmetic, **config: Any) -> None:
-        kind = load_model_class(family)
+    def __init__(self, name: str, dataset: Dataset, arithmetic: Arithmetic, **config: Any) -> None:
+        model_class = load_model_class(name)
         torch.manual_seed(0)
-        model = kind(kind.Config(**config), dataset.spec)
-        options = Options(batch=BATCH[family], device="cpu", steps=10**6)
+        model = model_class(model_class.Config(**config), dataset.spec)
+        options = Options(batch=BATCH[name], device="cpu", steps=10**6)
         plan = Plan.trial(torch.device("cpu"), arithmetic)
         self.training = Trainer(model, dataset.train, options, plan)
         self.batch = options.batch
         self._steps = self.training.steps()
-        self.round = math.lcm(model.step_period, *(player.interval for player in self.training.objectives))
+        self.round = math.lcm(
+            model.step_period, *(objective.interval for objective in self.training.objectives)
+        )
 
     def take(self, rounds: int = 1) -> None:
         """Take whole rounds of steps."""
@@ -54,9 +56,9 @@ class Steps:
         return (clock() - began) / taken
 
 
-def conditional(family: str) -> dict[str, Any]:
-    """The setting that makes a family read labels, where it has one."""
-    return {"conditional": True} if "conditional" in load_model_class(family).Config.model_fields else {}
+def conditional(name: str) -> dict[str, Any]:
+    """The setting that makes a model read labels, where it has one."""
+    return {"conditional": True} if "conditional" in load_model_class(name).Config.model_fields else {}
 
 
 def machine() -> dict[str, Any]:

@@ -32,14 +32,14 @@ CONTESTANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "wgan, clipping (c 0.1)": ("wgan", {**RATES, **SLOW, "clip_value": 0.1, "lipschitz": "clipping"}),
     "dcgan": ("dcgan", {**RATES, **BARE, "critic_lr": 1e-3}),
     "dcgan, min-max loss": ("dcgan", {**RATES, **BARE, "critic_lr": 1e-3, "loss": "min-max"}),
-    "wgan, penalty as on pictures (lambda 10)": ("wgan", {**RATES, **SLOW}),
+    "wgan, penalty as for images (lambda 10)": ("wgan", {**RATES, **SLOW}),
 }
 
 
-def one(family: str, settings: dict[str, Any], seed: int, runs: Path) -> tuple[dict[str, Any], np.ndarray]:
+def one(model: str, settings: dict[str, Any], seed: int, runs: Path) -> tuple[dict[str, Any], np.ndarray]:
     began = time.process_time()
     run = triptych.train(
-        family,
+        model,
         "points:ring",
         steps=STEPS,
         batch=BATCH,
@@ -51,32 +51,32 @@ def one(family: str, settings: dict[str, Any], seed: int, runs: Path) -> tuple[d
     )
     seconds = time.process_time() - began
     drawn = triptych.load(run.path).sample(range(10**6, 10**6 + SAMPLES))
-    found = ring_modes(drawn)
+    modes = ring_modes(drawn)
     row = {
-        "seed": seed, "covered": found.modes.covered, "near": found.near, "kl": found.kl,
+        "seed": seed, "covered": modes.modes.covered, "near": modes.near, "kl": modes.kl,
         "processor_seconds": round(seconds, 1),
     }  # fmt: skip
     return row, drawn
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--seeds", type=int, default=10)
-    asked.add_argument("--only", default="", help="run the contestants whose name holds this")
-    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    flags = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--only", default="", help="run the contestants whose name holds this")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = parser.parse_args()
     file = flags.out / "ring.json"
     rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
     runs = Path(tempfile.mkdtemp(prefix="ring-"))
-    for name, (family, settings) in CONTESTANTS.items():
+    for name, (model, settings) in CONTESTANTS.items():
         if flags.only not in name:
             continue
         rows[name] = {"setting": setting(settings), "seeds": []}
         for seed in range(flags.seeds):
-            row, drawn = one(family, settings, seed, runs)
+            row, drawn = one(model, settings, seed, runs)
             rows[name]["seeds"].append(row)
             print(name, row, flush=True)
-            grids.write_png(runs / f"{family}-{len(rows)}-{seed}.png", grids.grid(drawn))
+            grids.write_png(runs / f"{model}-{len(rows)}-{seed}.png", grids.grid(drawn))
         write(rows, flags.out)
     print(f"clouds of samples: {runs}")
 
@@ -89,7 +89,7 @@ def setting(settings: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told(under: dict[str, Any]) -> str:
+def conditions(under: dict[str, Any]) -> str:
     return (
         f"{under['steps']:,} steps of {under['batch']} points, {under['samples']:,} samples a seed; "
         f"{under['processor']}, {under['threads']} thread(s), torch {under['torch']}"
@@ -110,16 +110,16 @@ def write(rows: dict[str, dict[str, Any]], out: Path) -> None:
         "mean (most), nats | processor s | run under |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    shown = [name for name in CONTESTANTS if name in rows]
-    under = list(dict.fromkeys(told(rows[name]["setting"]) for name in shown))
-    for name in shown:
-        found, number = rows[name]["seeds"], under.index(told(rows[name]["setting"])) + 1
-        covered, near = [r["covered"] for r in found], [r["near"] for r in found]
-        kl = [float("nan") if r["kl"] is None else r["kl"] for r in found]
+    names = [name for name in CONTESTANTS if name in rows]
+    under = list(dict.fromkeys(conditions(rows[name]["setting"]) for name in names))
+    for name in names:
+        completed, number = rows[name]["seeds"], under.index(conditions(rows[name]["setting"])) + 1
+        covered, near = [r["covered"] for r in completed], [r["near"] for r in completed]
+        kl = [float("nan") if r["kl"] is None else r["kl"] for r in completed]
         lines.append(
-            f"| {name} | {len(found)} | {sum(c == 8 for c in covered)} | {min(covered)} | "
+            f"| {name} | {len(completed)} | {sum(c == 8 for c in covered)} | {min(covered)} | "
             f"{np.mean(near):.1%} ({min(near):.1%}) | {np.nanmean(kl):.3f} ({np.nanmax(kl):.3f}) | "
-            f"{np.mean([r['processor_seconds'] for r in found]):.0f} | {number} |"
+            f"{np.mean([r['processor_seconds'] for r in completed]):.0f} | {number} |"
         )
     lines += ["", "Run under:", "", *(f"{k + 1}. {text}." for k, text in enumerate(under))]
     (out / "ring.md").write_text("\n".join(lines) + "\n")

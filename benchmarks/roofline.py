@@ -36,7 +36,7 @@ SIDE = 2048
 TOP = 8  # operations named
 
 
-def product_rate(a: torch.Tensor, b: torch.Tensor, seconds: float, clock: Any) -> float:
+def product_flops_per_second(a: torch.Tensor, b: torch.Tensor, seconds: float, clock: Any) -> float:
     """FLOP a second of `a @ b` over about so many seconds."""
     began, taken = clock(), 0
     while taken == 0 or clock() - began < seconds:
@@ -56,26 +56,26 @@ def flops_of(steps: Steps) -> float:
 
 def where_time_goes(steps: Steps, rounds: int) -> list[tuple[str, float]]:
     """(operation, share of the processor's time), the dearest first."""
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
         steps.take(rounds)
-    times = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
+    times = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
     total = sum(times.values())
     dearest = sorted(times.items(), key=lambda item: -item[1])[:TOP]
     return [(name.removeprefix("aten::"), spent / total) for name, spent in dearest]
 
 
-def measure(family: str, flags: argparse.Namespace) -> dict[str, Any]:
-    """Share, operations and times of one family."""
+def measure(name: str, flags: argparse.Namespace) -> dict[str, Any]:
+    """Share, operations and times of one model."""
     clock = time.process_time if flags.cpu_time else time.perf_counter
     options = Options(precision=flags.precision)
-    chosen, _ = arithmetic(options, devices.choose("cpu"), load_model_class(family).channels_last)
-    steps = Steps(family, load_data("digits", size=32), chosen)
+    chosen, _ = arithmetic(options, devices.choose("cpu"), load_model_class(name).channels_last)
+    steps = Steps(name, load_data("digits", size=32), chosen)
     flops = flops_of(steps)
     a, b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
     shares, paces, rates = [], [], []
     for _ in range(flags.turns):
         paces.append(steps.pace(flags.seconds, clock))
-        rates.append(product_rate(a, b, flags.seconds / 4, clock))
+        rates.append(product_flops_per_second(a, b, flags.seconds / 4, clock))
         shares.append(flops / paces[-1] / rates[-1])
     return {
         "arithmetic": chosen.words(),
@@ -91,24 +91,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one turn")
-    parser.add_argument("--families", default=",".join(model_names()))
+    parser.add_argument("--models", default=",".join(model_names()))
     parser.add_argument("--precision", default="fp32", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--name", default="roofline", help="of the results")
     flags = parser.parse_args()
     where = machine()
-    found: dict[str, Any] = {}
-    for family in flags.families.split(","):
-        found[family] = measure(family, flags)
-        print(family, json.dumps(found[family]), flush=True)
+    results: dict[str, Any] = {}
+    for name in flags.models.split(","):
+        results[name] = measure(name, flags)
+        print(name, json.dumps(results[name]), flush=True)
     rows = [
-        f"| {family}, {BATCH[family]} images | {one['arithmetic']} | {one['flops_per_step'] / 1e9:.2f} | "
+        f"| {name}, {BATCH[name]} images | {one['arithmetic']} | {one['flops_per_step'] / 1e9:.2f} | "
         f"{one['milliseconds']:.1f} | {one['product_gflops']:.0f} | {one['share']:.2f} |"
-        for family, one in found.items()
+        for name, one in results.items()
     ]
     spent = [
-        f"| {family} | {', '.join(f'{name} {share:.0%}' for name, share in one['operations'])} |"
-        for family, one in found.items()
+        f"| {name} | {', '.join(f'{name} {share:.0%}' for name, share in one['operations'])} |"
+        for name, one in results.items()
     ]
     text = [
         "# Roofline",
@@ -117,16 +117,16 @@ def main() -> None:
         f"{where['instructions']}; load when it began {where['load'][0]}. Digits at 32 px; milliseconds"
         f"{' of processor time' if flags.cpu_time else ''}, medians of {flags.turns} turns.",
         "",
-        "| family | arithmetic | GFLOP a step | ms a step | GFLOP/s of `a @ b` in fp32 | share |",
+        "| model | arithmetic | GFLOP a step | ms a step | GFLOP/s of `a @ b` in fp32 | share |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
         *rows,
         "",
-        "| family | where the time goes |",
+        "| model | where the time goes |",
         "| --- | --- |",
         *spent,
     ]
     (RESULTS / f"{flags.name}.md").write_text("\n".join(text) + "\n", encoding="utf-8")
-    record = {"machine": where, "families": found}
+    record = {"machine": where, "models": results}
     (RESULTS / f"{flags.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -2,11 +2,10 @@
 
 python benchmarks/self_supervised.py digits mnist cifar10 folder:PHOTOS
 
-Real images are spoilt as `triptych evaluate --sensitivity` spoils them, and FID and precision are asked which
-of the spoilt sets they notice, by features of a network trained on one pretext task or on several, of random
+Real images are corrupted as `triptych evaluate --sensitivity` corrupts them, and FID and precision are
+computed for the corrupted sets, by features of a network trained on one pretext task or on several, of random
 weights, and of the labeled source's classifier. Rows that are done already are kept: an interrupted call goes
-on when it is repeated.
-"""
+on when it is repeated."""
 
 from __future__ import annotations
 
@@ -50,12 +49,17 @@ TASKS = {
     "all three": ("distortion", "instance", "rotation"),
 }
 LEFT_OUT = ("copies", "disguised copies", "one fine image")  # no matter of features, or of labels
-LIKE_TRAINING = ("noise", "blur", "resize filter", "blocks shuffled")  # kinds with a kin in the training
+LIKE_TRAINING = (
+    "noise",
+    "blur",
+    "resize filter",
+    "blocks shuffled",
+)  # similar to a distortion of the training
 MOST_TRAIN = 5000
 WITHOUT_KIN = ("noise", "blotches")  # what "distortion + instance, no noise seen" was trained without
 ABOUT = """# What self-supervised features notice
 
-Real images spoilt as `evaluate --sensitivity` spoils them. A spoilt set counts as noticed by a score if that
+Real images corrupted as by `evaluate --sensitivity`. A score notices a corrupted set if it
 is worse than that of as many honest images, each value outside the other's 95 % interval. *Related*: kinds
 that are related to a distortion of the training (noise, blur, resize filter, blocks shuffled). *Unseen*:
 kinds that are not (JPEG, salt and pepper, checkerboard, low contrast, posterized, halves swapped, upside
@@ -69,12 +73,14 @@ Every network was trained for {steps} steps.
 """
 
 
-def trained(dataset: Dataset, tasks: tuple[str, ...], kinds: tuple[str, ...], steps: int) -> NetworkExtractor:
+def trained(
+    dataset: Dataset, tasks: tuple[str, ...], distortions: tuple[str, ...], steps: int
+) -> NetworkExtractor:
     """An extractor trained on the source's training images by these tasks."""
     spec = dataset.spec
     network = network_module.untrained(spec.channels, spec.size, dataset.fingerprint)
     with one_thread():
-        training.fit(network, dataset.train.pixels, dataset.fingerprint, tasks, kinds, steps)
+        training.fit(network, dataset.train.pixels, dataset.fingerprint, tasks, distortions, steps)
     return NetworkExtractor(network, "+".join(tasks), spec.size)
 
 
@@ -88,34 +94,34 @@ def scores(real: np.ndarray, fake: np.ndarray) -> dict[str, Measured]:
     groups = dealt_into(real.astype(np.float64), count, 0), dealt_into(fake.astype(np.float64), count, 1)
     ring = [(), *((g,) for g in range(count)), *((g, (g + 1) % count) for g in range(count))]
     value, *rest = fid_leave_groups_out(*groups, ring)
-    made = interval(value, jackknife_errors(value, rest[:count], rest[count:]), 0.0)
+    estimate = interval(value, jackknife_errors(value, rest[:count], rest[count:]), 0.0)
     shares = prdc_scores(real, fake)
-    found = {"FID": Measured(value, made.low, made.high)}
+    result = {"FID": Measured(value, estimate.low, estimate.high)}
     for name, of in (("precision", len(fake)), ("recall", len(real))):
         low, high = clopper_pearson(round(shares[name] * of), of)
-        found[name] = Measured(shares[name], low, high)
-    return found
+        result[name] = Measured(shares[name], low, high)
+    return result
 
 
 def row(dealt: Partition, extractor: Extractor) -> dict[str, Any]:
-    """What FID and precision say of every spoilt set, by one extractor."""
+    """What FID and precision say of every corrupted set, by one extractor."""
     stock = CorruptionSource(dealt.honest, dealt.train, None, 0, dealt.second_honest)
     real = extractor(dealt.reference.pixels)
     base: dict[int, Any] = {}
     readings = []
     for corruption in corruptions(stock):
-        if corruption.kind in LEFT_OUT or len(made := corruption.make(stock)) < 20:
+        if corruption.kind in LEFT_OUT or len(corrupted := corruption.make(stock)) < 20:
             continue
-        if len(made) not in base:
-            base[len(made)] = scores(real, extractor(dealt.honest.pixels[: len(made)]))
-        found, honest = scores(real, extractor(made.pixels)), base[len(made)]
+        if len(corrupted) not in base:
+            base[len(corrupted)] = scores(real, extractor(dealt.honest.pixels[: len(corrupted)]))
+        measured, honest = scores(real, extractor(corrupted.pixels)), base[len(corrupted)]
         reading: dict[str, Any] = {
             "kind": corruption.kind,
             "grade": corruption.strength,
             "graded": corruption.ordered,
         }
         for metric in ("FID", "precision", "recall"):
-            pair = honest[metric], found[metric]
+            pair = honest[metric], measured[metric]
             reading[metric] = {
                 "value": pair[1].value, "honest": pair[0].value, "verdict": compare(metric, *pair)
             }  # fmt: skip
@@ -134,12 +140,12 @@ def one_source(
         train = Split(np.asarray(dataset.train.pixels[:MOST_TRAIN]), labels)
         dataset = replace(dataset, train=train, fingerprint=f"{dataset.fingerprint} {MOST_TRAIN}")
     dealt = partition(dataset, samples, 0)
-    dataset, kinds = dealt.dataset, tuple(DISTORTIONS)
+    dataset, distortions = dealt.dataset, tuple(DISTORTIONS)
     makers: dict[str, Any] = {"random weights": lambda: random_conv(dataset.spec.size)}
     if dataset.train.labels is not None and dataset.spec.classes > 1:
         makers["labeled classifier"] = lambda: extractor_for(dataset, "domain-cnn")
-    makers |= {k: lambda t=tasks: trained(dataset, t, kinds, steps) for k, tasks in TASKS.items()}
-    fewer = tuple(kind for kind in kinds if kind not in WITHOUT_KIN)
+    makers |= {k: lambda t=tasks: trained(dataset, t, distortions, steps) for k, tasks in TASKS.items()}
+    fewer = tuple(name for name in distortions if name not in WITHOUT_KIN)
     makers["distortion + instance, no noise seen"] = lambda: trained(
         dataset, TASKS["distortion + instance"], fewer, steps
     )
@@ -156,9 +162,9 @@ def one_source(
             print(dataset.name, line(label, facts["rows"][label]), flush=True)
 
 
-def line(label: str, found: dict[str, Any]) -> str:
+def line(label: str, result: dict[str, Any]) -> str:
     """One row of the table."""
-    readings = [r for r in found["readings"] if r["kind"] != "honest"]
+    readings = [r for r in result["readings"] if r["kind"] != "honest"]
     variety = [r for r in readings if r["kind"] in ("dropped classes", "duplicates")]
     related = [r for r in readings if r["kind"] in LIKE_TRAINING]
     unseen = [r for r in readings if r not in variety and r not in related]
@@ -168,7 +174,7 @@ def line(label: str, found: dict[str, Any]) -> str:
 
     cells = [f"{noticed(s, 'FID')}/{len(s)}, {noticed(s, 'precision')}/{len(s)}" for s in (related, unseen)]
     cells.append(f"{noticed(variety, 'FID')}/{len(variety)}, {noticed(variety, 'recall')}/{len(variety)}")
-    again = [r for r in found["readings"] if r["kind"] == "honest"]
+    again = [r for r in result["readings"] if r["kind"] == "honest"]
     cells.append(", ".join(str(noticed(again, m)) for m in ("FID", "precision")))
     graded = dict.fromkeys(r["kind"] for r in readings if r["graded"] and r not in variety)
     rising = 0
@@ -184,25 +190,25 @@ def line(label: str, found: dict[str, Any]) -> str:
         f"x{weak['FID']['value'] / weak['FID']['honest']:.3g}, {strong['precision']['value']:.2f} of "
         f"{strong['precision']['honest']:.2f}"
     )
-    cells.append(f"{found['floor']['FID'] / weak['FID']['honest']:.2f}")
+    cells.append(f"{result['floor']['FID'] / weak['FID']['honest']:.2f}")
     return "| " + " | ".join([label, *cells]) + " |"
 
 
-def table(found: dict[str, Any], steps: int) -> str:
+def table(results: dict[str, Any], steps: int) -> str:
     """All rows as markdown."""
     head = ("features", "related: FID, precision", "unseen: FID, precision", "variety: FID, recall", "alarms",
             "monotone", "noise 5: FID, noise 20: precision", "floor")  # fmt: skip
     text = ABOUT.format(steps=steps)
-    for name, facts in found.items():
+    for name, facts in results.items():
         text += f"\n## {name}\n\n{facts['train']} training images, {facts['each']} in each set.\n\n"
         text += "| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|\n"
         text += "".join(line(label, each) + "\n" for label, each in facts["rows"].items())
     return text
 
 
-def as_json(found: dict[str, Any]) -> str:
+def as_json(results: dict[str, Any]) -> str:
     """What was found with four digits, a row a line."""
-    text = json.dumps(_shortened(found), separators=(",", ":"))
+    text = json.dumps(_shortened(results), separators=(",", ":"))
     return text.replace('"rows":{', '"rows":{\n').replace('}},"', '}},\n"') + "\n"
 
 
@@ -221,14 +227,14 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--size", type=int, default=None)
     parser.add_argument("--out", type=Path, default=RESULTS / "self_supervised")
-    asked = parser.parse_args()
+    flags = parser.parse_args()
     torch.set_num_threads(1)
-    kept = asked.out.with_suffix(".json")
+    kept = flags.out.with_suffix(".json")
     found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
 
     def keep() -> None:
         kept.write_text(as_json(found), encoding="utf-8")
-        asked.out.with_suffix(".md").write_text(table(found, asked.steps), encoding="utf-8")
+        flags.out.with_suffix(".md").write_text(table(found, flags.steps), encoding="utf-8")
 
-    for source in asked.sources:
-        one_source(source, asked.size, asked.samples, asked.steps, found, keep)
+    for source in flags.sources:
+        one_source(source, flags.size, flags.samples, flags.steps, found, keep)

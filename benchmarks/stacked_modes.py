@@ -2,12 +2,11 @@
 
     python benchmarks/stacked_modes.py --minutes 30 --seeds 3 --only wgan
 
-Every family gets the same minutes of training on this machine, a fresh process and its default preset.
-26,000 samples a run are read, color by color, by a classifier of single digits: modes seen of 1,000 and KL
-to the even spread, as in Metz et al. 2017 and Lin et al. 2018. Their networks and step counts are others, so
-only rows of this table that were run under the same compare. Families that were not run again are kept from
-the file, each with what it was run under. Needs the MNIST files.
-"""
+Every model gets the same minutes of training on this machine, a fresh process and its default preset. 26,000
+samples a run are read, color by color, by a classifier of single digits: modes seen of 1,000 and KL to the
+uniform distribution, as in Metz et al. 2017 and Lin et al. 2018. Their networks and step counts are others,
+so only rows of this table that were run under the same compare. Models that were not run again are kept from
+the file, each with what it was run under. Needs the MNIST files."""
 
 from __future__ import annotations
 
@@ -31,18 +30,18 @@ from triptych.viz import grids
 
 SAMPLES, FIRST_SEED, AT_ONCE = 26_000, 10**6, 2_000
 Row = dict[str, Any]  # of one seed
-Rows = dict[str, dict[str, Any]]  # of each family: what it was run under, and a row a seed
+Rows = dict[str, dict[str, Any]]  # of each model: what it was run under, and a row a seed
 
 
 def gans() -> list[str]:
-    """The families that are games of two."""
+    """The adversarial models."""
     return [name for name in model_names() if load_model_class(name).adversarial is not None]
 
 
-def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Row:
+def trained(name: str, seed: int, flags: argparse.Namespace, runs: Path) -> Row:
     budget = ["--steps", str(flags.steps)] if flags.steps else ["--minutes", str(flags.minutes)]
-    words = ["train", family, "--data", "stacked:mnist", *budget]
-    code, path = run_apart([*words, "--seed", str(seed), "--runs", str(runs)])
+    arguments = ["train", name, "--data", "stacked:mnist", *budget]
+    code, path = run_apart([*arguments, "--seed", str(seed), "--runs", str(runs)])
     if code:
         return {"seed": seed, "not_run": f"the training ended with exit code {code}"}
     model = triptych.load(path)
@@ -51,31 +50,31 @@ def trained(family: str, seed: int, flags: argparse.Namespace, runs: Path) -> Ro
     parts = [model.sample(seeds[k : k + AT_ONCE]) for k in range(0, flags.samples, AT_ONCE)]
     drawn = np.concatenate(parts)
     grids.write_png(path / "samples" / "modes.png", grids.grid(drawn[:64], 8, scale=2))
-    found = stacked_modes(drawn, extractor_for(load("mnist")))
-    state = model.run.checkpoint_meta()
+    coverage = stacked_modes(drawn, extractor_for(load("mnist")))
+    meta = model.run.checkpoint_meta()
     return {
-        "seed": seed, "modes": found.modes.seen, "expected": found.modes.seen_expected, "kl": found.kl,
-        "kl_expected": found.kl_expected, "steps": state["step"], "seconds": state["seconds"],
+        "seed": seed, "modes": coverage.modes.seen, "expected": coverage.modes.seen_expected,
+        "kl": coverage.kl, "kl_expected": coverage.kl_expected, "steps": meta.step, "seconds": meta.seconds,
     }  # fmt: skip
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--minutes", type=float, default=30.0)
-    asked.add_argument("--steps", type=int, default=None, help="instead of minutes")
-    asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--samples", type=int, default=SAMPLES)
-    asked.add_argument("--only", default="", help="run the families whose name holds this")
-    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    flags = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--steps", type=int, default=None, help="instead of minutes")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=SAMPLES)
+    parser.add_argument("--only", default="", help="run the models whose name holds this")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = parser.parse_args()
     file = flags.out / "stacked_modes.json"
     rows: Rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
     runs = Path(tempfile.mkdtemp(prefix="stacked-modes-"))
-    for family in [name for name in gans() if flags.only in name]:
-        rows[family] = {"setting": setting(flags), "seeds": []}
+    for name in [name for name in gans() if flags.only in name]:
+        rows[name] = {"setting": setting(flags), "seeds": []}
         for seed in range(flags.seeds):
-            rows[family]["seeds"].append(trained(family, seed, flags, runs))
-            print(family, rows[family]["seeds"][-1], flush=True)
+            rows[name]["seeds"].append(trained(name, seed, flags, runs))
+            print(name, rows[name]["seeds"][-1], flush=True)
             write(rows, flags.out)
     print(f"runs: {runs}")
 
@@ -88,7 +87,7 @@ def setting(flags: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told(under: dict[str, Any]) -> str:
+def conditions(under: dict[str, Any]) -> str:
     return (
         f"{under['budget']} of training, {under['samples']:,} samples a run; {under['processor']}, "
         f"{under['threads']} thread(s), torch {under['torch']}"
@@ -98,27 +97,27 @@ def told(under: dict[str, Any]) -> str:
 def write(rows: Rows, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "stacked_modes.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
-    under = list(dict.fromkeys(told(row["setting"]) for row in rows.values()))
+    under = list(dict.fromkeys(conditions(row["setting"]) for row in rows.values()))
     lines = [
         "# Three digits as three colors: modes of 1,000",
         "",
         "Read by MNIST's classifier color by color.",
         "",
-        "| family | seeds | modes seen: mean (of each) | KL to even, nats: mean (of each) | steps | "
+        "| model | seeds | modes seen: mean (of each) | KL to uniform, nats: mean (of each) | steps | "
         "run under |",
         "|---|---|---|---|---|---|",
     ]
-    for family, row in rows.items():
-        number = under.index(told(row["setting"])) + 1
+    for name, row in rows.items():
+        number = under.index(conditions(row["setting"])) + 1
         done = [r for r in row["seeds"] if "not_run" not in r]
         lost = "; ".join(f"seed {r['seed']}: {r['not_run']}" for r in row["seeds"] if "not_run" in r)
         seeds = f"{len(done)} of {len(row['seeds'])}" + (f", *not run*: {lost}" if lost else "")
         if not done:
-            lines.append(f"| {family} | {seeds} | | | | {number} |")
+            lines.append(f"| {name} | {seeds} | | | | {number} |")
             continue
         modes, kl = [r["modes"] for r in done], [np.nan if r["kl"] is None else r["kl"] for r in done]
         lines.append(
-            f"| {family} | {seeds} | {np.mean(modes):.0f} ({', '.join(map(str, modes))}) | "
+            f"| {name} | {seeds} | {np.mean(modes):.0f} ({', '.join(map(str, modes))}) | "
             f"{np.mean(kl):.3f} ({', '.join(f'{k:.3f}' for k in kl)}) | "
             f"{', '.join(str(r['steps']) for r in done)} | {number} |"
         )

@@ -1,12 +1,12 @@
 """Directions of a model of `shapes`: how much each changes its factor, and every other factor.
 
-    python benchmarks/steering_shapes.py [RUN] [--family dcgan] [--steps 3500] [--amount 2] [--all]
+    python benchmarks/steering_shapes.py [RUN] [--model dcgan] [--steps 3500] [--amount 2] [--all]
 
 Without a RUN it trains one, without labels, so that every factor is in the code. Directions are found on
 one set of seeds; on a second the purest of each factor's classes is chosen; it is measured on a third.
 Changes are means over samples, in standard deviations of each attribute over unedited samples, two-sided
 (from -amount to +amount) and one-sided (from no edit to +amount). The ratio takes the less favorable of the
-two, the two-sided ratio the first alone. Writes results/steering_shapes-FAMILY.md and .json; another amount
+two, the two-sided ratio the first alone. Writes results/steering_shapes-MODEL.md and .json; another amount
 is part of the name.
 """
 
@@ -36,10 +36,10 @@ AMOUNT = 2.0  # standard deviations of the code
 CHOSEN_SEED = 4_000_000  # far from those that directions are found or measured on
 
 
-def asked() -> argparse.Namespace:
+def parsed_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?")
-    parser.add_argument("--family", default="dcgan")
+    parser.add_argument("--model", default="dcgan")
     parser.add_argument("--steps", type=int, default=3500)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--settings", type=json.loads, default={}, help='e.g. {"latent": 32, "width": 32}')
@@ -58,11 +58,11 @@ def asked() -> argparse.Namespace:
 
 
 def main() -> None:
-    flags = asked()
+    flags = parsed_flags()
     path = (
         flags.run
         or triptych.train(
-            flags.family,
+            flags.model,
             "shapes",
             steps=flags.steps,
             size=flags.size,
@@ -86,12 +86,12 @@ def main() -> None:
 
         choosing = not flags.all and flags.attributes is None
         if choosing:
-            looks = measure(model, codes(CHOSEN_SEED, flags.chosen), directions, flags.amount, reader)
-            directions = purest(directions, looks)
+            effects = measure(model, codes(CHOSEN_SEED, flags.chosen), directions, flags.amount, reader)
+            directions = purest(directions, effects)
         unseen = codes(EVALUATION_SEED, flags.measured)
         effects = measure(model, unseen, directions, flags.amount, reader, extractor)
     facts = {
-        "family": model.model.title,
+        "model": model.model.title,
         "config": model.model.config.model_dump(mode="json"),
         "step": model.step,
         "space": studied.codes.space,
@@ -104,28 +104,28 @@ def main() -> None:
     text = table(facts, effects, [d.info.how for d in directions], studied)
     print(text)
     RESULTS.mkdir(exist_ok=True)
-    kind = type(model.model).__name__.lower() + ("-together" if flags.together else "")
-    kind += "" if flags.amount == AMOUNT else f"-amount-{flags.amount:g}"
-    stem = RESULTS / f"steering_shapes-{kind}"
+    name = type(model.model).__name__.lower() + ("-together" if flags.together else "")
+    name += "" if flags.amount == AMOUNT else f"-amount-{flags.amount:g}"
+    stem = RESULTS / f"steering_shapes-{name}"
     stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
     record = {**facts, "effects": [effect.model_dump(mode="json") for effect in effects]}
     stem.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def purest(directions: list[Direction], looks: list[Effect]) -> list[Direction]:
+def purest(directions: list[Direction], effects: list[Effect]) -> list[Direction]:
     """Of each factor the direction with the largest ratio."""
     best: dict[str, tuple[float, Direction]] = {}
-    for direction, look in zip(directions, looks, strict=True):
-        assert look.target is not None
-        ratio = look.ratio if look.ratio is not None else float("inf")  # nothing else moved
-        if look.target.factor not in best or ratio > best[look.target.factor][0]:
-            best[look.target.factor] = ratio, direction
+    for direction, effect in zip(directions, effects, strict=True):
+        assert effect.target is not None
+        ratio = effect.ratio if effect.ratio is not None else float("inf")  # nothing else moved
+        if effect.target.factor not in best or ratio > best[effect.target.factor][0]:
+            best[effect.target.factor] = ratio, direction
     return [direction for _, direction in best.values()]
 
 
 def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied: AttributeDataset) -> str:
     lines = [
-        f"# Directions on `shapes`: {facts['family']}, step {facts['step']}, {facts['space']} space",
+        f"# Directions on `shapes`: {facts['model']}, step {facts['step']}, {facts['space']} space",
         "",
         f"{facts['samples']} samples to fit"
         + (
@@ -161,10 +161,10 @@ def table(facts: dict[str, Any], effects: list[Effect], hows: list[str], studied
     lines.append("")
     for name, title in (("ratio", "Ratio"), ("two_sided_ratio", "Two-sided ratio")):
         every = [getattr(effect, name) for effect in effects]
-        found = [float("inf") if value is None else value for value in every]  # nothing else moved
-        reached = sum(value >= WANTED for value in found)
+        ratios = [float("inf") if value is None else value for value in every]  # nothing else moved
+        reached = sum(value >= WANTED for value in ratios)
         lines.append(
-            f"{title} at least {WANTED:g}: {reached} of {len(found)}; median {np.median(found):.1f}."
+            f"{title} at least {WANTED:g}: {reached} of {len(ratios)}; median {np.median(ratios):.1f}."
         )
     return "\n".join(lines)
 

@@ -1,8 +1,8 @@
-"""How many pictures a second StyleGAN trains on a device, and what bfloat16 does to its penalties.
+"""How many images a second StyleGAN trains on a device, and what bfloat16 does to its penalties.
 
-Whole steps of both players, penalties included, on pictures of `shapes`, in float32 and bfloat16; the most
+Whole steps of both objectives, penalties included, on images of `shapes`, in float32 and bfloat16; the most
 memory that tensors took is PyTorch's own count, on a GPU. Then R1 and R2 and their gradient for the
-discriminator's weights are worked out from one state and batch in both arithmetics. Writes
+discriminator's weights are worked out from one checkpoint and batch in both arithmetics. Writes
 results/stylegan_speed-DEVICE.json and prints a table.
 
     python benchmarks/stylegan_speed.py [--device cuda] [--only small wide large] [--seconds 5]
@@ -30,7 +30,7 @@ from triptych.runs.options import Arithmetic, Options, Plan, Precision
 from triptych.training.timing import timing_function
 from triptych.training.trainer import Trainer, fresh_copy
 
-PICTURES = 512
+IMAGES = 512
 WARM_UP = 200  # steps before the penalties are compared
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
@@ -49,48 +49,48 @@ CASES = {
 }
 
 
-def pictures(size: int) -> np.ndarray:
-    return shapes.paint(shapes.draw_factors(PICTURES, 0), size)
+def painted(size: int) -> np.ndarray:
+    return shapes.paint(shapes.draw_factors(IMAGES, 0), size)
 
 
 def measured(case: Case, name: str, seconds: float) -> dict[str, Any]:
     """Pace and memory by precision, and how far the penalties differ."""
     device = devices.choose(name)
     torch.manual_seed(0)
-    data = load(pictures(case.size))
-    family = Stylegan(Stylegan.Config(width=case.width, max_channels=case.max_channels), data.spec)
+    data = load(painted(case.size))
+    model = Stylegan(Stylegan.Config(width=case.width, max_channels=case.max_channels), data.spec)
     options = Options(batch=case.batch, device=name)
-    row: dict[str, Any] = {**case._asdict(), "parameters": sum(p.numel() for p in family.parameters())}
+    row: dict[str, Any] = {**case._asdict(), "parameters": sum(p.numel() for p in model.parameters())}
     for precision in PRECISIONS:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         arithmetic = Arithmetic(precision, devices.prefers_channels_last(device, Stylegan.channels_last))
-        timing = timing_function(family, data.train, options)(arithmetic, seconds)
+        timing = timing_function(model, data.train, options)(arithmetic, seconds)
         row[precision] = {
             "images_per_second": case.batch / timing.seconds_per_step,
             "tflops_per_second": timing.flops_per_step / timing.seconds_per_step / 1e12,
             "peak_memory_bytes": devices.peak_memory_bytes(device) if device.type == "cuda" else None,
         }
-    return {**row, "penalties": penalties(family, data.train, options, device)}
+    return {**row, "penalties": penalties(model, data.train, options, device)}
 
 
-def penalties(family: Stylegan, split: Any, options: Options, device: torch.device) -> dict[str, float]:
+def penalties(model: Stylegan, split: Any, options: Options, device: torch.device) -> dict[str, float]:
     """Relative errors of bfloat16's R1 and R2, and the cosine of their gradient with float32's."""
     plan = Plan.trial(
         device, Arithmetic("fp32", devices.prefers_channels_last(device, Stylegan.channels_last))
     )
-    training = Trainer(fresh_copy(family), split, options, plan)
+    training = Trainer(fresh_copy(model), split, options, plan)
     steps = training.steps()
     for _ in range(WARM_UP):
         next(steps)
     trained = training.model
     assert isinstance(trained, Stylegan)
     batch = next(training.batches()).to(device)
-    turn = StepContext(options.seed, training.step, 0.0, frozenset({"discriminator"}), batch)
+    context = StepContext(options.seed, training.step, 0.0, frozenset({"discriminator"}), batch)
     with torch.no_grad():
-        fakes = trained.fakes(turn)
+        fakes = trained.fakes(context)
     weights = list(trained.discriminator.parameters())
-    found: dict[str, list[torch.Tensor]] = {}
+    values: dict[str, list[torch.Tensor]] = {}
     for precision in PRECISIONS:
         sides = [side.detach().requires_grad_() for side in (batch.images, fakes)]
         with (
@@ -98,11 +98,11 @@ def penalties(family: Stylegan, split: Any, options: Options, device: torch.devi
             if precision == "fp32"
             else torch.autocast(device.type, torch.bfloat16)
         ):
-            slopes = squared_gradient_norms(torch.cat(trained.logits(turn, *sides)).sum(), *sides)
+            slopes = squared_gradient_norms(torch.cat(trained.logits(context, *sides)).sum(), *sides)
             gradient = torch.autograd.grad(slopes[0] + slopes[1], weights, allow_unused=True)
         flat = torch.cat([g.flatten().float() for g in gradient if g is not None])
-        found[precision] = [*(slope.detach() for slope in slopes), flat]
-    exact, rough = found["fp32"], found["bf16"]
+        values[precision] = [*(slope.detach() for slope in slopes), flat]
+    exact, rough = values["fp32"], values["bf16"]
     return {
         "r1": float(exact[0]),
         "r1_error": float(rough[0] / exact[0] - 1),
@@ -126,12 +126,12 @@ def line(name: str, row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--device", default="auto")
-    asked.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
-    asked.add_argument("--seconds", type=float, default=5.0, help="of timing, for each arithmetic")
-    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    flags = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--seconds", type=float, default=5.0, help="of timing, for each arithmetic")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = parser.parse_args()
     where = devices.describe(devices.choose(flags.device))
     rows = {}
     print(

@@ -27,7 +27,7 @@ from triptych.core.types import Batch, ImageSpec
 from triptych.data.load import load
 from triptych.models.wgan import Wgan, WganConfig
 
-COUNT, STEPS, RATE, WIDTH, LAST = 256, 1500, 2e-3, 64, 100
+COUNT, STEPS, LR, WIDTH, LAST = 256, 1500, 2e-3, 64, 100
 Sets = tuple[np.ndarray, np.ndarray]
 
 
@@ -35,8 +35,8 @@ def pairs() -> dict[str, Sets]:
     """Pairs of (COUNT, 2) points in [-1, 1]."""
     rng = np.random.default_rng(0)
 
-    def blob(x: float, y: float, spread: float = 0.12) -> np.ndarray:
-        return rng.normal((x, y), spread, (COUNT, 2))
+    def blob(x: float, y: float, deviation: float = 0.12) -> np.ndarray:
+        return rng.normal((x, y), deviation, (COUNT, 2))
 
     ring = load("points:ring").train.pixels[:, 0, 0] / 255 * 2 - 1
     angle = rng.uniform(0, np.pi, COUNT)
@@ -56,49 +56,52 @@ def pairs() -> dict[str, Sets]:
 def exact(real: np.ndarray, fake: np.ndarray) -> tuple[float, float | None]:
     """The distance by the best pairing, and by POT where it is installed."""
     apart = cdist(real, fake)
-    found = float(apart[linear_sum_assignment(apart)].mean())
+    distance = float(apart[linear_sum_assignment(apart)].mean())
     try:
         import ot
     except ImportError:
-        return found, None
+        return distance, None
     even = np.full(len(real), 1 / len(real))
-    return found, float(ot.emd2(even, even, apart))
+    return distance, float(ot.emd2(even, even, apart))
 
 
 def critic(real: np.ndarray, fake: np.ndarray, strength: float) -> dict[str, float]:
     """Train a critic; its distance and slope are means over the last steps, its rate cools to 0."""
     torch.manual_seed(0)
-    family = Wgan(WganConfig(width=WIDTH, penalty_weight=strength), ImageSpec(2, 1))
-    player = family.objectives()[0]
+    wgan = Wgan(WganConfig(width=WIDTH, penalty_weight=strength), ImageSpec(2, 1))
+    objective = wgan.objectives()[0]
     x, y = (torch.tensor(points, dtype=torch.float32)[:, :, None, None] for points in (real, fake))
-    seen: list[dict[str, float]] = []
+    extras_seen: list[dict[str, float]] = []
     for step in range(STEPS):
-        player.optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
+        objective.optimizer.param_groups[0]["lr"] = LR * (1 - step / STEPS)
         rows = torch.randperm(COUNT, generator=torch.Generator().manual_seed(step))
-        turn = StepContext(0, step, 0.0, frozenset(), Batch(x[rows], None, None, torch.arange(COUNT), COUNT))
-        turn.cached("fakes", lambda: y)
-        loss, extras = player.loss(turn.batch, turn)
-        player.optimizer.zero_grad()
+        context = StepContext(
+            0, step, 0.0, frozenset(), Batch(x[rows], None, None, torch.arange(COUNT), COUNT)
+        )
+        context.cached("fakes", lambda: y)
+        loss, extras = objective.loss(context.batch, context)
+        objective.optimizer.zero_grad()
         loss.backward()
-        player.optimizer.step()
-        seen.append({name: float(value) for name, value in extras.items()})
+        objective.optimizer.step()
+        extras_seen.append({name: float(value) for name, value in extras.items()})
     return {
-        name: float(np.mean([s[name] for s in seen[-LAST:]])) for name in ("distance", "slope", "penalty")
+        name: float(np.mean([s[name] for s in extras_seen[-LAST:]]))
+        for name in ("distance", "slope", "penalty")
     }
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--strengths", type=float, nargs="+", default=[10.0], help="weights of the penalty")
-    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    flags = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--strengths", type=float, nargs="+", default=[10.0], help="weights of the penalty")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for name, (real, fake) in pairs().items():
         paired, solved = exact(real, fake)
         for strength in flags.strengths:
             began = time.process_time()
-            found = critic(real, fake, strength)
-            row = {"pair": name, "lambda": strength, "exact": paired, "pot": solved, **found}
+            result = critic(real, fake, strength)
+            row = {"pair": name, "lambda": strength, "exact": paired, "pot": solved, **result}
             row["processor_seconds"] = round(time.process_time() - began, 1)
             rows.append(row)
             print(json.dumps(row), flush=True)
@@ -108,7 +111,7 @@ def main() -> None:
 def write(rows: list[dict[str, Any]], out: Path) -> None:
     machine = device.describe(torch.device("cpu"))
     setting = {
-        "points": COUNT, "steps": STEPS, "rate": RATE, "width": WIDTH, "last": LAST, "processor": machine,
+        "points": COUNT, "steps": STEPS, "rate": LR, "width": WIDTH, "last": LAST, "processor": machine,
         "threads": torch.get_num_threads(), "torch": torch.__version__, "triptych": triptych.__version__,
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)

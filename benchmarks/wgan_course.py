@@ -1,10 +1,10 @@
 """Does the critic's estimate of the Wasserstein distance follow FID along a run?
 
-Trains a WGAN in pieces that resume one run, scores the pictures of its raw weights after each with the
-source's judge, and sets the critic's mean estimate over the piece beside it, and the exact distance between
-equal sets of samples and training pictures (the best pairing; sets of at most half the training pictures).
-Two sets of real pictures have such a distance too, since it is one of finite sets. Writes the course and
-Spearman's rank correlations to `results/wgan_course.json` and `.md`, beside those of other names.
+Trains a WGAN in pieces that resume one run, scores samples of its raw weights after each with the source's
+classifier, and sets the critic's mean estimate over the piece beside it, and the exact distance between equal
+sets of samples and training images (the best pairing; sets of at most half the training images). Two sets of
+real images have such a distance too, since it is one of finite sets. Writes the course and Spearman's rank
+correlations to `results/wgan_course.json` and `.md`, beside those of other names.
 
     python benchmarks/wgan_course.py --data fashion-mnist --steps 3000
 """
@@ -46,20 +46,20 @@ def distance_over(run: Any, first: int, last: int) -> float:
 
 
 def paired(one: np.ndarray, other: np.ndarray) -> float:
-    """The Wasserstein distance of two equal sets of pictures, (N, H, W, C) uint8, in the critic's unit."""
+    """The Wasserstein distance of two equal sets of images, (N, H, W, C) uint8, in the critic's unit."""
     apart = cdist(*(pixels.reshape(len(pixels), -1) / 127.5 for pixels in (one, other)))
     return float(apart[linear_sum_assignment(apart)].mean())
 
 
 def course(flags: argparse.Namespace, runs: Path) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """A row a piece; the exact distance of two sets of training pictures, and how many are in each."""
+    """A row a piece; the exact distance of two sets of training images, and how many are in each."""
     dataset = load(flags.data)
     order = np.random.default_rng(1).permutation(len(dataset.train))
     size = min(flags.samples, len(order) // 2)
     one, other = (np.asarray(dataset.train.pixels[np.sort(part)]) for part in (order[:size], order[-size:]))
-    judge = extractor_for(dataset)
+    extractor = extractor_for(dataset)
     chosen = np.random.default_rng(0).permutation(len(dataset.test))[: flags.samples]
-    real = judge(np.asarray(dataset.test.pixels[np.sort(chosen)]))
+    real = extractor(np.asarray(dataset.test.pixels[np.sort(chosen)]))
     rows, before, run = [], 0, None
     for step in marks(flags.steps):
         if run is None:
@@ -70,32 +70,36 @@ def course(flags: argparse.Namespace, runs: Path) -> tuple[list[dict[str, float]
             )  # fmt: skip
         else:
             run = resume(run.path, step)
-        made = triptych.load(run.path, weights="raw").sample(range(10**6, 10**6 + flags.samples))
-        row = {"step": step, "distance": distance_over(run, before, step), "fid": fid(real, judge(made))}
-        row["exact"] = paired(one, made[:size])
+        samples = triptych.load(run.path, weights="raw").sample(range(10**6, 10**6 + flags.samples))
+        row = {
+            "step": step,
+            "distance": distance_over(run, before, step),
+            "fid": fid(real, extractor(samples)),
+        }
+        row["exact"] = paired(one, samples[:size])
         print(row, flush=True)
         rows.append(row)
         before = step
     return rows, {"floor": paired(one, other), "of": size}
 
 
-def table(data: str, found: dict[str, Any]) -> str:
-    exact = "floor" in found  # courses measured before it was
+def table(data: str, result: dict[str, Any]) -> str:
+    exact = "floor" in result  # courses measured before it was
     lines = [
-        f"**{data}**: Spearman's correlation {found['spearman']:.3f} over {len(found['rows'])} points, "
-        f"{found['setting']}",
+        f"**{data}**: Spearman's correlation {result['spearman']:.3f} over {len(result['rows'])} points, "
+        f"{result['setting']}",
         "",
     ]
     if exact:
         lines += [
-            f"Exact distance of two sets of {found['of']} real pictures: {found['floor']:.2f}; its "
-            f"correlation with the critic's {found['exact and critic']:.2f}, with FID "
-            f"{found['exact and fid']:.2f}",
+            f"Exact distance of two sets of {result['of']} real images: {result['floor']:.2f}; its "
+            f"correlation with the critic's {result['exact and critic']:.2f}, with FID "
+            f"{result['exact and fid']:.2f}",
             "",
         ]
-    names = ["step", "critic's distance", *([f"exact, of {found['of']}"] if exact else []), "FID"]
+    names = ["step", "critic's distance", *([f"exact, of {result['of']}"] if exact else []), "FID"]
     lines += [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
-    for row in found["rows"]:
+    for row in result["rows"]:
         middle = f" {row['exact']:.3f} |" if exact else ""
         lines.append(f"| {row['step']} | {row['distance']:.3f} |{middle} {row['fid']:.2f} |")
     return "\n".join(lines)
@@ -107,18 +111,18 @@ def correlation(one: list[float], other: list[float]) -> float:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--data", default="fashion-mnist")
-    asked.add_argument("--name", default=None, help="of the course in the results; left out: the data's")
-    asked.add_argument("--steps", type=int, default=3000)
-    asked.add_argument("--batch", type=int, default=64)
-    asked.add_argument("--lr", type=float, default=5e-4)
-    asked.add_argument("--critic-lr", type=float, default=None)
-    asked.add_argument("--every", type=int, default=5, help="the generator moves every so many steps")
-    asked.add_argument("--samples", type=int, default=1000)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    flags = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="fashion-mnist")
+    parser.add_argument("--name", default=None, help="of the course in the results; left out: the data's")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--critic-lr", type=float, default=None)
+    parser.add_argument("--every", type=int, default=5, help="the generator moves every so many steps")
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    flags = parser.parse_args()
     began = time.perf_counter()
     rows, real = course(flags, Path(tempfile.mkdtemp(prefix="wgan-course-")))
     critic, exact, scored = ([row[name] for row in rows] for name in ("distance", "exact", "fid"))
@@ -137,7 +141,7 @@ def main() -> None:
         "rows": rows,
     }
     file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    text = "\n\n".join(table(data, found) for data, found in results.items())
+    text = "\n\n".join(table(data, result) for data, result in results.items())
     head = "# The critic's estimate of the Wasserstein distance beside FID, along one run\n\n"
     file.with_suffix(".md").write_text(head + text + "\n", encoding="utf-8")
     print(text)

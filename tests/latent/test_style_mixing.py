@@ -52,11 +52,11 @@ def test_mix__all_layers_give_the_donor(layers: Pipeline) -> None:
     np.testing.assert_array_equal(grid[:, 0], donors)
 
 
-def test_mix__one_label_for_donors_and_bases(labelled: Pipeline) -> None:
-    grid, _, _ = mix(labelled, [1, 2], [3, 4], labels=[2])
+def test_mix__one_label_for_donors_and_bases(labeled_bands: Pipeline) -> None:
+    grid, _, _ = mix(labeled_bands, [1, 2], [3, 4], labels=[2])
     assert grid.shape[:2] == (2, 2)
     with pytest.raises(ValueError, match="one label for all donors and bases, got 2"):
-        mix(labelled, [1, 2], [3, 4], labels=[2, 0])
+        mix(labeled_bands, [1, 2], [3, 4], labels=[2, 0])
 
 
 def test_mix__refuses_runs_of_unlike_shape(layers: Pipeline, five_layers: Pipeline) -> None:
