@@ -52,6 +52,24 @@ class LayersFlag:
     """In style space, the layers to move: coarse, middle, fine, or 0-2,5; left out: all."""
 
 
+@dataclass(kw_only=True)
+class OneLabelFlag:
+    """Of acts whose images are all of one class."""
+
+    labels: str | None = None
+    """Class by name or number, of a conditional model: one for all images."""
+
+
+@dataclass(kw_only=True)
+class AmountFlags:
+    """Of acts that move images along a direction."""
+
+    range: float = 2.0
+    """Move from -RANGE to +RANGE, in standard deviations of the code."""
+    frames: int = 7
+    """Images in a row."""
+
+
 SteerT = TypeVar("SteerT", bound=SteerFlags)
 
 
@@ -129,21 +147,11 @@ def class_numbers_of(text: str, pipeline: Pipeline) -> list[int]:
     return class_numbers(text, pipeline.class_names)
 
 
-def amounts_of(limit: float, frames: int) -> list[float]:
-    """Evenly spaced amounts of an edit.
-
-    Args:
-        limit: The largest amount, positive.
-        frames: How many, at least 2.
-
-    Returns:
-        Amounts from -limit to limit.
-
-    Raises:
-        UsageError: For a limit or a count out of range.
-    """
+def amounts_of(flags: AmountFlags) -> list[float]:
+    """Evenly spaced amounts of an edit, from -RANGE to +RANGE. Raises UsageError for flags out of range."""
     from triptych.core.errors import UsageError
 
+    limit, frames = flags.range, flags.frames
     if frames < 2 or limit <= 0:
         raise UsageError(f"expected --frames 2 or more and --range above 0, got {frames} and {limit:g}")
     return [limit * (2 * k / (frames - 1) - 1) for k in range(frames)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from triptych.cli._flags import numbers
 from triptych.cli._registry import Result, say
 from triptych.cli._steer_common import (
+    AmountFlags,
     Controls,
     LayersFlag,
     MovieFlags,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class DirectionsFlags(LayersFlag, MovieFlags):
+class DirectionsFlags(AmountFlags, LayersFlag, MovieFlags):
     """Find latent directions that change one attribute, save them to a file, and measure what they do."""
 
     method: Literal["labels", "closed-form"] = "labels"
@@ -50,10 +51,6 @@ class DirectionsFlags(LayersFlag, MovieFlags):
     """In style space, one direction for all layers, not one for each layer (from labels)."""
     seeds: str = "0"
     """The images that are shown moved along each direction."""
-    range: float = 2.0
-    """Move them from -RANGE to +RANGE, in standard deviations of the code."""
-    frames: int = 7
-    """Images in a row."""
     out: Path = Path("directions.png")
     save: Path = Path("directions.safetensors")
     """File to save the directions to."""
@@ -72,7 +69,7 @@ def find_directions(pipeline: Pipeline, flags: DirectionsFlags, controls: Contro
     """
     from triptych.latent.directions import check_writable, save
 
-    amounts = amounts_of(flags.range, flags.frames)
+    amounts = amounts_of(flags)
     layers, seeds = layers_of(flags.layers, flags.space, pipeline), numbers(flags.seeds)
     check_writable(flags.save)
     find = from_labels if flags.method == "labels" else from_weights

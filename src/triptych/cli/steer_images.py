@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from triptych.cli._flags import numbers
 from triptych.cli._registry import Result, say
 from triptych.cli._steer_common import (
+    AmountFlags,
     Controls,
     MovieFlags,
     SpaceFlag,
@@ -141,7 +142,7 @@ def invert_images(
 
 
 @dataclass(kw_only=True)
-class EditFlags(GivenImagesFlags, MovieFlags):
+class EditFlags(AmountFlags, GivenImagesFlags, MovieFlags):
     """Move images along one direction from a file, and measure what that changes."""
 
     direction: str
@@ -149,7 +150,6 @@ class EditFlags(GivenImagesFlags, MovieFlags):
     range: float = 2.0
     """Move from -RANGE to +RANGE, in the direction's units."""
     frames: int = 5
-    """Images in a row."""
     seeds: str | None = None
     """Seeds of the images to edit (0-5 if nothing is given), or give --images or --test-rows."""
     out: Path = Path("edit.png")
@@ -177,7 +177,7 @@ def edit(pipeline: Pipeline, flags: EditFlags, controls: Controls) -> Result:
     from triptych.viz.sheets import write_sheet
 
     check_at_most_one(seeds=flags.seeds, images=flags.images, test_rows=flags.test_rows)
-    amounts, labels = amounts_of(flags.range, flags.frames), labels_of(flags, pipeline)
+    amounts, labels = amounts_of(flags), labels_of(flags, pipeline)
     directions = load_directions(flags.direction)
     if len(directions) > 1:
         names = ", ".join(d.name for d in directions)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from triptych.cli._flags import numbers
 from triptych.cli._registry import Result, say
 from triptych.cli._steer_common import (
+    AmountFlags,
     Controls,
     LayersFlag,
     MovieFlags,
+    OneLabelFlag,
     SpaceFlag,
     SteerFlags,
     amounts_of,
@@ -97,7 +99,7 @@ def check_whole_rows(count: int, per_row: int) -> None:
 
 
 @dataclass(kw_only=True)
-class TraverseFlags(LayersFlag, SpaceFlag, MovieFlags):
+class TraverseFlags(AmountFlags, LayersFlag, SpaceFlag, MovieFlags):
     """Move along single dimensions of the latent code, or along directions from a file."""
 
     seeds: str = "0"
@@ -107,9 +109,6 @@ class TraverseFlags(LayersFlag, SpaceFlag, MovieFlags):
     direction: str | None = None
     """... or a file of directions, or FILE:NAME for one of them."""
     range: float = 3.0
-    """Move from -RANGE to +RANGE, in standard deviations of the code."""
-    frames: int = 7
-    """Images in a row."""
     out: Path = Path("traverse.png")
 
 
@@ -143,7 +142,7 @@ def traverse(pipeline: Pipeline, flags: TraverseFlags, controls: Controls) -> Re
         chosen = None if flags.dimensions is None else numbers(flags.dimensions)
         directions = coordinate_directions(pipeline, chosen, flags.space, layers, **controls)
     codes = codes_at(pipeline, seeds, directions[0].info.space, labels_of(flags, pipeline), **controls)
-    amounts = amounts_of(flags.range, flags.frames)
+    amounts = amounts_of(flags)
     images = move(pipeline, codes, directions, amounts, **controls)  # (N, D, A, H, W, C)
     names = [f"{d.name}" + (f", {seed}" if len(seeds) > 1 else "") for seed in seeds for d in directions]
     write_sheet(
@@ -154,7 +153,7 @@ def traverse(pipeline: Pipeline, flags: TraverseFlags, controls: Controls) -> Re
 
 
 @dataclass(kw_only=True)
-class MapFlags(SteerFlags):
+class MapFlags(OneLabelFlag, SteerFlags):
     """Draw a grid over a two-dimensional latent space, with its axes, beside the codes of test images."""
 
     grid_size: int = 15
@@ -163,8 +162,6 @@ class MapFlags(SteerFlags):
     """For a larger noise, the two dimensions to map, 0,5; the others are held at 0."""
     test_images: int = 2000
     """Test images to encode and plot beside the map, where the model has an encoder; 0: none."""
-    labels: str | None = None
-    """Class by name or number, of a conditional model: one for all images."""
     out: Path = Path("map.png")
 
 
@@ -206,7 +203,7 @@ def draw_map(pipeline: Pipeline, flags: MapFlags, controls: Controls) -> Result:
 
 
 @dataclass(kw_only=True)
-class MixFlags(SteerFlags):
+class MixFlags(OneLabelFlag, SteerFlags):
     """Style mixing: some layers take the styles of one seed, the rest those of another."""
 
     donors: str = "0-3"
@@ -217,8 +214,6 @@ class MixFlags(SteerFlags):
     """The layers that take the donors' styles: coarse, middle, fine, all, or 0-2,5."""
     donor_run: Path | None = None
     """Take the donors from this other run, whose model has the same shape."""
-    labels: str | None = None
-    """Class by name or number, of a conditional model: one for all images."""
     out: Path = Path("mix.png")
 
 

@@ -63,6 +63,7 @@ def write_post_mortem(run: Run, diagnosis: Diagnosis, spec: AdversarialSpec, kep
     page = render(
         "monitor",
         "page.html",
+        title=f"Post-mortem: {diagnosis.verdict}, {run.path.name}",
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         run=run,
         diagnosis=diagnosis,

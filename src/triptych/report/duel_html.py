@@ -11,10 +11,10 @@ from triptych.core.files import fit_to_write
 from triptych.metrics.stats.paired import MIN_RUNS
 from triptych.report import duel_summary as ranks
 from triptych.report.duel_page import DuelPage
-from triptych.report.duel_summary import Standing, Summary
+from triptych.report.duel_summary import Standing
 from triptych.report.html import write_report
 from triptych.report.properties_table import Cell, Rows, property_rows
-from triptych.report.tables import Row, write_tables
+from triptych.report.tables import Row, Summary, write_tables
 from triptych.viz import budget_charts as charts
 from triptych.viz.svg import short
 
@@ -67,11 +67,7 @@ def write_duel(duel: Duel, out: Path) -> Path:
 
 def rows_of(standings: Sequence[Standing]) -> list[Row]:
     """The standings as rows of the score tables."""
-    return [
-        Row(s.label, x.name, x.value, x.low, x.high, x.runs, x.floor, x.better)
-        for s in standings
-        for x in s.final.values()
-    ]
+    return [Row(s.label, summary) for s in standings for summary in s.final.values()]
 
 
 def _absent(duel: Duel, standings: Sequence[Standing]) -> list[str]:
@@ -91,7 +87,7 @@ def _curves(duel: Duel, standings: Sequence[Standing]) -> list[str]:
         if first is not None:
             arrow = "lower is better" if first.better == "lower" else "higher is better"
             unit = UNITS[duel.rules.budget]
-            title = f"{first.name}, {arrow}"
+            title = f"{first.score}, {arrow}"
             curves.append(
                 charts.against_budget(title, unit, ranks.courses(standings, metric), log, first.floor)
             )
@@ -99,7 +95,7 @@ def _curves(duel: Duel, standings: Sequence[Standing]) -> list[str]:
 
 
 def _trades(standings: Sequence[Standing]) -> list[str]:
-    quality, diversity = standings[0].final["FID"].name, standings[0].final["recall"].name
+    quality, diversity = standings[0].final["FID"].score, standings[0].final["recall"].score
     front = ranks.front(standings)
     return [
         charts.trade_off(
@@ -121,7 +117,7 @@ def _scores(standings: Sequence[Standing]) -> Rows:
         measured = [s.final[metric] for s in standings if metric in s.final]
         arrow = "\u2193" if measured[0].better == "lower" else "\u2191"
         cells = [_cell(s.final.get(metric)) for s in standings]
-        rows.append((f"{measured[0].name} {arrow}", cells))
+        rows.append((f"{measured[0].score} {arrow}", cells))
     return rows
 
 

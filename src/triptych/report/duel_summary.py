@@ -17,23 +17,11 @@ from triptych.metrics.score import Score
 from triptych.metrics.stats.paired import MIN_RUNS, mean_of, over_runs
 from triptych.metrics.suite import names_of
 from triptych.report.run_summary import ACCENTS
+from triptych.report.tables import Summary
 from triptych.runs.run import Run
 from triptych.viz.budget_charts import Course, Place, Point, pareto_front
 
 CHOOSE_BY = "FID"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One score over a contestant's runs, with a 95 % interval; see `over_seeds`."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    runs: int
-    floor: float | None
-    better: str
 
 
 @dataclass(frozen=True)

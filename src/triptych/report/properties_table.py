@@ -79,7 +79,7 @@ def _likelihood(s: Standing) -> Cell:
     bound = s.final.get("bits/dim")
     if bound is None:
         return "none", "implicit model"
-    return short(bound.value), f"[{short(bound.low)}, {short(bound.high)}], {bound.name}"
+    return short(bound.value), f"[{short(bound.low)}, {short(bound.high)}], {bound.score}"
 
 
 def _duplicates(s: Standing) -> Cell:

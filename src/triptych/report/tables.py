@@ -14,10 +14,9 @@ from triptych.viz.svg import short
 
 
 @dataclass(frozen=True)
-class Row:
-    """One score of one model."""
+class Summary:
+    """One score over the runs of a model, with a 95 % interval."""
 
-    model: str
     score: str
     value: float
     low: float
@@ -25,6 +24,14 @@ class Row:
     runs: int
     floor: float | None
     better: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score of one model."""
+
+    model: str
+    summary: Summary
 
 
 def write_score_tables(runs: Sequence[Run], stem: Path) -> list[Path]:
@@ -41,7 +48,7 @@ def write_score_tables(runs: Sequence[Run], stem: Path) -> list[Path]:
         RunError: If no run has an evaluation.
     """
     rows = [
-        Row(s.label, x.name, x.value, x.low, x.high, 1, x.floor, x.better)
+        Row(s.label, Summary(x.name, x.value, x.low, x.high, 1, x.floor, x.better))
         for s in summarize(runs)
         for x in s.scores
     ]
@@ -64,9 +71,9 @@ def write_tables(rows: Sequence[Row], stem: Path, caption: str) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     table, tex = stem.with_suffix(".csv"), stem.with_suffix(".tex")
     with table.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Row)])
+        writer = csv.DictWriter(file, ["model", *(f.name for f in fields(Summary))])
         writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        writer.writerows({"model": row.model, **asdict(row.summary)} for row in rows)
     tex.write_text(latex(rows, caption), encoding="utf-8")
     return [table, tex]
 
@@ -82,8 +89,8 @@ def latex(rows: Sequence[Row], caption: str) -> str:
         LaTeX source.
     """
     models = list(dict.fromkeys(row.model for row in rows))
-    scores = list(dict.fromkeys(row.score for row in rows))
-    cells = {(row.score, row.model): row for row in rows}
+    scores = list(dict.fromkeys(row.summary.score for row in rows))
+    cells = {(row.summary.score, row.model): row.summary for row in rows}
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
@@ -94,19 +101,19 @@ def latex(rows: Sequence[Row], caption: str) -> str:
         r"\midrule",
     ]
     for score in scores:
-        own = [row for row in rows if row.score == score]
+        own = [row.summary for row in rows if row.summary.score == score]
         arrow = r"$\downarrow$" if own[0].better == "lower" else r"$\uparrow$"
-        best = min(own, key=lambda row: row.value if row.better == "lower" else -row.value)
+        best = min(own, key=lambda summary: summary.value if summary.better == "lower" else -summary.value)
         values, spans = [], []
         for model in models:
-            row = cells.get((score, model))
-            if row is None:
+            summary = cells.get((score, model))
+            if summary is None:
                 values.append("--")
                 spans.append("")
                 continue
-            value = escaped(short(row.value))
-            values.append(rf"\textbf{{{value}}}" if row is best and len(own) > 1 else value)
-            spans.append(rf"\scriptsize [{short(row.low)}, {short(row.high)}]")
+            value = escaped(short(summary.value))
+            values.append(rf"\textbf{{{value}}}" if summary is best and len(own) > 1 else value)
+            spans.append(rf"\scriptsize [{short(summary.low)}, {short(summary.high)}]")
         lines.append(" & ".join([f"{escaped(score)} {arrow}", *values]) + r" \\")
         lines.append(" & ".join(["", *spans]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])

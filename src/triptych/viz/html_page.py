@@ -14,16 +14,16 @@ def render(package: str, template: str, **values: Any) -> str:
     Args:
         package: The package that the template lies in: "report" for triptych/report.
         template: The template's file name.
-        **values: What it shows. `css`, the style sheet of all pages, is added.
+        **values: What it shows, among it `title`. `css`, the style sheet of all pages, is added.
 
     Returns:
         The page.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("triptych", package), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=ChoiceLoader([PackageLoader("triptych", name) for name in (package, "viz")]),  # viz/head.html
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["short"] = lambda value: "not measured" if value is None else short(float(value))
     css = (resources.files("triptych.viz") / "style.css").read_text(encoding="utf-8")
