@@ -1,6 +1,6 @@
 """Autoencoder: how much of an image survives when its side is made 2, 4 and 8 times smaller?
 
-python examples/autoencoder.py [--steps 1500]
+python examples/autoencoder.py [--steps 500]
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ from triptych.viz.grids import grid, write_png
 
 
 def main() -> None:
-    """Train three autoencoders on drawn shapes, and show test images above their reconstructions."""
+    """Train three autoencoders on handwritten digits, and show test images above their reconstructions."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=500)
     steps = parser.parse_args().steps
-    test = load("shapes").test.pixels[:10]
+    test = load("digits").test.pixels[:10]
     rows = [test]
     for down in (2, 4, 8):
-        run = triptych.train("autoencoder", data="shapes", down=down, steps=steps, seed=0, runs="runs")
+        run = triptych.train(
+            "autoencoder", data="digits", down=down, steps=steps, batch=32, seed=0, runs="runs"
+        )
         pipeline = triptych.load(run.path)
         rows.append(reconstruct(pipeline, test))
-        found = evaluate_run(pipeline, 200, "random-conv").reconstruction
-        assert found is not None
+        error = evaluate_run(pipeline, 200, "random-conv", detailed=False).reconstruction
+        assert error is not None
         numbers = np.prod(pipeline.model.noise_shape)
-        print(f"{down} times smaller, {numbers} numbers an image: {found.sentence()}")
-    write_png(Path("autoencoder.png"), grid(np.concatenate(rows), columns=10, scale=2))
+        print(f"{down} times smaller, {numbers} numbers an image: {error.sentence()}")
+    write_png(Path("autoencoder.png"), grid(np.concatenate(rows), columns=10, scale=4))
 
 
 if __name__ == "__main__":

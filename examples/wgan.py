@@ -6,15 +6,19 @@ python examples/wgan.py [--steps 1500]
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 
 import triptych
 from triptych.data.datasets import ring
+from triptych.data.load import load
+from triptych.viz.grids import write_png
+from triptych.viz.scatter import cloud
 
 
 def main() -> None:
-    """Train on points of a plane, and count the modes that the samples cover."""
+    """Train on points of a plane, count the modes that the samples cover, and plot the samples."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=1500)
     steps = parser.parse_args().steps
@@ -24,6 +28,7 @@ def main() -> None:
     distances = ring.distances(plane)  # (1000, 8), in standard deviations of a mode
     near = distances.min(axis=1) < 3
     covered = np.unique(distances[near].argmin(axis=1))
+    write_png(Path("wgan.png"), cloud(points, behind=load("points:ring").test.pixels[:1000]))
     print(f"{len(covered)} of 8 modes covered; {near.mean():.0%} of the samples within 3 standard deviations")
 
 
