@@ -1,4 +1,4 @@
-# make demo    the main job: three families, one report (needs nothing but Python 3.11 or newer)
+# make demo    the main job: three models, one report (needs nothing but Python 3.11 or newer)
 # make test    the whole test suite        make check   format, lint, types, imports, docstrings, links in the docs
 # make docs    the site, into build/site  make bench   against peers
 # make clean   removes what these made

@@ -239,18 +239,30 @@ def _field(
     elif isinstance(words := choices_of(annotation), list) and words:  # several of these words
         listed = ",".join(dict.fromkeys(word for word in words if word != "None"))
         options["metavar"] = f"{{{listed}}} ..."
+    elif isinstance(words, tuple) and "None" in words:  # one of these words, or nothing
+        options["metavar"] = f"{{{','.join(word for word in words if word != 'None')}}}"
     else:
-        plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-        if get_origin(plain) in (Union, types.UnionType):  # tyro would write {None}|INT
-            parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(plain)]
-            known = [METAVARS[part] for part in parts if part in METAVARS]
-            if len(known) == 1 == len(parts) - 1:
-                options["metavar"] = known[0]
+        members = set(_members_of(annotation))
+        if len(members) == 2 and type(None) in members:  # tyro would write {None}|INT
+            (member,) = members - {type(None)}
+            several = get_origin(member) is tuple
+            metavar = METAVARS.get(get_args(member)[0] if several else member)
+            if metavar is not None:
+                options["metavar"] = f"[{metavar} ...]" if several else metavar
     extras: list[Any] = [tyro.conf.arg(help=text, **options)]
     if positional is not None:
         extras.append(tyro.conf.Positional)
     field = dataclasses.field() if default is dataclasses.MISSING else dataclasses.field(default=default)
     return functools.reduce(lambda inner, extra: Annotated[inner, extra], extras, annotation), field
+
+
+def _members_of(annotation: Any) -> list[Any]:
+    """The types of a union, however nested; of any other type, the type alone."""
+    if get_origin(annotation) is Annotated:
+        return _members_of(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [member for part in get_args(annotation) for member in _members_of(part)]
+    return [annotation]
 
 
 def _setting_fields(name: str, info: FieldInfo, defaults: Mapping[str, Any]) -> list[tuple[str, Field]]:
@@ -288,7 +300,8 @@ def _member_fields(members: Mapping[str, type[BaseModel]]) -> dict[str, tuple[An
                 continue
             annotation, text = fields.get(name, (None, ""))
             default = " ".join(map(str, info.default)) if isinstance(info.default, tuple) else info.default
-            text += f"{' ' if text else ''}{tag}: {_one_line(info.description)} (default: {default})"
+            text += f"{' ' if text else ''}{tag}: {_one_line(info.description)}"
+            text += "" if default is None else f" (default: {default})"  # help says what leaving it out means
             fields[name] = (Union[annotation, info.rebuild_annotation()], text)  # noqa: UP007
     return fields
 

@@ -59,7 +59,7 @@ def write_images(
 
 
 def captioned(drawn: np.ndarray, seeds: Sequence[int], names: Sequence[str] | None = None) -> np.ndarray:
-    """Lay images out in a grid with each seed, and class name, below its image.
+    """Lay images out in a grid with "seed" or "seed: class name" below each image.
 
     Args:
         drawn: (N, H, W, C) uint8.
@@ -69,7 +69,7 @@ def captioned(drawn: np.ndarray, seeds: Sequence[int], names: Sequence[str] | No
     Returns:
         (height, width, C) uint8.
     """
-    texts = [f"{seed} {names[k]}" if names else str(seed) for k, seed in enumerate(seeds)]
+    texts = [f"{seed}: {names[k]}" if names else str(seed) for k, seed in enumerate(seeds)]
     return grids.grid(drawn, captions=texts, scale=max(1, 64 // drawn.shape[1]))
 
 
