@@ -90,8 +90,8 @@ def test_ddim_is_that_of_diffusers(name: ScheduleName, steps: int) -> None:
     scheduler = DDIMScheduler(
         **tables(name), clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing"
     )
-    found, expected = ours("ddim", name, steps), theirs(scheduler, steps)
-    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    result, expected = ours("ddim", name, steps), theirs(scheduler, steps)
+    assert torch.allclose(result, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_few_steps_of_ddpm_are_ddims_with_eta_1() -> None:
@@ -100,16 +100,16 @@ def test_few_steps_of_ddpm_are_ddims_with_eta_1() -> None:
     )
     draws = [generator(seed, "sampler") for seed in SEEDS]
     expected = theirs(scheduler, 50, eta=1.0, generator=draws)
-    found = ours("ddpm", "linear", 50)
-    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    result = ours("ddpm", "linear", 50)
+    assert torch.allclose(result, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_all_steps_of_ddpm_are_those_of_diffusers() -> None:
     scheduler = DDPMScheduler(**tables("linear"), clip_sample=False, variance_type="fixed_small")
     draws = [generator(seed, "sampler") for seed in SEEDS]
     expected = theirs(scheduler, T, generator=draws)
-    found = ours("ddpm", "linear", T)
-    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    result = ours("ddpm", "linear", T)
+    assert torch.allclose(result, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs, in NumPy 2
@@ -120,8 +120,8 @@ def test_dpm_solver_is_that_of_diffusers(name: ScheduleName, steps: int) -> None
         **tables(name), algorithm_type="dpmsolver++", solver_order=2, solver_type="midpoint",
         timestep_spacing="trailing", final_sigmas_type="zero",
     )  # fmt: skip
-    found, expected = ours("dpm++", name, steps), theirs(scheduler, steps)
-    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    result, expected = ours("dpm++", name, steps), theirs(scheduler, steps)
+    assert torch.allclose(result, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 def test_the_rectified_path_is_flow_matchings() -> None:

@@ -137,7 +137,7 @@ def test_ancestral_sampling_draws_the_data(name: str) -> None:
 
 
 def test_ancestral_variance_is_ddpms_posterior() -> None:
-    """Over neighbouring steps the fresh noise is beta-tilde (Ho et al. 2020, eq. 7)."""
+    """Over neighboring steps the fresh noise is beta-tilde (Ho et al. 2020, eq. 7)."""
     schedule, t = make_schedule("linear", 1000), 400
     alpha_bar = schedule.alpha**2
     beta = 1 - alpha_bar[t] / alpha_bar[t - 1]

@@ -42,7 +42,7 @@ def gaussian_denoiser(schedule: Schedule) -> Denoiser:
 
 
 def uniform_denoiser(schedule: Schedule) -> Denoiser:
-    """E[x_0 | x_t] for x_0 spread evenly over all the levels' bins: the mean of a cut normal."""
+    """E[x_0 | x_t] for x_0 uniform over all the levels' bins: the mean of a cut normal."""
 
     def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
@@ -79,8 +79,8 @@ def test_even_noise_needs_eight_bits() -> None:
     schedule = make_schedule("rectified", 1000)
     pixels = torch.randint(0, 256, (64, 16, 16, 1), generator=torch.Generator().manual_seed(0)).byte()
     terms = variational_bound(uniform_denoiser(schedule), schedule, pixels, 250, range(64))
-    found = bits(sum(terms), pixels)  # type: ignore[arg-type]
-    assert 7.97 < found.mean().item() < 8.1
+    bits_per_dim = bits(sum(terms), pixels)  # type: ignore[arg-type]
+    assert 7.97 < bits_per_dim.mean().item() < 8.1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -143,8 +143,8 @@ def test_the_residual_noise_tells_the_error(t: int) -> None:
 
 def test_where_no_image_is_left_the_variance_is_finite() -> None:
     schedule = make_schedule("rectified", 10)
-    found = implied_variance(schedule, torch.full((1, 1, 4, 4), 0.5), torch.tensor([10]))
-    assert found.flatten().tolist() == [1.0]
+    variance = implied_variance(schedule, torch.full((1, 1, 4, 4), 0.5), torch.tensor([10]))
+    assert variance.flatten().tolist() == [1.0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -167,9 +167,9 @@ def test_sums_over_drawn_times_are_unbiased(draws: int) -> None:
     assert t.shape == weight.shape == (draws, 40_000)
     assert t.min().item() >= 4 and t.max().item() <= 100
     assert bool((t.diff(dim=0) > 0).all())  # no time twice
-    seen = torch.zeros(101, dtype=torch.float64).index_add(0, t.flatten(), weight.flatten()) / 40_000
-    assert seen[:4].tolist() == [0.0] * 4
-    assert seen[4:].tolist() == pytest.approx([1.0] * 97, abs=0.01)
+    mean_weights = torch.zeros(101, dtype=torch.float64).index_add(0, t.flatten(), weight.flatten()) / 40_000
+    assert mean_weights[:4].tolist() == [0.0] * 4
+    assert mean_weights[4:].tolist() == pytest.approx([1.0] * 97, abs=0.01)
 
 
 def test_with_enough_draws_every_time_comes_once() -> None:
@@ -198,17 +198,17 @@ def test_a_network_blind_to_fine_noise_is_read_at_coarser() -> None:
 
 
 def test_the_pilot_evaluations_noise_is_not_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Tensor] = []
+    drawn: list[Tensor] = []
     schedule, pixels = make_schedule("rectified", 1000), gaussian_pixels(1)
 
     def spy(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(schedule.alpha, t, x_t), schedule.at(schedule.sigma, t, x_t)
-        seen.append((x_t - alpha * to_float(pixels)) / sigma)
+        drawn.append((x_t - alpha * to_float(pixels)) / sigma)
         return gaussian_denoiser(schedule)(x_t, t)
 
     variational_bound(spy, schedule, pixels, 3, [0])
-    assert len(seen) == len(last_times(schedule)) + 1 + 3
-    noises = torch.stack(seen).flatten(1)
+    assert len(drawn) == len(last_times(schedule)) + 1 + 3
+    noises = torch.stack(drawn).flatten(1)
     correlation = torch.corrcoef(noises).fill_diagonal_(0)
     assert noises.std().item() == pytest.approx(1, abs=0.1) and correlation.abs().max().item() < 0.5
 

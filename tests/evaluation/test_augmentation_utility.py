@@ -46,29 +46,29 @@ def quick(fake: Any, source: Dataset, **options: Any) -> ClassificationAccuracyS
 
 def test_copies_of_real_images_are_worth_as_much_and_add_nothing() -> None:
     source = digits(600)
-    found = quick((source.train.pixels, source.train.labels), source, trainings=3)
-    assert found.real.value > 0.9
-    assert found.fake.value == pytest.approx(found.real.value, abs=0.03)
-    assert found.verdict == "no difference seen" and found.gain_low < 0 < found.gain_high
-    assert "no difference seen with n = 500 test images" in found.sentence
-    assert (found.n_fake, found.n_real, found.n_test, found.steps) == (600, 600, 500, 25)
-    assert found.real.low < found.real.value < found.real.high and len(found.real.each) == 3
+    utility = quick((source.train.pixels, source.train.labels), source, trainings=3)
+    assert utility.real.value > 0.9
+    assert utility.fake.value == pytest.approx(utility.real.value, abs=0.03)
+    assert utility.verdict == "no difference seen" and utility.gain_low < 0 < utility.gain_high
+    assert "no difference seen with n = 500 test images" in utility.sentence
+    assert (utility.n_fake, utility.n_real, utility.n_test, utility.steps) == (600, 600, 500, 25)
+    assert utility.real.low < utility.real.value < utility.real.high and len(utility.real.each) == 3
 
 
 def test_wrong_labels_hurt() -> None:
     source = digits(300)
     pixels, labels = others(300)
-    found = quick((pixels, np.random.default_rng(0).permutation(labels)), source)
-    assert found.fake.low < 0.2 and found.chance == pytest.approx(0.1, abs=0.02)
-    assert found.verdict == "hurts" and found.gain_high < 0
-    assert "300 samples added to 300 real training images: hurts" in found.sentence
-    assert found.sentence.endswith("of these trainings only: another may differ by as much")
+    utility = quick((pixels, np.random.default_rng(0).permutation(labels)), source)
+    assert utility.fake.low < 0.2 and utility.chance == pytest.approx(0.1, abs=0.02)
+    assert utility.verdict == "hurts" and utility.gain_high < 0
+    assert "300 samples added to 300 real training images: hurts" in utility.sentence
+    assert utility.sentence.endswith("of these trainings only: another may differ by as much")
 
 
 def test_good_samples_help_where_real_images_are_few() -> None:
-    found = quick(others(600), digits(40))
-    assert found.verdict == "helps" and found.gain_low > 0
-    assert found.both.value - found.real.value == pytest.approx(found.gain)
+    utility = quick(others(600), digits(40))
+    assert utility.verdict == "helps" and utility.gain_low > 0
+    assert utility.both.value - utility.real.value == pytest.approx(utility.gain)
 
 
 def test_it_is_a_function_of_images_and_data() -> None:
@@ -85,25 +85,28 @@ def test_it_is_a_function_of_images_and_data() -> None:
 def test_all_three_are_trained_for_as_many_steps_from_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = []
+    trainings_run = []
 
     def spy(network: Any, pixels: Any, labels: np.ndarray, steps: int, source: Any, **options: Any) -> Any:
         weights = torch.cat([p.flatten() for p in network.parameters()])
-        seen.append(
+        trainings_run.append(
             (len(pixels), len(labels), steps, source.initial_seed(), float(weights.detach().sum()), options)
         )
         return network.eval()
 
     monkeypatch.setattr(rooms, "fit_classifier", spy)
-    told = []
+    progress_calls = []
     classification_accuracy_score(
-        others(64), digits(200), trainings=2, progress=lambda done, total: told.append((done, total))
+        others(64),
+        digits(200),
+        trainings=2,
+        progress=lambda done, total: progress_calls.append((done, total)),
     )
-    assert [row[:3] for row in seen] == [(n, n, rooms.steps_for(200)) for n in (64, 200, 264)] * 2
-    assert len({row[3:5] for row in seen[:3]}) == len({row[3:5] for row in seen[3:]}) == 1
-    assert seen[0][3] != seen[3][3] and seen[0][4] != seen[3][4]
-    assert told == [(k, 6) for k in range(1, 7)]
-    assert all(row[5] == {"junk": False} for row in seen)
+    assert [row[:3] for row in trainings_run] == [(n, n, rooms.steps_for(200)) for n in (64, 200, 264)] * 2
+    assert len({row[3:5] for row in trainings_run[:3]}) == len({row[3:5] for row in trainings_run[3:]}) == 1
+    assert trainings_run[0][3] != trainings_run[3][3] and trainings_run[0][4] != trainings_run[3][4]
+    assert progress_calls == [(k, 6) for k in range(1, 7)]
+    assert all(row[5] == {"junk": False} for row in trainings_run)
 
 
 class Plain(Settings):
@@ -138,8 +141,8 @@ def test_labels_follow_the_class_distribution_and_belong_to_their_images() -> No
     np.testing.assert_array_equal(pixels[:, 0, 0, 0], labels * 20)
     assert set(labels) == set(range(5))
     np.testing.assert_array_equal(rooms._draw(model, 30, 1_000_000)[1], labels[:30])
-    found = quick(model, digits(64), samples=70, steps=2)
-    assert found.n_fake == 70 and found.labels == "class distribution of the training data"
+    utility = quick(model, digits(64), samples=70, steps=2)
+    assert utility.n_fake == 70 and utility.labels == "class distribution of the training data"
 
 
 def test_two_arrays_are_joined_in_order() -> None:
@@ -167,20 +170,22 @@ def test_two_that_agree_everywhere_still_have_a_width() -> None:
     assert value == 0 and low == pytest.approx(-high) and 0.01 < high < 0.05
 
 
-def draws(trainings: int, count: int, spread: float, gain: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def draws(
+    trainings: int, count: int, deviation: float, gain: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Two classifiers on 400 images of unlike difficulty; each training has luck of its own."""
     rng = np.random.default_rng(0)
     for _ in range(count):
         hard = rng.normal(1.5, 1, 400)
-        luck = rng.normal(0, spread, (2, trainings, 1))
+        luck = rng.normal(0, deviation, (2, trainings, 1))
         p = 1 / (1 + np.exp(-(hard + luck + np.array([0, gain])[:, None, None])))
         first, second = rng.random(p.shape) < p
         yield first, second
 
 
-@pytest.mark.parametrize(("trainings", "spread"), [(1, 0.0), (3, 0.0), (3, 0.6), (5, 0.6)])
-def test_the_paired_interval_covers(trainings: int, spread: float) -> None:
-    cases = list(draws(trainings, 500, spread, 0.5))
+@pytest.mark.parametrize(("trainings", "deviation"), [(1, 0.0), (3, 0.0), (3, 0.6), (5, 0.6)])
+def test_the_paired_interval_covers(trainings: int, deviation: float) -> None:
+    cases = list(draws(trainings, 500, deviation, 0.5))
     mean = np.mean([second.mean() - first.mean() for first, second in cases])
     inside = [low <= mean <= high for _, low, high, _ in (paired_interval(*case) for case in cases)]
     assert 0.92 <= np.mean(inside) <= 0.995

@@ -13,16 +13,16 @@ from triptych.evaluation import classifier
 from triptych.evaluation.classifier import extractor_for
 
 
-def digits(count: int = 1500, labelled: bool = True) -> Dataset:
+def digits(count: int = 1500, labeled: bool = True) -> Dataset:
     """scikit-learn's digits at 16 px."""
     loaded = load_digits()
     images = [Image.fromarray((x * 15.9).astype(np.uint8)).resize((16, 16)) for x in loaded.images]
     order = np.random.default_rng(0).permutation(len(images))
     pixels = np.stack([np.asarray(p) for p in images])[order, :, :, None]
-    labels = loaded.target[order].astype(np.int64) if labelled else None
+    labels = loaded.target[order].astype(np.int64) if labeled else None
     train = Split(pixels[:count], None if labels is None else labels[:count])
     test = Split(pixels[1500:], None if labels is None else labels[1500:])
-    names = tuple("0123456789") if labelled else ()
+    names = tuple("0123456789") if labeled else ()
     return Dataset("digits", "digits", train, test, names, fingerprint=f"{count} digits")
 
 
@@ -41,23 +41,23 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_classifies_digits_and_is_not_confident_about_junk(cache: Path) -> None:
     source = digits()
     steps: list[tuple[int, int]] = []
-    made = extractor_for(source, progress=lambda _, done, total: steps.append((done, total)))
-    assert made.name == "digits-cnn" and made.width <= 64 and made.classes == 10
-    assert made.accuracy is not None and made.accuracy >= 0.97
+    extractor = extractor_for(source, progress=lambda _, done, total: steps.append((done, total)))
+    assert extractor.name == "digits-cnn" and extractor.width <= 64 and extractor.classes == 10
+    assert extractor.accuracy is not None and extractor.accuracy >= 0.97
     assert steps[-1][0] == steps[-1][1] == len(steps)
 
-    def sure(pixels: np.ndarray) -> float:
-        return float((made.probabilities(pixels).max(1) > 0.9).mean())
+    def confidence(pixels: np.ndarray) -> float:
+        return float((extractor.probabilities(pixels).max(1) > 0.9).mean())
 
     rng = np.random.default_rng(1)
     test = source.test.pixels
-    assert sure(test) > 0.9
-    assert sure(rng.integers(0, 256, test.shape, dtype=np.uint8)) < 0.05
-    assert sure(rng.permuted(test, axis=1)) < 0.2
+    assert confidence(test) > 0.9
+    assert confidence(rng.integers(0, 256, test.shape, dtype=np.uint8)) < 0.05
+    assert confidence(rng.permuted(test, axis=1)) < 0.2
     blends = ((test.astype(int) + test[::-1]) // 2).astype(np.uint8)
-    assert sure(blends) < 0.4
+    assert confidence(blends) < 0.4
     flat = np.broadcast_to(np.array([0, 128, 255], np.uint8)[:, None, None, None], (3, 16, 16, 1))
-    assert sure(flat) == 0
+    assert confidence(flat) == 0
 
 
 def test_the_same_data_give_the_same_extractor(cache: Path, hasty: None) -> None:
@@ -129,7 +129,7 @@ def test_where_extractors_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_features_by_name(cache: Path) -> None:
     assert extractor_for(digits(300), "random-conv").name == "random-conv"
     with pytest.raises(ValueError, match="digits has no labels to train a classifier on"):
-        extractor_for(digits(300, labelled=False), "domain-cnn")
+        extractor_for(digits(300, labeled=False), "domain-cnn")
     with pytest.raises(ValueError, match="'inceptoin': did you mean inception\\? expected one of auto"):
         extractor_for(digits(300), "inceptoin")
 
@@ -142,9 +142,9 @@ def test_any_size_and_color(cache: Path, hasty: None, size: int, channels: int) 
         np.uint8
     )
     split = Split(pixels, labels)
-    made = extractor_for(Dataset("s", "s", split, split, ("dark", "bright"), fingerprint="0"))
-    assert made(pixels).shape == (70, 64)
-    assert made.accuracy is not None
+    extractor = extractor_for(Dataset("s", "s", split, split, ("dark", "bright"), fingerprint="0"))
+    assert extractor(pixels).shape == (70, 64)
+    assert extractor.accuracy is not None
 
 
 def test_jumbling_moves_blocks_and_keeps_what_they_hold() -> None:

@@ -1,4 +1,4 @@
-"""The closer look: copies are seen where there are any, and every score there can be is there."""
+"""Detailed evaluations: near-duplicates are detected, and every score that is possible is there."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
 
 
-def look(album: np.ndarray, samples: int = 150) -> Evaluation:
+def detailed_evaluation(album: np.ndarray, samples: int = 150) -> Evaluation:
     return evaluate_run(Pipeline(Copyist(album)), samples, data=source(), detailed=True)  # type: ignore[arg-type]
 
 
-def found(made: Evaluation) -> DetailedEvaluation:
-    assert made.detailed is not None
-    return made.detailed
+def details_of(evaluation: Evaluation) -> DetailedEvaluation:
+    assert evaluation.detailed is not None
+    return evaluation.detailed
 
 
 def test_memorization_is_detected_and_an_honest_model_is_not_accused() -> None:
-    copied, honest = found(look(source().train.pixels)), found(look(discs(400, 7)[0]))
+    copied, honest = (
+        details_of(detailed_evaluation(source().train.pixels)),
+        details_of(detailed_evaluation(discs(400, 7)[0])),
+    )
     assert copied.memorization.more_than_chance and copied.memorization.share.low > 0.9
     assert copied.memorization.authenticity.value < 0.05
     assert not honest.memorization.more_than_chance and honest.memorization.share.value < 0.1
@@ -40,33 +43,35 @@ def test_memorization_is_detected_and_an_honest_model_is_not_accused() -> None:
 
 
 def test_every_detailed_score_has_its_place() -> None:
-    made = look(discs(400, 7)[0])
-    names = [score.card.metric for score in made.scores]
+    evaluation = detailed_evaluation(discs(400, 7)[0])
+    names = [score.card.metric for score in evaluation.scores]
     assert names == [
         *("FID", "KID", "precision", "recall", "density", "coverage"),
         *("FD-infinity", "Vendi", "IS", "LSD", "two-sample accuracy"),
     ]
-    further = {score.card.metric: score for score in found(made).scores}
+    further = {score.card.metric: score for score in details_of(evaluation).scores}
     assert all(s.low <= s.value <= s.high for s in further.values())
     for name in ("FD-infinity", "Vendi", "IS", "LSD", "two-sample accuracy"):
         assert further[name].floor is not None
     assert further["LSD"].name == "LSD[pixels]" and further["IS"].better == "higher"
-    assert abs(further["FD-infinity"].value) < made.scores[0].value + 0.5
-    assert Evaluation.model_validate_json(made.model_dump_json()) == made
-    view = found(made).diversity
+    assert abs(further["FD-infinity"].value) < evaluation.scores[0].value + 0.5
+    assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
+    view = details_of(evaluation).diversity
     assert view is not None and view.modes.covered == 3
 
 
 def test_collapse_shows_in_vendi_and_modes() -> None:
-    lone, many = look(discs(400, 7)[0][:1]), look(discs(400, 7)[0])
-    vendi = [next(s.value for s in made.scores if s.card.metric == "Vendi") for made in (lone, many)]
+    lone, many = detailed_evaluation(discs(400, 7)[0][:1]), detailed_evaluation(discs(400, 7)[0])
+    vendi = [
+        next(s.value for s in evaluation.scores if s.card.metric == "Vendi") for evaluation in (lone, many)
+    ]
     assert vendi[0] == pytest.approx(1) and vendi[1] > 1.05
-    view = found(lone).diversity
+    view = details_of(lone).diversity
     assert view is not None and view.modes.covered == 1
-    assert found(lone).latent_geometry is None
+    assert details_of(lone).latent_geometry is None
 
 
-def test_families_with_a_likelihood_and_labels_get_their_scores(tmp_path: Path) -> None:
+def test_models_with_a_likelihood_and_labels_get_their_scores(tmp_path: Path) -> None:
     small = {"steps": 3, "batch": 32, "threads": 1, "precision": "fp32", "runs": tmp_path}
     vae = triptych.train("vae", data="digits", width=8, conditional=False, **small)
     gan = triptych.train("dcgan", data="digits", width=8, conditional=True, **small)
@@ -75,10 +80,10 @@ def test_families_with_a_likelihood_and_labels_get_their_scores(tmp_path: Path) 
     assert "intra-class FID" in names[1] and "intra-class FID" not in names[0]
 
 
-def folder(home: Path, name: str, seed: int, labelled: bool) -> str:
+def folder(home: Path, name: str, seed: int, labeled: bool) -> str:
     pixels, labels = discs(90, seed)
     for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
-        place = home / name / (f"class-{label}" if labelled else "")
+        place = home / name / (f"class-{label}" if labeled else "")
         place.mkdir(parents=True, exist_ok=True)
         write_png(place / f"{number}.png", image)
     return f"folder:{home / name}"
@@ -87,9 +92,9 @@ def folder(home: Path, name: str, seed: int, labelled: bool) -> str:
 def test_folders_get_the_detailed_scores_that_their_images_allow(tmp_path: Path) -> None:
     classes = [folder(tmp_path, name, seed, True) for name, seed in (("real", 1), ("fake", 2))]
     loose = folder(tmp_path, "loose", 3, False)
-    found = {s.card.metric: s for s in score_sources(*classes, features="random-conv")}
-    assert list(found)[6:] == ["Vendi", "intra-class FID", "LSD", "two-sample accuracy"]
-    assert found["LSD"].floor is None and found["LSD"].floor_n is None
+    scores_by_metric = {s.card.metric: s for s in score_sources(*classes, features="random-conv")}
+    assert list(scores_by_metric)[6:] == ["Vendi", "intra-class FID", "LSD", "two-sample accuracy"]
+    assert scores_by_metric["LSD"].floor is None and scores_by_metric["LSD"].floor_n is None
     mixed = score_sources(classes[0], loose, features="random-conv")
     assert [s.card.metric for s in mixed][6:] == [
         "Vendi",

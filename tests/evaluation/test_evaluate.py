@@ -31,7 +31,7 @@ NAMES = ["FID", "KID", "precision", "recall", "density", "coverage"]
 
 
 def discs(count: int, seed: int, classes: int = 3, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """A bright disc left, right or in the middle, of random size, on dim noise. Pictures, labels."""
+    """A bright disc left, right or in the middle, of random size, on dim noise. Images, labels."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     y, x = np.mgrid[:size, :size]
@@ -42,12 +42,12 @@ def discs(count: int, seed: int, classes: int = 3, size: int = 16) -> tuple[np.n
     return pixels.astype(np.uint8)[..., None], labels.astype(np.int64)
 
 
-def source(labelled: bool = True) -> Dataset:
+def source(labeled: bool = True) -> Dataset:
     (train, train_labels), (test, test_labels) = discs(300, 0), discs(150, 1)
     splits = [
-        Split(p, labels if labelled else None) for p, labels in ((train, train_labels), (test, test_labels))
+        Split(p, labels if labeled else None) for p, labels in ((train, train_labels), (test, test_labels))
     ]
-    names = ("left", "middle", "right") if labelled else ()
+    names = ("left", "middle", "right") if labeled else ()
     return Dataset("discs", "discs", *splits, names, fingerprint="f" * 64)
 
 
@@ -125,33 +125,33 @@ def test_the_record_in_the_run(tmp_path: Path) -> None:
     data = source()
     run = a_run(tmp_path, data)
     model = Pipeline(Copyist(discs(100, 2)[0]), run)
-    told: list[tuple[str, int, int]] = []
-    made = evaluate_run(
-        model, 70, data=data, controls={"dimmed": 0.5}, progress=lambda *facts: told.append(facts)
+    progress_calls: list[tuple[str, int, int]] = []
+    evaluation = evaluate_run(
+        model, 70, data=data, controls={"dimmed": 0.5}, progress=lambda *facts: progress_calls.append(facts)
     )
     (line,) = run.metrics()
-    assert Evaluation.model_validate(json.loads(json.dumps(line))) == made
-    card = made.scores[0].card
+    assert Evaluation.model_validate(json.loads(json.dumps(line))) == evaluation
+    card = evaluation.scores[0].card
     assert card.data == data.fingerprint and card.split == "test"
     assert (card.n_real, card.n_fake) == (150, 70)
     assert card.controls == {"dimmed": 0.5} and card.run == "0001-x-discs"
     assert card.seeds == "1000000-1000069" and card.precision == "fp32"
-    assert made.sampling.n == 70 and made.sampling.seconds_per_sample > 0
-    assert made.extractor.name == "discs-cnn" and made.extractor.hash == card.extractor_hash
-    assert made.extractor.accuracy is not None and made.extractor.accuracy > 0.8
-    assert {"extractor", "samples"} == {what for what, _, _ in told}
-    assert told[-1] == ("samples", 70, 70)
+    assert evaluation.sampling.n == 70 and evaluation.sampling.seconds_per_sample > 0
+    assert evaluation.extractor.name == "discs-cnn" and evaluation.extractor.hash == card.extractor_hash
+    assert evaluation.extractor.accuracy is not None and evaluation.extractor.accuracy > 0.8
+    assert {"extractor", "samples"} == {what for what, _, _ in progress_calls}
+    assert progress_calls[-1] == ("samples", 70, 70)
 
 
 def test_samples_come_from_seeds_of_their_own_in_whole_batches(tmp_path: Path) -> None:
-    data = source(labelled=False)
+    data = source(labeled=False)
     model = Pipeline(Copyist(discs(100, 2)[0]))
-    made = evaluate_run(model, 70, "random-conv", data=data, first_seed=500)
+    evaluation = evaluate_run(model, 70, "random-conv", data=data, first_seed=500)
     assert model.model.seen == list(range(500, 628))
-    assert made.classes is None and made.extractor.accuracy is None
-    assert made.scores[0].name == "FID[random-conv]"
+    assert evaluation.classes is None and evaluation.extractor.accuracy is None
+    assert evaluation.scores[0].name == "FID[random-conv]"
     again = evaluate(model, 70, random_conv(16), data=data, first_seed=500)
-    assert [s.value for s in again] == [s.value for s in made.scores]
+    assert [s.value for s in again] == [s.value for s in evaluation.scores]
 
 
 def test_it_opens_a_run_and_its_data_by_itself(tmp_path: Path) -> None:
@@ -226,8 +226,8 @@ def test_classes_that_are_not_the_source_s_are_not_counted() -> None:
         def probabilities(self, pixels: np.ndarray) -> np.ndarray:
             raise AssertionError("nobody asked")
 
-    made = evaluate_run(Pipeline(Copyist(discs(100, 2)[0])), 30, Abroad(), data=source())
-    assert made.classes is None and made.scores[0].name == "FID[x]"
+    evaluation = evaluate_run(Pipeline(Copyist(discs(100, 2)[0])), 30, Abroad(), data=source())
+    assert evaluation.classes is None and evaluation.scores[0].name == "FID[x]"
 
 
 def test_subset_is_seeded_and_ascending() -> None:

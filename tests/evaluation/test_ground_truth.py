@@ -38,15 +38,15 @@ def of_the_truth() -> GroundTruthScores:
 
 
 def test_real_images_are_precise_and_cover_all(of_the_truth: GroundTruthScores) -> None:
-    found = of_the_truth
-    assert found.precision == 1.0 and found.precision_low > 0.98 and found.valid == found.n == 300
-    assert found.recall_low < 1.0 == found.recall_high and found.recall > 0.6
-    what, where, everything = found.grids
+    scores = of_the_truth
+    assert scores.precision == 1.0 and scores.precision_low > 0.98 and scores.valid == scores.n == 300
+    assert scores.recall_low < 1.0 == scores.recall_high and scores.recall > 0.6
+    what, where, everything = scores.grids
     assert (what.cells, where.cells, everything.cells) == (144, 27, 3888)
     assert what.recall > 0.9 and where.recall == 1.0
     assert everything.hit == pytest.approx(everything.hit_expected, abs=25)
-    assert (found.recall, found.recall_low) == (everything.recall, everything.low)
-    assert found.tolerance == TOLERANCE
+    assert (scores.recall, scores.recall_low) == (everything.recall, everything.low)
+    assert scores.tolerance == TOLERANCE
 
 
 def test_two_thousand_real_images_reach_nine_tenths_of_all_cells() -> None:
@@ -76,7 +76,7 @@ def test_the_reader_is_held_to_the_truth() -> None:
 
 
 @pytest.mark.parametrize("dropped", [1, 3, 5])
-def test_dropped_kinds_lower_recall_by_their_share(dropped: int) -> None:
+def test_dropped_shapes_lower_recall_by_their_share(dropped: int) -> None:
     causes = kept(6000, {"kind": 6 - dropped})
     left = 1 - dropped / 6
     what, where, everything = cell_coverages(causes)
@@ -88,12 +88,12 @@ def test_dropped_kinds_lower_recall_by_their_share(dropped: int) -> None:
     assert kinds.distance == pytest.approx(dropped / 6, abs=0.03)
 
 
-def test_dropped_kinds_are_seen_in_images_too() -> None:
+def test_dropped_shapes_are_detected_in_images_too() -> None:
     causes = kept(300, {"kind": 3})
-    found = ground_truth_scores(shapes.paint(causes, 32), SOURCE, most_real=20)
-    assert found.precision == 1.0
-    assert 0.4 < found.grids[0].recall < 0.55
-    assert found.factors[0].shares[3:] == (0, 0, 0)
+    scores = ground_truth_scores(shapes.paint(causes, 32), SOURCE, most_real=20)
+    assert scores.precision == 1.0
+    assert 0.4 < scores.grids[0].recall < 0.55
+    assert scores.factors[0].shares[3:] == (0, 0, 0)
 
 
 def test_shapes_that_never_leave_a_corner_cover_one_in_nine_places() -> None:
@@ -106,11 +106,11 @@ def test_shapes_that_never_leave_a_corner_cover_one_in_nine_places() -> None:
 
 
 def test_one_image_repeated_is_precise_and_covers_nothing() -> None:
-    found = ground_truth_scores(np.repeat(split(1, 5).pixels, 200, 0), SOURCE, most_real=20)
-    assert found.precision == 1.0
-    assert found.recall == found.recall_low == 1 / 3888 and found.recall_high < 0.01
-    assert found.grids[0].hit == 1 and found.grids[0].hit_expected > 100
-    assert found.factors[0].distance == pytest.approx(5 / 6)
+    scores = ground_truth_scores(np.repeat(split(1, 5).pixels, 200, 0), SOURCE, most_real=20)
+    assert scores.precision == 1.0
+    assert scores.recall == scores.recall_low == 1 / 3888 and scores.recall_high < 0.01
+    assert scores.grids[0].hit == 1 and scores.grids[0].hit_expected > 100
+    assert scores.factors[0].distance == pytest.approx(5 / 6)
 
 
 def test_what_is_no_shape_is_not_precise() -> None:
@@ -123,9 +123,9 @@ def test_what_is_no_shape_is_not_precise() -> None:
     )
     blended = ((real.astype(int) + real[::-1]) // 2).astype(np.uint8)
     for images in (noise, blurred, blended):
-        found = ground_truth_scores(images, SOURCE, most_real=20)
-        assert found.precision == 0 and found.precision_high < 0.07 and found.recall == 0
-        assert found.recall_high == 1  # of no valid sample nothing is known
+        scores = ground_truth_scores(images, SOURCE, most_real=20)
+        assert scores.precision == 0 and scores.precision_high < 0.07 and scores.recall == 0
+        assert scores.recall_high == 1  # of no valid sample nothing is known
     grainy = np.clip(real + rng.normal(0, 6, real.shape), 0, 255).astype(np.uint8)
     assert ground_truth_scores(grainy, SOURCE, most_real=20).precision == 1.0
 
@@ -162,10 +162,12 @@ def test_reached_counts_the_cells_that_were_not_hit() -> None:
 )
 def test_the_interval_of_reached_cells_covers(model: int, cells: int, n: int) -> None:
     rng = np.random.default_rng(n)
-    found = [estimate_reached(np.bincount(rng.integers(model, size=n), minlength=cells)) for _ in range(400)]
-    assert np.mean([low <= model <= high for _, low, high in found]) >= 0.93
+    reached = [
+        estimate_reached(np.bincount(rng.integers(model, size=n), minlength=cells)) for _ in range(400)
+    ]
+    assert np.mean([low <= model <= high for _, low, high in reached]) >= 0.93
     if model < cells:  # else the cut at `cells` takes a little
-        assert np.mean([estimate for estimate, *_ in found]) == pytest.approx(model, rel=0.02)
+        assert np.mean([estimate for estimate, *_ in reached]) == pytest.approx(model, rel=0.02)
 
 
 def test_mean_deviation_is_the_average_over_draws() -> None:

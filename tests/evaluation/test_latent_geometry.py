@@ -58,42 +58,46 @@ def measured(paint: Callable[[Tensor], Tensor]):
     drawn = model.sample(range(20))
     real = np.random.default_rng(0).integers(0, 256, (30, SIZE, SIZE, 1), dtype=np.uint8)
     data = Dataset("toy", "toy", Split(real), Split(real))
-    found = measure_latent_geometry(model, data, Bright(), drawn)
-    assert found.sharpness == pytest.approx(sharpness(drawn))
-    assert found.sharpness_real == pytest.approx(sharpness(real[:20]))
-    return found
+    geometry = measure_latent_geometry(model, data, Bright(), drawn)
+    assert geometry.sharpness == pytest.approx(sharpness(drawn))
+    assert geometry.sharpness_real == pytest.approx(sharpness(real[:20]))
+    return geometry
 
 
 def test_where_images_are_linear_in_the_noise_the_path_is_the_arc() -> None:
-    found = measured(lambda noise: noise / 5)
-    assert found.path_ratio == pytest.approx(
+    geometry = measured(lambda noise: noise / 5)
+    assert geometry.path_ratio == pytest.approx(
         np.pi / 2 / np.sqrt(2), rel=0.02
     )  # quarter of a circle over its chord
-    assert found.path_ratio_low < found.path_ratio < found.path_ratio_high
-    assert found.uniform_step_share == 1 / STEPS and found.max_step_share == pytest.approx(1 / STEPS, rel=0.1)
-    assert found.linear_probe is not None and found.linear_probe_chance is not None
-    assert found.linear_probe > 0.9 and found.linear_probe_chance < 0.6  # the class is linear in the noise
+    assert geometry.path_ratio_low < geometry.path_ratio < geometry.path_ratio_high
+    assert geometry.uniform_step_share == 1 / STEPS and geometry.max_step_share == pytest.approx(
+        1 / STEPS, rel=0.1
+    )
+    assert geometry.linear_probe is not None and geometry.linear_probe_chance is not None
+    assert (
+        geometry.linear_probe > 0.9 and geometry.linear_probe_chance < 0.6
+    )  # the class is linear in the noise
 
 
 def test_the_linear_probe_is_left_out_for_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.evaluation.latent_geometry.MAX_CLASSES", 1)
-    found = measured(lambda noise: noise / 5)
-    assert found.linear_probe is None and found.confident_ends is not None
+    geometry = measured(lambda noise: noise / 5)
+    assert geometry.linear_probe is None and geometry.confident_ends is not None
 
 
 def test_a_jump_is_one_step_and_the_path_ratio_is_1() -> None:
-    def two_pictures(noise: Tensor) -> Tensor:
+    def two_images(noise: Tensor) -> Tensor:
         return torch.where(noise[:, :1] > 0, 0.8, -0.8).expand(-1, SIZE * SIZE)
 
-    found = measured(two_pictures)
-    assert found.path_ratio == pytest.approx(1) and found.max_step_share == pytest.approx(1)
-    assert found.confident_ends == found.confident_midpoints == 1.0
+    geometry = measured(two_images)
+    assert geometry.path_ratio == pytest.approx(1) and geometry.max_step_share == pytest.approx(1)
+    assert geometry.confident_ends == geometry.confident_midpoints == 1.0
 
 
 def test_folds_lengthen_the_path_and_hide_the_class() -> None:
-    found = measured(lambda noise: torch.sin(40 * noise))
-    assert found.path_ratio > 5
-    assert found.linear_probe is not None and found.linear_probe < 0.65
+    geometry = measured(lambda noise: torch.sin(40 * noise))
+    assert geometry.path_ratio > 5
+    assert geometry.linear_probe is not None and geometry.linear_probe < 0.65
 
 
 def test_a_model_with_one_image_for_all_noise_is_refused() -> None:

@@ -28,7 +28,7 @@ class Nothing(Settings):
 
 
 class Weigher(GenerativeModel[Nothing, Nothing]):
-    """Asks for as many bits as its first pixel is bright, and keeps what it was asked."""
+    """Returns as many bits as its first pixel is bright, and records its queries."""
 
     Config, Controls, title = Nothing, Nothing, "Weigher"
     likelihood_bounds = ("loose", "tight")
@@ -37,7 +37,7 @@ class Weigher(GenerativeModel[Nothing, Nothing]):
         super().__init__(Nothing(), spec)
         self.noise_shape, self.conditional = (1,), conditional
         self.place = torch.nn.Parameter(torch.zeros(()))
-        self.asked: list[LikelihoodQuery] = []
+        self.queries: list[LikelihoodQuery] = []
 
     def objectives(self) -> list[Objective]:
         return []
@@ -48,7 +48,7 @@ class Weigher(GenerativeModel[Nothing, Nothing]):
         raise NotImplementedError
 
     def bits_per_dim(self, query: LikelihoodQuery) -> Tensor:
-        self.asked.append(query)
+        self.queries.append(query)
         nats = query.pixels[:, 0, 0, 0].double() * np.log(2)
         return nats_to_bits_per_dim(nats, query.pixels.shape[1:], query.box)
 
@@ -80,10 +80,10 @@ def test_the_score_is_a_mean_with_students_interval() -> None:
 
 
 def test_a_subset_of_images_is_seeded_and_each_keeps_its_seed() -> None:
-    data, family = source(), Weigher(SPEC)
-    score = likelihood_score(Pipeline(family), data, n=70)
+    data, model = source(), Weigher(SPEC)
+    score = likelihood_score(Pipeline(model), data, n=70)
     assert score is not None and score.card.n_real == 70
-    seeds = [seed for call in family.asked for seed in call.seeds][:70]
+    seeds = [seed for call in model.queries for seed in call.seeds][:70]
     assert seeds == sorted(set(seeds)) and max(seeds) > 70
     values = data.test.pixels[seeds, 0, 0, 0] / 16
     assert score.value == pytest.approx(values.mean())
@@ -92,10 +92,10 @@ def test_a_subset_of_images_is_seeded_and_each_keeps_its_seed() -> None:
 
 
 def test_bound_draws_labels_and_box_are_passed_on() -> None:
-    family, data = Weigher(SPEC, conditional=True), source(30, box=(1, 1, 3, 3))
-    score = likelihood_score(Pipeline(family), data, bound="tight", draws=5)
+    model, data = Weigher(SPEC, conditional=True), source(30, box=(1, 1, 3, 3))
+    score = likelihood_score(Pipeline(model), data, bound="tight", draws=5)
     assert score is not None
-    (call,) = family.asked
+    (call,) = model.queries
     assert call.bound == "tight" and call.draws == 5 and call.box == (1, 1, 3, 3)
     assert call.condition.labels.tolist() == [i % 3 for i in range(30)]
     assert score.card.parameters["counted"] == 4 and score.card.labels == "of the images"
@@ -111,7 +111,7 @@ def test_two_bounds_are_not_compared() -> None:
         comparable(loose, tight)
 
 
-def test_an_implicit_family_has_no_score() -> None:
+def test_an_implicit_model_has_no_score() -> None:
     model = Pipeline(Dcgan(DcganConfig(latent=4, width=2), ImageSpec(channels=1, size=16)))
     assert likelihood_score(model, source()) is None
 

@@ -24,17 +24,21 @@ def at(points: np.ndarray) -> np.ndarray:
 
 
 def test_the_datas_own_points_cover_all_modes_as_expected() -> None:
-    found = ring_modes(load("points:ring").test.pixels)
-    assert (found.modes.covered, found.modes.total, found.n) == (8, 8, 4000)
-    assert found.near == pytest.approx(1 - np.exp(-4.5), abs=0.005)  # of a plane's Gaussian, within 3 sigma
-    assert found.kl is not None and found.kl < 0.005
-    assert "8 of 8 modes" in str(found)
+    coverage = ring_modes(load("points:ring").test.pixels)
+    assert (coverage.modes.covered, coverage.modes.total, coverage.n) == (8, 8, 4000)
+    assert coverage.near == pytest.approx(
+        1 - np.exp(-4.5), abs=0.005
+    )  # of a plane's Gaussian, within 3 sigma
+    assert coverage.kl is not None and coverage.kl < 0.005
+    assert "8 of 8 modes" in str(coverage)
 
 
 def test_a_collapsed_generator_covers_what_it_covers() -> None:
-    found = ring_modes(at(means()[[0] * 50 + [1] * 45 + [2] * 1 + [3] * 4]))
-    assert found.modes.covered == 3 and found.modes.seen == 4  # of the third, less than a tenth of its share
-    assert found.near == 1.0 and found.kl == pytest.approx(np.log(8) - 0.84, abs=0.05)
+    coverage = ring_modes(at(means()[[0] * 50 + [1] * 45 + [2] * 1 + [3] * 4]))
+    assert (
+        coverage.modes.covered == 3 and coverage.modes.seen == 4
+    )  # of the third, less than a tenth of its share
+    assert coverage.near == 1.0 and coverage.kl == pytest.approx(np.log(8) - 0.84, abs=0.05)
     nothing = ring_modes(at(np.zeros((100, 2))))
     assert nothing.modes.seen == 0 and nothing.kl is None and nothing.near == 0.0
     assert "0 of 8" in str(nothing)
@@ -49,9 +53,9 @@ def test_the_ring_classifier_is_confident_of_exactly_the_points_within_3_sigma()
     points = at(means()[0] - SIGMA * np.stack([steps, 0 * steps], axis=1))
     real = points[:, 0, 0] / 255 * 2 - 1
     inside = np.linalg.norm(real - means()[0], axis=1) < 3 * SIGMA
-    told = extractor.probabilities(points)
-    assert np.array_equal(told.max(1) > CONFIDENT, inside) and 5 < inside.sum() < 36
-    np.testing.assert_allclose(told.sum(1), 1)
+    probabilities_read = extractor.probabilities(points)
+    assert np.array_equal(probabilities_read.max(1) > CONFIDENT, inside) and 5 < inside.sum() < 36
+    np.testing.assert_allclose(probabilities_read.sum(1), 1)
     assert np.allclose(extractor(points), real, atol=1e-6)
     nowhere = extractor.probabilities(at(np.zeros((1, 2))))
     np.testing.assert_allclose(nowhere, 1 / 8, atol=0.01)
@@ -76,9 +80,9 @@ def triples(numbers: Any) -> np.ndarray:
 
 
 def test_stacked_modes_are_read_color_by_color() -> None:
-    found = stacked_modes(triples([7, 7, 70, 700]), Corner())
-    assert (found.modes.seen, found.modes.total, found.near) == (3, 1000, None)
-    assert found.kl == pytest.approx(np.log(1000) - (1.5 * np.log(2)))
+    coverage = stacked_modes(triples([7, 7, 70, 700]), Corner())
+    assert (coverage.modes.seen, coverage.modes.total, coverage.near) == (3, 1000, None)
+    assert coverage.kl == pytest.approx(np.log(1000) - (1.5 * np.log(2)))
     even = stacked_modes(triples(range(1000)), Corner())
     assert even.modes.seen == 1000 and even.kl == pytest.approx(0, abs=1e-9)
     assert even.modes.seen_expected == pytest.approx(1000 * (1 - 0.999**1000))
@@ -93,10 +97,10 @@ def test_the_classifier_of_stacked_digits_is_the_single_one_three_times() -> Non
     assert (extractor.width, extractor.classes, extractor.name) == (3, 1000, "corner-stacked")
     assert extractor.accuracy == pytest.approx(0.729)
     assert extractor(pixels).tolist() == [[1, 2, 3], [9, 9, 9]]
-    told = extractor.probabilities(pixels)
-    assert told.argmax(1).tolist() == [123, 999]
-    np.testing.assert_allclose(told.sum(1), 1)
-    np.testing.assert_allclose(told.max(1), 0.919**3)
+    probabilities_read = extractor.probabilities(pixels)
+    assert probabilities_read.argmax(1).tolist() == [123, 999]
+    np.testing.assert_allclose(probabilities_read.sum(1), 1)
+    np.testing.assert_allclose(probabilities_read.max(1), 0.919**3)
 
 
 def test_sources_without_known_modes_have_none() -> None:

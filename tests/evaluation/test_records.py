@@ -48,12 +48,12 @@ def test_each_line_has_a_format_number_and_is_read_as_it_was_written(run: Run) -
 
 
 def test_a_line_of_before_the_format_number_is_read_under_todays_names(run: Run) -> None:
-    (line,), (made,) = run.metrics(), evaluations(run)
+    (line,), (evaluation,) = run.metrics(), evaluations(run)
     old = before_format_1(line)
     assert {"judge", "made"} < set(old) and "sure" in old["classes"]
     assert "leap" in old["closer"]["traits"] and "authentic" in old["closer"]["copies"]
     (run.path / "metrics.jsonl").write_text(json.dumps(old) + "\n")
-    assert evaluations(run) == [made]
+    assert evaluations(run) == [evaluation]
 
 
 @pytest.mark.parametrize("older", [False, True])
@@ -78,16 +78,16 @@ def test_a_line_that_an_older_version_wrote_is_read(run: Run) -> None:
     """Written by the last version without a format number: DCGAN on shapes, two steps."""
     stored = Path(__file__).parent / "data" / "metrics_before_format_1.jsonl"
     (run.path / "metrics.jsonl").write_text(stored.read_text())
-    (made,), (line,) = evaluations(run), run.metrics()
-    assert made.extractor.name == line["judge"]["name"] == "shapes-cnn"
-    assert made.created == line["made"] and made.classes is not None
-    assert made.classes.confident == line["classes"]["sure"]
-    details, old = made.detailed, line["closer"]
+    (evaluation,), (line,) = evaluations(run), run.metrics()
+    assert evaluation.extractor.name == line["judge"]["name"] == "shapes-cnn"
+    assert evaluation.created == line["made"] and evaluation.classes is not None
+    assert evaluation.classes.confident == line["classes"]["sure"]
+    details, old = evaluation.detailed, line["closer"]
     assert details is not None and details.latent_geometry is not None and details.ground_truth is not None
     assert details.latent_geometry.path_ratio == old["traits"]["detour"]
     assert details.ground_truth.precision == old["truth"]["precision"]
     assert details.memorization is not None and details.memorization.summary == old["copies"]["words"]
     assert details.diversity is not None and details.diversity.confidence == 0
     values = {score["card"]["metric"]: score["value"] for score in line["scores"]}
-    assert {score.card.metric: score.value for score in made.scores} == values
-    assert {score.card.labels for score in made.scores} == {"none"}
+    assert {score.card.metric: score.value for score in evaluation.scores} == values
+    assert {score.card.labels for score in evaluation.scores} == {"none"}

@@ -90,9 +90,15 @@ def test_a_new_metric_is_one_entry(
 def test_in_one_full_evaluation_each_image_set_passes_the_extractor_once(tmp_path: Path) -> None:
     extractor = Counting(extractor_for(source()))
     model = Pipeline(Copyist(discs(400, 7)[0]))
-    made = evaluate_run(model, 150, extractor, data=source(), detailed=True)
-    assert made.classes is not None and made.detailed is not None and made.detailed.diversity is not None
-    assert made.detailed.latent_geometry is not None and "IS" in {s.card.metric for s in made.scores}
+    evaluation = evaluate_run(model, 150, extractor, data=source(), detailed=True)
+    assert (
+        evaluation.classes is not None
+        and evaluation.detailed is not None
+        and evaluation.detailed.diversity is not None
+    )
+    assert evaluation.detailed.latent_geometry is not None and "IS" in {
+        s.card.metric for s in evaluation.scores
+    }
     # samples, test images, training images for floors and for memorization, interpolations, linear probe
     assert sorted(extractor.passes.values()) == [1] * 6
 
@@ -149,8 +155,8 @@ def test_features_of_real_images_are_stored_and_damaged_ones_computed_again(
     for new in (3, 1, 2):
         monkeypatch.setattr(inputs_module, "SHARED", FeatureCache())  # as in another process
         extractor.passes.clear()
-        made = evaluate_run(Pipeline(Copyist(discs(400, 7)[0])), 150, extractor, data=source())
-        scores.append([s.value for s in made.scores])
+        evaluation = evaluate_run(Pipeline(Copyist(discs(400, 7)[0])), 150, extractor, data=source())
+        scores.append([s.value for s in evaluation.scores])
         assert sum(extractor.passes.values()) == new
         folders = list((tmp_path / "cache" / "features").iterdir())
         assert len(folders) == 2  # test images, and training images for the floors

@@ -1,4 +1,4 @@
-"""Which weights are shown: the better of raw and EMA, measured, recorded and obeyed."""
+"""Which weights are used for sampling: the better of raw and EMA, measured, recorded and obeyed."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ FEW = {"batch": 16, "steps": 8}
 
 
 def training_of(name: str, dataset: Dataset, steps: int = 0, config: Any = None, **options: Any) -> Trainer:
-    kind = load_model_class(name)
+    model_class = load_model_class(name)
     torch.manual_seed(0)
-    family = kind(kind.Config(**(SETTINGS[name] if config is None else config)), dataset.spec)
+    model = model_class(model_class.Config(**(SETTINGS[name] if config is None else config)), dataset.spec)
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 2000})
-    training = Trainer(family, dataset.train, Options(**{**FEW, **options}), plan)
+    training = Trainer(model, dataset.train, Options(**{**FEW, **options}), plan)
     training.model.fit_preprocessing(batches(dataset.train, 16, 0))
     course = training.steps()
     for _ in range(steps):
@@ -64,11 +64,11 @@ def training_of(name: str, dataset: Dataset, steps: int = 0, config: Any = None,
 
 
 def selector_of(training: Trainer, dataset: Dataset) -> Selector:
-    shown = Pipeline(fresh_copy(training.model), class_counts=dataset.class_counts)
-    return Selector(training, shown, dataset)
+    pipeline = Pipeline(fresh_copy(training.model), class_counts=dataset.class_counts)
+    return Selector(training, pipeline, dataset)
 
 
-def found(selector: Selector) -> Comparison:
+def comparison_of(selector: Selector) -> Comparison:
     selector.last = None  # a step is compared once: here its weights are changed in between
     selector.compare()
     assert selector.last is not None
@@ -97,36 +97,36 @@ def test_the_better_weights_are_chosen(trained: Trainer, digits: Dataset) -> Non
     selector, good = selector_of(trained, digits), trained.model.state_dict()
     for name, tensor in trained.ema.tensors.items():
         tensor.copy_(good[name])
-    equal = found(selector)
+    equal = comparison_of(selector)
     assert equal.difference == 0 and equal.selected == "ema"  # a tie goes to the EMA
     spoil(trained.ema.tensors)
-    spoilt_ema = found(selector)
+    spoilt_ema = comparison_of(selector)
     assert spoilt_ema.selected == "raw" and spoilt_ema.high < 0 and spoilt_ema.raw == equal.raw
     before = {name: tensor.clone() for name, tensor in good.items()}
     with torch.no_grad():
         spoil(good)
     for name, tensor in trained.ema.tensors.items():
         tensor.copy_(before[name])
-    spoilt_raw = found(selector)
+    spoilt_raw = comparison_of(selector)
     assert spoilt_raw.selected == "ema" and spoilt_raw.low > 0 and spoilt_raw.ema == equal.ema
     with torch.no_grad():
         for name, tensor in good.items():
             tensor.copy_(before[name])
-    game = trained.model.adversarial is not None
-    assert equal.metric == ("FD" if game else f"{trained.objectives[0].name}/loss")
-    assert equal.features == ("quick-cnn-62" if game else "")
+    adversarial = trained.model.adversarial is not None
+    assert equal.metric == ("FD" if adversarial else f"{trained.objectives[0].name}/loss")
+    assert equal.features == ("quick-cnn-62" if adversarial else "")
     assert equal.split == "selection half of test" and equal.step == trained.step and equal.n >= 64
 
 
 def test_comparing_leaves_no_trace(trained: Trainer, digits: Dataset) -> None:
-    def state() -> list[torch.Tensor]:
+    def tensors() -> list[torch.Tensor]:
         kept = [*trained.model.state_dict().values(), *trained.ema.tensors.values()]
         return [torch.get_rng_state(), *(tensor.clone() for tensor in kept)]
 
     selector = selector_of(trained, digits)
-    before = state()
-    first, second = found(selector), found(selector)
-    assert all(torch.equal(a, b) for a, b in zip(before, state(), strict=True))
+    before = tensors()
+    first, second = comparison_of(selector), comparison_of(selector)
+    assert all(torch.equal(a, b) for a, b in zip(before, tensors(), strict=True))
     assert trained.model.training
     untimed = {"seconds": 0.0}
     assert first.model_copy(update=untimed) == second.model_copy(update=untimed)
@@ -157,7 +157,7 @@ def test_too_few_test_images_are_replaced_by_training_images() -> None:
     )  # fmt: skip
     for name in ("dcgan", "vae"):
         training = training_of(name, few, 1, {"width": 4}, batch=8)
-        assert found(selector_of(training, few)).split == "train"
+        assert comparison_of(selector_of(training, few)).split == "train"
 
 
 def test_a_handful_of_images_leaves_no_comparison(caplog: pytest.LogCaptureFixture) -> None:
@@ -171,12 +171,12 @@ def test_a_handful_of_images_leaves_no_comparison(caplog: pytest.LogCaptureFixtu
 def test_points_are_compared_by_their_coordinates() -> None:
     ring = load("points:ring")
     training = training_of("dcgan", ring, 1, {"width": 4})
-    made = found(selector_of(training, ring))
-    assert made.features == "coordinates" and made.split == "selection half of test"
+    comparison = comparison_of(selector_of(training, ring))
+    assert comparison.features == "coordinates" and comparison.split == "selection half of test"
 
 
 def test_the_interval_is_paired() -> None:
-    """What both share cancels: the interval of a small shift is far narrower than either score's spread."""
+    """What both share cancels: the interval of a small shift is far narrower than either score's interval."""
     rng = np.random.default_rng(0)
     real, raw = rng.normal(size=(500, 4)), rng.normal(size=(400, 4))
     (first, second), difference, reach = frechet_pair(real, raw, raw + 0.3)
@@ -209,9 +209,9 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Run:
     torch.set_num_threads(1)
     update = PowerFunctionEMA.update
 
-    def badly(average: PowerFunctionEMA, step: int) -> None:
-        update(average, step)
-        spoil(average.tensors)
+    def badly(ema: PowerFunctionEMA, step: int) -> None:
+        update(ema, step)
+        spoil(ema.tensors)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PowerFunctionEMA, "update", badly)
@@ -220,9 +220,9 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_run_says_which_weights_are_used_for_sampling(spoilt: Run) -> None:
     for meta in (spoilt.checkpoint_meta(), spoilt.snapshot_meta(12)):
-        made = meta.comparison
-        assert made is not None and made.selected == "raw" and made.step == 12
-        assert "raw weights are used for sampling: autoencoder/loss raw" in made.sentence()
+        comparison = meta.comparison
+        assert comparison is not None and comparison.selected == "raw" and comparison.step == 12
+        assert "raw weights are used for sampling: autoencoder/loss raw" in comparison.sentence()
     assert {spoilt.snapshot_meta(k).comparison is not None for k in spoilt.snapshots()} == {True}
 
 
@@ -248,35 +248,37 @@ def test_grids_are_drawn_from_the_selected_weights(spoilt: Run) -> None:
 def test_every_verb_obeys(spoilt: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(spoilt.path)
 
-    def said(*words: str) -> Any:
+    def json_output(*words: str) -> Any:
         assert cli.main([*words, "--json"]) == 0
         return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
     def array(weights: str, *words: str) -> np.ndarray:
         out = tmp_path / f"{weights}.npy"
-        said(*words, "--weights", weights, "--out", str(out))
+        json_output(*words, "--weights", weights, "--out", str(out))
         return np.asarray(np.load(out))
 
     for words in (("sample", path, "--seeds", "0-3"), ("steer", path, "interpolate", "--seeds", "0-1")):
         auto, raw, ema = (array(weights, *words) for weights in ("auto", "raw", "ema"))
         assert np.array_equal(auto, raw) and not np.array_equal(raw, ema)
-    assert said("sample", path, "--weights=ema", "--out", str(tmp_path / "x.npy"))["weights"] == "ema"
+    assert json_output("sample", path, "--weights=ema", "--out", str(tmp_path / "x.npy"))["weights"] == "ema"
 
     scored = ("evaluate", path, "--samples", "40", "--features", "random-conv", "--quick")
-    raw, ema, auto = (said(*scored, "--weights", weights)["scores"][0] for weights in ("raw", "ema", "auto"))
+    raw, ema, auto = (
+        json_output(*scored, "--weights", weights)["scores"][0] for weights in ("raw", "ema", "auto")
+    )
     assert raw["value"] == auto["value"] < ema["value"]
     cards = [score["card"] for score in (raw, ema, auto)]
     assert [c["weights"] for c in cards] == ["raw", "ema", "raw"]
     assert [c["requested_weights"] for c in cards] == ["raw", "ema", "auto"]
 
-    def judged(*more: str) -> str:
-        answers = said("check", path, *more)["answers"]
+    def better_weights(*more: str) -> str:
+        answers = json_output("check", path, *more)["answers"]
         return next(a["evidence"] for a in answers if "of an evaluation: FID" in a["question"])
 
-    assert judged() == judged("--weights", "raw") != judged("--weights", "ema")
+    assert better_weights() == better_weights("--weights", "raw") != better_weights("--weights", "ema")
     pages = {}
     for weights in ("auto", "raw", "ema"):
-        said("report", path, "--weights", weights, "--out", str(tmp_path / "r.html"))
+        json_output("report", path, "--weights", weights, "--out", str(tmp_path / "r.html"))
         pages[weights] = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "raw (autoencoder/loss: raw" in pages["auto"]
     assert "raw (requested)" in pages["raw"] and "EMA (requested)" in pages["ema"]
@@ -301,8 +303,8 @@ def test_weights_that_were_not_kept_are_said_to_be_missing(spoilt: Run, tmp_path
     with pytest.raises(UsageError, match="kept no EMA weights: leave --weights out, or give --weights raw"):
         triptych.load(old.path, weights="ema")
     assert triptych.load(old.path).weights == "raw"
-    average, seen = old.load_snapshot(6)
-    old.save_snapshot(6, average["ema"], seen)  # as older versions did
+    ema_weights, read_meta = old.load_snapshot(6)
+    old.save_snapshot(6, ema_weights["ema"], read_meta)  # as older versions did
     with pytest.raises(UsageError, match="snapshot of step 6 kept no raw weights"):
         triptych.load(old.path, weights="raw", step=6)
     assert triptych.load(old.path, step=6).weights == "ema"
@@ -312,18 +314,18 @@ def test_without_a_comparison_the_raw_weights_are_used(spoilt: Run, tmp_path: Pa
     assert choose("auto", None, ["raw", "ema"], "it") == "raw"
     first = spoilt.load_checkpoint(0)
     assert first.meta.comparison is None
-    made = spoilt.checkpoint_meta().model_dump(mode="json")
-    future = {**made, "comparison": {**made["comparison"], "unknown": 1}}
-    assert CheckpointMeta.model_validate(made).comparison is not None
+    meta = spoilt.checkpoint_meta().model_dump(mode="json")
+    future = {**meta, "comparison": {**meta["comparison"], "unknown": 1}}
+    assert CheckpointMeta.model_validate(meta).comparison is not None
     assert CheckpointMeta.model_validate(future).comparison is None
 
 
 def stopping_at(step: int) -> Callable[[Progress], None]:
-    def watch(progress: Progress) -> None:
+    def on_step(progress: Progress) -> None:
         if progress.step == step:
             os.kill(os.getpid(), signal.SIGINT)
 
-    return watch
+    return on_step
 
 
 def test_stopped_it_is_compared_and_resumed_it_ends_with_the_same_choice(tmp_path: Path) -> None:
@@ -331,9 +333,9 @@ def test_stopped_it_is_compared_and_resumed_it_ends_with_the_same_choice(tmp_pat
     with pytest.raises(Interrupted):
         triptych.train("vae", runs=tmp_path, on_step=stopping_at(4), **VAE)
     stopped = open_run(tmp_path / "0002-vae-digits")
-    made = stopped.checkpoint_meta().comparison
+    comparison = stopped.checkpoint_meta().comparison
     assert (
-        made is not None and made.step == stopped.checkpoints()[-1] == 5
+        comparison is not None and comparison.step == stopped.checkpoints()[-1] == 5
     )  # a wish is granted after the next step
     ended = [run.checkpoint_meta().comparison for run in (whole, resume(stopped.path))]
     first, second = (c.model_copy(update={"seconds": 0.0}) for c in ended if c is not None)
@@ -346,27 +348,27 @@ def test_stopped_it_is_compared_and_resumed_it_ends_with_the_same_choice(tmp_pat
 
 
 def test_cards_call_the_weights_by_todays_names() -> None:
-    told: dict[str, Any] = {
+    card: dict[str, Any] = {
         "metric": "FID", "parameters": {}, "data": "x", "split": "test", "n_real": 1, "n_fake": 1,
         "extractor": "a", "extractor_hash": "b", "resize": "none", "version": 1,
     }  # fmt: skip
-    assert Card(**told, weights="averaged").weights == "ema"
-    assert Card(**told, weights="raw").weights == "raw"
+    assert Card(**card, weights="averaged").weights == "ema"
+    assert Card(**card, weights="raw").weights == "raw"
 
 
-def made(step: int, weights: str, asked: str) -> Any:
+def evaluation_of(step: int, weights: str, requested: str) -> Any:
     """What is read of an evaluation."""
-    score = SimpleNamespace(card=SimpleNamespace(requested_weights=asked))
+    score = SimpleNamespace(card=SimpleNamespace(weights_requested=requested))
     return SimpleNamespace(step=step, weights=weights, scores=(score,))
 
 
 def test_an_evaluation_made_with_weights_does_not_stand_for_the_run() -> None:
-    auto, forced = made(9, "raw", "auto"), made(9, "ema", "ema")
+    auto, forced = evaluation_of(9, "raw", "auto"), evaluation_of(9, "ema", "ema")
     assert newest_evaluation([]) is None
     assert newest_evaluation([auto, forced]) is auto
     assert newest_evaluation([auto, forced], "ema") is forced
     assert newest_evaluation([forced]) is forced
-    later = made(12, "ema", "ema")
+    later = evaluation_of(12, "ema", "ema")
     assert newest_evaluation([auto, later]) is later  # of newer weights
 
 
@@ -380,11 +382,11 @@ def test_seeds_that_show_different_weights_stand_together(tmp_path: Path, digits
         model.requested_weights = requested  # type: ignore[assignment]
         evaluate_run(model, 40, "random-conv", data=digits)
     assert len(group([read(run.path) for run in runs])) == 1
-    told = []
+    files = []
     for weights in ("raw", "ema"):
         model = triptych.load(runs[0].path, weights=weights)
-        told.append(tmp_path / f"{weights}.json")
-        made_now = evaluate_run(model, 40, "random-conv", data=digits, save=False)
-        told[-1].write_text(json.dumps(made_now.model_dump(mode="json")))
-    notes = compare(told).notes
+        files.append(tmp_path / f"{weights}.json")
+        evaluation = evaluate_run(model, 40, "random-conv", data=digits, save=False)
+        files[-1].write_text(json.dumps(evaluation.model_dump(mode="json")))
+    notes = compare(files).notes
     assert any(note.startswith("different weights: ") and "raw" in note and "ema" in note for note in notes)

@@ -29,8 +29,8 @@ def smooth(count: int, seed: int, size: int = 16) -> np.ndarray:
     """Colored ramps, (count, size, size, 3) uint8."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] / size
-    ways = rng.uniform(-60, 60, (2, count, 1, 1, 3))
-    return (128 + ways[0] * y[None, :, :, None] + ways[1] * x[None, :, :, None]).astype(np.uint8)
+    waves = rng.uniform(-60, 60, (2, count, 1, 1, 3))
+    return (128 + waves[0] * y[None, :, :, None] + waves[1] * x[None, :, :, None]).astype(np.uint8)
 
 
 def grainy(pixels: np.ndarray, seed: int = 9) -> np.ndarray:
@@ -42,8 +42,8 @@ def grainy(pixels: np.ndarray, seed: int = 9) -> np.ndarray:
 @pytest.mark.parametrize("size", [16, 52])
 def test_noise_is_detected_and_real_images_are_not_distinguished(size: int) -> None:
     real, other = smooth(120, 0, size), smooth(120, 1, size)
-    told = cross_fit_accuracy(right_of(real, grainy(other)))
-    assert told.low > 0.9
+    accuracy = cross_fit_accuracy(right_of(real, grainy(other)))
+    assert accuracy.low > 0.9
     alike = cross_fit_accuracy(right_of(real, other))
     assert alike.low <= 0.5 <= alike.high
 
@@ -53,28 +53,28 @@ def test_the_same_images_give_the_same_score() -> None:
     assert (right_of(real, fake) == right_of(real, fake)).all()
 
 
-def test_copies_are_not_below_chance() -> None:
+def test_duplicates_are_not_below_chance() -> None:
     """Of one set saved twice, each image learned by heart in one half would be mistaken in the other."""
     real = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1), dtype=np.uint8)
-    found = cross_fit_accuracy(right_of(real, np.roll(real, 3, 0)))
-    assert found.value == 0.5
+    accuracy = cross_fit_accuracy(right_of(real, np.roll(real, 3, 0)))
+    assert accuracy.value == 0.5
 
 
 def test_the_score_has_floor_card_and_sentence() -> None:
     real, train = discs(260, 0)[0], discs(100, 1)[0]
-    made = two_sample_score(real, discs(90, 2)[0], CARD, train=train)
-    assert made is not None and made.floor is not None and made.floor_n == 100
-    assert made.name == "two-sample accuracy[trained-anew]" and made.better == "lower"
-    assert made.card.n_real == made.card.n_fake == 90 and made.card.split == "test"
-    assert 0 <= made.low <= made.value <= made.high <= 1
-    assert "0.5" in made.notes[0] and len(made.notes) == 1
+    result = two_sample_score(real, discs(90, 2)[0], CARD, train=train)
+    assert result is not None and result.floor is not None and result.floor_n == 100
+    assert result.name == "two-sample accuracy[trained-anew]" and result.better == "lower"
+    assert result.card.n_real == result.card.n_fake == 90 and result.card.split == "test"
+    assert 0 <= result.low <= result.value <= result.high <= 1
+    assert "0.5" in result.notes[0] and len(result.notes) == 1
 
 
 def test_few_held_out_images_are_joined_by_training_images() -> None:
-    made = two_sample_score(discs(30, 0)[0], discs(90, 2)[0], CARD, train=discs(100, 1)[0])
-    assert made is not None and made.card.n_real == 90
-    assert made.card.split == "test and training" and made.floor_n == 65
-    assert "copies would look perfect" in made.notes[1]
+    result = two_sample_score(discs(30, 0)[0], discs(90, 2)[0], CARD, train=discs(100, 1)[0])
+    assert result is not None and result.card.n_real == 90
+    assert result.card.split == "test and training" and result.floor_n == 65
+    assert "copies would look perfect" in result.notes[1]
 
 
 def test_what_does_not_apply_is_left_out() -> None:
@@ -96,5 +96,5 @@ def test_folder_against_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (tmp_path / name).mkdir()
         for number, image in enumerate(discs(60, seed)[0]):
             write_png(tmp_path / name / f"{number}.png", image)
-    made = score_sources(f"folder:{tmp_path / 'real'}", f"folder:{tmp_path / 'fake'}", "random-conv")
-    assert made[-1].card.metric == "two-sample accuracy" and made[-1].card.split == "all"
+    scores = score_sources(f"folder:{tmp_path / 'real'}", f"folder:{tmp_path / 'fake'}", "random-conv")
+    assert scores[-1].card.metric == "two-sample accuracy" and scores[-1].card.split == "all"

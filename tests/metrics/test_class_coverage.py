@@ -31,13 +31,13 @@ def test_entropy_and_divergence_have_their_closed_forms() -> None:
 
 
 def test_expected_entropy_is_the_average_over_draws() -> None:
-    law, n = np.array([0.5, 0.3, 0.15, 0.05]), 12
+    distribution, n = np.array([0.5, 0.3, 0.15, 0.05]), 12
     rng = np.random.default_rng(0)
-    drawn = [entropy(counts) for counts in rng.multinomial(n, law, size=4000)]
-    spread = np.std(drawn) / np.sqrt(len(drawn))
-    assert expected_entropy(law, n) == pytest.approx(np.mean(drawn), abs=4 * spread)
+    drawn = [entropy(counts) for counts in rng.multinomial(n, distribution, size=4000)]
+    standard_error = np.std(drawn) / np.sqrt(len(drawn))
+    assert expected_entropy(distribution, n) == pytest.approx(np.mean(drawn), abs=4 * standard_error)
     # Miller 1955: about H - (C - 1) / 2n
-    assert expected_entropy(law, 5000) == pytest.approx(entropy(law) - 3 / 10_000, abs=1e-6)
+    assert expected_entropy(distribution, 5000) == pytest.approx(entropy(distribution) - 3 / 10_000, abs=1e-6)
     assert expected_entropy(np.array([1.0, 0.0]), 9) == 0
 
 
@@ -81,24 +81,27 @@ def test_few_samples_give_a_wide_coverage_interval() -> None:
 
 def test_bounds_of_all_classes_hold_jointly_with_95_percent() -> None:
     rng = np.random.default_rng(3)
-    law = np.full(8, 1 / 8)
+    distribution = np.full(8, 1 / 8)
     model = np.array([0.3, 0.3, 0.2, 0.1, 0.06, 0.03, 0.01, 0.0])
-    true = int((model >= 0.1 * law).sum())
+    true = int((model >= 0.1 * distribution).sum())
     assert true == 6  # the one of 0.01 is just short of 0.0125
     hits = 0
     for counts in rng.multinomial(400, model, size=400):
-        result = mode_coverage(counts, law, 400)
+        result = mode_coverage(counts, distribution, 400)
         hits += result.low <= true <= result.high
     assert hits >= 380
 
 
 def test_expected_seen_and_covered_equal_simulated_means() -> None:
-    law = np.concatenate([np.full(50, 0.015), np.full(50, 0.005)])
+    distribution = np.concatenate([np.full(50, 0.015), np.full(50, 0.005)])
     rng = np.random.default_rng(4)
-    drawn = [mode_coverage(counts, law, 200, min_share=0.5) for counts in rng.multinomial(200, law, size=250)]
-    seen = [result.seen for result in drawn]
-    assert drawn[0].seen_expected == pytest.approx(np.mean(seen), abs=0.5)
-    assert drawn[0].seen_std == pytest.approx(np.std(seen), rel=0.2)
+    drawn = [
+        mode_coverage(counts, distribution, 200, min_share=0.5)
+        for counts in rng.multinomial(200, distribution, size=250)
+    ]
+    seen_counts = [result.seen for result in drawn]
+    assert drawn[0].seen_expected == pytest.approx(np.mean(seen_counts), abs=0.5)
+    assert drawn[0].seen_std == pytest.approx(np.std(seen_counts), rel=0.2)
     assert drawn[0].expected == pytest.approx(np.mean([result.covered for result in drawn]), abs=0.5)
 
 
@@ -112,19 +115,21 @@ def test_standard_deviation_of_seen_classes_is_exact() -> None:
 
 def test_stacked_mnist_reproduces_the_published_count() -> None:
     """1000 modes, 26,000 samples of the truth: all are seen, as published for it."""
-    law = np.full(1000, 1e-3)
-    counts = np.random.default_rng(5).multinomial(26_000, law)
-    result = mode_coverage(counts, law, 26_000)
+    distribution = np.full(1000, 1e-3)
+    counts = np.random.default_rng(5).multinomial(26_000, distribution)
+    result = mode_coverage(counts, distribution, 26_000)
     assert result.seen == 1000 and result.seen_expected == pytest.approx(1000, abs=1e-6)
     counts[:100] = 0
-    assert mode_coverage(counts, law, 26_000).seen == 900
+    assert mode_coverage(counts, distribution, 26_000).seen == 900
 
 
 def test_noise_counts_for_no_class_among_confident_predictions() -> None:
     rng = np.random.default_rng(6)
     fine, rubbish = certain(np.arange(500) % 5, 10), certain(rng.integers(10, size=500), 10, 0.3)
     real = certain(np.arange(1000) % 10, 10)
-    loose, strict = (class_diversity(np.concatenate([fine, rubbish]), real, sure) for sure in (0.0, 0.9))
+    loose, strict = (
+        class_diversity(np.concatenate([fine, rubbish]), real, threshold) for threshold in (0.0, 0.9)
+    )
     assert loose.modes.covered == 10 and strict.modes.covered == 5
     assert (loose.counted, strict.counted, strict.n) == (1000, 500, 1000)
     assert sum(strict.shares) == pytest.approx(0.5)
@@ -159,12 +164,12 @@ def test_order_and_duplicates_of_the_data_change_nothing() -> None:
 
 
 def test_the_jackknife_covers_the_mean_of_kl() -> None:
-    law, model = np.full(6, 1 / 6), np.array([0.3, 0.2, 0.2, 0.1, 0.1, 0.1])
+    distribution, model = np.full(6, 1 / 6), np.array([0.3, 0.2, 0.2, 0.1, 0.1, 0.1])
     rng = np.random.default_rng(8)
     result = [class_diversity_of_counts(c, np.full(6, 100)) for c in rng.multinomial(500, model, size=400)]
     mean = np.mean([f.kl for f in result])
     assert 0.92 <= np.mean([f.kl_low <= mean <= f.kl_high for f in result]) <= 0.98
-    assert kl_divergence(model, law) < mean
+    assert kl_divergence(model, distribution) < mean
 
 
 def test_invalid_input_raises_value_error() -> None:

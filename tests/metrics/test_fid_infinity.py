@@ -105,15 +105,15 @@ def test_each_leave_one_out_sample_has_its_own_size(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("shift", [0.0, 0.4])
 def test_interval_covers_the_population_value(shift: float) -> None:
     rng, d, target = np.random.default_rng(6), 5, 5 * shift**2
-    held = []
+    covered = []
     for _ in range(60):
         real, fake = rng.standard_normal((240, d)), rng.standard_normal((240, d)) + shift
         value, without = fd_infinity_leave_one_out(
             split_groups(real, 12, 0), split_groups(fake, 12, 1), points=5
         )
-        made = jackknife_interval(value, without)
-        held.append(made.low <= target <= made.high)
-    assert 0.88 <= np.mean(held) <= 1.0
+        estimate = jackknife_interval(value, without)
+        covered.append(estimate.low <= target <= estimate.high)
+    assert 0.88 <= np.mean(covered) <= 1.0
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_swapped_classes_raise_intra_class_fid_but_not_fid() -> None:
     assert fid(x, x) == pytest.approx(0, abs=1e-9)
     mean, each = intra_class_fid(x, x, labels, swapped)
     assert each[2] == pytest.approx(0, abs=1e-9)
-    assert each[0] == pytest.approx(81, rel=0.1)  # the squared distance of the two centres
+    assert each[0] == pytest.approx(81, rel=0.1)  # the squared distance of the two centers
     assert mean == pytest.approx(54, rel=0.1)
 
 

@@ -29,13 +29,13 @@ def test_clopper_pearson_1934(count: int, n: int) -> None:
 
 def test_p_value_equals_the_count_of_orderings() -> None:
     """All orders are equally likely: count those with so many below the rank-th honest image."""
-    honest, asked, rank = 6, 5, 2
-    for count in range(asked + 1):
+    honest, queries, rank = 6, 5, 2
+    for count in range(queries + 1):
         orders = 0
-        for places in combinations(range(honest + asked), honest):
-            orders += places[rank - 1] - (rank - 1) >= count  # so many asked ones come before it
-        expected = orders / comb(honest + asked, honest)
-        assert beta_binomial_tail(count, asked, rank, honest) == pytest.approx(expected, abs=1e-12)
+        for places in combinations(range(honest + queries), honest):
+            orders += places[rank - 1] - (rank - 1) >= count  # so many queries come before it
+        expected = orders / comb(honest + queries, honest)
+        assert beta_binomial_tail(count, queries, rank, honest) == pytest.approx(expected, abs=1e-12)
     assert beta_binomial_tail(37, 2000, 10, 1000) == pytest.approx(
         stats.betabinom.sf(36, 2000, 10, 991), rel=1e-9
     )
@@ -71,7 +71,7 @@ def test_p_value_is_uniform_without_memorization() -> None:
     assert shares[0] <= 0.09 and 0.1 < shares[1] <= 0.31 and 0.3 < shares[2] <= 0.57
 
 
-def test_few_copies_among_new_samples_are_found_and_listed() -> None:
+def test_few_duplicates_among_new_samples_are_found_and_listed() -> None:
     train, held_out, fake = images(500, 7), images(999, 8), images(1000, 9)
     few = fake.copy()
     few[[11, 500, 640, *range(700, 725)]] = train[:28] + 1e-6

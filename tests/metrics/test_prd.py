@@ -100,14 +100,14 @@ def test_leave_one_out_keeps_the_clusters() -> None:
     real, fake = modes(8, [40] * 5), modes(9, [90, 70, 40, 0, 0])
     rng = np.random.default_rng(11)
     reals, fakes = (np.array_split(rng.permutation(x), [30, 80, 140]) for x in (real, fake))
-    made = prd_leave_one_out(reals, fakes, clusters=5, runs=2)
+    estimates = prd_leave_one_out(reals, fakes, clusters=5, runs=2)
     whole = prd_f_scores(np.concatenate(reals), np.concatenate(fakes), clusters=5, runs=2)
-    assert list(made) == ["F_8", "F_1/8"]
-    assert (made["F_8"][0], made["F_1/8"][0]) == pytest.approx(whole, abs=1e-12)
+    assert list(estimates) == ["F_8", "F_1/8"]
+    assert (estimates["F_8"][0], estimates["F_1/8"][0]) == pytest.approx(whole, abs=1e-12)
     for g in range(4):
         kept = [np.concatenate(x[:g] + x[g + 1 :]) for x in (reals, fakes)]
         anew = prd_f_scores(*kept, clusters=5, runs=2)
-        assert (made["F_8"][1][g], made["F_1/8"][1][g]) == pytest.approx(anew, abs=1e-12)
+        assert (estimates["F_8"][1][g], estimates["F_1/8"][1][g]) == pytest.approx(anew, abs=1e-12)
 
 
 def test_constant_features_do_not_crash() -> None:

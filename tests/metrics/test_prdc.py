@@ -93,7 +93,7 @@ def test_mode_collapse_has_precision_and_noise_has_recall() -> None:
 def test_duplicates_are_at_distance_0() -> None:
     """Near-copies far from the origin: |a|^2 + |b|^2 - 2 a.b would lose them in its rounding."""
     rng = np.random.default_rng(2)
-    real = np.repeat(rng.standard_normal((30, 8)) + 1e4, 4, axis=0)  # 3 copies each: radius 0 at k = 3
+    real = np.repeat(rng.standard_normal((30, 8)) + 1e4, 4, axis=0)  # 3 duplicates each: radius 0 at k = 3
     assert precision_recall(real, real, k=3) == (1.0, 1.0)
     assert precision_recall(real, real + 1e-9, k=3)[0] == 0.0
     assert density_coverage(real, real, k=3) == (0.0, 0.0)  # strict: nothing is nearer than 0

@@ -71,18 +71,18 @@ def test_every_field_is_protocol_or_description() -> None:
 
 
 def test_a_score_survives_json_and_is_frozen() -> None:
-    made = score(controls={"steps": 20, "guidance": 1.0})
-    assert Score.model_validate(json.loads(json.dumps(made.model_dump(mode="json")))) == made
+    original = score(controls={"steps": 20, "guidance": 1.0})
+    assert Score.model_validate(json.loads(json.dumps(original.model_dump(mode="json")))) == original
     with pytest.raises(ValidationError, match="frozen"):
-        made.value = 1.0  # type: ignore[misc]
+        original.value = 1.0  # type: ignore[misc]
     with pytest.raises(ValidationError, match="Extra inputs"):
         score(tyop=1)
 
 
 def stored(**changes: Any) -> dict[str, Any]:
-    spread = ResamplingErrors((0.1, -0.1), 10.0, "2 groups")
-    made = score(controls={"guidance": 1.0}).model_copy(update={"resampling": spread, **changes})
-    return json.loads(json.dumps(made.model_dump(mode="json")))
+    resampling = ResamplingErrors((0.1, -0.1), 10.0, "2 groups")
+    original = score(controls={"guidance": 1.0}).model_copy(update={"resampling": resampling, **changes})
+    return json.loads(json.dumps(original.model_dump(mode="json")))
 
 
 def test_stored_score_has_a_checksum_and_round_trips() -> None:

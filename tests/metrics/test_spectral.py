@@ -64,7 +64,7 @@ def test_brightness_does_not_matter_contrast_does() -> None:
     assert sharpness(double) == pytest.approx(4 * sharpness(pixels), rel=1e-5)
 
 
-def test_artifact_in_color_alone_is_seen() -> None:
+def test_artifact_in_color_alone_is_detected() -> None:
     """Red against green: their mean is flat."""
     fault = noise(3)
     colored = np.concatenate([fault, 255 - fault, np.full_like(fault, 127)], axis=3)

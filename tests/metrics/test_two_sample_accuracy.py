@@ -41,10 +41,10 @@ def cross_fitted(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
     """What a linear classifier by the difference of means gets right of two equal Gaussians. (2, n) bool."""
     sets, half = rng.standard_normal((2, n, width)), np.arange(n) < n // 2
     right = np.zeros((2, n), bool)
-    for held in (half, ~half):
-        means = sets[:, ~held].mean(1)  # (2, width)
-        projected = (sets[:, held] - means.mean(0)) @ (means[1] - means[0])  # (2, n / 2)
-        right[:, held] = np.stack([projected[0] < 0, projected[1] >= 0])
+    for held_out in (half, ~half):
+        means = sets[:, ~held_out].mean(1)  # (2, width)
+        projected = (sets[:, held_out] - means.mean(0)) @ (means[1] - means[0])  # (2, n / 2)
+        right[:, held_out] = np.stack([projected[0] < 0, projected[1] >= 0])
     return right
 
 
@@ -52,6 +52,6 @@ def cross_fitted(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
 def test_interval_covers_one_half_for_equal_distributions(n: int, width: int) -> None:
     """The worst case, a linear classifier: a plain binomial interval holds 0.5 in only 83 to 90 %."""
     rng = np.random.default_rng(0)
-    made = [cross_fit_accuracy(cross_fitted(rng, n, width)) for _ in range(600)]
-    assert np.mean([e.low <= 0.5 <= e.high for e in made]) >= 0.93
-    assert np.mean([e.value for e in made]) == pytest.approx(0.5, abs=0.01)
+    results = [cross_fit_accuracy(cross_fitted(rng, n, width)) for _ in range(600)]
+    assert np.mean([e.low <= 0.5 <= e.high for e in results]) >= 0.93
+    assert np.mean([e.value for e in results]) == pytest.approx(0.5, abs=0.01)

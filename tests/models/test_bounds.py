@@ -1,4 +1,4 @@
-"""The families' bounds where the likelihood is known."""
+"""The models' bounds where the likelihood is known."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def test_with_the_true_posterior_the_elbo_is_the_likelihood(prior: str) -> None:
     model, pixels, exact = linear_vae(prior)
     assert len(pixels) > 100
     for bound in ("elbo", "iwae"):
-        found = model.bits_per_dim(pixels, bound=bound, draws=4)
-        np.testing.assert_allclose(found, exact, atol=0.01)
-        assert np.abs(found.mean() - exact.mean()) < 1e-3
+        bits = model.bits_per_dim(pixels, bound=bound, draws=4)
+        np.testing.assert_allclose(bits, exact, atol=0.01)
+        assert np.abs(bits.mean() - exact.mean()) < 1e-3
 
 
 @pytest.mark.parametrize("prior", ["normal", "flow"])
@@ -102,13 +102,13 @@ def test_iwae_is_never_above_the_elbo_of_the_same_draws() -> None:
     assert (iwae < elbo).all()
 
 
-def test_pixels_that_do_not_count_are_marginalised() -> None:
+def test_pixels_that_do_not_count_are_marginalized() -> None:
     """Half a linear-Gaussian image is a linear-Gaussian image of its own."""
     model, pixels, _ = linear_vae("normal")
     weights = model.model.decoder.weights.double().view(8, 8, LATENT)[2:6].reshape(32, LATENT)
     covariance = weights @ weights.T + SCALE**2 * torch.eye(32, dtype=torch.float64)
     density = torch.distributions.MultivariateNormal(torch.zeros(32, dtype=torch.float64), covariance)
-    seen = to_float(pixels)[:, :, 2:6].flatten(1).double()
-    exact = (-density.log_prob(seen) / 32 - math.log(LEVEL_STEP)) / math.log(2)
-    found = model.bits_per_dim(pixels, bound="iwae", draws=512, box=(2, 0, 6, 8))
-    assert found.mean() == pytest.approx(exact.mean().item(), abs=0.01)
+    visible = to_float(pixels)[:, :, 2:6].flatten(1).double()
+    exact = (-density.log_prob(visible) / 32 - math.log(LEVEL_STEP)) / math.log(2)
+    bits = model.bits_per_dim(pixels, bound="iwae", draws=512, box=(2, 0, 6, 8))
+    assert bits.mean() == pytest.approx(exact.mean().item(), abs=0.01)

@@ -36,17 +36,19 @@ def images(spec: ImageSpec, count: int = 24) -> Split:
     return Split(pixels, labels)
 
 
-def made(name: str, spec: ImageSpec = GRAY, settings: Mapping[str, Any] = MappingProxyType({})) -> AnyModel:
+def new_model(
+    name: str, spec: ImageSpec = GRAY, settings: Mapping[str, Any] = MappingProxyType({})
+) -> AnyModel:
     torch.manual_seed(0)
-    kind = load_model_class(name)
-    return kind(kind.Config(**settings), spec, untrained_components(kind, spec))
+    model_class = load_model_class(name)
+    return model_class(model_class.Config(**settings), spec, untrained_components(model_class, spec))
 
 
 def training(
     name: str, spec: ImageSpec = GRAY, settings: Mapping[str, Any] = MappingProxyType({}), **options: Any
 ) -> Trainer:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
-    return Trainer(made(name, spec, settings), images(spec), Options(batch=8, **options), plan)
+    return Trainer(new_model(name, spec, settings), images(spec), Options(batch=8, **options), plan)
 
 
 def run_for(steps: int, trained: Trainer) -> Trainer:
@@ -93,7 +95,7 @@ def test_each_objective_updates_exactly_its_own_parameters(name: str) -> None:
 
 
 def test_every_parameter_belongs_to_exactly_one_objective(name: str) -> None:
-    model = made(name)
+    model = new_model(name)
     owned = [id(p) for objective in model.objectives() for p in objective.parameters()]
     assert sorted(owned) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
@@ -151,7 +153,7 @@ def test_an_optimizer_may_only_hold_parameters_of_its_model(name: str) -> None:
 
 
 def fresh_seeded(name: str) -> AnyModel:
-    return made(name)
+    return new_model(name)
 
 
 def contiguous(tensors: Any) -> dict[str, torch.Tensor]:
@@ -175,16 +177,21 @@ def test_an_image_depends_on_its_seed_and_not_on_its_row(name: str) -> None:
 
 
 def test_config_survives_json(name: str) -> None:
-    kind = load_model_class(name)
-    assert kind.Config.model_validate_json(kind.Config().model_dump_json()) == kind.Config()
-    assert kind.Controls.model_validate_json(kind.Controls().model_dump_json()) == kind.Controls()
+    model_class = load_model_class(name)
+    assert (
+        model_class.Config.model_validate_json(model_class.Config().model_dump_json()) == model_class.Config()
+    )
+    assert (
+        model_class.Controls.model_validate_json(model_class.Controls().model_dump_json())
+        == model_class.Controls()
+    )
 
 
 def test_flags_do_not_collide(name: str) -> None:
-    kind = load_model_class(name)
-    assert not set(kind.Config.model_fields) & set(Options.model_fields)
+    model_class = load_model_class(name)
+    assert not set(model_class.Config.model_fields) & set(Options.model_fields)
     reserved = {"seeds", "labels", "prompts", "out", "family"}
-    assert not set(kind.Controls.model_fields) & reserved
+    assert not set(model_class.Controls.model_fields) & reserved
 
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {  # settings that log values of their own
@@ -243,39 +250,41 @@ def test_ema_modules_are_all_that_sampling_uses(name: str) -> None:
 
 def test_a_likelihood_bound_depends_on_image_and_seed_alone(name: str) -> None:
     model = run_for(20, training(name)).model
-    pipeline, shown = Pipeline(model), images(GRAY, 5)
-    labels = shown.labels if model.conditional else None
+    pipeline, examples = Pipeline(model), images(GRAY, 5)
+    labels = examples.labels if model.conditional else None
     if not model.likelihood_bounds:
         with pytest.raises(ValueError, match="is implicit: it can draw but not say how likely an image is"):
-            pipeline.bits_per_dim(shown.pixels, labels)
+            pipeline.bits_per_dim(examples.pixels, labels)
         return
     for bound in model.likelihood_bounds:
-        whole = pipeline.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5))
+        whole = pipeline.bits_per_dim(examples.pixels, labels, bound, draws=3, seeds=range(5))
         assert whole.shape == (5,) and np.isfinite(whole).all()
         assert (whole > 5).all()  # even noise has 8 bits and nothing can be learned about it
-        assert np.array_equal(whole, pipeline.bits_per_dim(shown.pixels, labels, bound, 3, range(5)))
+        assert np.array_equal(whole, pipeline.bits_per_dim(examples.pixels, labels, bound, 3, range(5)))
         single = [
-            pipeline.bits_per_dim(shown.pixels[i, None], None if labels is None else labels[i], bound, 3, [i])
+            pipeline.bits_per_dim(
+                examples.pixels[i, None], None if labels is None else labels[i], bound, 3, [i]
+            )
             for i in range(5)
         ]
         np.testing.assert_allclose(np.concatenate(single), whole, rtol=1e-3)
         assert not np.allclose(
-            whole, pipeline.bits_per_dim(shown.pixels, labels, bound, 3, range(5, 10)), 1e-6
+            whole, pipeline.bits_per_dim(examples.pixels, labels, bound, 3, range(5, 10)), 1e-6
         )
         box = (2, 2, 14, 14)
-        inner = pipeline.bits_per_dim(shown.pixels, labels, bound, draws=3, seeds=range(5), box=box)
+        inner = pipeline.bits_per_dim(examples.pixels, labels, bound, draws=3, seeds=range(5), box=box)
         assert np.isfinite(inner).all() and not np.allclose(inner, whole, rtol=1e-6)
 
 
 def test_the_expectation_of_a_bound_does_not_depend_on_the_number_of_draws(name: str) -> None:
     pipeline = Pipeline(run_for(5, training(name)).model)
-    shown = images(GRAY, 2)
-    assert shown.labels is not None
-    labels = shown.labels[[0] * 60] if pipeline.model.conditional else None
+    examples = images(GRAY, 2)
+    assert examples.labels is not None
+    labels = examples.labels[[0] * 60] if pipeline.model.conditional else None
     for bound in set(pipeline.model.likelihood_bounds) - {
         "iwae"
     }:  # which is another bound for each number of draws
-        pixels = shown.pixels[[0] * 60]
+        pixels = examples.pixels[[0] * 60]
         few, many = (pipeline.bits_per_dim(pixels, labels, bound, draws) for draws in (2, 8))
         error = np.sqrt((few.var(ddof=1) + many.var(ddof=1)) / 60)
         assert abs(few.mean() - many.mean()) < 4 * error
@@ -321,8 +330,8 @@ def test_gradients_of_micro_batches_add_up_to_the_batchs() -> None:
 def test_a_condition_is_cut_by_rows() -> None:
     from triptych.core.types import Condition
 
-    asked = Condition(labels=torch.tensor([5, 6, 7]), captions=("a", "b", "c"))
-    cut = asked.cut([2, 0, 0])
+    condition = Condition(labels=torch.tensor([5, 6, 7]), captions=("a", "b", "c"))
+    cut = condition.cut([2, 0, 0])
     assert cut.labels is not None and cut.labels.tolist() == [7, 5, 5]
     assert cut.captions == ("c", "a", "a") and cut.image is None
     assert replace(cut, captions=None).captions is None

@@ -87,12 +87,12 @@ def test_diffusion_is_variance_preserving_and_predicts_the_noise_by_default() ->
 
 
 def test_times_are_stratified_over_the_batch(batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[torch.Tensor] = []
+    times: list[torch.Tensor] = []
     monkeypatch.setattr(
-        "triptych.models._denoising.add_noise", lambda schedule, x0, eps, t: seen.append(t) or x0
+        "triptych.models._denoising.add_noise", lambda schedule, x0, eps, t: times.append(t) or x0
     )
     Diffusion(DiffusionConfig(), SPEC).loss(batch, context(batch))
-    (t,) = seen
+    (t,) = times
     assert sorted(((t - 1) * 8 // 1000).tolist()) == list(range(8))
     assert t.min() >= 1 and t.max() <= 1000
 
@@ -114,9 +114,9 @@ def test_labels_change_the_prediction_and_guidance_uses_the_unlabeled_one(model_
 
 def test_dropout_is_a_function_of_the_step(batch: Any) -> None:
     model = perturbed(Diffusion, SPEC, network="ddpm", channels=(8, 8), dropout=0.5).train()
-    state = torch.get_rng_state()
+    rng_state = torch.get_rng_state()
     first = model.loss(batch, context(batch))[0].item()
-    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(torch.get_rng_state(), rng_state)
     torch.rand(5)  # a resumed process stands elsewhere in the global stream
     assert model.loss(batch, context(batch))[0].item() == first
     whole = model.eval().loss(batch, context(batch))[0].item()

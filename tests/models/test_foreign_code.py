@@ -106,13 +106,13 @@ def test_a_report_of_a_received_run_is_written(received: Path) -> None:
 def received_duel(tmp_path: Path) -> duel.Duel:
     """A duel whose duel.json names a file."""
     small = "vae --width 4 --latent 2 --batch 32"
-    made = duel.create_duel(
+    created = duel.create_duel(
         [small, f"{small} --prior normal"], "digits", budget="images", amount=64, home=tmp_path
     )
-    rules = json.loads((made.path / "duel.json").read_text())
+    rules = json.loads((created.path / "duel.json").read_text())
     rules["contestants"][0]["model"] = str(trap(tmp_path))
-    (made.path / "duel.json").write_text(json.dumps(rules))
-    return duel.open_duel(made.path)
+    (created.path / "duel.json").write_text(json.dumps(rules))
+    return duel.open_duel(created.path)
 
 
 @pytest.mark.parametrize("verb", ["resume", "report"])

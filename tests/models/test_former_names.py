@@ -55,10 +55,10 @@ def test_a_run_with_former_field_names_samples_and_resumes_to_the_same_bits(
     old = tmp_path / "old"
     shutil.copytree(run.path, old)
     card = json.loads((old / "run.json").read_text(encoding="utf-8"))
-    kind = load_model_class(name)
+    model_class = load_model_class(name)
     del card["format"]
     card["family"], card["spec"] = card.pop("model"), card.pop("image_spec")
-    card["config"] = old_names(kind.Config, card["config"])
+    card["config"] = old_names(model_class.Config, card["config"])
     if name == "wgan":  # one field held whichever number the constraint had
         del card["config"]["penalty_weight"]
         card["config"]["strength"] = card["config"].pop("clip_value")
@@ -71,7 +71,7 @@ def test_a_run_with_former_field_names_samples_and_resumes_to_the_same_bits(
     now, then = triptych.load(run.path), triptych.load(old)
     assert np.array_equal(now.sample(range(4)), then.sample(range(4)))
     reread = saved_config(open_run(old).card)
-    assert kind.Config(**reread) == kind.Config(**saved_config(run.card))
+    assert model_class.Config(**reread) == model_class.Config(**saved_config(run.card))
     newest = max((old / "checkpoints").iterdir(), key=lambda folder: folder.name)
     shutil.rmtree(newest)
     expected, again = open_run(run.path).load_checkpoint()[0], resume(old).load_checkpoint()[0]

@@ -93,12 +93,12 @@ def test_labels_reach_generator_and_discriminator_of_a_conditional_dcgan(batch: 
 def test_instance_noise_reaches_the_discriminator_and_leaves_the_images_unchanged(batch: Any) -> None:
     torch.manual_seed(0)
     model = Dcgan(DcganConfig(instance_noise=0.5), PLAIN)
-    seen: list[torch.Tensor] = []
-    model.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    received: list[torch.Tensor] = []
+    model.discriminator.register_forward_pre_hook(lambda module, inputs: received.append(inputs[0]))
     before = batch.images.clone()
     model.critic_loss(batch, context(batch, "discriminator"))
     assert torch.equal(batch.images, before)
-    assert (seen[0] - batch.images).std().item() == pytest.approx(0.5, rel=0.05)
+    assert (received[0] - batch.images).std().item() == pytest.approx(0.5, rel=0.05)
 
 
 def test_without_instance_noise_the_discriminator_is_nearly_blind_to_contrast(batch: Any) -> None:
@@ -148,14 +148,14 @@ def test_vae_beta_warms_up(batch: Any) -> None:
     model = Vae(VaeConfig(kl_warmup=0.5), PLAIN).eval()
 
     def loss(done: float) -> tuple[float, dict[str, Any]]:
-        total, seen = model.loss(batch, context(batch, "autoencoder", done=done))
-        return total.item(), seen
+        total, logged = model.loss(batch, context(batch, "autoencoder", done=done))
+        return total.item(), logged
 
-    start, seen = loss(0.0)
-    assert start == pytest.approx(seen["reconstruction"].item())
+    start, logged = loss(0.0)
+    assert start == pytest.approx(logged["reconstruction"].item())
     for done, beta in ((0.25, 0.5), (0.75, 1.0)):
-        total, seen = loss(done)
-        assert total == pytest.approx((seen["reconstruction"] + beta * seen["kl"]).item(), rel=1e-5)
+        total, logged = loss(done)
+        assert total == pytest.approx((logged["reconstruction"] + beta * logged["kl"]).item(), rel=1e-5)
 
 
 def test_vae_reparameterization_has_the_right_gradient() -> None:

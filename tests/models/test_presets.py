@@ -62,21 +62,21 @@ def test_every_model_has_the_default_preset_and_each_gan_a_paper_preset() -> Non
 @pytest.mark.parametrize(("model", "preset"), EVERY)
 def test_every_preset_trains(model: str, preset: str) -> None:
     points = preset == "points"
-    data, kind = load("points:ring") if points else load("digits", size=8), load_model_class(model)
-    chosen, config, options = configure(kind, preset, {"batch": 4}, "digits")
+    data, model_class = load("points:ring") if points else load("digits", size=8), load_model_class(model)
+    chosen, config, options = configure(model_class, preset, {"batch": 4}, "digits")
     assert chosen == preset
-    given = {**config.model_dump(), **options.model_dump(), "batch": kind.presets[preset].get("batch")}
-    for name, value in kind.presets[preset].items():
+    given = {**config.model_dump(), **options.model_dump(), "batch": model_class.presets[preset].get("batch")}
+    for name, value in model_class.presets[preset].items():
         if isinstance(value, dict):
             assert value.items() <= given[name].items()
         else:
             assert given[name] == value or (value is None and name == "lr"), name
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
-    components = untrained_components(kind, data.spec)
-    training = Trainer(kind(config, data.spec, components), data.train, options, plan)
+    components = untrained_components(model_class, data.spec)
+    training = Trainer(model_class(config, data.spec, components), data.train, options, plan)
     steps = training.steps()
     values = [next(steps).values for _ in range(2)]
-    assert all(bool(value.isfinite()) for seen in values for value in seen.values())
+    assert all(bool(value.isfinite()) for logged in values for value in logged.values())
 
 
 def test_the_default_preset_is_fast_and_explicit_settings_override_it(tmp_path: Path) -> None:
@@ -98,12 +98,12 @@ def test_the_command_line_names_a_preset(tmp_path: Path) -> None:
 
 
 def test_help_shows_the_defaults_of_the_chosen_preset(capsys: pytest.CaptureFixture[str]) -> None:
-    def shown(*words: str) -> str:
+    def help_text(*words: str) -> str:
         with pytest.raises(SystemExit):
             cli.main(["train", "dcgan", *words, "--help"])
         return " ".join(capsys.readouterr().out.replace("│", " ").split())
 
-    fast, paper = shown(), shown("--preset", "paper")
+    fast, paper = help_text(), help_text("--preset", "paper")
     assert "{fast,few,points,paper}" in fast and "fast: batch 64, lr 0.001, instance-noise 0.3; few:" in fast
     assert "Images per training step. (default: 64)" in fast
     assert "Images per training step. (default: 128)" in paper
@@ -169,8 +169,8 @@ def test_presets_are_described_in_help() -> None:
 
 
 def test_a_duel_takes_presets(tmp_path: Path) -> None:
-    made = create_duel(["dcgan --preset paper", "dcgan"], "digits", home=tmp_path)
-    paper, fast = made.rules.contestants
+    created = create_duel(["dcgan --preset paper", "dcgan"], "digits", home=tmp_path)
+    paper, fast = created.rules.contestants
     assert paper.flags == ("--preset", "paper") and paper.label == "DCGAN --preset paper"
     assert fast.flags == () and fast.label == "DCGAN"
     with pytest.raises(UsageError, match="DCGAN has no preset 'pap'"):
@@ -186,9 +186,9 @@ def test_a_preset_that_suits_the_source_better_is_suggested(tmp_path: Path) -> N
     points = suggest_preset(Wgan, "fast", ImageSpec(2, 1, 8), 20_000)
     assert points == "these are points, not images: --preset points may serve better"
     pixels = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1), dtype=np.uint8)
-    said: list[str] = []
-    triptych.train("dcgan", data=pixels, runs=tmp_path, width=8, announce=said.append, **SMALL)
-    assert said[0] == few.replace("90", "95")  # of which 5 are held out
+    messages: list[str] = []
+    triptych.train("dcgan", data=pixels, runs=tmp_path, width=8, announce=messages.append, **SMALL)
+    assert messages[0] == few.replace("90", "95")  # of which 5 are held out
 
 
 # --- as published ---------------------------------------------------------------------------

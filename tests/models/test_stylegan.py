@@ -38,7 +38,7 @@ def split() -> Split:
     return Split(pixels, rng.integers(0, 3, 16))
 
 
-def made(conditional: bool = False, **config: Any) -> Stylegan:
+def new_stylegan(conditional: bool = False, **config: Any) -> Stylegan:
     torch.manual_seed(0)
     model = Stylegan(StyleganConfig(**{**SMALL, **config}), model_spec(SPEC, conditional))
     for conv in model.generator.convs:
@@ -91,32 +91,32 @@ def test_gradient_penalties_equal_the_closed_form_on_known_discriminators() -> N
 
 @pytest.mark.parametrize("penalties", ["r1", "r1+r2"])
 def test_lazy_penalties_are_applied_at_intervals_with_a_larger_weight(batch: Batch, penalties: str) -> None:
-    model = made(gradient_penalty=penalties, gamma=0.8, penalty_interval=4, loss="logistic")
-    bare = made(gamma=0.0, loss="logistic")
+    model = new_stylegan(gradient_penalty=penalties, gamma=0.8, penalty_interval=4, loss="logistic")
+    bare = new_stylegan(gamma=0.0, loss="logistic")
     for step in range(9):
-        loss, seen = model.critic_loss(batch, context(batch, step))
+        loss, logged = model.critic_loss(batch, context(batch, step))
         plain, _ = bare.critic_loss(batch, context(batch, step))
         due = {"r1", "r2"} if penalties == "r1+r2" else {"r1"}
-        assert {"r1", "r2"} & set(seen) == (due if step % 4 == 0 else set())
-        extra = 0.4 * 4 * sum(seen[name].item() for name in due if name in seen)
+        assert {"r1", "r2"} & set(logged) == (due if step % 4 == 0 else set())
+        extra = 0.4 * 4 * sum(logged[name].item() for name in due if name in logged)
         assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
 
 
 def test_learning_rates_and_gamma_decay_along_half_a_cosine(batch: Batch) -> None:
-    model = made(gamma=0.8, penalty_interval=1, gamma_end=0.1, lr_end=0.25)
-    bare = made(gamma=0.0)
-    for done, gamma, rate in ((0.0, 0.8, 1.0), (0.5, 0.44, 0.625), (1.0, 0.08, 0.25)):
-        loss, seen = model.critic_loss(batch, context(batch, done=done))
+    model = new_stylegan(gamma=0.8, penalty_interval=1, gamma_end=0.1, lr_end=0.25)
+    bare = new_stylegan(gamma=0.0)
+    for done, gamma, lr_scale in ((0.0, 0.8, 1.0), (0.5, 0.44, 0.625), (1.0, 0.08, 0.25)):
+        loss, logged = model.critic_loss(batch, context(batch, done=done))
         plain, _ = bare.critic_loss(batch, context(batch, done=done))
-        extra = gamma / 2 * (seen["r1"] + seen["r2"]).item()
+        extra = gamma / 2 * (logged["r1"] + logged["r2"]).item()
         assert loss.item() == pytest.approx(plain.item() + extra, rel=1e-4)
         assert [objective.lr_schedule(done) for objective in model.objectives()] == pytest.approx(
-            [rate, rate]
+            [lr_scale, lr_scale]
         )
 
 
 def test_the_generators_loss_is_the_discriminators_with_sides_exchanged(batch: Batch) -> None:
-    model = made()
+    model = new_stylegan()
     now = context(batch)
     real, fake = model.logits(now, batch.images, model.fakes(now))
     assert model.generator_loss(batch, now)[0].item() == pytest.approx(
@@ -129,7 +129,7 @@ def test_micro_batches_of_whole_groups_give_the_same_step(loss: str) -> None:
     def gradients(micro: int | None) -> dict[str, Tensor]:
         plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
         trained = Trainer(
-            made(loss=loss, minibatch_std_group=4), split(), Options(batch=8, micro_batch=micro), plan
+            new_stylegan(loss=loss, minibatch_std_group=4), split(), Options(batch=8, micro_batch=micro), plan
         )
         next(trained.steps())
         return {name: p.grad for name, p in trained.model.named_parameters() if p.grad is not None}
@@ -143,7 +143,7 @@ def test_micro_batches_of_whole_groups_give_the_same_step(loss: str) -> None:
 
 def test_style_mixing_has_one_crossover(batch: Batch) -> None:
     always, never, half = (
-        made(mixing_probability=share).mixed_styles(context(batch)) for share in (1.0, 0.0, 0.5)
+        new_stylegan(mixing_probability=share).mixed_styles(context(batch)) for share in (1.0, 0.0, 0.5)
     )
     assert all(torch.equal(never[:, 0], never[:, layer]) for layer in range(5))
     changes = (always[:, 1:] != always[:, :-1]).any(-1).sum(1)
@@ -159,7 +159,7 @@ def sampled(model: Stylegan, seeds: list[int], noise: Tensor, **controls: Any) -
 
 
 def test_truncation_interpolates_between_the_mean_style_and_the_style() -> None:
-    model = made()
+    model = new_stylegan()
     model.generator.mapping.mean.normal_()
     noise = streams.noise(range(3), (8,))
     middle = sampled(model, [5, 5, 5], noise, truncation=0.0)
@@ -171,7 +171,7 @@ def test_truncation_interpolates_between_the_mean_style_and_the_style() -> None:
 
 
 def test_truncation_uses_the_mean_style_of_the_class() -> None:
-    model = made(conditional=True)
+    model = new_stylegan(conditional=True)
     model.generator.mapping.mean.normal_()
     labels = torch.tensor([2, 0])
     styles = model.styles(torch.randn(2, 8), Condition(labels=labels), StyleganControls(truncation=0))
@@ -179,17 +179,17 @@ def test_truncation_uses_the_mean_style_of_the_class() -> None:
 
 
 def test_noise_inputs_depend_on_seeds_and_can_be_switched_off() -> None:
-    model = made()
+    model = new_stylegan()
     noise = streams.noise([1], (8,)).expand(2, -1)
-    shown = sampled(model, [3, 4], noise)
-    assert not torch.allclose(shown[0], shown[1], atol=1e-3)
-    assert torch.allclose(shown[1], sampled(model, [4], noise[:1])[0], atol=1e-6)
+    images = sampled(model, [3, 4], noise)
+    assert not torch.allclose(images[0], images[1], atol=1e-3)
+    assert torch.allclose(images[1], sampled(model, [4], noise[:1])[0], atol=1e-6)
     bare = sampled(model, [3, 4], noise, detail=0.0)
     assert torch.allclose(bare[0], bare[1], atol=1e-6)
 
 
 def test_detail_scales_the_noise_strength_of_every_layer() -> None:
-    model, noise = made(), streams.noise(range(2), (8,))
+    model, noise = new_stylegan(), streams.noise(range(2), (8,))
     twice = sampled(model, [3, 4], noise, detail=2.0)
     for conv in model.generator.convs:
         torch.nn.init.constant_(conv.strength, 0.6)
@@ -197,7 +197,7 @@ def test_detail_scales_the_noise_strength_of_every_layer() -> None:
 
 
 def test_synthesizing_styles_equals_generating() -> None:
-    model, noise = made(), streams.noise(range(2), (8,))
+    model, noise = new_stylegan(), streams.noise(range(2), (8,))
     styles = model.styles(noise, Condition(), StyleganControls())
     assert styles.shape == (2, *model.style_shape)
     assert torch.equal(model.synthesize(styles, [0, 1]), sampled(model, [0, 1], noise))
@@ -207,7 +207,7 @@ def test_synthesizing_styles_equals_generating() -> None:
 
 def test_a_conditional_stylegan_trains_and_samples_by_label() -> None:
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False))
-    trained = Trainer(made(conditional=True), split(), Options(batch=8), plan)
+    trained = Trainer(new_stylegan(conditional=True), split(), Options(batch=8), plan)
     steps = trained.steps()
     for _ in range(3):
         next(steps)
@@ -219,7 +219,9 @@ def test_a_conditional_stylegan_trains_and_samples_by_label() -> None:
 
 def test_timing_covers_whole_periods_of_lazy_penalties() -> None:
     def flops(every: int) -> int:
-        measure = timing_function(made(penalty_interval=every), split(), Options(batch=4, device="cpu"))
+        measure = timing_function(
+            new_stylegan(penalty_interval=every), split(), Options(batch=4, device="cpu")
+        )
         return measure(Arithmetic("fp32", False), 0.0).flops_per_step
 
     always, half, quarter = flops(1), flops(2), flops(4)

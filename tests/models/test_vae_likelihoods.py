@@ -22,7 +22,7 @@ from triptych.models._likelihoods import LIKELIHOODS, binarize
 from triptych.models.vae import Vae, VaeConfig, kl_by_dimension
 
 SPEC = ImageSpec(channels=1, size=8)
-KINDS = ("gaussian", "logistic", "bernoulli")
+LIKELIHOOD_NAMES = ("gaussian", "logistic", "bernoulli")
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def context(batch: Batch) -> StepContext:
 
 def test_probabilities_of_all_levels_sum_to_one() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
-    for kind in ("gaussian", "logistic"):
+    for name in ("gaussian", "logistic"):
         for mean, scale in ((0.3, 0.05), (-1.0, 0.5), (0.999, 1e-3)):
             outputs, log_scale = torch.full((256, 1, 1, 1), mean), torch.tensor(math.log(scale))
-            total = LIKELIHOODS[kind].log_prob(pixels, outputs, log_scale).exp().sum().item()
-            assert total == pytest.approx(1, abs=1e-6), (kind, mean, scale)
+            total = LIKELIHOODS[name].log_prob(pixels, outputs, log_scale).exp().sum().item()
+            assert total == pytest.approx(1, abs=1e-6), (name, mean, scale)
 
 
 def test_logistic_mass_is_the_difference_of_its_distribution_function() -> None:
@@ -57,10 +57,10 @@ def test_logistic_mass_is_the_difference_of_its_distribution_function() -> None:
     x, scale = to_float(pixels).double(), 0.07
     upper, lower = (torch.sigmoid((x + end / 255 - 0.2) / scale) for end in (1, -1))
     outputs = torch.full((3, 1, 1, 1), 0.2, dtype=torch.float64)
-    found = LIKELIHOODS["logistic"].log_prob(pixels, outputs, torch.tensor(math.log(scale)).double())
-    assert torch.allclose(found, (upper - lower).log(), atol=1e-9)
+    log_mass = LIKELIHOODS["logistic"].log_prob(pixels, outputs, torch.tensor(math.log(scale)).double())
+    assert torch.allclose(log_mass, (upper - lower).log(), atol=1e-9)
     nats = LIKELIHOODS["logistic"].nats(to_float(pixels), outputs.float(), torch.tensor(math.log(scale)))
-    assert torch.allclose(nats.double(), -found.flatten(1).sum(1), rtol=1e-3)
+    assert torch.allclose(nats.double(), -log_mass.flatten(1).sum(1), rtol=1e-3)
 
 
 def test_bernoulli_nats_are_the_binary_cross_entropy() -> None:
@@ -79,9 +79,9 @@ def test_binarized_images_have_the_gray_image_as_mean() -> None:
         assert images.mean().item() == pytest.approx(gray, abs=0.03)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_likelihood_trains_samples_and_has_bounds(kind: str, batch: Batch) -> None:
-    model = vae(likelihood=kind)
+@pytest.mark.parametrize("name", LIKELIHOOD_NAMES)
+def test_every_likelihood_trains_samples_and_has_bounds(name: str, batch: Batch) -> None:
+    model = vae(likelihood=name)
     (objective,) = model.objectives()
     losses = []
     for _ in range(20):
@@ -90,10 +90,10 @@ def test_every_likelihood_trains_samples_and_has_bounds(kind: str, batch: Batch)
         loss.backward()
         objective.optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] and ("scale" in logged) == (kind != "bernoulli")
+    assert losses[-1] < losses[0] and ("scale" in logged) == (name != "bernoulli")
     pipeline, pixels = Pipeline(model), np.zeros((4, 8, 8, 1), dtype=np.uint8)
     assert pipeline.sample(range(2)).shape == (2, 8, 8, 1)
-    names = ("binarized-elbo", "binarized-iwae") if kind == "bernoulli" else ("elbo", "iwae")
+    names = ("binarized-elbo", "binarized-iwae") if name == "bernoulli" else ("elbo", "iwae")
     assert model.likelihood_bounds == names
     elbo, iwae = (pipeline.bits_per_dim(pixels, bound=bound, draws=8, seeds=range(4)) for bound in names)
     assert np.isfinite(elbo).all() and (iwae <= elbo).all()

@@ -51,9 +51,9 @@ def test_the_critics_loss_is_equation_3(batch: Any) -> None:
     linear(model, 3.0)
     now = context(batch, "critic")
     real, fake = (images.mean((1, 2, 3)) * 3.0 * 16 for images in (batch.images, model.fakes(now)))
-    loss, seen = model.critic_loss(batch, now)
-    assert seen["slope"].item() == pytest.approx(3.0) and seen["penalty"].item() == pytest.approx(4.0)
-    assert seen["distance"].item() == pytest.approx((real.mean() - fake.mean()).item(), abs=1e-5)
+    loss, logged = model.critic_loss(batch, now)
+    assert logged["slope"].item() == pytest.approx(3.0) and logged["penalty"].item() == pytest.approx(4.0)
+    assert logged["distance"].item() == pytest.approx((real.mean() - fake.mean()).item(), abs=1e-5)
     assert loss.item() == pytest.approx((fake.mean() - real.mean()).item() + 7 * (3 - 1) ** 2, abs=1e-4)
     assert model.generator_loss(batch, now)[0].item() == pytest.approx(-fake.mean().item(), abs=1e-5)
 
@@ -65,12 +65,12 @@ def test_slopes_below_and_above_one_are_penalized(batch: Any) -> None:
 
 
 def test_slopes_are_taken_between_each_real_image_and_its_fake(batch: Any) -> None:
-    model, seen = Wgan(WganConfig(width=8), PLAIN), []
+    model, points = Wgan(WganConfig(width=8), PLAIN), []
     now = context(batch, "critic")
     fakes = model.fakes(now)
-    model.critic.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    model.critic.register_forward_pre_hook(lambda module, inputs: points.append(inputs[0].detach()))
     model.slopes(batch, fakes, now)
-    share = (seen[0] - fakes) / (batch.images - fakes)
+    share = (points[0] - fakes) / (batch.images - fakes)
     each = share.flatten(1).median(dim=1).values
     assert torch.allclose(share, each[:, None, None, None].expand_as(share), atol=1e-2)
     assert each.min() > 0 and each.max() < 1 and each.std() > 0.1
@@ -114,18 +114,18 @@ def test_clipping_acts_after_every_update_and_resumes_to_the_same_bits(batch: An
     for _ in range(3):
         next(stream)
     saved = {
-        name: {key: tensor.clone() for key, tensor in held.items()}
-        for name, held in half.state_tensors().items()
+        name: {key: tensor.clone() for key, tensor in tensors.items()}
+        for name, tensors in half.state_tensors().items()
     }
     again = begin()
     again.restore(3, saved)
     stream = again.steps()
     for _ in range(3):
         next(stream)
-    for name, held in again.state_tensors().items():
-        assert all(torch.equal(tensor, whole.state_tensors()[name][key]) for key, tensor in held.items()), (
-            name
-        )
+    for name, tensors in again.state_tensors().items():
+        assert all(
+            torch.equal(tensor, whole.state_tensors()[name][key]) for key, tensor in tensors.items()
+        ), name
 
 
 def test_a_learning_rate_left_out_is_the_papers_and_is_stored_as_a_number() -> None:
@@ -153,15 +153,15 @@ def test_labels_reach_generator_and_critic(batch: Any) -> None:
     assert not torch.equal(model.synthesize(noise, ones), model.synthesize(noise, 0 * ones))
     images = batch.images[:4]
     assert not torch.equal(model.scores(images, ones), model.scores(images, 0 * ones))
-    loss, seen = model.critic_loss(batch, context(batch, "critic", "generator"))
-    assert torch.isfinite(loss) and seen["slope"] > 0
+    loss, logged = model.critic_loss(batch, context(batch, "critic", "generator"))
+    assert torch.isfinite(loss) and logged["slope"] > 0
 
 
-@pytest.mark.parametrize("kind", ["wgan", "dcgan"])
-def test_generator_interval_and_critic_lr_take_effect(kind: str) -> None:
+@pytest.mark.parametrize("penalty", ["wgan", "dcgan"])
+def test_generator_interval_and_critic_lr_take_effect(penalty: str) -> None:
     settings = {"generator_interval": 3, "critic_lr": 5e-3, "lr": 1e-3, "width": 4}
     model: Any = (
-        Wgan(WganConfig(**settings), PLANE) if kind == "wgan" else Dcgan(DcganConfig(**settings), PLANE)
+        Wgan(WganConfig(**settings), PLANE) if penalty == "wgan" else Dcgan(DcganConfig(**settings), PLANE)
     )
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 7})
     trained = Trainer(model, load("points:ring").train, Options(batch=16), plan)
@@ -221,11 +221,11 @@ def test_the_distance_equals_that_of_optimal_transport(name: str) -> None:
         batch = Batch(x[rows], None, None, torch.arange(len(x)), len(x))
         now = StepContext(0, step, 0.0, frozenset(), batch)
         now.cached("fakes", lambda: y)
-        loss, seen = objective.loss(batch, now)
+        loss, logged = objective.loss(batch, now)
         objective.optimizer.zero_grad()
         loss.backward()
         objective.optimizer.step()
-        distance.append(seen["distance"].item())
-        slope.append(seen["slope"].item())
+        distance.append(logged["distance"].item())
+        slope.append(logged["slope"].item())
     assert np.mean(distance[-50:]) == pytest.approx(exact, rel=0.1)
     assert np.mean(distance[-50:]) / np.mean(slope[-50:]) == pytest.approx(exact, rel=0.05)

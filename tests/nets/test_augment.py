@@ -34,8 +34,8 @@ POLICIES = [DiffAugment(), Adaptive(policy=ALL, initial_p=0.7)]
 
 
 def some(count: int = 8, channels: int = 3) -> Tensor:
-    made = np.random.default_rng(0).uniform(-1, 1, (count, channels, SIZE, SIZE))
-    return torch.from_numpy(made).float()
+    pixels = np.random.default_rng(0).uniform(-1, 1, (count, channels, SIZE, SIZE))
+    return torch.from_numpy(pixels).float()
 
 
 def context_of(count: int = 8, step: int = 0, parts: int = 1) -> list[StepContext]:
@@ -156,13 +156,13 @@ def test_rows_of_a_reflecting_matrix_sum_to_one() -> None:
 
 
 def test_each_transform_acts_on_a_share_p_of_the_images() -> None:
-    count, spread = 2000, []
+    count, deviations = 2000, []
     images = some(1).expand(count, -1, -1, -1)
     for policy, chance in (("translation", 24 / 25), ("rotation", 3 / 4), ("flip", 1 / 2), ("scaling", 1.0)):
         augmented = adaptive_augment(images, (policy,), torch.tensor(0.3), context_of(count)[0])
         share = float((augmented != images).flatten(1).any(1).float().mean())
-        spread.append(abs(share - 0.3 * chance))
-    assert max(spread) < 4 * np.sqrt(0.3 * 0.7 / count)
+        deviations.append(abs(share - 0.3 * chance))
+    assert max(deviations) < 4 * np.sqrt(0.3 * 0.7 / count)
 
 
 # --- the contract ----------------------------------------------------------------------------
@@ -294,22 +294,24 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def made(name: str, config: Any, channels: int = 1) -> Any:
+def new_model(name: str, config: Any, channels: int = 1) -> Any:
     torch.manual_seed(0)
-    kind = load_model_class(name)
-    return kind(kind.Config(augment=config, **SMALL[name]), ImageSpec(channels=channels, size=SIZE))
+    model_class = load_model_class(name)
+    return model_class(
+        model_class.Config(augment=config, **SMALL[name]), ImageSpec(channels=channels, size=SIZE)
+    )
 
 
 def begin(name: str) -> Trainer:
     pixels = np.random.default_rng(0).integers(0, 256, (12, SIZE, SIZE, 1), dtype=np.uint8)
-    model = made(name, Adaptive(ramp_images=200, interval=2, target=0.1, initial_p=0.4))
+    model = new_model(name, Adaptive(ramp_images=200, interval=2, target=0.1, initial_p=0.4))
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 20})
     return Trainer(model, Split(pixels), Options(batch=8), plan)
 
 
-def state(training: Trainer) -> dict[str, Tensor]:
+def tensors_of(training: Trainer) -> dict[str, Tensor]:
     files = training.state_tensors()
-    return {f"{f}/{key}": kept.clone() for f, held in files.items() for key, kept in held.items()}
+    return {f"{f}/{key}": kept.clone() for f, tensors in files.items() for key, kept in tensors.items()}
 
 
 def test_an_adaptive_run_resumes_to_the_same_bits(name: str) -> None:
@@ -318,40 +320,42 @@ def test_an_adaptive_run_resumes_to_the_same_bits(name: str) -> None:
         return [next(stream).values for _ in range(steps)]
 
     straight, half = begin(name), begin(name)
-    seen = walk(straight, 15)
-    (key,) = [key for key in seen[0] if key.endswith("/augment")]
-    assert len({float(values[key]) for values in seen}) > 2  # the chance moved
-    assert all(bool(value.isfinite().all()) for values in seen for value in values.values())
+    chances = walk(straight, 15)
+    (key,) = [key for key in chances[0] if key.endswith("/augment")]
+    assert len({float(values[key]) for values in chances}) > 2  # the chance moved
+    assert all(bool(value.isfinite().all()) for values in chances for value in values.values())
     walk(half, 9)  # between two moves: signs are under way
     again = Trainer(fresh_copy(half.model), half.split, half.options, half.plan)
-    again.restore(9, {f: {k: t.clone() for k, t in held.items()} for f, held in half.state_tensors().items()})
+    again.restore(
+        9, {f: {k: t.clone() for k, t in tensors.items()} for f, tensors in half.state_tensors().items()}
+    )
     walk(again, 6)
-    resumed = state(again)
-    for label, kept in state(straight).items():
+    resumed = tensors_of(again)
+    for label, kept in tensors_of(straight).items():
         assert torch.equal(kept, resumed[label]), label
     assert {"weights/augment.p", "weights/augment.signs"} <= resumed.keys()
 
 
 def test_both_objectives_see_augmented_images(name: str) -> None:
     """Whatever the models' losses, the discriminator is shown the module's images and none besides."""
-    model = made(name, DiffAugment(), channels=3)
+    model = new_model(name, DiffAugment(), channels=3)
     critic = getattr(model, type(model).adversarial.critic)
     (context,) = context_of()
     context.active = frozenset({type(model).adversarial.critic, "generator"})
-    shown: list[Tensor] = []
+    inputs: list[Tensor] = []
     given: list[Tensor] = []
     model.augment.register_forward_hook(lambda *context: given.append(context[-1].detach()))
-    critic.register_forward_hook(lambda module, context, result: shown.append(context[0].detach()))
+    critic.register_forward_hook(lambda module, context, result: inputs.append(context[0].detach()))
     for objective in model.objectives():
         objective.loss(context.batch, context)
-        whole = [x for k, x in enumerate(shown) if name != "wgan" or k != 2]  # its penalty looks between
+        whole = [x for k, x in enumerate(inputs) if name != "wgan" or k != 2]  # its penalty looks between
         sides = [side for x in whole for side in x.split(len(context.batch.images))]  # StyleGAN shows both
         assert len(given) >= 1 and all(any(torch.equal(x, y) for y in given) for x in sides)
         assert not any(torch.equal(x, context.batch.images) for x in sides)
 
 
 def test_the_generators_gradient_passes_through_the_augmentation(name: str) -> None:
-    model = made(name, DiffAugment(policy=("cutout",)), channels=3)
+    model = new_model(name, DiffAugment(policy=("cutout",)), channels=3)
     (context,) = context_of()
     context.active = frozenset({type(model).adversarial.critic, "generator"})
     loss, _ = model.objectives()[1].loss(context.batch, context)
@@ -361,7 +365,7 @@ def test_the_generators_gradient_passes_through_the_augmentation(name: str) -> N
 
 def test_gradients_at_real_images_pass_through_the_augmentation() -> None:
     """R1 is the slope at the image itself, so cutting out half of one leaves a slope of 0 there."""
-    model = made("stylegan", DiffAugment(policy=("cutout",)), channels=3)
+    model = new_model("stylegan", DiffAugment(policy=("cutout",)), channels=3)
     (context,) = context_of()
     model.augment.eval()
     images = some().requires_grad_()

@@ -65,10 +65,10 @@ def test_outputs_are_those_of_diffusers_with_the_same_weights(classes: int, widt
     x, t = torch.randn(2, 3, 32, 32), torch.tensor([1, 700])
     labels = torch.tensor([0, classes]) if classes else None
     with torch.no_grad():
-        found = ours(x, t / T, labels)
+        outputs = ours(x, t / T, labels)
         expected = theirs(x, t - 1, labels).sample
-    assert found.abs().mean() > 0.01
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert outputs.abs().mean() > 0.01
+    assert torch.allclose(outputs, expected, atol=1e-5)
 
 
 def test_dropout_acts_in_training_only() -> None:

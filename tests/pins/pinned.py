@@ -57,13 +57,13 @@ def losses_of(run: Any) -> dict[str, list[float]]:
 
 def scores_of(run: Any) -> dict[str, float]:
     """An evaluation's scores by name, with the floors and interval ends that they have."""
-    found: dict[str, float] = {}
+    scores: dict[str, float] = {}
     for score in triptych.evaluate(triptych.load(run.path), samples=SAMPLES, features=SCORES_OF):
-        found[score.name] = float(f"{score.value:.7g}")
+        scores[score.name] = float(f"{score.value:.7g}")
         for end in ("low", "high", "floor"):
             if (value := getattr(score, end)) is not None:
-                found[f"{score.name} {end}"] = float(f"{value:.7g}")
-    return found
+                scores[f"{score.name} {end}"] = float(f"{value:.7g}")
+    return scores
 
 
 def help_of(words: list[str], capture: Any) -> str:
@@ -80,11 +80,11 @@ def help_of(words: list[str], capture: Any) -> str:
 
 def flags_in(text: str) -> list[str]:
     """The flags that a help text lists (those that it only mentions stand within a line)."""
-    found: set[str] = set()
+    flags: set[str] = set()
     for line in text.splitlines():
         if listed := re.match(r"[\s│|]*((?:-h, )?--[a-z][\w.-]*(?:, --[a-z][\w.-]*)*)", line):
-            found |= set(re.findall(r"--[\w.-]+", listed[1]))
-    return sorted(found - {"--help"})
+            flags |= set(re.findall(r"--[\w.-]+", listed[1]))
+    return sorted(flags - {"--help"})
 
 
 def flags_of_all(runs: Mapping[str, Any], capture: Any) -> dict[str, list[str]]:

@@ -27,12 +27,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("model", SMALL)
 def test_the_losses_of_the_first_steps_are_those_stored(runs: dict[str, Any], model: str) -> None:
-    found, expected = losses_of(runs[model]), stored("losses")[model]
-    assert set(found) == set(expected)
+    losses, expected = losses_of(runs[model]), stored("losses")[model]
+    assert set(losses) == set(expected)
     until, later, _ = LOOSE.get(model, (20, LOSS_TOLERANCE, 0.0))
     for name, values in expected.items():
-        assert found[name][:until] == approximately(values[:until], LOSS_TOLERANCE), name
-        assert found[name] == approximately(values, later), name
+        assert losses[name][:until] == approximately(values[:until], LOSS_TOLERANCE), name
+        assert losses[name] == approximately(values, later), name
 
 
 @pytest.mark.parametrize("model", SMALL)
@@ -53,14 +53,14 @@ def test_demo_trains_three_models_and_reports_them(
     code = main([*words, "--out", str(tmp_path / "report.html"), "--json"])
     printed = capsys.readouterr()
     assert code == 0, printed.err
-    told = json.loads(printed.out.splitlines()[-1])
-    assert len(told["runs"]) == 3
-    for path in map(Path, told["runs"]):
+    result = json.loads(printed.out.splitlines()[-1])
+    assert len(result["runs"]) == 3
+    for path in map(Path, result["runs"]):
         (line,) = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         assert any(score["card"]["metric"] == "FID" for score in json.loads(line)["scores"])
         assert list((path / "samples").glob("*.png"))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert Path(told["report"]) == tmp_path / "report.html"
+    assert Path(result["report"]) == tmp_path / "report.html"
     for title in ("DCGAN", "VAE", "Flow matching"):
         assert title in page
     assert "triptych demo --data digits" in page

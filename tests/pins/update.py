@@ -31,8 +31,8 @@ class Capture:
 if __name__ == "__main__":
     capture = Capture()
     with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(capture.out):
-        made = compute(Path(home), capture)
-    for name, content in made.items():
+        computed = compute(Path(home), capture)
+    for name, content in computed.items():
         text = json.dumps(content, indent=1)
         text = re.sub(r"\[\n[^\]]*\]", lambda m: json.dumps(json.loads(m[0])), text)  # a list a line
         (HOME / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -33,7 +33,7 @@ def stock(
     )
 
 
-def made(stock: CorruptionSource, kind: str, grade: str) -> LabeledImages:
+def corrupted(stock: CorruptionSource, kind: str, grade: str) -> LabeledImages:
     return next(s for s in corruptions(stock) if (s.kind, s.strength) == (kind, grade)).make(stock)
 
 
@@ -72,7 +72,7 @@ def test_dropped_classes_are_gone_and_the_rest_is_untouched(images: np.ndarray) 
     s = stock(images, labels, np.arange(5))
     grades = [x.strength for x in corruptions(s) if x.kind == "dropped classes"]
     assert grades == ["1 of 5", "2 of 5", "4 of 5"]
-    left = made(s, "dropped classes", "2 of 5")
+    left = corrupted(s, "dropped classes", "2 of 5")
     assert left.labels is not None and set(left.labels) == {0, 1, 2}
     np.testing.assert_array_equal(left.pixels, images[labels < 3])
 
@@ -80,23 +80,23 @@ def test_dropped_classes_are_gone_and_the_rest_is_untouched(images: np.ndarray) 
 def test_duplicates_one_of_each_class_and_copies(images: np.ndarray) -> None:
     labels = np.arange(30) % 3
     s = stock(images, labels, np.array([3, 4, 5]))
-    five = made(s, "duplicates", "each 5 times")
+    five = corrupted(s, "duplicates", "each 5 times")
     np.testing.assert_array_equal(five.pixels, np.repeat(images[:6], 5, axis=0))
-    one = made(s, "one fine image", "per class")
+    one = corrupted(s, "one fine image", "per class")
     assert one.labels is not None
     np.testing.assert_array_equal(one.pixels, np.tile(images[3:6], (10, 1, 1, 1)))
     np.testing.assert_array_equal(one.labels, labels[np.tile([3, 4, 5], 10)])
-    some = made(s, "copies", "10% of training")
+    some = corrupted(s, "copies", "10% of training")
     np.testing.assert_array_equal(some.pixels[:3], 255 - images[:3])
     np.testing.assert_array_equal(some.pixels[3:], images[3:])
-    np.testing.assert_array_equal(made(s, "copies", "100% of training").pixels, 255 - images)
+    np.testing.assert_array_equal(corrupted(s, "copies", "100% of training").pixels, 255 - images)
 
 
 def test_disguised_copies_are_training_images_a_little_changed(images: np.ndarray) -> None:
     s = stock(images)
-    soft = made(s, "disguised copies", "blur, sigma 0.5 px")
+    soft = corrupted(s, "disguised copies", "blur, sigma 0.5 px")
     np.testing.assert_array_equal(soft.pixels, blurred(255 - images, 0.5))
-    rough = made(s, "disguised copies", "noise, 5 of 255 levels")
+    rough = corrupted(s, "disguised copies", "noise, 5 of 255 levels")
     np.testing.assert_array_equal(rough.pixels, noisy(255 - images, 5, seed=0))
 
 

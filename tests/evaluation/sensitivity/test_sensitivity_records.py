@@ -37,10 +37,14 @@ def test_a_ratio_of_nothing_is_as_bad_as_can_be() -> None:
 
 
 def test_a_refusal_keeps_its_reason() -> None:
-    told = reading("FID", "too few", about(1))
-    assert (told.value, told.verdict, told.reason, told.honest) == (None, "refused", "too few", 1)
-    told = reading("FID", about(2), "too few")
-    assert (told.value, told.change, told.verdict) == (2, None, "refused") and "too few" in told.reason
+    refusal = reading("FID", "too few", about(1))
+    assert (refusal.value, refusal.verdict, refusal.reason, refusal.honest) == (None, "refused", "too few", 1)
+    refusal = reading("FID", about(2), "too few")
+    assert (refusal.value, refusal.change, refusal.verdict) == (
+        2,
+        None,
+        "refused",
+    ) and "too few" in refusal.reason
 
 
 def test_trends() -> None:

@@ -68,42 +68,42 @@ def with_prdc(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def verdicts(made: list[Agreement]) -> dict[tuple[str, str], str]:
-    return {(a.vectors, a.metric): a.verdict for a in made}
+def verdicts(results: list[Agreement]) -> dict[tuple[str, str], str]:
+    return {(a.vectors, a.metric): a.verdict for a in results}
 
 
 def test_peer_agrees_or_differs_as_expected(
     with_prdc: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_prdc.setitem(sys.modules, "prdc", prdc_that(strict=True))
-    made = peers.agreements()
-    said = verdicts(made)
-    assert said[("golden", "precision, k = 5")] == said[("golden", "coverage, k = 3")] == "agrees"
-    assert said[("at the radius", "precision, k = 3")] == "differs as known"
-    assert said[("at the radius", "recall, k = 3")] == "agrees"
-    assert Conformance(versions={}, checks=(), agreements=tuple(made)).passed
+    results = peers.agreements()
+    by_name = verdicts(results)
+    assert by_name[("golden", "precision, k = 5")] == by_name[("golden", "coverage, k = 3")] == "agrees"
+    assert by_name[("at the radius", "precision, k = 3")] == "differs as known"
+    assert by_name[("at the radius", "recall, k = 3")] == "agrees"
+    assert Conformance(versions={}, checks=(), agreements=tuple(results)).passed
     assert capsys.readouterr().out == ""  # what a peer prints is not ours to print
 
 
 def test_a_peer_that_differs_without_a_reason_fails(with_prdc: pytest.MonkeyPatch) -> None:
     with_prdc.setitem(sys.modules, "prdc", prdc_that(strict=False, shift=1e-3))
-    made = peers.agreements()
-    assert verdicts(made)[("golden", "precision, k = 5")] == "differs"
-    assert not Conformance(versions={}, checks=(), agreements=tuple(made)).passed
+    results = peers.agreements()
+    assert verdicts(results)[("golden", "precision, k = 5")] == "differs"
+    assert not Conformance(versions={}, checks=(), agreements=tuple(results)).passed
 
 
 def test_failing_peer_is_reported_and_not_raised(with_prdc: pytest.MonkeyPatch) -> None:
     with_prdc.setitem(sys.modules, "prdc", ModuleType("prdc"))
-    made = peers.agreements()
-    assert {a.verdict for a in made} == {"does not run"}
-    assert "AttributeError" in made[0].why and made[0].ours is not None
-    assert Conformance(versions={}, checks=(), agreements=tuple(made)).passed
+    results = peers.agreements()
+    assert {a.verdict for a in results} == {"does not run"}
+    assert "AttributeError" in results[0].why and results[0].ours is not None
+    assert Conformance(versions={}, checks=(), agreements=tuple(results)).passed
 
 
 def test_missing_peer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers.util, "find_spec", lambda name: None)
-    made = peers.agreements()
-    assert [(a.peer, a.verdict) for a in made] == [(p.distribution, "not installed") for p in peers.PEERS]
+    results = peers.agreements()
+    assert [(a.peer, a.verdict) for a in results] == [(p.distribution, "not installed") for p in peers.PEERS]
 
 
 def test_the_tables(
@@ -112,9 +112,9 @@ def test_the_tables(
     text = markdown(result)
     assert "| FID | golden vector | 1.192694241 | 1.192694241 | 1e-09 | pass |" in text
     failing = result.model_copy(update={"checks": (Check.of("FID", 2, 1, 0, "made up"),)})
-    for made, code in ((result, 0), (failing, 1)):
-        monkeypatch.setattr("triptych.metrics.conformance.running.conformance", lambda made=made: made)
+    for report, code in ((result, 0), (failing, 1)):
+        monkeypatch.setattr("triptych.metrics.conformance.running.conformance", lambda report=report: report)
         assert cli.main(["conformance", "--json"]) == code
         caught = capsys.readouterr().out.strip().splitlines()
-        assert len(json.loads(caught[-1])["checks"]) == len(made.checks)
+        assert len(json.loads(caught[-1])["checks"]) == len(report.checks)
     assert "FAIL" in "".join(caught)

@@ -37,26 +37,26 @@ class Corner(FeatureNetwork):
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
-    asked: list[Path | None] = []
+    paths: list[Path | None] = []
 
     def inception(path: Path | None) -> tuple[FeatureNetwork, bool]:
-        asked.append(path)
+        paths.append(path)
         return Corner(), path is None
 
     def transformer(path: Path | None) -> FeatureNetwork:
-        asked.append(path)
+        paths.append(path)
         return Corner()
 
     monkeypatch.setattr(registry.inception_weights, "load_inception", inception)
     monkeypatch.setattr(registry.vit, "load_dinov2", transformer)
     monkeypatch.setattr(registry.vit, "load_clip", transformer)
-    return asked
+    return paths
 
 
-def source(channels: int, labelled: bool = True) -> Dataset:
+def source(channels: int, labeled: bool = True) -> Dataset:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8, channels), dtype=np.uint8)
-    split = Split(pixels, np.arange(60) % 2 if labelled else None)
-    return Dataset("s", "s", split, split, ("a", "b") if labelled else (), fingerprint="0")
+    split = Split(pixels, np.arange(60) % 2 if labeled else None)
+    return Dataset("s", "s", split, split, ("a", "b") if labeled else (), fingerprint="0")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def source(channels: int, labelled: bool = True) -> Dataset:
 def test_pretrained_extractor_of_a_name(
     features: str, name: str, resize: str, stand_ins: list[Path | None]
 ) -> None:
-    rgb, gray = extractor_for(source(3), features), extractor_for(source(1, labelled=False), features)
+    rgb, gray = extractor_for(source(3), features), extractor_for(source(1, labeled=False), features)
     assert (rgb.name, rgb.resize) == (name, resize)
     assert (gray.name, gray.resize) == (f"{name}-gray", f"{resize}, gray repeated to RGB")
     assert rgb.accuracy is None
@@ -88,8 +88,8 @@ def test_inception_scaling_maps_128_to_0() -> None:
 
 
 def test_unverified_weights_are_not_called_published(stand_ins: list[Path | None]) -> None:
-    made = extractor_for(source(3), "inception:/some/where.safetensors")
-    assert made.name == "inception-other-legacy"
+    extractor = extractor_for(source(3), "inception:/some/where.safetensors")
+    assert extractor.name == "inception-other-legacy"
     assert pretrained("inception-clean", Path("/x")).name == "inception-other-clean"
     extractor_for(source(3), "clip:~/models/clip")
     assert stand_ins[0] == Path("/some/where.safetensors")
@@ -123,13 +123,13 @@ def test_evaluation_with_the_real_inception_network(monkeypatch: pytest.MonkeyPa
         torch.manual_seed(0)
         network = InceptionV3()
     monkeypatch.setattr(registry.inception_weights, "load_inception", lambda path: (network, True))
-    made = pretrained("inception", channels=1)
-    made.batch = 1
+    extractor = pretrained("inception", channels=1)
+    extractor.batch = 1
     pixels = source(1).test.pixels[:2]
-    features, shares = made(pixels), made.probabilities(pixels)
+    features, shares = extractor(pixels), extractor.probabilities(pixels)
     assert features.shape == (2, 2048) and shares.shape == (2, 1008)
     np.testing.assert_allclose(shares.sum(1), 1)
-    np.testing.assert_array_equal(made(pixels[1:]), features[1:])
+    np.testing.assert_array_equal(extractor(pixels[1:]), features[1:])
     unbiased = features @ network.fc.weight.numpy().T
-    shown = np.log(shares[:, 0] / shares[:, 1])
-    np.testing.assert_allclose(shown, unbiased[:, 0] - unbiased[:, 1], rtol=1e-3, atol=1e-5)
+    log_ratio = np.log(shares[:, 0] / shares[:, 1])
+    np.testing.assert_allclose(log_ratio, unbiased[:, 0] - unbiased[:, 1], rtol=1e-3, atol=1e-5)

@@ -96,16 +96,16 @@ def network() -> InceptionV3:
     """Random weights under which no block's output dies or overflows."""
     source = torch.Generator().manual_seed(0)
     with torch.device("meta"):
-        made = InceptionV3()
+        inception = InceptionV3()
     weights = {}
-    for name, like in made.state_dict().items():
+    for name, like in inception.state_dict().items():
         noise = torch.randn(like.shape, generator=source)
         if name.endswith("conv.weight"):
             weights[name] = noise * (1.5 / like[0].numel()) ** 0.5
         else:
             weights[name] = 0.5 + noise.abs() if name.endswith(("var", "bn.weight")) else noise * 0.2
-    made.load_state_dict(weights, assign=True)
-    return made.eval().requires_grad_(False)
+    inception.load_state_dict(weights, assign=True)
+    return inception.eval().requires_grad_(False)
 
 
 @torch.inference_mode()

@@ -30,8 +30,8 @@ class Small(nn.Module):
 
 def weights(seed: int = 0) -> dict[str, Tensor]:
     source = torch.Generator().manual_seed(seed)
-    made = {name: torch.randn(x.shape, generator=source) for name, x in Small().state_dict().items()}
-    return made | {"bn.num_batches_tracked": torch.tensor(3)}  # as some versions of the file hold
+    tensors = {name: torch.randn(x.shape, generator=source) for name, x in Small().state_dict().items()}
+    return tensors | {"bn.num_batches_tracked": torch.tensor(3)}  # as some versions of the file hold
 
 
 def published(path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool = True) -> Path:
@@ -76,9 +76,9 @@ def test_the_published_pickle_is_converted_once(
     home: Home, monkeypatch: pytest.MonkeyPatch, name: str, zipped: bool
 ) -> None:
     source = published(home[0] / name, monkeypatch, zipped)
-    state = torch.get_rng_state()
+    rng_state = torch.get_rng_state()
     network, known = load_inception()
-    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(torch.get_rng_state(), rng_state)
     assert is_ours(network) and known
     assert [p.name for p in home[1].iterdir()] == [KEPT]
     with safe_open(home[1] / KEPT, framework="pt") as file:
@@ -116,10 +116,10 @@ def test_offline_error_names_the_searched_folders_and_alternatives(
 ) -> None:
     with pytest.raises(WeightsError, match="no network") as caught:
         load_inception()
-    said = str(caught.value)
+    message = str(caught.value)
     for part in (*map(str, home), KEPT, *PUBLISHED, inception_weights.URL, "inception:PATH"):
-        assert part in said
-    assert said.endswith("auto, domain-cnn, self-supervised, random-conv") and "not set" not in said
+        assert part in message
+    assert message.endswith("auto, domain-cnn, self-supervised, random-conv") and "not set" not in message
     monkeypatch.delenv("TRIPTYCH_DATA")
     with pytest.raises(WeightsError, match="TRIPTYCH_DATA is not set"):
         load_inception()

@@ -17,7 +17,7 @@ HALF = Scaling("x / 2", (0.0, 0.0, 0.0), (2.0, 2.0, 2.0))
 
 
 class Means(FeatureNetwork):
-    """Channel means, and of each image the place in its batch if asked for."""
+    """Channel means, and of each image its place in the batch if requested."""
 
     def __init__(self) -> None:
         super().__init__(3, 3, 2)
@@ -25,10 +25,10 @@ class Means(FeatureNetwork):
         with torch.no_grad():
             self.fc.weight.copy_(torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
             self.fc.bias.copy_(torch.tensor([0.0, 0.0]))
-        self.seen: list[tuple[int, ...]] = []
+        self.shapes: list[tuple[int, ...]] = []
 
     def features(self, images: Tensor) -> Tensor:
-        self.seen.append(tuple(images.shape))
+        self.shapes.append(tuple(images.shape))
         return images.mean((2, 3))
 
     def logits(self, features: Tensor) -> Tensor:
@@ -44,21 +44,21 @@ def extractor(channels: int = 3, **options: int) -> PretrainedExtractor:
 
 
 def test_images_are_resized_scaled_and_run_in_fixed_batches() -> None:
-    made, flat = extractor(batch=4), np.zeros((6, 5, 7, 3), np.uint8)
+    padded, flat = extractor(batch=4), np.zeros((6, 5, 7, 3), np.uint8)
     flat[..., 1] = np.arange(6)[:, None, None] * 10
-    result = made(flat)
-    assert isinstance(made, Extractor)
+    result = padded(flat)
+    assert isinstance(padded, Extractor)
     assert result.dtype == np.float32
     np.testing.assert_array_equal(result, np.outer(np.arange(6) * 5, [0, 1, 0]))
-    assert made.network.seen == [(4, 3, 10, 10)] * 2
-    assert made(flat[:0]).shape == (0, 3)
+    assert padded.network.shapes == [(4, 3, 10, 10)] * 2
+    assert padded(flat[:0]).shape == (0, 3)
 
 
 def test_features_of_an_image_do_not_depend_on_other_images() -> None:
-    made, pixels = extractor(batch=4), images(10)
-    whole = made(pixels)
-    np.testing.assert_array_equal(whole[3:4], made(pixels[3:4]))
-    np.testing.assert_array_equal(whole[::-1], made(pixels[::-1]))
+    features_of, pixels = extractor(batch=4), images(10)
+    whole = features_of(pixels)
+    np.testing.assert_array_equal(whole[3:4], features_of(pixels[3:4]))
+    np.testing.assert_array_equal(whole[::-1], features_of(pixels[::-1]))
 
 
 def test_name_and_resize_describe_the_preprocessing() -> None:
@@ -125,10 +125,10 @@ def test_autocast_does_not_reach_the_network() -> None:
         def features(self, images: Tensor) -> Tensor:
             return self.fc.weight.new_ones(len(images), 2) @ self.fc.weight * (1 + 2**-12)
 
-    made = PretrainedExtractor(Product(), "product", TF1Bilinear(2), HALF, batch=2)
+    product = PretrainedExtractor(Product(), "product", TF1Bilinear(2), HALF, batch=2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert made(images(1))[0, 0] == 1 + 2**-12
-        assert made(images(1)).dtype == np.float32
+        assert product(images(1))[0, 0] == 1 + 2**-12
+        assert product(images(1)).dtype == np.float32
 
 
 def test_invalid_json_raises_weights_error(tmp_path: Path) -> None:

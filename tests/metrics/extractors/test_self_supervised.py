@@ -61,19 +61,19 @@ def random_images(count: int, size: int, channels: int) -> Dataset:
 
 def test_features_respond_to_grain_and_swapped_halves_only(cache: Path) -> None:
     source = digits()
-    made = extractor_for(source)
-    assert made.name == "digits-ssl-v1" and made.width == 64 and made.classes == 0
+    extractor = extractor_for(source)
+    assert extractor.name == "digits-ssl-v1" and extractor.width == 64 and extractor.classes == 0
     real, honest = source.test.pixels[:300], source.test.pixels[300:]
     grainy = noisy(honest, 12.75, seed=0)  # a standard deviation of 0.1 on the scale of [-1, 1]
-    known = estimates(made(real), made(honest))
-    result = estimates(made(real), made(grainy))
+    known = estimates(extractor(real), extractor(honest))
+    result = estimates(extractor(real), extractor(grainy))
     assert result["precision"].high < known["precision"].low - 0.05
     assert result["FID"].low > known["FID"].high
-    assert fid(made(real), made(rolled(honest, 2))) > 2 * known["FID"].high
+    assert fid(extractor(real), extractor(rolled(honest, 2))) > 2 * known["FID"].high
     blind = random_conv(16)
     unmoved = prdc_scores(blind(real), blind(grainy))["precision"]
     assert unmoved > prdc_scores(blind(real), blind(honest))["precision"] - 0.05 > 0.8
-    floor = estimates(made(real), made(source.train.pixels))
+    floor = estimates(extractor(real), extractor(source.train.pixels))
     for metric in (
         "FID",
         "precision",
@@ -121,10 +121,10 @@ def test_any_number_size_and_color_of_images(
 
 def test_few_images_are_noted_and_too_few_refused(cache: Path, hasty: None) -> None:
     source = digits(8)
-    made = extractor_for(source)
-    scores = score_pixels(source.test.pixels[:30], source.test.pixels[30:60], made)
+    extractor = extractor_for(source)
+    scores = score_pixels(source.test.pixels[:30], source.test.pixels[30:60], extractor)
     assert all("learned from 8 images alone" in " ".join(score.notes) for score in scores)
-    assert scores[0].name == "FID[digits-ssl-v1]" and scores[0].card.extractor_hash == made.hash
+    assert scores[0].name == "FID[digits-ssl-v1]" and scores[0].card.extractor_hash == extractor.hash
     enough = score_pixels(source.test.pixels[:30], source.test.pixels[30:60], extractor_for(digits(300)))
     assert "learned from" not in " ".join(enough[0].notes)
     assert extractor_for(digits(7)).name == extractor_for(random_images(9, 6, 1)).name == "random-conv"
@@ -134,8 +134,8 @@ def test_few_images_are_noted_and_too_few_refused(cache: Path, hasty: None) -> N
 
 def test_labels_are_ignored_if_self_supervised_is_requested(cache: Path, hasty: None) -> None:
     source = digits()
-    labelled = replace(source, train=Split(source.train.pixels, np.arange(300) % 2))
-    assert extractor_for(labelled, "self-supervised").hash == extractor_for(source).hash
+    labeled = replace(source, train=Split(source.train.pixels, np.arange(300) % 2))
+    assert extractor_for(labeled, "self-supervised").hash == extractor_for(source).hash
     with pytest.raises(
         ValueError, match="digits has no labels to train a classifier on: use --features self-"
     ):
@@ -145,21 +145,21 @@ def test_labels_are_ignored_if_self_supervised_is_requested(cache: Path, hasty: 
 def test_dinov2_is_the_default_where_available_and_fast(
     cache: Path, hasty: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     def stand_in(name: str, *rest: object) -> NetworkExtractor:
-        asked.append(name)
+        requested.append(name)
         return random_conv(16)
 
     monkeypatch.setattr(classifier, "pretrained", stand_in)
     monkeypatch.setattr(classifier, "dinov2_flops_if_available", lambda: 1e10)
     extractor_for(digits())
-    assert asked == ["dinov2"]
+    assert requested == ["dinov2"]
     monkeypatch.setattr(classifier, "dinov2_flops_if_available", lambda: 2e11)
     with caplog.at_level(logging.INFO):
         assert extractor_for(digits()).name == "digits-ssl-v1" and "slow on a CPU" in caplog.text
     extractor_for(digits(), device="meta")  # any device that is no processor
-    assert asked == ["dinov2", "dinov2"]
+    assert requested == ["dinov2", "dinov2"]
 
 
 def test_distortions_grow_with_their_strength() -> None:
@@ -171,11 +171,11 @@ def test_distortions_grow_with_their_strength() -> None:
             for strength in (weak, strong)
         ]
         assert 0 < moved[0] < moved[1], name
-    made, strengths = distort(images, rng.generator(1), tuple(DISTORTIONS))
-    assert made.shape == images.shape and made.abs().max() <= 1 and strengths.shape == (40, 8)
+    distorted, strengths = distort(images, rng.generator(1), tuple(DISTORTIONS))
+    assert distorted.shape == images.shape and distorted.abs().max() <= 1 and strengths.shape == (40, 8)
     clean = strengths.sum(1) == 0
-    assert torch.equal(made[clean], images[clean]) and 4 < clean.sum() < 24
-    changed = (made != images).flatten(1).any(1)
+    assert torch.equal(distorted[clean], images[clean]) and 4 < clean.sum() < 24
+    changed = (distorted != images).flatten(1).any(1)
     assert changed[~clean].float().mean() > 0.85  # the other image of a few is the image itself
     jumbled = DISTORTIONS["jumble"](images, strong, rng.generator(0))
     assert torch.equal(jumbled.flatten(1).sort().values, images.flatten(1).sort().values)

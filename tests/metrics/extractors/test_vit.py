@@ -103,8 +103,8 @@ def test_clip_gives_its_projected_embedding(published: Path, caplog: pytest.LogC
     assert caplog.text == ""  # of the text encoder's tensors, which are left over
     images = torch.randn(2, 3, 28, 28)
     whole = transformers.CLIPModel.from_pretrained(published / "clip-vit-large-patch14").eval()
-    seen = whole.vision_model(pixel_values=images).pooler_output
-    torch.testing.assert_close(network.features(images), seen @ whole.visual_projection.weight.T)
+    pooled = whole.vision_model(pixel_values=images).pooler_output
+    torch.testing.assert_close(network.features(images), pooled @ whole.visual_projection.weight.T)
 
 
 def test_pixels_are_scaled_as_in_the_papers(published: Path) -> None:
@@ -142,10 +142,10 @@ def test_missing_tensor_is_not_initialized_at_random(published: Path, tmp_path: 
     tensors = load_file(folder / "model.safetensors")
     del tensors["embeddings.patch_embeddings.projection.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    state = torch.get_rng_state()
+    rng_state = torch.get_rng_state()
     with pytest.raises(WeightsError, match=r"lacks 1 of the network's tensors, for example \S+\.weight"):
         load_dinov2(folder)
-    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(torch.get_rng_state(), rng_state)
 
 
 def test_incompatible_and_damaged_weights_raise_weights_error(published: Path, tmp_path: Path) -> None:
@@ -180,13 +180,13 @@ def test_another_model_or_none_is_refused(published: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("reachable", [False, True])
 @pytest.mark.parametrize("kind", [DINOV2, CLIP])
-def test_the_hub_is_asked_last_and_for_safetensors(
+def test_the_hub_is_queried_last_and_for_safetensors(
     kind: Any, reachable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
 
     def absent(where: str, **options: Any) -> None:
-        asked.append({"where": where, **options})
+        requests.append({"where": where, **options})
         raise OSError("nothing there")
 
     def unreachable(url: str, timeout: float) -> None:
@@ -198,13 +198,13 @@ def test_the_hub_is_asked_last_and_for_safetensors(
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
     with pytest.raises(WeightsError, match="are not available") as caught:
         vit._open(kind, None)
-    assert [one["local_files_only"] for one in asked] == [True, False][: 1 + reachable]
-    for one in asked:
+    assert [one["local_files_only"] for one in requests] == [True, False][: 1 + reachable]
+    for one in requests:
         assert one["where"] == kind.hub and one["use_safetensors"] and "trust_remote_code" not in one
-    said = str(caught.value)
+    message = str(caught.value)
     problem = "nothing there" if reachable else "no network"
     for part in (problem, kind.hub, "TRIPTYCH_DATA is not set", f"{kind.name}:PATH", "random-conv"):
-        assert part in said
+        assert part in message
 
 
 def test_missing_library_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

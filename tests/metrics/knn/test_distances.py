@@ -27,9 +27,9 @@ def mirrored(rng: np.random.Generator, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("width", [32, 500])
-@pytest.mark.parametrize("made", [far_apart, near_each_other, mirrored])
-def test_distances_stay_within_the_bounds_of_every_precision(made, width: int, dtype: type) -> None:
-    points = _Features(made(np.random.default_rng(width), width).astype(dtype))
+@pytest.mark.parametrize("make_points", [far_apart, near_each_other, mirrored])
+def test_distances_stay_within_the_bounds_of_every_precision(make_points, width: int, dtype: type) -> None:
+    points = _Features(make_points(np.random.default_rng(width), width).astype(dtype))
     (chunk,) = points.chunks()
     precisions = _precisions(points)
     assert [type(precision) for precision in precisions] == [_Products, _Products, _Precision]

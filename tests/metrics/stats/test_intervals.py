@@ -17,11 +17,11 @@ Draw = Callable[[np.random.Generator], np.ndarray]
 def coverage_of(names: tuple[str, ...], real: Draw, fake: Draw, repeats: int) -> dict[str, float]:
     """Share of intervals that hold the mean of all values, the expectation at this n."""
     rng = np.random.default_rng(0)
-    made = [estimates(real(rng), fake(rng)) for _ in range(repeats)]
+    results = [estimates(real(rng), fake(rng)) for _ in range(repeats)]
     shares = {}
     for name in names:
-        target = np.mean([e[name].value for e in made])
-        shares[name] = float(np.mean([e[name].low <= target <= e[name].high for e in made]))
+        target = np.mean([e[name].value for e in results])
+        shares[name] = float(np.mean([e[name].low <= target <= e[name].high for e in results]))
     return shares
 
 
@@ -45,11 +45,11 @@ def test_error_near_the_floor_is_not_doubled(monkeypatch: pytest.MonkeyPatch) ->
     """Of equal distributions only second-order terms are left, which a plain jackknife doubles."""
     only(monkeypatch)
     rng = np.random.default_rng(0)
-    made = [estimates(*rng.standard_normal((2, 100, 5))) for _ in range(100)]
+    results = [estimates(*rng.standard_normal((2, 100, 5))) for _ in range(100)]
     for name in ("FID", "KID"):
-        variances = [e[name].resampling.variance() for e in made]
-        plain = [np.mean(np.square(e[name].resampling.errors)) for e in made]
-        truth = np.var([e[name].value for e in made])
+        variances = [e[name].resampling.variance() for e in results]
+        plain = [np.mean(np.square(e[name].resampling.errors)) for e in results]
+        truth = np.var([e[name].value for e in results])
         assert np.mean(variances) / truth == pytest.approx(1.2, abs=0.35)
         assert np.mean(plain) / truth > 1.6
 
@@ -57,14 +57,14 @@ def test_error_near_the_floor_is_not_doubled(monkeypatch: pytest.MonkeyPatch) ->
 def test_prdc_intervals_cover_and_are_not_too_wide() -> None:
     names = ("precision", "recall", "density", "coverage")
     rng = np.random.default_rng(0)
-    made = [
+    results = [
         estimates(rng.standard_normal((80, 4)), rng.standard_normal((80, 4)) * 1.3 + 0.4) for _ in range(40)
     ]
     for name in names:
-        values = [e[name].value for e in made]
-        held = np.mean([e[name].low <= np.mean(values) <= e[name].high for e in made])
-        assert held >= 0.87, name
-        variance = np.mean([e[name].resampling.variance() for e in made])
+        values = [e[name].value for e in results]
+        covered = np.mean([e[name].low <= np.mean(values) <= e[name].high for e in results])
+        assert covered >= 0.87, name
+        variance = np.mean([e[name].resampling.variance() for e in results])
         assert variance / np.var(values) < 1.8, name  # a jackknife's is 2 to 3 times too large
 
 
@@ -72,18 +72,18 @@ def test_jackknife_interval_of_a_mean_is_the_t_interval() -> None:
     """For a plain mean and groups of one the jackknife is the t interval itself."""
     x = np.random.default_rng(1).standard_normal(20)
     without = [np.delete(x, i).mean() for i in range(20)]
-    made = jackknife_interval(x.mean(), without)
+    results = jackknife_interval(x.mean(), without)
     t = 2.244137  # of 9.5 degrees of freedom: half of 19, as groups' values have heavier tails than these
-    assert made.high - made.value == pytest.approx(t * x.std(ddof=1) / np.sqrt(20), rel=1e-6)
-    assert made.method == "delete-a-group jackknife (20 groups), t with 9.5 degrees of freedom"
+    assert results.high - results.value == pytest.approx(t * x.std(ddof=1) / np.sqrt(20), rel=1e-6)
+    assert results.method == "delete-a-group jackknife (20 groups), t with 9.5 degrees of freedom"
 
 
 def test_wilson_intervals_stay_within_0_and_1_and_have_a_width() -> None:
     def of(value: float, error: float) -> intervals.Estimate:
         return wilson_interval(value, ResamplingErrors((error, -error), 10.0, "2 groups"), trials=500)
 
-    sure = of(1.0, 0.0)
-    assert sure.high == 1.0 and 0.98 < sure.low < 1.0
+    certain = of(1.0, 0.0)
+    assert certain.high == 1.0 and 0.98 < certain.low < 1.0
     never = of(0.0, 0.0)
     assert never.low == 0.0 and 0.0 < never.high < 0.02
     near = of(0.99, 0.015)
@@ -94,15 +94,15 @@ def test_wilson_intervals_stay_within_0_and_1_and_have_a_width() -> None:
 def test_estimates_have_the_values_of_the_metrics() -> None:
     rng = np.random.default_rng(2)
     real, fake = rng.standard_normal((150, 5)), rng.standard_normal((90, 5)) + 0.2
-    made = estimates(real, fake)
-    assert tuple(made) == names_of("always")
-    assert made["FID"].value == pytest.approx(fid(real, fake), abs=1e-10)
-    assert made["KID"].value == pytest.approx(kid(real, fake), abs=1e-12)
-    assert all(e.low <= e.value <= e.high for e in made.values())
+    results = estimates(real, fake)
+    assert tuple(results) == names_of("always")
+    assert results["FID"].value == pytest.approx(fid(real, fake), abs=1e-10)
+    assert results["KID"].value == pytest.approx(kid(real, fake), abs=1e-12)
+    assert all(e.low <= e.value <= e.high for e in results.values())
 
 
 def test_groups_are_shuffled_and_depend_on_the_row_number_only() -> None:
-    """Pictures in order of their labels: no group may be one class."""
+    """Images in order of their labels: no group may be one class."""
     labels = np.repeat(np.arange(10), 40)[:, None]
     groups = split_groups(labels, 20, seed=0)
     assert [len(g) for g in groups] == [20] * 20
@@ -126,9 +126,9 @@ def test_duplicates_do_not_widen_or_break_an_interval() -> None:
 
 def test_few_images_still_have_an_interval_or_a_clear_error() -> None:
     rng = np.random.default_rng(4)
-    made = estimates(rng.standard_normal((20, 4)), rng.standard_normal((20, 4)))
-    assert "4 groups" in made["FID"].method
-    assert "20 splits into 2 blocks" in made["recall"].method
+    results = estimates(rng.standard_normal((20, 4)), rng.standard_normal((20, 4)))
+    assert "4 groups" in results["FID"].method
+    assert "20 splits into 2 blocks" in results["recall"].method
     with pytest.raises(ValueError, match=r"k = 12 needs 13 images in each.*: give at least 26"):
         estimates(rng.standard_normal((25, 4)), rng.standard_normal((40, 4)), density_k=12)
     with pytest.raises(ValueError, match="needs at least 20 fake images, got 19"):

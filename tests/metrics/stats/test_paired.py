@@ -24,33 +24,33 @@ def share(value: float, errors: tuple[float, ...] = (0.0, 0.0), images: int = 10
 
 def test_paired_differences_cover_and_are_narrow() -> None:
     rng = np.random.default_rng(0)
-    held, widths = [], []
+    covered, widths = [], []
     for _ in range(300):
         real = rng.standard_normal(100) * 3
         a, b = (score(real, rng.standard_normal(100) + shift) for shift in (0.5, 0.0))
         apart = difference(a, b)
-        held.append(apart.low <= 0.5 <= apart.high)
+        covered.append(apart.low <= 0.5 <= apart.high)
         widths.append((apart.high - apart.low) / np.hypot(a.high - a.low, b.high - b.low))
         assert apart.value == pytest.approx(a.value - b.value)
         assert apart.method.startswith("paired")
-    assert 0.92 <= np.mean(held) <= 0.99
+    assert 0.92 <= np.mean(covered) <= 0.99
     assert np.mean(widths) < 0.5  # the real images' part, nine tenths of each variance, is gone
 
 
 def test_over_runs_covers_where_a_plain_t_interval_does_not() -> None:
     """The real images are one draw for all runs: their error is not in the variance over runs."""
     rng = np.random.default_rng(1)
-    held, held_runs = [], []
+    covered, covered_runs = [], []
     for _ in range(400):
         real = rng.standard_normal(100) * 1.5
         runs = [score(real, rng.standard_normal(100), shift=rng.normal(0, 0.1)) for _ in range(4)]
         low, high, method = over_runs(runs)
-        held.append(low <= 0 <= high)
+        covered.append(low <= 0 <= high)
         values = np.array([run.value for run in runs])
-        held_runs.append(abs(values.mean()) <= 3.182446 * values.std(ddof=1) / 2)
+        covered_runs.append(abs(values.mean()) <= 3.182446 * values.std(ddof=1) / 2)
         assert method.startswith("t over 4 runs")
-    assert 0.92 <= np.mean(held) <= 0.99
-    assert np.mean(held_runs) < 0.85
+    assert 0.92 <= np.mean(covered) <= 0.99
+    assert np.mean(covered_runs) < 0.85
 
 
 def test_over_runs_without_shared_errors_is_the_t_interval() -> None:
@@ -73,7 +73,7 @@ def test_difference_of_two_models_is_welchs_t_test() -> None:
 
 def test_differences_over_runs_cover() -> None:
     rng = np.random.default_rng(2)
-    held = []
+    covered = []
     for _ in range(400):
         real = rng.standard_normal(100) * 2
         sides = [
@@ -81,20 +81,20 @@ def test_differences_over_runs_cover() -> None:
             for count, center in ((3, 0.2), (4, 0.0))
         ]
         result = difference_over_runs(*sides)
-        held.append(result.low <= 0.2 <= result.high)
-    assert 0.92 <= np.mean(held) <= 0.99
+        covered.append(result.low <= 0.2 <= result.high)
+    assert 0.92 <= np.mean(covered) <= 0.99
 
 
 def test_unshared_errors_of_the_real_images_count() -> None:
-    """One family's score does not look at the real images: their error stays in the difference."""
+    """One model's score does not use the real images: their error stays in the difference."""
     rng = np.random.default_rng(3)
-    held = []
+    covered = []
     for _ in range(200):
         real = rng.standard_normal(100) * 2
         sides = [[score(real * weight, rng.standard_normal(100)) for _ in range(3)] for weight in (1.0, 0.0)]
         result = difference_over_runs(*sides)
-        held.append(result.low <= 0 <= result.high)
-    assert 0.91 <= np.mean(held) <= 1.0
+        covered.append(result.low <= 0 <= result.high)
+    assert 0.91 <= np.mean(covered) <= 1.0
 
 
 def test_fewer_than_three_runs_raise_value_error() -> None:
@@ -120,8 +120,8 @@ def test_mean_of_runs_pairs_their_errors() -> None:
 def test_difference_of_proportions_at_1_has_a_width() -> None:
     result = difference(share(1.0), share(1.0))
     assert result.value == 0 and result.low < -0.01 and result.high > 0.01 and not result.significant
-    sure = difference(share(1.0), share(0.2))
-    assert sure.significant and 0.6 < sure.low < 0.8 < sure.high <= 1.0
+    certain = difference(share(1.0), share(0.2))
+    assert certain.significant and 0.6 < certain.low < 0.8 < certain.high <= 1.0
 
 
 def test_paired_proportions_are_narrower_than_unpaired_ones() -> None:

@@ -21,7 +21,7 @@ def test_the_jackknife_of_a_mean_is_its_textbook_variance() -> None:
 
 def test_jackknife_excess_equals_the_second_order_variance() -> None:
     """A degenerate sum over pairs, all second order: the jackknife gives 2 (G-1)/(G-2) times its variance."""
-    count, made = 20, {"errors": [], "variance": [], "free": [], "value": []}
+    count, values = 20, {"errors": [], "variance": [], "free": [], "value": []}
     rng = np.random.default_rng(1)
     for _ in range(400):
         x = rng.standard_normal((count, 30))
@@ -33,15 +33,15 @@ def test_jackknife_excess_equals_the_second_order_variance() -> None:
         left = [np.delete(x, [g], 0) for g in range(count)]
         left_two = [np.delete(x, [g, (g + 1) % count], 0) for g in range(count)]
         errors = jackknife_errors(pairs(x), [pairs(r) for r in left], [pairs(r) for r in left_two])
-        made["errors"].append(np.mean(np.square(errors.errors)))
-        made["variance"].append(errors.variance())
-        made["free"].append(errors.covariance(errors))  # not held at half of the errors' square
-        made["value"].append(pairs(x))
+        values["errors"].append(np.mean(np.square(errors.errors)))
+        values["variance"].append(errors.variance())
+        values["free"].append(errors.covariance(errors))  # not held at half of the errors' square
+        values["value"].append(pairs(x))
     truth = 2 * 30 / (count * (count - 1))  # of the mean over pairs of x.y, 30 standard normals each
-    assert np.var(made["value"]) == pytest.approx(truth, rel=0.25)
-    assert np.mean(made["errors"]) == pytest.approx(truth * 2 * 19 / 18, rel=0.1)
-    assert np.mean(made["free"]) == pytest.approx(truth, rel=0.1)
-    assert np.mean(made["variance"]) == pytest.approx(truth, rel=0.25)
+    assert np.var(values["value"]) == pytest.approx(truth, rel=0.25)
+    assert np.mean(values["errors"]) == pytest.approx(truth * 2 * 19 / 18, rel=0.1)
+    assert np.mean(values["free"]) == pytest.approx(truth, rel=0.1)
+    assert np.mean(values["variance"]) == pytest.approx(truth, rel=0.25)
 
 
 def test_a_mean_has_no_excess() -> None:
@@ -67,13 +67,17 @@ def test_blocks_of_a_mean_give_its_variance() -> None:
 def test_shared_errors_cancel_in_a_difference() -> None:
     rng = np.random.default_rng(4)
     shared, a, b = rng.standard_normal((3, 20))
-    spreads = [jackknife_errors(0.0, (shared * 5 + own).tolist()) for own in (a, b)]
-    apart = combine_errors(spreads, [1, -1])
+    errors_of_both = [jackknife_errors(0.0, (shared * 5 + own).tolist()) for own in (a, b)]
+    apart = combine_errors(errors_of_both, [1, -1])
     own = jackknife_errors(0.0, (a - b).tolist())
     assert apart.variance() == pytest.approx(own.variance())
-    assert apart.variance() < spreads[0].variance() / 5
-    mean = combine_errors(spreads, [0.5, 0.5])
-    parts = spreads[0].variance() + spreads[1].variance() + 2 * spreads[0].covariance(spreads[1])
+    assert apart.variance() < errors_of_both[0].variance() / 5
+    mean = combine_errors(errors_of_both, [0.5, 0.5])
+    parts = (
+        errors_of_both[0].variance()
+        + errors_of_both[1].variance()
+        + 2 * errors_of_both[0].covariance(errors_of_both[1])
+    )
     assert mean.variance() == pytest.approx(parts / 4)
 
 

@@ -44,10 +44,10 @@ def test_kid_intervals_cover_with_a_decaying_spectrum(shift: float) -> None:
     """By the jackknife alone 77 to 85 % hold."""
     rng = np.random.default_rng(1)
     with one_thread():
-        made = [estimate(rng, shift) for _ in range(100)]
-    target = np.mean([e.value for e in made]) if shift else 0.0
-    assert np.mean([e.low <= target <= e.high for e in made]) >= 0.93
-    assert min(e.high for e in made) >= 0
+        results = [estimate(rng, shift) for _ in range(100)]
+    target = np.mean([e.value for e in results]) if shift else 0.0
+    assert np.mean([e.low <= target <= e.high for e in results]) >= 0.93
+    assert min(e.high for e in results) >= 0
 
 
 def test_means_and_differences_keep_the_second_order_parts() -> None:
