@@ -42,7 +42,7 @@ def test_sweep__scores_each_value_on_the_same_seeds(digits: Dataset) -> None:
     )
     lines = summary_lines(result.scores)
     assert lines[5:7] == ["truncation 2.5", f"  {fid_text}"] and lines[9] == f"  {vendi}"
-    assert lines[10].startswith("64 samples against 346 real") and "95 % intervals by" in lines[10]
+    assert lines[10].startswith("64 samples against 346 real") and "95% intervals by" in lines[10]
     drawn = chart(result.scores)
     assert drawn.startswith("<svg") and drawn.count("<path") == 3 and "recall[random-conv]" in drawn
 

@@ -23,7 +23,7 @@ def print_scores(scores: Sequence[Score], title: str) -> None:
     from rich.table import Table
 
     table = Table(title=escape(title), title_justify="left")
-    for column in ("score", "value", "95 % interval", "floor", "better"):
+    for column in ("score", "value", "95% interval", "floor", "better"):
         table.add_column(column, justify="left" if column in ("score", "better") else "right")
     notes: list[str] = []
     for score in scores:
@@ -36,7 +36,7 @@ def print_scores(scores: Sequence[Score], title: str) -> None:
     if scores:
         card = scores[0].card
         console.print(
-            f"{card.n_fake} samples against {card.n_real} real images; intervals of 95 % by "
+            f"{card.n_fake} samples against {card.n_real} real images; intervals of 95% by "
             f"{'; '.join(dict.fromkeys(score.method for score in scores))}; "
             "floor: the score of real training images"
         )
@@ -66,8 +66,8 @@ def print_comparison(comparison: Comparison) -> None:
     console = Console()
     for ranking in comparison.rankings:
         table = Table(title=escape(f"{ranking.name}, {ranking.better} is better"), title_justify="left")
-        for column in ("rank", "contestant", "value", "95 % interval", "of"):
-            table.add_column(column, justify="right" if column in ("value", "95 % interval") else "left")
+        for column in ("rank", "contestant", "value", "95% interval", "of"):
+            table.add_column(column, justify="right" if column in ("value", "95% interval") else "left")
         for s in ranking.standings:
             place = str(s.best) if s.best == s.worst else f"{s.best}-{s.worst}"
             interval = f"{s.low:.4g} to {s.high:.4g}"
@@ -78,7 +78,7 @@ def print_comparison(comparison: Comparison) -> None:
         if len(ranking.verdicts) > 1:
             count = len(ranking.verdicts)
             console.print(
-                f"95 % is the joint confidence of the intervals of all {count} differences", soft_wrap=True
+                f"95% is the joint confidence of the intervals of all {count} differences", soft_wrap=True
             )
         for note in ranking.notes:
             console.print(escape(f"note: {note}"), soft_wrap=True)
@@ -101,7 +101,7 @@ def print_details(scored: Evaluation) -> None:
         print(f"authenticity: {authentic.value:.1%} [{authentic.low:.1%}, {authentic.high:.1%}]")
     if details.diversity is not None:
         modes = details.diversity.modes
-        print(f"classes covered: {modes.covered} of {modes.total} (95 %: {modes.low} to {modes.high})")
+        print(f"classes covered: {modes.covered} of {modes.total} (95%: {modes.low} to {modes.high})")
     if details.modes is not None:
         print(details.modes)
     if not any(score.card.metric == "bits/dim" for score in scored.scores):

@@ -340,7 +340,7 @@ def finished(run: Run) -> bool:
 
 
 def budget_mismatches(duel: Duel) -> list[str]:
-    """Sentences on trainings whose spent budget is more than 2 % from the median of all; none: equal."""
+    """Sentences on trainings whose spent budget is more than 2% from the median of all; none: equal."""
     spent = []
     for contestant in duel.rules.contestants:
         for run in duel.runs(contestant):

@@ -274,7 +274,7 @@ def rank(metric: str, contestants: Sequence[Contestant]) -> Ranking:
 
     Each two get an interval of their difference, over the runs where both have enough seeds, else of these
     very runs with paired errors. With m pairs each interval has level 1 - 0.05/m, so that all hold together
-    with 95 % (Bonferroni) and one interval is one verdict: Holm's steps would find a little more, but leave
+    with 95% (Bonferroni) and one interval is one verdict: Holm's steps would find a little more, but leave
     verdicts that the shown intervals do not support. A value that is not finite is a CompareError, and scores
     that were not measured alike are an UnlikeCardsError.
 

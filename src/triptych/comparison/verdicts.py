@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Standing:
-    """A contestant's score with its own 95 % interval, and the ranks it may have."""
+    """A contestant's score with its own 95% interval, and the ranks it may have."""
 
     label: str
     runs: tuple[str, ...]
@@ -45,7 +45,7 @@ class Ranking:
     standings: tuple[Standing, ...]
     verdicts: tuple[Verdict, ...]
     level: float
-    """Of each difference's interval, so that all of them hold together with 95 %."""
+    """Of each difference's interval, so that all of them hold together with 95%."""
     notes: tuple[str, ...]
 
 

@@ -44,7 +44,7 @@ class Accuracy(Record):
     value: float
     """Mean over the trainings."""
     low: float
-    """Exact binomial 95 % interval over test images, of these trainings."""
+    """Exact binomial 95% interval over test images, of these trainings."""
     high: float
     each: tuple[float, ...]
     """Of every training."""
@@ -59,7 +59,7 @@ class ClassificationAccuracyScore(Record):
     gain: float
     """Accuracy of both minus that of real images alone."""
     gain_low: float
-    """Ends of its paired 95 % interval."""
+    """Ends of its paired 95% interval."""
     gain_high: float
     method: str
     """How that interval was made, and what it holds for."""
@@ -145,7 +145,7 @@ def classification_accuracy_score(
 
 
 def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float, str]:
-    """The second accuracy minus the first, with a 95 % interval.
+    """The second accuracy minus the first, with a 95% interval.
 
     Over test images: the mean of the differences image by image, so that images that both find hard cancel,
     with half an image added to each of the four cells of the paired table, which keeps a width where the two

@@ -34,7 +34,7 @@ MAX_TRAIN = 20_000  # training images that near-duplicates are searched for amon
 
 
 class Share(Record):
-    """A proportion with its exact 95 % interval."""
+    """A proportion with its exact 95% interval."""
 
     value: float
     low: float

@@ -48,7 +48,7 @@ class InverseRendererAccuracy(Record):
     turn_degrees: float
     """Median absolute error within the kind's period, of kinds that have a turn."""
     residual: float
-    """The 99.5 % quantile of their residuals."""
+    """The 99.5% quantile of their residuals."""
     valid: float
     """Share of them that is valid: what true precision can reach."""
 
@@ -89,7 +89,7 @@ class GroundTruthScores(Record):
     precision: float
     """Share of samples with a residual of at most `tolerance`."""
     precision_low: float
-    """Ends of the exact binomial 95 % interval."""
+    """Ends of the exact binomial 95% interval."""
     precision_high: float
     recall: float
     """Of kind x color x ground x radius x place, the last of `grids`."""
@@ -97,7 +97,7 @@ class GroundTruthScores(Record):
     recall_high: float
     tolerance: float
     residuals: tuple[float, float, float]
-    """Of all samples: the 10 %, 50 % and 90 % quantiles."""
+    """Of all samples: the 10%, 50% and 90% quantiles."""
     grids: tuple[CellCoverage, ...]
     factors: tuple[FactorTable, ...]
     reader: InverseRendererAccuracy
@@ -111,9 +111,9 @@ def has_known_factors(dataset: Dataset) -> bool:
 def ground_truth_scores(
     samples: np.ndarray, dataset: Dataset, tolerance: float = TOLERANCE, most_real: int = MOST_REAL
 ) -> GroundTruthScores:
-    """True precision and recall of samples of a model of `shapes`, with 95 % intervals.
+    """True precision and recall of samples of a model of `shapes`, with 95% intervals.
 
-    A sample is valid if its residual (`shapes_inverse.read`) is at most `tolerance`, or at most the 99.5 %
+    A sample is valid if its residual (`shapes_inverse.read`) is at most `tolerance`, or at most the 99.5%
     quantile of real test images' residuals where that is more.
 
     Recall: the factor space is cut into cells that are equally likely in the data. From the numbers of cells
@@ -238,7 +238,7 @@ def estimate_reached(counts: np.ndarray) -> tuple[float, float, float]:
     """How many cells the model reaches, from how often each was hit: (estimate, low, high).
 
     Chao's estimate S + f1 (f1 - 1) / (2 (f2 + 1)), with S cells hit, f1 once, f2 twice: right on average
-    where the reached cells are equally likely, too low where not. The 95 % interval is the wider of two:
+    where the reached cells are equally likely, too low where not. The 95% interval is the wider of two:
     the logarithm of the number of unhit cells taken for normal (Chao 1987), and f2 taken for Poisson, with
     its exact interval, which matters where few cells are hit twice. Where no cell is hit twice or more,
     nothing bounds it from above. All are at most `cells`.

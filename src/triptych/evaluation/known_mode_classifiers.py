@@ -12,7 +12,7 @@ from triptych.metrics.class_coverage import CONFIDENT
 from triptych.metrics.extractors.base import Extractor
 from triptych.metrics.inputs import ImageSet
 
-MAX_SIGMAS = 3.0  # farther from every mean, a point belongs to no mode (98.9 % of the data belong to one)
+MAX_SIGMAS = 3.0  # farther from every mean, a point belongs to no mode (98.9% of the data belong to one)
 
 
 def coordinates(pixels: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ MAX_CLASSES = 100  # of more, too few images each are probed
 
 
 class LatentGeometry(Record):
-    """Measured properties of one model. Intervals are 95 %, over interpolations (t)."""
+    """Measured properties of one model. Intervals are 95%, over interpolations (t)."""
 
     sharpness: float
     """Mean over samples of the variance of the Laplacian."""

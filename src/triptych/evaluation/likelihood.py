@@ -24,7 +24,7 @@ VERSION = 1  # of the bounds' code
 def likelihood_score(
     model: Pipeline, dataset: Dataset, n: int = 1000, bound: str | None = None, draws: int = 16
 ) -> Score | None:
-    """Mean bits per dimension of test images, with the 95 % interval of that mean over images.
+    """Mean bits per dimension of test images, with the 95% interval of that mean over images.
 
     An upper bound on the negative log-likelihood of the uint8 pixels that were not padded, each level
     weighted by the density's mass in its bin: a uniform model needs 8. Images are given with their labels to

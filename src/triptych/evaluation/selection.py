@@ -250,7 +250,7 @@ def draw(model: Pipeline, count: int) -> np.ndarray:
 def frechet_pair(
     real: np.ndarray, raw: np.ndarray, ema: np.ndarray
 ) -> tuple[tuple[float, float], float, float]:
-    """Both Frechet distances, their difference, and the half-width of its 95 % interval.
+    """Both Frechet distances, their difference, and the half-width of its 95% interval.
 
     Args:
         real: features of held-out images, (N, D).

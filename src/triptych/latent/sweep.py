@@ -152,7 +152,7 @@ def summary_lines(scores: SweepScores) -> list[str]:
     return [
         *lines,
         f"{first.card.n_fake} samples against {first.card.n_real} real images at each value; in parentheses "
-        f"95 % intervals by {by}; Vendi has none (as many training images: {scores.vendi_real:.1f})",
+        f"95% intervals by {by}; Vendi has none (as many training images: {scores.vendi_real:.1f})",
     ]
 
 

@@ -228,7 +228,7 @@ def mode_coverage(
     """How many of the data's classes the samples cover.
 
     A class is covered if the model gives it at least `min_share` of its share in the data. Of n samples this
-    is known with sampling noise: an exact binomial bound for each class, at a risk of 5 % / C so that all C
+    is known with sampling noise: an exact binomial bound for each class, at a risk of 5% / C so that all C
     hold together, shows some classes to be covered and some to be missing; the true number lies between.
     With few samples of a class neither may be shown.
 

@@ -168,7 +168,7 @@ def moments_leave_one_out(
 
 
 def fid_estimate(real: np.ndarray, fake: np.ndarray) -> Estimate:
-    """FID with a 95 % interval for its expectation at these numbers of images.
+    """FID with a 95% interval for its expectation at these numbers of images.
 
     Raises ValueError for NaN, unlike widths and too few images.
 

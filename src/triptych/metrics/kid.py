@@ -184,7 +184,7 @@ def _tiles(count: int) -> Iterator[slice]:
 
 
 def kid_estimate(real: np.ndarray, fake: np.ndarray) -> Estimate:
-    """KID with a 95 % interval for its value at infinitely many images.
+    """KID with a 95% interval for its value at infinitely many images.
 
     Raises ValueError for NaN, unlike widths and too few images.
 

@@ -59,7 +59,7 @@ class Metric:
         return next((why for need in self.needs if (why := need.missing(inputs)) is not None), None)
 
     def estimate(self, inputs: EvaluationInputs) -> Estimate:
-        """The value with its 95 % interval. Raises ValueError where the inputs do not allow one."""
+        """The value with its 95% interval. Raises ValueError where the inputs do not allow one."""
         if self.estimate_with is not None:
             return self.estimate_with(inputs)
         assert self.leave_one_out is not None, f"{self.name} has no form that gives an interval"

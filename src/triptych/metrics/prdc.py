@@ -129,7 +129,7 @@ def _share_above_zero(counts: np.ndarray) -> float:
 def prdc_estimates(
     real: np.ndarray, fake: np.ndarray, precision_k: int = PRECISION_K, density_k: int = DENSITY_K
 ) -> dict[str, Estimate]:
-    """Precision, recall, density and coverage with 95 % intervals for their expectations.
+    """Precision, recall, density and coverage with 95% intervals for their expectations.
 
     Raises ValueError for NaN, unlike widths and too few images.
 

@@ -99,7 +99,7 @@ class Card(BaseModel):
 
 
 class Score(Checksummed):
-    """One measured number with its 95 % interval, its floor and its card."""
+    """One measured number with its 95% interval, its floor and its card."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -100,7 +100,7 @@ def estimates(
     precision_k: int = prdc.PRECISION_K,
     density_k: int = prdc.DENSITY_K,
 ) -> dict[str, Estimate]:
-    """FID, KID, precision, recall, density and coverage of features, each with a 95 % interval.
+    """FID, KID, precision, recall, density and coverage of features, each with a 95% interval.
 
     An interval is for the score's expectation at these numbers of images, so it does not cover
     FID's bias: that is what the floor is for. (KID has none: its target is the population's value.)

@@ -99,7 +99,7 @@ def align_near_duplicates(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
 
 
 def cross_fit_accuracy(right: np.ndarray) -> Estimate:
-    """Accuracy on held-out images, with a 95 % interval that is valid under cross-fitting.
+    """Accuracy on held-out images, with a 95% interval that is valid under cross-fitting.
 
     Given its network, the accuracy on one fold is binomial. But two folds depend on each other: chance
     patterns in the images of the first are what the second's network has learned, and vice versa. For a

@@ -28,7 +28,7 @@ def property_rows(standings: Sequence[Standing]) -> Rows:
             [_mean(s, lambda t: t.path_ratio) for s in standings],
         ),
         (
-            "Largest of 16 steps along that path (uniform: 6.25 %)",
+            "Largest of 16 steps along that path (uniform: 6.25%)",
             [_mean(s, lambda t: t.max_step_share, share=True) for s in standings],
         ),
         ("Midpoints with a confident class prediction", [_half_way(s) for s in standings]),

@@ -144,7 +144,7 @@ def findings(summaries: Sequence[RunSummary]) -> list[str]:
         fid = s.score("FID")
         if fid and len(summaries) == 1:
             sentences.append(
-                f"{fid.name} {short(fid.value)} (95 % interval {short(fid.low)} to {short(fid.high)}; real "
+                f"{fid.name} {short(fid.value)} (95% interval {short(fid.low)} to {short(fid.high)}; real "
                 f"training images: {short(math.nan if fid.floor is None else fid.floor)})."
             )
     return sentences

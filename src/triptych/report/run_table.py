@@ -158,7 +158,7 @@ def protocols(summaries: Sequence[RunSummary]) -> TableRows:
             f"{card.n_real:,} {card.split} images, data {card.data[:12]}",
             f"feature extractor {extractor.name} ({extractor.hash[:12]}, {extractor.width} features"
             f"{accuracy})",
-            f"intervals: 95 %, {first.method}; floor: real training images in the samples' place",
+            f"intervals: 95%, {first.method}; floor: real training images in the samples' place",
             f"controls {json.dumps(card.controls)}",
             f"quantization {card.quantization}, resize {card.resize}",
         ]

@@ -15,7 +15,7 @@ from triptych.viz.svg import short
 
 @dataclass(frozen=True)
 class Summary:
-    """One score over the runs of a model, with a 95 % interval."""
+    """One score over the runs of a model, with a 95% interval."""
 
     score: str
     value: float

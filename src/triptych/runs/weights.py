@@ -35,7 +35,7 @@ class Comparison(Record):
     """The raw weights' score less the EMA's, both drawn from the same noise."""
     low: float
     high: float
-    """Of the difference, 95 %."""
+    """Of the difference, 95%."""
     n: int
     """Samples drawn from each, or images whose loss was taken."""
     n_real: int

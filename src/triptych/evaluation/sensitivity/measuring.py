@@ -1,4 +1,4 @@
-"""Every metric of the suite on one set of images, with its 95 % interval or the reason why it has none."""
+"""Every metric of the suite on one set of images, with its 95% interval or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COPY_METRICS = (memorization.NEAR_DUPLICATES.name, memorization.AUTHENTICITY.nam
 
 @dataclass(frozen=True)
 class Measured:
-    """A value and its 95 % interval."""
+    """A value and its 95% interval."""
 
     value: float
     low: float

@@ -45,7 +45,7 @@ def print_study(study: SensitivityStudy) -> None:
     console.print(
         f"{study.n} images of {study.source} against {study.n} others ({study.partition}); "
         f"extractor {study.extractor}, {study.features} features. noticed: worse than as many honest images, "
-        "each value outside the other's 95 % interval; fooled: better, in the same sense; missed: neither; "
+        "each value outside the other's 95% interval; fooled: better, in the same sense; missed: neither; "
         "refused: no value. Values: --json\n"
     )
     if study.graded:

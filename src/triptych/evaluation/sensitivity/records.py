@@ -21,7 +21,7 @@ class MetricReading(Record):
     """None where the metric refused."""
     low: float | None
     high: float | None
-    """The ends of the 95 % interval."""
+    """The ends of the 95% interval."""
     honest: float | None
     """The same metric on as many honest images."""
     change: float | None

@@ -71,7 +71,7 @@ def study_sensitivity(
     """Corrupt real images of a source in known ways and see which metric notices.
 
     An honest set of real images is measured against a reference of other ones, then the same images
-    corrupted. A metric noticed if its value got worse, each of the two values outside the other's 95 %
+    corrupted. A metric noticed if its value got worse, each of the two values outside the other's 95%
     interval; it was fooled if the value got better in the same sense; else it missed. A corrupted set that
     is smaller (dropped classes) is compared with as many honest images. Only the metrics of memorization
     know the training images, so only they can notice copies. A ValueError says what is wrong with the

@@ -11,7 +11,7 @@ from triptych.metrics.stats.quantiles import LEVEL
 
 @dataclass(frozen=True)
 class Proportion:
-    """A proportion of independent images with its exact 95 % interval (Clopper-Pearson)."""
+    """A proportion of independent images with its exact 95% interval (Clopper-Pearson)."""
 
     value: float
     low: float

@@ -1,4 +1,4 @@
-"""95 % confidence intervals for scores of features, by leaving images out or by disjoint blocks.
+"""95% confidence intervals for scores of features, by leaving images out or by disjoint blocks.
 
 Why not the bootstrap: it draws images twice. A duplicated image is its own nearest neighbor at distance 0
 and lowers the rank of a covariance, so every metric here shifts for a reason that has nothing to do with
@@ -37,7 +37,7 @@ LeaveGroupsOut = Callable[
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval and the resampling errors behind it."""
+    """A value with its 95% interval and the resampling errors behind it."""
 
     value: float
     low: float

@@ -91,7 +91,7 @@ def _jumble(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor
 
 
 def _paste(images: Tensor, strength: Tensor, source: torch.Generator) -> Tensor:
-    """Paste a rectangle of another image (its mirror image in a batch of one), 2.5 % to 50 % of the area."""
+    """Paste a rectangle of another image (its mirror image in a batch of one), 2.5% to 50% of the area."""
     size = images.shape[-1]
     others = images[torch.randperm(len(images), generator=source)]
     if len(images) == 1:
