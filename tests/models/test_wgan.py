@@ -157,11 +157,11 @@ def test_labels_reach_generator_and_critic(batch: Any) -> None:
     assert torch.isfinite(loss) and logged["slope"] > 0
 
 
-@pytest.mark.parametrize("penalty", ["wgan", "dcgan"])
-def test_generator_interval_and_critic_lr_take_effect(penalty: str) -> None:
+@pytest.mark.parametrize("model_name", ["wgan", "dcgan"])
+def test_generator_interval_and_critic_lr_take_effect(model_name: str) -> None:
     settings = {"generator_interval": 3, "critic_lr": 5e-3, "lr": 1e-3, "width": 4}
     model: Any = (
-        Wgan(WganConfig(**settings), PLANE) if penalty == "wgan" else Dcgan(DcganConfig(**settings), PLANE)
+        Wgan(WganConfig(**settings), PLANE) if model_name == "wgan" else Dcgan(DcganConfig(**settings), PLANE)
     )
     plan = Plan.trial(torch.device("cpu"), Arithmetic("fp32", False)).model_copy(update={"steps": 7})
     trained = Trainer(model, load("points:ring").train, Options(batch=16), plan)

@@ -166,15 +166,15 @@ def test_a_style_dependent_input_depends_on_the_first_style_alone() -> None:
 def test_a_late_style_does_not_affect_early_layers() -> None:
     """Layers before the crossover give the same part of the image."""
     net = generator()
-    inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
     for part in net.pictures:
-        part.register_forward_hook(lambda module, given, out: inputs.append(out))
+        part.register_forward_hook(lambda module, given, out: outputs.append(out))
     one = torch.randn(2, 6)[:, None].repeat(1, net.layers, 1)  # laid out as `mixed` is: equal bits then
     noise, mixed = torch.randn(2, net.noise_numbers), one.clone()
     mixed[:, 3:] = torch.randn(2, 1, 6)  # layers 0 to 2 make the 4 and 8 px parts
     net(one, noise), net(mixed, noise)
-    assert torch.equal(inputs[0], inputs[3]) and torch.equal(inputs[1], inputs[4])
-    assert not torch.allclose(inputs[2], inputs[5])
+    assert torch.equal(outputs[0], outputs[3]) and torch.equal(outputs[1], outputs[4])
+    assert not torch.allclose(outputs[2], outputs[5])
 
 
 def test_noise_is_scaled_by_its_strength() -> None:

@@ -46,9 +46,9 @@ def pair(real: np.ndarray, fake: np.ndarray, k: int = 3, strict: bool = False) -
     [("fid", fid), ("fid", textbook_fid), ("kid", kid), ("precision_recall", precision_recall)],
 )
 def test_correct_metrics_are_graded_correct(kind: Kind, function: Metric) -> None:
-    grades = grade(function, kind)
-    assert grades.right and grades.mistakes == ()
-    assert grades.got == pytest.approx(grades.expected, rel=1e-9)
+    graded = grade(function, kind)
+    assert graded.right and graded.mistakes == ()
+    assert graded.got == pytest.approx(graded.expected, rel=1e-9)
 
 
 def test_independent_implementation_is_graded_correct() -> None:
@@ -75,9 +75,9 @@ def test_independent_implementation_is_graded_correct() -> None:
     ],
 )
 def test_mistakes_are_identified(kind: Kind, function: Metric, mistake: str) -> None:
-    grades = grade(function, kind)
-    assert not grades.right
-    assert mistake in grades.mistakes[0]
+    graded = grade(function, kind)
+    assert not graded.right
+    assert mistake in graded.mistakes[0]
 
 
 def test_batched_metrics_depend_on_the_order() -> None:

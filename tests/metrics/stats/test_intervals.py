@@ -72,10 +72,10 @@ def test_jackknife_interval_of_a_mean_is_the_t_interval() -> None:
     """For a plain mean and groups of one the jackknife is the t interval itself."""
     x = np.random.default_rng(1).standard_normal(20)
     without = [np.delete(x, i).mean() for i in range(20)]
-    results = jackknife_interval(x.mean(), without)
+    estimate = jackknife_interval(x.mean(), without)
     t = 2.244137  # of 9.5 degrees of freedom: half of 19, as groups' values have heavier tails than these
-    assert results.high - results.value == pytest.approx(t * x.std(ddof=1) / np.sqrt(20), rel=1e-6)
-    assert results.method == "delete-a-group jackknife (20 groups), t with 9.5 degrees of freedom"
+    assert estimate.high - estimate.value == pytest.approx(t * x.std(ddof=1) / np.sqrt(20), rel=1e-6)
+    assert estimate.method == "delete-a-group jackknife (20 groups), t with 9.5 degrees of freedom"
 
 
 def test_wilson_intervals_stay_within_0_and_1_and_have_a_width() -> None:
