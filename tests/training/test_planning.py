@@ -70,9 +70,11 @@ def test_minutes_are_timed_and_the_steps_they_came_to_are_kept() -> None:
     plan, timing = make_plan(Options(precision="fp32", minutes=1), 100, timed(timeouts))  # type: ignore[arg-type]
     assert timing == Timing(0.1, 7) and timeouts == [1.2]
     assert plan.steps == int(60 * AIM / 0.1) and plan.threads == torch.get_num_threads()
-    advice = "1 minute came to 581 steps: --steps 581 in their place repeats this run"
+    advice = "1 minute came to 581 steps: to repeat this run exactly, give --steps 581 instead of --minutes"
     assert plan.how_to_repeat(581) == advice
-    assert plan.how_to_repeat(9) == "1 minute were over at step 9 of 581: --steps 581 trains all"
+    assert plan.how_to_repeat(9) == (
+        "the budget of 1 minute ended at step 9 of 581 planned: --steps 581 trains all of them"
+    )
     assert plan.words(64, 0.1).startswith("about 1 minute: 581 steps of 64 images on cpu, 1 thread, fp32 (")
 
 

@@ -144,7 +144,7 @@ class Plan(Settings):
         )
 
     def how_to_repeat(self, step: int) -> str:
-        """How a run with a budget in minutes is made again to the bit; "" for other budgets.
+        """Say how to repeat a run with a budget in minutes to the bit; "" for other budgets.
 
         step: how many were trained. A run that the clock ended early had planned its schedules for more.
         """
@@ -152,6 +152,10 @@ class Plan(Settings):
             return ""
         if step >= self.steps:
             return (
-                f"{self.budget} came to {step:,} steps: --steps {self.steps} in their place repeats this run"
+                f"{self.budget} came to {step:,} steps: to repeat this run exactly, give "
+                f"--steps {self.steps} instead of --minutes"
             )
-        return f"{self.budget} were over at step {step:,} of {self.steps:,}: --steps {self.steps} trains all"
+        return (
+            f"the budget of {self.budget} ended at step {step:,} of {self.steps:,} planned: "
+            f"--steps {self.steps} trains all of them"
+        )
