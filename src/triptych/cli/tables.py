@@ -36,10 +36,13 @@ def print_scores(scores: Sequence[Score], title: str) -> None:
     if scores:
         card = scores[0].card
         console.print(
-            f"{card.n_fake} samples against {card.n_real} real images; intervals of 95% by "
-            f"{'; '.join(dict.fromkeys(score.method for score in scores))}; "
+            f"{card.n_fake} samples against {card.n_real} real images; "
             "floor: the score of real training images"
         )
+        console.print("95% intervals:")
+    for method in dict.fromkeys(score.method for score in scores):
+        names = ", ".join(score.card.metric for score in scores if score.method == method)
+        console.print(escape(f"  {names}: {method}"))
     for note in notes:
         console.print(escape(f"note: {note}"))
 
