@@ -190,7 +190,7 @@ def test_metadata_take_precedence_over_folder_names(tmp_path: Path) -> None:
     (tmp_path / "set" / "metadata.csv").write_text("\n".join(lines))
     dataset = load(f"folder:{tmp_path / 'set'}", size=8)
     assert dataset.class_names == ("x", "y")
-    assert dataset.train.captions is not None and dataset.train.captions[0].startswith("picture")
+    assert dataset.train.captions is not None and dataset.train.captions[0].startswith("image")
 
 
 @pytest.mark.parametrize("beside", [True, False])
