@@ -269,7 +269,7 @@ def test_every_verb_obeys(spoilt: Run, tmp_path: Path, capsys: pytest.CaptureFix
     assert raw["value"] == auto["value"] < ema["value"]
     cards = [score["card"] for score in (raw, ema, auto)]
     assert [c["weights"] for c in cards] == ["raw", "ema", "raw"]
-    assert [c["requested_weights"] for c in cards] == ["raw", "ema", "auto"]
+    assert [c["weights_requested"] for c in cards] == ["raw", "ema", "auto"]
 
     def better_weights(*more: str) -> str:
         answers = json_output("check", path, *more)["answers"]
