@@ -101,7 +101,7 @@ def test_evaluation_of_an_autoencoder_is_of_reconstructions(first_stage: Run) ->
 
 def test_a_poor_first_stage_is_refused_with_its_figure(first_stage: Run, tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"not good enough: .* of [\d.]+ times the floor, and 10 are the most"
+        UsageError, match=r"not good enough: .* of [\d.]+ times the floor, and at most 10 times is accepted"
     ):
         second_stage(first_stage, tmp_path, force_first_stage=False)
     assert not list(tmp_path.glob("0*"))
@@ -109,7 +109,7 @@ def test_a_poor_first_stage_is_refused_with_its_figure(first_stage: Run, tmp_pat
 
 def test_what_is_no_first_stage_is_refused(first_stage: Run, tmp_path: Path) -> None:
     vae = triptych.train("vae", steps=1, runs=tmp_path / "vae", **SMALL)
-    with pytest.raises(UsageError, match="is a run of vae, expected one of autoencoder"):
+    with pytest.raises(UsageError, match="is a run of vae, expected a run of autoencoder"):
         second_stage(vae, tmp_path / "a")
     with pytest.raises(UsageError, match="needs --first-stage RUN, the run of a trained autoencoder"):
         triptych.train("latent_diffusion", steps=1, runs=tmp_path / "b", **SMALL)

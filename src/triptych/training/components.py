@@ -52,7 +52,7 @@ def open_components(
         pipeline = load(runs[name])
         model = pipeline.run.card.model if pipeline.run is not None else ""
         if model != wanted:
-            raise UsageError(f"{flag_of(name)} {runs[name]} is a run of {model}, expected one of {wanted}")
+            raise UsageError(f"{flag_of(name)} {runs[name]} is a run of {model}, expected a run of {wanted}")
         ours, theirs = dataset.spec, pipeline.spec
         if (ours.channels, ours.size) != (theirs.channels, theirs.size):
             raise UsageError(
@@ -88,9 +88,9 @@ def check_reconstruction(
     if ratio is not None and ratio > MAX_FLOOR_RATIO and not force:
         raise UsageError(
             f"the first stage is not good enough: its reconstructions have a Frechet distance of {ratio:.1f} "
-            f"times the floor, and {MAX_FLOOR_RATIO:g} are the most. What a second stage draws can "
-            "be no better than that. Train the autoencoder longer or with a smaller --down, or add "
-            "--force-first-stage"
+            f"times the floor, and at most {MAX_FLOOR_RATIO:g} times is accepted: samples of a second stage "
+            "can be no better than reconstructions. Train the autoencoder longer or with a smaller --down, "
+            "or add --force-first-stage"
         )
 
 
