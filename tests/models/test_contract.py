@@ -196,6 +196,7 @@ def test_flags_do_not_collide(name: str) -> None:
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {  # settings that log values of their own
     "autoencoder": [{"latent": {"kind": "fsq"}}, {"adversarial": 0.1, "adversarial_start": 0.0}],
+    "vae": [{"prior": "vamp"}, {"likelihood": {"kind": "mixture"}}],
 }
 
 

@@ -18,11 +18,25 @@ from triptych.core.types import Batch, ImageSpec
 from triptych.data.dataset import Split
 from triptych.data.loader import batches
 from triptych.inference.pipeline import Pipeline
-from triptych.models._likelihoods import LIKELIHOODS, binarize
-from triptych.models.vae import Vae, VaeConfig, kl_by_dimension
+from triptych.models._vae_logs import kl_by_dimension, latent_use
+from triptych.models.vae import Vae, VaeConfig
+from triptych.nets.likelihoods import (
+    BernoulliLikelihood,
+    GaussianLikelihood,
+    LogisticLikelihood,
+    LogisticMixture,
+    MixtureLikelihood,
+    binarize,
+    likelihood,
+    logistic_log_mass,
+)
 
 SPEC = ImageSpec(channels=1, size=8)
-LIKELIHOOD_NAMES = ("gaussian", "logistic", "bernoulli")
+LIKELIHOOD_NAMES = ("gaussian", "logistic", "bernoulli", "mixture")
+LIKELIHOODS = {
+    settings.kind: likelihood(settings, channels=1)
+    for settings in (GaussianLikelihood(), LogisticLikelihood(), BernoulliLikelihood(), MixtureLikelihood())
+}
 
 
 @pytest.fixture
@@ -79,6 +93,28 @@ def test_binarized_images_have_the_gray_image_as_mean() -> None:
         assert images.mean().item() == pytest.approx(gray, abs=0.03)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_vaes_mixture_gives_exact_probabilities_and_its_mean(channels: int) -> None:
+    """Given the other channels, the probabilities of one channel's levels sum to theirs without it."""
+    levels = torch.arange(256, dtype=torch.uint8)
+    pixels = torch.full((256, 1, 1, channels), 77, dtype=torch.uint8)
+    pixels[:, 0, 0, -1] = levels
+    mixture = likelihood(MixtureLikelihood(components=4), channels)
+    outputs = torch.randn(1, 4 * (1 + 2 * channels + (3 if channels == 3 else 0)), 1, 1)
+    found = mixture.log_prob(pixels, outputs.expand(256, -1, -1, -1), None)
+    assert found.shape == (256, 1, 1, 1) and found.dtype == torch.float64
+    expected = 1.0
+    if channels == 3:  # the mass of red and green alone
+        first = LogisticMixture.of(outputs.double(), 3, 4)
+        images = to_float(pixels[:1]).double()
+        each = logistic_log_mass(images[:, None], first.means_given(images), first.log_scales)[:, :, :2]
+        expected = (each.sum(2) + first.log_weights).logsumexp(1).exp().item()
+    assert found.exp().sum().item() == pytest.approx(expected, rel=1e-6)
+    nats = mixture.nats(to_float(pixels), outputs.expand(256, -1, -1, -1), None)
+    assert torch.allclose(nats.double(), -found.flatten(), rtol=1e-4)
+    assert mixture.mean(outputs).shape == (1, channels, 1, 1)
+
+
 @pytest.mark.parametrize("name", LIKELIHOOD_NAMES)
 def test_every_likelihood_trains_samples_and_has_bounds(name: str, batch: Batch) -> None:
     model = vae(likelihood=name)
@@ -90,7 +126,7 @@ def test_every_likelihood_trains_samples_and_has_bounds(name: str, batch: Batch)
         loss.backward()
         objective.optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] and ("scale" in logged) == (name != "bernoulli")
+    assert losses[-1] < losses[0] and ("scale" in logged) == (name in ("gaussian", "logistic"))
     pipeline, pixels = Pipeline(model), np.zeros((4, 8, 8, 1), dtype=np.uint8)
     assert pipeline.sample(range(2)).shape == (2, 8, 8, 1)
     names = ("binarized-elbo", "binarized-iwae") if name == "bernoulli" else ("elbo", "iwae")
@@ -132,7 +168,7 @@ def test_the_importance_weighted_loss_is_the_bound_of_its_samples(prior: str, ba
 
     weights = torch.stack([log_weight(j) for j in range(5)])
     assert loss.item() == pytest.approx((math.log(5) - weights.logsumexp(0)).mean().item(), rel=1e-5)
-    assert (logged["reconstruction"] + logged["kl"]).item() == pytest.approx(-weights.mean().item(), rel=1e-5)
+    assert (logged["distortion"] + logged["rate"]).item() == pytest.approx(-weights.mean().item(), rel=1e-5)
     assert loss.item() <= -weights.mean().item()
 
 
@@ -140,7 +176,7 @@ def test_free_bits_are_a_floor_under_each_dimensions_kl(batch: Batch) -> None:
     plain, free = vae(prior="normal"), vae(prior="normal", free_bits=0.5)
     loss, logged = plain.loss(batch, context(batch))
     by_dimension = kl_by_dimension(*plain.posterior(batch.images, None)).mean(0)
-    assert logged["kl"].item() == pytest.approx(by_dimension.sum().item(), rel=1e-5)
+    assert logged["rate"].item() == pytest.approx(by_dimension.sum().item(), rel=1e-5)
     expected = loss - by_dimension.sum() + by_dimension.clamp(min=0.5).sum()
     assert free.loss(batch, context(batch))[0].item() == pytest.approx(expected.item(), rel=1e-5)
     for config in ({"prior": "flow"}, {"prior": "normal", "importance_samples": 2}):
@@ -156,3 +192,16 @@ def test_active_units_are_the_dimensions_that_depend_on_the_image(
     mean[:, 1] = torch.linspace(-1, 1, 16)
     monkeypatch.setattr(model, "posterior", lambda images, label: (mean, torch.zeros(16, 3)))
     assert model.loss(batch, context(batch))[1]["active_units"].item() == 1
+
+
+def test_the_kl_of_single_dimensions_is_logged_by_rank(batch: Batch) -> None:
+    mean, log_std = torch.randn(500, 4), torch.full((500, 4), -1.0)
+    mean[:, 2] *= 3
+    normal, other = latent_use(mean, log_std, normal=True), latent_use(mean, log_std, normal=False)
+    assert set(normal) == {"active_units", "kl_dimension_1", "kl_dimension_2", "kl_dimension_4"}
+    expected = kl_by_dimension(mean, log_std).mean(0)
+    assert normal["kl_dimension_1"].item() == pytest.approx(expected[2].item(), rel=1e-5)
+    assert normal["kl_dimension_4"].item() == pytest.approx(expected.min().item(), rel=1e-5)
+    variance = mean[:, 2].var(correction=0) + math.exp(-2)
+    assert other["kl_dimension_1"].item() == pytest.approx(0.5 * variance.log().item() + 1, rel=1e-5)
+    assert set(vae(latent=2).loss(batch, context(batch))[1]) >= {"rate", "distortion", "kl_dimension_2"}

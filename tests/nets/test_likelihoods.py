@@ -20,7 +20,7 @@ def mixture_at(channels: int, rows: int, scale: float = 1.0) -> LogisticMixture:
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
 def test_probabilities_of_all_gray_levels_sum_to_one(scale: float) -> None:
     total = mixture_at(1, 256, scale).log_prob(LEVELS.view(256, 1, 1, 1)).exp().sum()
-    assert total == pytest.approx(1, abs=2e-3)
+    assert total == pytest.approx(1, abs=1e-5)
 
 
 def test_probabilities_of_blue_given_red_and_green_sum_to_those_of_red_and_green() -> None:
@@ -31,7 +31,7 @@ def test_probabilities_of_blue_given_red_and_green_sum_to_those_of_red_and_green
     assert mixture.coefficients is not None
     other = mixture._replace(coefficients=mixture.coefficients * torch.tensor([1.0, 0.0, 0.0])[:, None, None])
     assert mixture.log_prob(images).exp().sum() == pytest.approx(
-        float(other.log_prob(images).exp().sum()), rel=2e-3
+        float(other.log_prob(images).exp().sum()), rel=1e-5
     )
 
 

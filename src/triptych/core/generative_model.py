@@ -66,6 +66,10 @@ class GenerativeModel(nn.Module, ABC, Generic[ConfigT, ControlsT]):
     """Whether its convolutions are faster in channels-last layout on CPUs (`benchmarks/arithmetic.py`)."""
     fitted_buffers: ClassVar[tuple[str, ...]] = ()
     """Names of the buffers that `fit_after_training` sets."""
+    later_buffers: ClassVar[tuple[str, ...]] = ()
+    """Names of buffers that checkpoints of older versions lack: loading these leaves them as they are."""
+    fitting_images: ClassVar[int] = 2000
+    """Number of training images that `fit_after_training` is given."""
     reconstructs: ClassVar[bool] = False
     """Whether the model has no prior to draw from: its grids and scores are of reconstructed test images."""
     preprocesses: ClassVar[bool] = False
@@ -135,16 +139,35 @@ class GenerativeModel(nn.Module, ABC, Generic[ConfigT, ControlsT]):
         """
         return images
 
-    def fit_after_training(self, images: Iterator[Tensor]) -> None:
+    def fit_after_training(self, batches: Iterator[Batch]) -> None:
         """Measure on the data what sampling needs, by the weights as trained: a latent scale, a prior.
 
         Called when training ends or stops, with the weights that sampling will use. Keep the results in
         buffers, and name these in `fitted_buffers`.
 
         Args:
-            images: Batches of training images, (B, C, H, W) in [-1, 1].
+            batches: A fixed choice of training images, with labels where the model is conditional.
         """
         return
+
+    def complete(self, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Add the `later_buffers` that weights of an older version lack.
+
+        Args:
+            saved: Name -> tensor, as read from a file.
+
+        Returns:
+            The same, and the model's own values of what is missing.
+        """
+        missing = [name for name in self.later_buffers if name not in saved]
+        return {**saved, **{name: self.get_buffer(name) for name in missing}}
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights; `later_buffers` may be missing among them."""
+        weights = self.complete(state_dict) if self.later_buffers else state_dict
+        return super().load_state_dict(weights, strict, assign)
 
     def invert(
         self, images: Tensor, condition: Condition, controls: ControlsT, seeds: Sequence[int]

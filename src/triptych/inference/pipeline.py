@@ -412,9 +412,10 @@ def _load_weights(
             kept = {"raw": files.get("raw"), "ema": files.get("ema")}
         which = choose_weights(requested, comparison, [n for n in kept if kept[n] is not None], where)
         sampling_weights = named_under(model, model.ema_modules)
-        if differing := set(sampling_weights) ^ set(kept[which] or sampling_weights):
+        chosen = model.complete(kept[which]) if kept[which] else {}
+        if differing := set(sampling_weights) ^ set(chosen or sampling_weights):
             raise KeyError(", ".join(sorted(differing)[:3]))
-        model.load_state_dict({**base, **(kept[which] or {})})
+        model.load_state_dict({**base, **chosen})
     except (RuntimeError, KeyError) as error:
         raise weights_mismatch(f"the saved weights of {path}", error) from error
     return which, step

@@ -135,6 +135,8 @@ def synthesize(model: Pipeline, codes: Codes, **controls: Any) -> np.ndarray:
 
 def model_hash(model: Pipeline) -> str:
     """SHA-256, in hex, of the weights used for sampling: what a direction belongs to."""
-    sampling = getattr(model.model, "ema_modules", None)
-    state = model.model.state_dict()
+    sampling, later = (getattr(model.model, name, None) for name in ("ema_modules", "later_buffers"))
+    state = {
+        k: v for k, v in model.model.state_dict().items() if k not in (later or ())
+    }  # as they were hashed
     return tensors_hash({k: v for k, v in state.items() if sampling is None or k.split(".")[0] in sampling})

@@ -225,16 +225,16 @@ class Autoencoder(GenerativeModel[AutoencoderConfig, AutoencoderControls]):
         return loss, {"real": real.detach().mean(), "fake": fake.detach().mean()}
 
     @torch.no_grad()
-    def fit_after_training(self, images: Iterator[Tensor]) -> None:
+    def fit_after_training(self, batches: Iterator[Batch]) -> None:
         """Measure the mean and standard deviation of each latent channel.
 
         Args:
-            images: Batches of training images, (B, channels, H, W) in [-1, 1].
+            batches: Training images, (B, channels, H, W) in [-1, 1].
         """
         channels = self.noise_shape[0]
         total, squares, count = torch.zeros(channels).double(), torch.zeros(channels).double(), 0
-        for batch in images:
-            latent = self.encode(batch).double().cpu()  # (B, C, h, w)
+        for batch in batches:
+            latent = self.encode(batch.images).double().cpu()  # (B, C, h, w)
             total = total + latent.sum((0, 2, 3))
             squares = squares + latent.square().sum((0, 2, 3))
             count += latent.shape[0] * latent.shape[2] * latent.shape[3]

@@ -173,6 +173,7 @@ class HierarchicalVae(GenerativeModel[HierarchicalVaeConfig, HierarchicalVaeCont
 
     def mixture_of(self, output: Tensor) -> LogisticMixture:
         """The distribution of the pixels that the decoder's output stands for."""
+        output = output if output.dtype == torch.float64 else output.float()
         return LogisticMixture.of(output, self.spec.channels, self.config.mixture)
 
     def generate(
@@ -266,8 +267,8 @@ class HierarchicalVae(GenerativeModel[HierarchicalVaeConfig, HierarchicalVaeCont
             ratios.append(ratio.flatten(1).double().sum(1))
             return latent
 
-        mixture = self.mixture_of(self.decoder(len(images), labels, choose))
-        pixels = bits.crop(mixture.log_prob(images)[:, None], query.box).flatten(1).double().sum(1)
+        mixture = self.mixture_of(self.decoder(len(images), labels, choose).double())
+        pixels = bits.crop(mixture.log_prob(images.double())[:, None], query.box).flatten(1).sum(1)
         return (pixels + torch.stack(ratios).sum(0)).cpu()
 
 

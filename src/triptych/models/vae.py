@@ -1,7 +1,8 @@
 """The variational autoencoder: an encoder to latent distributions, a decoder back to images.
 
 Kingma and Welling 2013; conditional as in Sohn, Lee and Yan 2015; with the decoder's noise level learned
-(Rybkin, Daniilidis and Levine 2021) and, unless the textbook's N(0, I) is asked for, the prior too.
+(Rybkin, Daniilidis and Levine 2021) and, unless the textbook's N(0, I) is asked for, the prior too. After
+training, a Gaussian mixture is fitted to the latent vectors, as another distribution to sample them from.
 """
 
 from __future__ import annotations
@@ -9,114 +10,55 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from triptych.core.bits_per_dim import crop, nats_to_bits_per_dim
-from triptych.core.config import Settings
 from triptych.core.errors import UsageError
 from triptych.core.generative_model import GenerativeModel
 from triptych.core.images import to_float
 from triptych.core.lr_schedules import warmup_cosine
 from triptych.core.objectives import Objective, StepContext
-from triptych.core.rng import SamplerNoise
+from triptych.core.rng import SamplerNoise, generator
 from triptych.core.types import Batch, Condition, GenerationStep, ImageSpec, LikelihoodQuery
-from triptych.models._likelihoods import (
-    LIKELIHOODS,
-    GaussianLikelihood,
-    LikelihoodSettings,
-    LogisticLikelihood,
-    binarize,
-)
+from triptych.models._vae_logs import LOG_HELP, kl_by_dimension, latent_use
+from triptych.models._vae_settings import VaeConfig, VaeControls
 from triptych.nets import autoencoder as nets
+from triptych.nets import likelihoods
+from triptych.nets.gaussian_mixture import FittedMixture, GaussianMixture
 from triptych.nets.realnvp import RealNVP
+from triptych.nets.vamp_prior import VampPrior
 
-
-class VaeConfig(Settings):
-    """What is fixed when training starts."""
-
-    former_names = MappingProxyType({"rate": "lr", "warmup": "kl_warmup"})
-
-    latent: int = Field(16, ge=1)
-    """Dimensions of the latent space; with 2 it can be drawn as a map."""
-    width: int = Field(32, ge=1)
-    """Channels of the layers nearest the image."""
-    prior: Literal["normal", "flow"] = "flow"
-    """Distribution of latent vectors: N(0, I), or N(0, I) sent through a normalizing flow learned jointly.
-
-    The flow closes the holes of the normal prior: regions to which no image is encoded but from which
-    samples are drawn all the same (Chen et al. 2017; Dai and Wipf 2019). The ELBO stays a bound.
-    """
-    likelihood: LikelihoodSettings = GaussianLikelihood()
-    """Distribution of pixels given the latent vector; bernoulli: of gray images, binarized at every step."""
-    importance_samples: int = Field(1, ge=1)
-    """Latent samples k per image: 1 trains the ELBO, more the tighter importance-weighted bound."""
-    free_bits: float = Field(0.0, ge=0)
-    """Nats per latent dimension that the KL term lets pass for free, against posterior collapse."""
-    beta: float = Field(1.0, ge=0)
-    """Weight of the KL term: 1 is the ELBO; more gives a more regular latent space and blurrier images."""
-    kl_warmup: float = Field(0.1, ge=0, le=1)
-    """Share of the run over which beta rises from 0, so that the latent space is used before it costs."""
-    lr: float = Field(2e-3, gt=0)
-    """Peak learning rate."""
-
-    @model_validator(mode="after")
-    def check_free_bits(self) -> VaeConfig:
-        """Refuse free bits where the loss has no KL term per dimension."""
-        if self.free_bits and (self.prior != "normal" or self.importance_samples > 1):
-            raise ValueError(
-                "--free-bits needs --prior normal and --importance-samples 1: only then has the loss a KL "
-                "term for each latent dimension"
-            )
-        return self
-
-
-class VaeControls(Settings):
-    """What may be chosen when sampling."""
-
-    truncation: float = Field(1.0, ge=0)
-    """Scale of the latent vector: below 1 the images are more typical and less diverse."""
-
-
-ACTIVE = 0.01  # variance of a dimension's posterior means over images, above which it counts as active
+MIXTURE, MIXTURE_PER_CLASS = 10, 4  # components of the fitted mixture, without and with labels
 
 
 class Vae(GenerativeModel[VaeConfig, VaeControls]):
     """Maximizes E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) (Kingma and Welling 2013, eq. 3).
 
     With several importance samples, the tighter bound of Burda, Grosse and Salakhutdinov 2016, eq. 8.
-
-    Trained with labels y, all three depend on them: p(x|z, y), q(z|x, y), and with a flow p(z|y) (Sohn, Lee
-    and Yan 2015).
+    Trained with labels y, all three depend on them: p(x|z, y), q(z|x, y), and unless it is normal p(z|y)
+    (Sohn, Lee and Yan 2015).
     """
 
     Config, Controls = VaeConfig, VaeControls
     title = "VAE"
     accent_color = 1
-    ema_modules = ("decoder", "encoder", "flow", "log_scale", "label_offset")
+    ema_modules = ("decoder", "encoder", "flow", "log_scale", "label_offset", "vamp", "mixture")
+    fitted_buffers = later_buffers = ("mixture.weights", "mixture.means", "mixture.factors")
+    fitting_images = 5000
     channels_last = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {},
         "map": {"latent": 2, "conditional": False},  # a latent space that `steer map` shows whole
     }
-    log_help: ClassVar[dict[str, str]] = {
-        "autoencoder/loss": "The negative ELBO in nats per image (a density may exceed 1, so it may fall "
-        "below 0): lower is better, and it should fall smoothly.",
-        "autoencoder/reconstruction": "Distortion: nats per image given its latent vector; falls as "
-        "reconstructions sharpen.",
-        "autoencoder/kl": "Rate: nats that the latent vector carries about the image; near 0 means that the "
-        "latent space is not used (posterior collapse).",
-        "autoencoder/active_units": "Latent dimensions that depend on the image (variance of their posterior "
-        "means over the batch above 0.01): the others have collapsed onto the prior.",
-        "autoencoder/scale": "Standard deviation of the decoder's Gaussian, images in [-1, 1]: what it "
-        "cannot explain.",
-    }
+    log_help = LOG_HELP
     likelihood_bounds = ("elbo", "iwae")
+    clip_norm = 1e4  # the loss is summed over pixels: only the first few steps come near it
+
+    log_scale: Tensor | None  # of the decoder's distribution
 
     def __init__(
         self,
@@ -128,28 +70,28 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         self.noise_shape = (config.latent,)
         self.encoder = nets.encoder(spec, 2 * config.latent, config.width)
         self.conditional = spec.classes > 0
-        self.decoder = nets.decoder(spec, config.latent + spec.classes, config.width)
+        outputs = likelihoods.output_channels(config.likelihood, spec.channels)
+        self.decoder = nets.decoder(spec, config.latent + spec.classes, config.width, outputs)
         self.flow = RealNVP(config.latent, 6 if config.prior == "flow" else 0, condition=spec.classes)
-        self.likelihood = LIKELIHOODS[config.likelihood.kind]
+        self.likelihood = likelihoods.likelihood(config.likelihood, spec.channels)
         self.binary = config.likelihood.kind == "bernoulli"
         if self.binary:
             if spec.channels != 1:
                 raise UsageError("--likelihood bernoulli needs gray images: add --color gray")
-            self.decoder = nn.Sequential(*list(self.decoder)[:-1])  # logits: no tanh
             self.likelihood_bounds = ("binarized-elbo", "binarized-iwae")  # never compared with 8-bit ones
-        self.log_scale: Tensor | None = None  # of the decoder's distribution
-        if isinstance(config.likelihood, GaussianLikelihood | LogisticLikelihood):
-            self._add_scale(config.likelihood.scale)
+        if not isinstance(config.likelihood, likelihoods.GaussianLikelihood | likelihoods.LogisticLikelihood):
+            self.log_scale = None
+        elif config.likelihood.scale is None:
+            self.log_scale = nn.Parameter(torch.tensor(math.log(0.5)))
+        else:
+            self.register_buffer("log_scale", torch.tensor(math.log(config.likelihood.scale)))
         # The encoder sees the label as an offset to its first feature maps: what a convolution would make of
         # one constant input plane per class, except at the borders, without the cost of the planes.
         self.label_offset = nn.Linear(spec.classes, config.width, bias=False) if self.conditional else None
-
-    def _add_scale(self, scale: float | None) -> None:
-        del self.log_scale
-        if scale is None:
-            self.log_scale = nn.Parameter(torch.tensor(math.log(0.5)))
-        else:
-            self.register_buffer("log_scale", torch.tensor(math.log(scale)))
+        groups = max(1, spec.classes)  # of mixture components: one for each class
+        self.vamp = VampPrior(config.pseudo_inputs, groups, spec) if config.prior == "vamp" else None
+        each = MIXTURE_PER_CLASS if self.conditional else MIXTURE
+        self.mixture = FittedMixture(config.latent, each, groups)
 
     def objectives(self) -> list[Objective]:
         """One objective, for encoder and decoder together."""
@@ -157,8 +99,6 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         return [
             Objective("autoencoder", adam, self.loss, max_grad_norm=self.clip_norm, lr_schedule=warmup_cosine)
         ]
-
-    clip_norm = 1e4  # the loss is summed over pixels: only the first few steps come near it
 
     def one_hot(self, labels: Tensor | None) -> Tensor | None:
         """Encode labels for the networks.
@@ -199,14 +139,14 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         return mean, log_std.clamp(-7, 2)
 
     def decoder_outputs(self, latent: Tensor, label: Tensor | None) -> Tensor:
-        """The parameters of p(x|z, y): mean images in [-1, 1], or logits where pixels are binary.
+        """The parameters of p(x|z, y): mean images in [-1, 1], or what the likelihood reads (logits).
 
         Args:
             latent: (B, latent).
             label: (B, classes) from `one_hot`, or None.
 
         Returns:
-            (B, C, H, W) float32.
+            (B, output channels, H, W) float32.
         """
         code = latent if label is None else torch.cat([latent, label], dim=1)  # (B, latent + classes)
         return self.decoder(code).float()
@@ -237,22 +177,24 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         images, label = batch.images, self.one_hot(batch.labels)
         noise = context.randn(k, *self.noise_shape)  # (B, k, latent)
         if self.binary:
-            images = binarize(images, context.rand(*images.shape[1:]))
-        mean, log_std = self.posterior(images, label)
+            images = likelihoods.binarize(images, context.rand(*images.shape[1:]))
+        mean, log_std, prior = self._posterior_and_prior(images, label)
         warmup = min(1.0, context.progress / self.config.kl_warmup) if self.config.kl_warmup else 1.0
         beta = self.config.beta * warmup
         if k == 1:
             latent = mean + log_std.exp() * noise[:, 0]  # the reparameterization trick
             reconstruction = self.reconstruction_nats(images, self.decoder_outputs(latent, label)).mean()
-            kl = self.kl(mean, log_std, latent, label).mean()
+            kl = self.kl(mean, log_std, latent, label, prior).mean()
             penalty = kl
             if self.config.free_bits:  # of each dimension's mean over the batch (Kingma et al. 2016)
                 penalty = kl_by_dimension(mean, log_std).mean(0).clamp(min=self.config.free_bits).sum()
             loss = reconstruction + beta * penalty
         else:
-            loss, reconstruction, kl = self._importance_weighted(images, label, mean, log_std, noise, beta)
-        active = (mean.detach().var(0, correction=0) > ACTIVE).sum().float()
-        logged = {"reconstruction": reconstruction, "kl": kl, "active_units": active}
+            loss, reconstruction, kl = self._importance_weighted(
+                images, label, mean, log_std, noise, beta, prior
+            )
+        logged = {"distortion": reconstruction, "rate": kl}
+        logged |= latent_use(mean.detach(), log_std.detach(), normal=self.config.prior == "normal")
         if self.log_scale is not None:
             logged["scale"] = self.log_scale.exp()
         return loss, {name: value.detach() for name, value in logged.items()}
@@ -265,6 +207,7 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         log_std: Tensor,
         noise: Tensor,
         beta: float,
+        prior: GaussianMixture | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """-log mean_k w_k, w = p(x|z) (p(z) / q(z|x))^beta; and the means of reconstruction and KL: () each.
 
@@ -275,28 +218,40 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         images, log_std = images.repeat_interleave(k, 0), log_std.repeat_interleave(k, 0)
         label = None if label is None else label.repeat_interleave(k, 0)
         reconstruction = self.reconstruction_nats(images, self.decoder_outputs(latent, label))  # (B k,)
-        log_ratio = self._log_prior_ratio(latent, label, log_std, noise.flatten(0, 1))  # (B k,)
+        if prior is not None and len(prior.weights) > 1:
+            prior = GaussianMixture(*(part.repeat_interleave(k, 0) for part in prior))
+        log_ratio = self._log_prior_ratio(latent, label, log_std, noise.flatten(0, 1), prior)  # (B k,)
         log_weights = (beta * log_ratio - reconstruction).view(-1, k)
-        loss = math.log(k) - log_weights.logsumexp(1).mean()
-        return loss, reconstruction.mean(), -log_ratio.mean()
+        return math.log(k) - log_weights.logsumexp(1).mean(), reconstruction.mean(), -log_ratio.mean()
 
-    def kl(self, mean: Tensor, log_std: Tensor, latent: Tensor, label: Tensor | None = None) -> Tensor:
-        """KL(q(z|x, y) || p(z|y)): in closed form for a normal prior, estimated from the latent for a flow.
+    def kl(
+        self,
+        mean: Tensor,
+        log_std: Tensor,
+        latent: Tensor,
+        label: Tensor | None = None,
+        prior: GaussianMixture | None = None,
+    ) -> Tensor:
+        """KL(q(z|x, y) || p(z|y)): in closed form for a normal prior, else estimated from the latent.
 
         Args:
             mean: of q, (B, latent).
             log_std: of q, (B, latent).
             latent: a sample of q, (B, latent).
             label: (B, classes) from `one_hot`, or None.
+            prior: the vamp prior; None for the others.
 
         Returns:
             (B,), in nats.
         """
         if self.config.prior == "normal":
             return kl_by_dimension(mean, log_std).sum(1)
-        with torch.autocast(latent.device.type, enabled=False):
-            noise, log_det = self.flow.inverse(latent, label)
-        cross_entropy = (0.5 * noise.square() + 0.5 * math.log(math.tau)).sum(1) - log_det
+        if prior is None:
+            with torch.autocast(latent.device.type, enabled=False):
+                noise, log_det = self.flow.inverse(latent, label)
+            cross_entropy = (0.5 * noise.square() + 0.5 * math.log(math.tau)).sum(1) - log_det
+        else:
+            cross_entropy = -prior.log_prob(latent)
         return cross_entropy - (log_std + 0.5 * math.log(math.tau * math.e)).sum(1)
 
     def reconstruction_nats(self, images: Tensor, outputs: Tensor) -> Tensor:
@@ -304,7 +259,7 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
 
         Args:
             images: (B, C, H, W) in [-1, 1]; each -1 or 1 where pixels are binary.
-            outputs: from `decoder_outputs`, (B, C, H, W).
+            outputs: from `decoder_outputs`, (B, output channels, H, W).
 
         Returns:
             (B,), in nats.
@@ -312,36 +267,101 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         return self.likelihood.nats(images, outputs, self.log_scale)
 
     def _log_prior_ratio(
-        self, latent: Tensor, label: Tensor | None, log_std: Tensor, noise: Tensor
+        self,
+        latent: Tensor,
+        label: Tensor | None,
+        log_std: Tensor,
+        noise: Tensor,
+        prior: GaussianMixture | None,
     ) -> Tensor:
         """log p(z|y) - log q(z|x, y) at z = mean + std noise: (B,), in nats.
 
         The entropy of q is not put in closed form: its noise is shared by the other terms of an importance
         weight, and where q is the true posterior all of it cancels.
         """
-        with torch.autocast(latent.device.type, enabled=False):
-            source, log_det = self.flow.inverse(latent, label)
-        log_prior = log_det - 0.5 * source.square().sum(1)
+        if prior is None:
+            with torch.autocast(latent.device.type, enabled=False):
+                source, log_det = self.flow.inverse(latent, label)
+            log_prior = log_det - 0.5 * source.square().sum(1)
+        else:
+            log_prior = prior.log_prob(latent) + 0.5 * self.config.latent * math.log(math.tau)
         log_posterior = -log_std.sum(1) - 0.5 * noise.square().sum(1)
         return log_prior - log_posterior  # both lack the same multiple of log 2 pi
+
+    def _posterior_and_prior(
+        self, images: Tensor, label: Tensor | None
+    ) -> tuple[Tensor, Tensor, GaussianMixture | None]:
+        """The parameters of q(z|x, y), (B, latent) each, and the vamp prior of each image, if that is used.
+
+        Images and pseudo-inputs are encoded as one batch: in training both see the same batch norm.
+        """
+        if self.vamp is None:
+            return *self.posterior(images, label), None
+        joint = self.posterior(*self.vamp.with_pseudo_inputs(images, label))
+        mean, log_std = (part[: len(images)] for part in joint)
+        prior = self.vamp.mixture(*(part[len(images) :] for part in joint))
+        return mean, log_std, prior.of_class(None if label is None else label.argmax(1))
+
+    def fit_preprocessing(self, batches: Iterator[Batch]) -> None:
+        """Begin the vamp prior's pseudo-inputs at training images of their classes."""
+        if self.vamp is not None:
+            self.vamp.begin_at(batches)
+
+    @torch.no_grad()
+    def fit_after_training(self, batches: Iterator[Batch]) -> None:
+        """Fit a Gaussian mixture to draws from the aggregate posterior, for each class if labels count.
+
+        Args:
+            batches: training images, (B, C, H, W) in [-1, 1], with their labels.
+
+        References:
+            Ghosh et al. 2020, "From variational to deterministic autoencoders", section 4.
+        """
+        draws, latents, labels = generator("aggregate posterior"), [], []
+        for batch in batches:
+            images = batch.images
+            if self.binary:
+                uniform = torch.rand(images.shape, generator=draws).to(images.device)
+                images = likelihoods.binarize(images, uniform)
+            mean, log_std = (part.cpu() for part in self.posterior(images, self.one_hot(batch.labels)))
+            latents.append(mean + log_std.exp() * torch.randn(mean.shape, generator=draws))
+            labels += [] if batch.labels is None else [batch.labels.cpu()]
+        self.mixture.fit(torch.cat(latents), torch.cat(labels) if self.conditional else None)
+
+    def _mixture(self, label: Tensor | None, sampler: str) -> GaussianMixture | None:
+        """What latent vectors are drawn from, for each image; None: the normal or flow prior."""
+        classes = None if label is None else label.argmax(1)
+        if sampler == "mixture":
+            return self.mixture.fitted().of_class(classes)
+        if self.vamp is None:
+            return None
+        pseudo_inputs, labels = self.vamp.with_pseudo_inputs(None, label)
+        return self.vamp.mixture(*self.posterior(pseudo_inputs, labels)).of_class(classes)
 
     def generate(
         self, noise: Tensor, condition: Condition, controls: VaeControls, seeds: Sequence[int]
     ) -> Iterator[GenerationStep]:
         """Yields once: the decoder's mean image."""
-        latent, label = noise * controls.truncation, self.one_hot(condition.labels)
-        yield GenerationStep(1, 1, latent, lambda: self.decode(self.flow(latent, label), label))
+        label = self.one_hot(condition.labels)
+        mixture = self._mixture(label, controls.sampler)
+        source = noise * controls.truncation
+        if mixture is None:
+            yield GenerationStep(1, 1, source, lambda: self.decode(self.flow(source, label), label))
+        else:
+            latent = mixture.from_noise(noise, controls.truncation)
+            yield GenerationStep(1, 1, source, lambda: self.decode(latent, label))
 
     def invert(
         self, images: Tensor, condition: Condition, controls: VaeControls, seeds: Sequence[int]
     ) -> Tensor:
-        """The mean of q(z|x, y), sent backwards through the flow if there is one: (B, latent)."""
+        """The mean of q(z|x, y), as the noise that it is drawn from: (B, latent)."""
         label = self.one_hot(condition.labels)
-        noise, _ = self.flow.inverse(self.posterior(images, label)[0], label)
-        return noise
+        mean = self.posterior(images, label)[0]
+        mixture = self._mixture(label, controls.sampler)
+        return self.flow.inverse(mean, label)[0] if mixture is None else mixture.to_noise(mean)
 
     def first_layer_weight(self) -> Tensor | None:
-        """(channels * 16, latent): the decoder's first layer, without the label's; None with a flow."""
+        """(channels * 16, latent): the decoder's first layer, without labels; None with a learned prior."""
         first = self.decoder[0]
         assert isinstance(first, nn.Linear)
         return first.weight[:, : self.config.latent].detach() if self.config.prior == "normal" else None
@@ -367,16 +387,12 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         """A bound on -log P(x|y) with these labels, (B,) int64: (B,) float64 on the CPU, in nats."""
         label = self.one_hot(labels)
         if self.binary:
-            images = to_float(query.pixels)
-            binary = binarize(
-                images, torch.special.ndtr(SamplerNoise(query.seeds, "binarize").randn_like(images))
-            )
-            query = replace(query, pixels=(255 * (binary > 0)).to(torch.uint8).permute(0, 2, 3, 1))
-        mean, log_std = self.posterior(to_float(query.pixels), label)
+            query = replace(query, pixels=likelihoods.binarize_stored(query.pixels, query.seeds))
+        mean, log_std, prior = self._posterior_and_prior(to_float(query.pixels), label)
         noise = SamplerNoise(query.seeds, "bound")
         weights = torch.stack(
             [
-                self._log_weight(query, label, mean, log_std, noise.randn_like(mean))
+                self._log_weight(query, label, mean, log_std, noise.randn_like(mean), prior)
                 for _ in range(query.draws)
             ]
         )  # (draws, B)
@@ -391,6 +407,7 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         mean: Tensor,
         log_std: Tensor,
         noise: Tensor,
+        prior: GaussianMixture | None,
     ) -> Tensor:
         """log P(x|z, y) + log p(z|y) - log q(z|x, y) at z = mean + std noise: (B,) float64, CPU, in nats.
 
@@ -400,20 +417,4 @@ class Vae(GenerativeModel[VaeConfig, VaeControls]):
         outputs = self.decoder_outputs(latent, label)
         log_likelihood = self.likelihood.log_prob(query.pixels, outputs, self.log_scale)  # (B, C, H, W)
         log_likelihood = crop(log_likelihood, query.box).flatten(1).sum(1)  # (B,)
-        return log_likelihood + self._log_prior_ratio(latent, label, log_std, noise).cpu().double()
-
-
-def kl_by_dimension(mean: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(mean, std^2) || N(0, 1)) of each latent dimension.
-
-    Args:
-        mean: (B, latent).
-        log_std: (B, latent).
-
-    Returns:
-        (B, latent), in nats; the KL of the vectors is the sum over dimensions.
-
-    References:
-        Kingma and Welling 2013, appendix B.
-    """
-    return 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std)
+        return log_likelihood + self._log_prior_ratio(latent, label, log_std, noise, prior).cpu().double()

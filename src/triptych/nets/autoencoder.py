@@ -28,8 +28,8 @@ def encoder(spec: ImageSpec, outputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * 16, outputs))
 
 
-def decoder(spec: ImageSpec, inputs: int, width: int) -> nn.Sequential:
-    """Build the decoder: the encoder mirrored, with a 3x3 convolution at the end and tanh.
+def decoder(spec: ImageSpec, inputs: int, width: int, outputs: int | None = None) -> nn.Sequential:
+    """Build the decoder: the encoder mirrored, with a 3x3 convolution at the end.
 
     That convolution smooths the checkerboard that a strided transposed convolution leaves.
 
@@ -37,9 +37,10 @@ def decoder(spec: ImageSpec, inputs: int, width: int) -> nn.Sequential:
         spec: shape of the images.
         inputs: length of the vectors.
         width: channels of the finest level, as for the encoder.
+        outputs: channels of an unbounded output; None: an image, through tanh.
 
     Returns:
-        (B, inputs) -> (B, C, size, size) in [-1, 1].
+        (B, inputs) -> (B, outputs, size, size), or (B, C, size, size) in [-1, 1].
     """
     channels = [min(width * 2**level, 4 * width) for level in range(doublings(spec.size))][::-1]
     layers: list[nn.Module] = [nn.Linear(inputs, channels[0] * 16), nn.Unflatten(1, (channels[0], 4, 4))]
@@ -48,4 +49,5 @@ def decoder(spec: ImageSpec, inputs: int, width: int) -> nn.Sequential:
             nn.BatchNorm2d(in_channels), nn.SiLU(), nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)
         ]  # fmt: skip
     layers += [nn.BatchNorm2d(channels[-1]), nn.SiLU()]
-    return nn.Sequential(*layers, nn.Conv2d(channels[-1], spec.channels, 3, padding=1), nn.Tanh())
+    layers += [nn.Conv2d(channels[-1], outputs or spec.channels, 3, padding=1)]
+    return nn.Sequential(*layers) if outputs else nn.Sequential(*layers, nn.Tanh())

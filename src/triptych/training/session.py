@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from triptych.core import device as devices
 from triptych.core.errors import TrainingError
 from triptych.core.images import is_points, to_float
+from triptych.core.types import Batch
 from triptych.core.weights import named_under
 from triptych.data.dataset import Dataset
 from triptych.evaluation.selection import Selector
@@ -36,7 +37,6 @@ from triptych.viz import grids
 
 LOG_LINES = 400  # about so many per run
 GRID_IMAGES, SCATTER_POINTS = 36, 1000
-FITTING_IMAGES = 2000  # training images that a model measures itself on after training
 SNAPSHOTS = 6  # per run: at the end, half-way, at a quarter of the steps, ...
 
 
@@ -177,19 +177,23 @@ class Session:
         if not trainer.model.fitted_buffers:
             return
         fitted = self.selector.load(self.selector.compare()).model
-        fitted.fit_after_training(self.fitting_images())
+        fitted.fit_after_training(self.fitting_batches())
         for name in trainer.model.fitted_buffers:
             value = fitted.get_buffer(name)
             trainer.model.get_buffer(name).copy_(value)
             trainer.ema.tensors[name].copy_(value)
 
-    def fitting_images(self) -> Iterator[Tensor]:
+    def fitting_batches(self) -> Iterator[Batch]:
         """Yields a fixed choice of training images in batches, on the device."""
-        pixels = self.selector.dataset.train.pixels
-        rows = np.random.default_rng(0).permutation(len(pixels))[:FITTING_IMAGES]
+        model, train = self.trainer.model, self.selector.dataset.train
+        every = train.labels if model.conditional else None
+        rows = np.random.default_rng(0).permutation(len(train.pixels))[: model.fitting_images]
         for start in range(0, len(rows), SAMPLING_BATCH):
-            batch = np.asarray(pixels[np.sort(rows[start : start + SAMPLING_BATCH])])
-            yield to_float(batch).to(self.trainer.device)
+            own = np.sort(rows[start : start + SAMPLING_BATCH])
+            labels = None if every is None else torch.as_tensor(every[own])
+            images = to_float(np.asarray(train.pixels[own]))
+            batch = Batch(images, labels, None, torch.arange(len(own)), len(own))
+            yield batch.to(self.trainer.device)
 
     def save_checkpoint(self) -> None:
         """Save all tensors, and what timer, log, selector and rollback need to go on."""

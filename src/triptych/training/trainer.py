@@ -174,7 +174,7 @@ class Trainer:
     def _load(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         try:
             self.model.load_state_dict(tensors["weights"])
-            self.ema.load(tensors["ema"])
+            self.ema.load(self.model.complete(tensors["ema"]))
             for objective in self.objectives:
                 self._restore_optimizer(objective, tensors["optimizers"])
         except (RuntimeError, ValueError, KeyError) as error:
