@@ -122,10 +122,11 @@ def fit_mixture(latent: Tensor, components: int) -> GaussianMixture:
         return GaussianMixture(weights, means, factors)
     from sklearn.exceptions import ConvergenceWarning  # takes a second to import
     from sklearn.mixture import GaussianMixture as Estimator
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
     used = min(components, 1 + count // (2 * dimensions))  # each covariance needs several vectors
     estimator = Estimator(used, reg_covar=1e-3, max_iter=50, random_state=0)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # sums in the same order each time
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator.fit(latent.double().cpu().numpy())
     weights[0, :used] = torch.from_numpy(estimator.weights_).float()
