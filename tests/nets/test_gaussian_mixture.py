@@ -37,7 +37,8 @@ def test_noise_is_found_again(full: bool) -> None:
     mixture, noise = example(full), torch.randn(500, 2, generator=torch.Generator().manual_seed(1))
     drawn = mixture.from_noise(noise)
     assert torch.allclose(mixture.from_noise(mixture.to_noise(drawn)), drawn, atol=1e-3)
-    assert torch.allclose(mixture.to_noise(drawn), noise, atol=0.05)  # the components hardly overlap
+    again = (mixture.to_noise(drawn) - noise).abs().amax(1) < 0.05
+    assert again.float().mean() > 0.95  # the components hardly overlap
     still = mixture.from_noise(noise, truncation=0.0)
     assert (still[:, None] - mixture.means[0]).square().sum(2).min(1).values.max() < 1e-6
 
