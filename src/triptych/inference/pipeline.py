@@ -411,9 +411,8 @@ def _load_weights(
             base, where = model.state_dict(), f"{path}'s snapshot of step {step}"  # sampling uses no others
             kept = {"raw": files.get("raw"), "ema": files.get("ema")}
         which = choose_weights(requested, comparison, [n for n in kept if kept[n] is not None], where)
-        sampling_weights = named_under(model, model.ema_modules)
         chosen = model.complete(kept[which]) if kept[which] else {}
-        if differing := set(sampling_weights) ^ set(chosen or sampling_weights):
+        if chosen and (differing := set(named_under(model, model.ema_modules)) ^ set(chosen)):
             raise KeyError(", ".join(sorted(differing)[:3]))
         model.load_state_dict({**base, **chosen})
     except (RuntimeError, KeyError) as error:
