@@ -35,8 +35,9 @@ def print_scores(scores: Sequence[Score], title: str) -> None:
     console.print(table)
     if scores:
         card = scores[0].card
+        what = "reconstructions" if "reconstructions" in card.labels else "samples"
         console.print(
-            f"{card.n_fake} samples against {card.n_real} real images; "
+            f"{card.n_fake} {what} against {card.n_real} real images; "
             "floor: the score of real training images"
         )
         console.print("95% intervals:")
@@ -52,9 +53,10 @@ def print_classes(scored: Evaluation) -> None:
     if scored.classes is None:
         return
     view = scored.classes
+    what = "samples" if scored.reconstruction is None else "reconstructions"
     shares = ", ".join(f"{n} {share:.1%}" for n, share in zip(view.names, view.shares, strict=True))
     print(
-        f"classified with confidence: {view.confident:.1%} of the samples "
+        f"classified with confidence: {view.confident:.1%} of the {what} "
         f"(real images: {view.confident_real:.1%})\n"
         f"predicted classes: {shares}"
     )
