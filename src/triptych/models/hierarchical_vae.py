@@ -183,7 +183,7 @@ class HierarchicalVae(GenerativeModel[HierarchicalVaeConfig, HierarchicalVaeCont
         controls: HierarchicalVaeControls,
         seeds: Sequence[int],
     ) -> Iterator[GenerationStep]:
-        """One step: every group from its prior, then the mode of the pixels' mixture."""
+        """One step: every group from its prior, then the mean of the pixels' mixture: the mode has specks."""
         scaled = noise * controls.truncation
         labels = self.labels(condition.labels)
 
@@ -191,7 +191,7 @@ class HierarchicalVae(GenerativeModel[HierarchicalVaeConfig, HierarchicalVaeCont
             draws = self.split(scaled)
             return self.mixture_of(
                 self.decoder(len(noise), labels, lambda k, _, prior, x: prior.at(draws[k]))
-            ).mode()
+            ).mean()
 
         yield GenerationStep(1, 1, scaled, decode)
 
