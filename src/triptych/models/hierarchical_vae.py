@@ -72,8 +72,8 @@ class HierarchicalVae(GenerativeModel[HierarchicalVaeConfig, HierarchicalVaeCont
     log_help: ClassVar[dict[str, str]] = {
         "autoencoder/loss": "The negative ELBO in bits per dimension: lower is better; 8 is a model that "
         "knows nothing.",
-        "autoencoder/reconstruction": "Bits per dimension to describe an image given its latent variables.",
-        "autoencoder/kl": "Bits per dimension that the latent variables carry: near 0 means that they "
+        "autoencoder/distortion": "Bits per dimension to describe an image given its latent variables.",
+        "autoencoder/rate": "Bits per dimension that the latent variables carry: near 0 means that they "
         "are not used (posterior collapse).",
         "autoencoder/active_groups": "Groups of latent variables that carry more than 0.01 bits each.",
     }
@@ -126,8 +126,8 @@ class HierarchicalVae(GenerativeModel[HierarchicalVaeConfig, HierarchicalVaeCont
             min(1.0, context.progress / self.config.warmup) if self.config.warmup else 1.0
         )
         logged = {
-            "reconstruction": reconstruction,
-            "kl": each.sum() / unit,
+            "distortion": reconstruction,
+            "rate": each.sum() / unit,
             "active_groups": (each > 0.01 * math.log(2)).sum().float(),
         }
         return reconstruction + beta * charged, {name: value.detach() for name, value in logged.items()}
