@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -123,9 +124,9 @@ class DenoisingModel(GenerativeModel[ConfigT, DenoisingControls]):
         self.unet = make_network(config, spec)  # also where it is no U-Net: the name is part of saved weights
 
     @staticmethod
+    @abstractmethod
     def path(config: Any) -> tuple[Target, ScheduleName]:
         """What the network predicts, and the path from image to noise."""
-        raise NotImplementedError
 
     def objectives(self) -> list[Objective]:
         """One objective: the denoiser."""
