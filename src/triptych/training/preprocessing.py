@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from triptych.core.atomic import atomic_write
 from triptych.core.cache import cache_home
 from triptych.core.images import to_float
 from triptych.data.dataset import Dataset, Split
@@ -40,14 +40,11 @@ def training_split(model: AnyModel, dataset: Dataset, flip: bool, device: torch.
         return replace(dataset.train, pixels=np.load(file, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError):  # absent or damaged
         latents = preprocessed(model.to(device), dataset.train.pixels)
-    partial = file.with_suffix(f".partial-{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
+        with atomic_write(file) as partial, partial.open("wb") as stream:
             np.save(stream, latents, allow_pickle=False)
-        partial.replace(file)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         log.warning("latents could not be stored at %s (%s): they are computed again next time", file, error)
     return replace(dataset.train, pixels=latents)
 
