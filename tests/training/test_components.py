@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 import triptych
 from triptych import cli
-from triptych.core.errors import UsageError
+from triptych.core.errors import RunError, UsageError
 from triptych.data.load import load as load_data
 from triptych.evaluation import reconstruction
 from triptych.evaluation.evaluate import evaluate_run
@@ -117,6 +118,35 @@ def test_what_is_no_first_stage_is_refused(first_stage: Run, tmp_path: Path) -> 
         second_stage(first_stage, tmp_path / "c", size=16)
     with pytest.raises(UsageError, match="VAE is not built on other runs: leave out --first-stage"):
         triptych.train("vae", steps=1, components={"first_stage": vae.path}, runs=tmp_path / "d", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "evil.py"}, "names 'evil.py' as a component"),
+        ({"model": "nothing"}, "names 'nothing' as a component"),
+        (None, "names the components none, and Latent diffusion is built on first_stage"),
+    ],
+)
+def test_what_a_received_card_names_as_a_component_is_not_executed(
+    first_stage: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, str] | None,
+    message: str,
+) -> None:
+    run = second_stage(first_stage, tmp_path / "runs", steps=1)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("open('executed', 'w')")
+    card = json.loads((run.path / "run.json").read_text())
+    card["components"] = (
+        {} if change is None else {"first_stage": {**card["components"]["first_stage"], **change}}
+    )
+    (run.path / "run.json").write_text(json.dumps(card))
+    for attempt in (triptych.load, resume):
+        with pytest.raises(RunError, match=message):
+            attempt(run.path, **({"steps": 2} if attempt is resume else {}))
+    assert not (tmp_path / "executed").exists()
 
 
 def test_the_command_line(first_stage: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,14 +115,38 @@ def build(card: RunCard, model_file: str | None = None) -> AnyModel:
     Returns:
         The model with random weights. A card that names a file where no model_file was given is a RunError
         (the file is not executed), a config that does not fit a UsageError.
+
+    Raises:
+        RunError: For a card whose components are not those of its model.
     """
     model_class = load_user_model_class(model_file) if model_file else load_model_class(card.model)
+    if set(card.components) != set(model_class.components):
+        wanted, found = ", ".join(model_class.components), ", ".join(card.components)
+        raise RunError(
+            f"run.json names the components {found or 'none'}, and {model_class.title} is built on "
+            f"{wanted or 'none'}: not written by triptych train?"
+        )
     components = {name: build_component(component) for name, component in card.components.items()}
     return model_class(current_config(model_class, card.config), card.image_spec, components)
 
 
 def build_component(card: ComponentCard) -> AnyModel:
-    """Build the untrained model that a run's model is built on, as the run's card describes it."""
+    """Build the untrained model that a run's model is built on, as the run's card describes it.
+
+    Args:
+        card: The component's entry in run.json.
+
+    Returns:
+        The model with random weights.
+
+    Raises:
+        RunError: For a model that does not come with Triptych: a component is never read from a file.
+    """
+    if card.model not in model_names():
+        raise RunError(
+            f"run.json names {card.model!r} as a component, and components are models that come with "
+            "Triptych: not written by triptych train?"
+        )
     model_class = load_model_class(card.model)
     return model_class(current_config(model_class, card.config), card.image_spec)
 
